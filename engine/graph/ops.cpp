@@ -1,0 +1,104 @@
+#include "graph/ops.h"
+
+#include <string>
+
+namespace sparsenet {
+namespace {
+
+constexpr size_t kMany = 4096;
+
+constexpr size_t kNone = attrs_index<NoAttrs>();
+
+// In the order of their numbers.
+const OpDefinition kOps[] = {
+    {Op::kConv, "Conv", 2, 4, 2, attrs_index<ConvAttrs>(), true, infer_conv},
+    {Op::kFullyConnected, "FullyConnected", 2, 3, 2, attrs_index<FullyConnectedAttrs>(), true, infer_fully_connected},
+    {Op::kBatchNorm, "BatchNorm", 5, 5, 5, attrs_index<BatchNormAttrs>(), true, infer_batch_norm},
+    {Op::kRelu, "Relu", 1, 1, 1, kNone, true, infer_unary},
+    {Op::kClip, "Clip", 1, 1, 1, attrs_index<ClipAttrs>(), true, infer_clip},
+    {Op::kLeakyRelu, "LeakyRelu", 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
+    {Op::kSigmoid, "Sigmoid", 1, 1, 1, kNone, true, infer_unary},
+    {Op::kHardSigmoid, "HardSigmoid", 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
+    {Op::kHardSwish, "HardSwish", 1, 1, 1, kNone, true, infer_unary},
+    {Op::kTanh, "Tanh", 1, 1, 1, kNone, true, infer_unary},
+    {Op::kSoftmax, "Softmax", 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_softmax},
+    {Op::kConcat, "Concat", 1, kMany, 1, attrs_index<AxisAttrs>(), true, infer_concat},
+    {Op::kSplit, "Split", 1, 1, 1, attrs_index<SplitAttrs>(), true, infer_split},
+    {Op::kSlice, "Slice", 1, 1, 1, attrs_index<SliceAttrs>(), true, infer_slice},
+    {Op::kPad, "Pad", 1, 1, 1, attrs_index<PadAttrs>(), true, infer_pad},
+    {Op::kAdd, "Add", 2, 2, 2, kNone, true, infer_binary},
+    {Op::kSub, "Sub", 2, 2, 2, kNone, true, infer_binary},
+    {Op::kMul, "Mul", 2, 2, 2, kNone, true, infer_binary},
+    {Op::kDiv, "Div", 2, 2, 2, kNone, true, infer_binary},
+    {Op::kMaxPool, "MaxPool", 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
+    {Op::kAveragePool, "AveragePool", 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
+    {Op::kGlobalAveragePool, "GlobalAveragePool", 1, 1, 1, kNone, true, infer_global_average_pool},
+    {Op::kReduceMean, "ReduceMean", 1, 1, 1, attrs_index<ReduceAttrs>(), true, infer_reduce_mean},
+    {Op::kReshape, "Reshape", 1, 1, 1, attrs_index<ReshapeAttrs>(), true, infer_reshape},
+    {Op::kTranspose, "Transpose", 1, 1, 1, attrs_index<TransposeAttrs>(), true, infer_transpose},
+    {Op::kIdentity, "Identity", 1, 1, 1, kNone, true, infer_unary},
+    {Op::kAffine, "Affine", 3, 3, 3, attrs_index<AffineAttrs>(), false, infer_affine},
+    {Op::kAttention, "Attention", 5, 9, 5, attrs_index<AttentionAttrs>(), false, infer_attention},
+};
+
+}  // namespace
+
+const OpDefinition* find_op(Op op) {
+  for (const OpDefinition& definition : kOps) {
+    if (definition.op == op) return &definition;
+  }
+  return nullptr;
+}
+
+const char* name(Op op) {
+  const OpDefinition* definition = find_op(op);
+  return definition ? definition->name : "unknown op";
+}
+
+std::string describe(const Node& node) { return std::string(name(node.op)) + " '" + node.name + "'"; }
+
+Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outputs) {
+  const OpDefinition* definition = find_op(node.op);
+  if (!definition) {
+    return invalid_model("node '" + node.name + "': unknown op number " + std::to_string(static_cast<int>(node.op)));
+  }
+  const std::string where = describe(node);
+  if (node.inputs.size() < definition->min_inputs || node.inputs.size() > definition->max_inputs) {
+    return invalid_model(where + ": expected " + std::to_string(definition->min_inputs) + " to " +
+                         std::to_string(definition->max_inputs) + " inputs, found " +
+                         std::to_string(node.inputs.size()));
+  }
+  const bool variadic = definition->max_inputs == kMany;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kNoValue && (i < definition->required || variadic)) {
+      return invalid_model(where + ": input " + std::to_string(i) + " is required but absent");
+    }
+  }
+  if (node.attrs.index() != definition->attrs_index) return invalid_model(where + ": attributes of another op");
+  if (node.op != Op::kSplit && node.outputs.size() != 1) {
+    return invalid_model(where + ": expected 1 output, found " + std::to_string(node.outputs.size()));
+  }
+  ShapeContext context{graph, node, {}};
+  context.outputs.resize(node.outputs.size());
+  const Status status = definition->infer(context);
+  if (!status.ok()) return status.with_context(where);
+  for (const Shape& shape : context.outputs) {
+    const int64_t count = element_count(shape);
+    if (count <= 0) return invalid_model(where + ": output shape " + to_string(shape) + " is empty or too large");
+  }
+  *outputs = std::move(context.outputs);
+  return {};
+}
+
+int64_t node_macs(const Graph& graph, const Node& node) {
+  if (node.outputs.empty() || node.inputs.size() < 2) return 0;
+  const Shape& out = graph.shape(node.outputs[0]);
+  const Shape& weight = graph.shape(node.inputs[1]);
+  if (node.op == Op::kConv && weight.size() == 4) {
+    return element_count(out) * weight[1] * weight[2] * weight[3];
+  }
+  if (node.op == Op::kFullyConnected && weight.size() == 2) return element_count(out) * weight[1];
+  return 0;
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,242 @@
+// Graph: what a network means.
+//
+// A graph is a list of values (named, typed, with a static shape) and a list of nodes in execution order. It is
+// backend-neutral and trainable: importers and the architecture builders make it, the .snet file stores it, passes
+// rewrite it, the planner lowers it. Nothing in it says how or where it is executed.
+//
+// Layout. Shapes and data are in the field's usual NCHW order: images [N, C, H, W], vectors [N, C], convolution weights
+// [O, I/groups, KH, KW], fully connected weights [O, I]. (The plan stores rank-4 activations as NHWC; that is its own
+// affair and never shows here.)
+//
+// Batch. Dimension 0 of every graph input is the batch. set_batch() changes it and infers all shapes again, so one
+// stored graph serves every batch size.
+//
+// Ownership: a Graph owns its lists; constant data is shared (Tensor::owner), often straight from a memory-mapped file.
+// Thread safety: const access from several threads is safe; mutation is not.
+#pragma once
+
+#include <sparsenet/status.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace sparsenet {
+
+enum class DataType : uint8_t { kFloat32 = 0, kInt32 = 1, kInt64 = 2, kUInt8 = 3, kInt8 = 4 };
+const char* name(DataType type);
+size_t size_of(DataType type);  // bytes of one element
+
+using Shape = std::vector<int64_t>;
+std::string to_string(const Shape& shape);      // "[1, 3, 32, 32]"
+int64_t element_count(const Shape& shape);      // product of the dimensions; -1 where it does not fit or one is negative
+
+// Immutable array of constants, row-major in its own shape. Cheap to copy: the data is shared.
+struct Tensor {
+  DataType type = DataType::kFloat32;
+  Shape shape;
+  std::shared_ptr<const void> owner;  // keeps `data` alive; may own nothing for static data
+  const void* data = nullptr;
+
+  int64_t elements() const { return element_count(shape); }
+  size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
+  const float* f32() const { return static_cast<const float*>(data); }
+
+  static Tensor from(Shape shape, std::vector<float> values);  // takes the vector over
+  static Tensor filled(Shape shape, float value);
+};
+
+// Numbers are part of the file format: never reused, never renumbered.
+enum class Op : uint16_t {
+  kConv = 1,            // x, weight [O, I/g, KH, KW], bias [O]?, residual (same shape as output)?     ConvAttrs
+  kFullyConnected = 2,  // x [N, I], weight [O, I], bias [O]?                                            FullyConnectedAttrs
+  kBatchNorm = 3,       // x, scale [C], shift [C], mean [C], variance [C]                               BatchNormAttrs
+  kRelu = 4,            // max(x, 0)
+  kClip = 5,            // min(max(x, low), high); Relu6 is 0..6                                         ClipAttrs
+  kLeakyRelu = 6,       // x < 0 ? alpha x : x                                                           AlphaBetaAttrs
+  kSigmoid = 7,         // 1 / (1 + exp(-x))
+  kHardSigmoid = 8,     // min(max(alpha x + beta, 0), 1)                                                AlphaBetaAttrs
+  kHardSwish = 9,       // x min(max(x / 6 + 1/2, 0), 1)
+  kTanh = 10,
+  kSoftmax = 11,          // along one axis                                                              AxisAttrs
+  kConcat = 12,           // n inputs, along one axis                                                    AxisAttrs
+  kSplit = 13,            // n outputs, along one axis                                                   SplitAttrs
+  kSlice = 14,            // strided range per axis                                                      SliceAttrs
+  kPad = 15,              // constant padding                                                            PadAttrs
+  kAdd = 16,              // a, b with NumPy broadcasting
+  kSub = 17,
+  kMul = 18,
+  kDiv = 19,
+  kMaxPool = 20,            // x [N, C, H, W]; padding never wins                                        PoolAttrs
+  kAveragePool = 21,        // x [N, C, H, W]                                                            PoolAttrs
+  kGlobalAveragePool = 22,  // [N, C, H, W] -> [N, C, 1, 1]
+  kReduceMean = 23,         // mean over axes                                                            ReduceAttrs
+  kReshape = 24,            // also Flatten, Squeeze, Unsqueeze                                          ReshapeAttrs
+  kTranspose = 25,          //                                                                           TransposeAttrs
+  kIdentity = 26,           // also Dropout at inference
+
+  // Made by passes for the planner; never stored in a file.
+  kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
+  kAttention = 101,  // h, then AttentionAttrs' parameters: h * (1 + f) or h * f, see AttentionAttrs
+};
+const char* name(Op op);
+
+// An activation fused behind another op. Parameters as in the op of the same name.
+struct Activation {
+  enum class Kind : uint8_t {
+    kNone = 0, kRelu = 1, kClip = 2, kLeakyRelu = 3, kSigmoid = 4, kHardSigmoid = 5, kHardSwish = 6, kTanh = 7
+  };
+  Kind kind = Kind::kNone;
+  float a = 0;  // Clip: low; LeakyRelu, HardSigmoid: alpha
+  float b = 0;  // Clip: high; HardSigmoid: beta
+  bool operator==(const Activation& o) const { return kind == o.kind && a == o.a && b == o.b; }
+};
+
+struct NoAttrs {};
+struct ConvAttrs {
+  std::array<int32_t, 2> kernel{1, 1};      // height, width; equals the weight's
+  std::array<int32_t, 2> stride{1, 1};
+  std::array<int32_t, 2> dilation{1, 1};
+  std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right; zeros
+  int32_t groups = 1;
+  Activation activation;                    // after bias and residual; set by passes and by importers of fused formats
+};
+struct FullyConnectedAttrs {
+  Activation activation;
+};
+struct BatchNormAttrs {
+  float epsilon = 1e-5f;
+};
+struct ClipAttrs {
+  float low = 0, high = 0;
+};
+struct AlphaBetaAttrs {
+  float alpha = 0, beta = 0;
+};
+struct AxisAttrs {
+  int32_t axis = 1;  // 0 .. rank-1, never negative here
+};
+struct SplitAttrs {
+  int32_t axis = 1;
+  std::vector<int64_t> sizes;  // one an output
+};
+struct SliceAttrs {  // one entry a sliced axis
+  std::vector<int32_t> axes;
+  std::vector<int64_t> starts, ends;  // normalised: 0 <= start < end <= dim
+  std::vector<int64_t> steps;         // >= 1
+};
+struct PadAttrs {
+  std::vector<int64_t> before, after;  // one entry a dimension, >= 0
+  float value = 0;
+};
+struct PoolAttrs {
+  std::array<int32_t, 2> kernel{1, 1};
+  std::array<int32_t, 2> stride{1, 1};
+  std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
+  bool ceil_mode = false;                   // output size rounds up; windows that start in the right padding are dropped
+  bool count_include_pad = false;           // average only: divide by the whole window (clipped to the padded input)
+};
+struct ReduceAttrs {
+  std::vector<int32_t> axes;  // ascending, 0 .. rank-1
+  bool keep_dims = true;
+};
+struct ReshapeAttrs {
+  std::vector<int64_t> dims;  // 0: the input's dimension at this place; one may be -1: what is left
+};
+struct TransposeAttrs {
+  std::vector<int32_t> perm;  // output axis i is input axis perm[i]
+};
+struct AffineAttrs {
+  Activation activation;
+};
+// Channel gate on h [N, C, H, W] with g = mean over H, W of h:
+//   paper:  e = W1 act(s1 g + t1) + b1;  f = sigmoid(W2 relu(s2 [e, g] + t2) + b2);  out = h + h f
+//           inputs: h, s1 [C], t1 [C], W1 [C, C], b1 [C], s2 [2C], t2 [2C], W2 [C, 2C], b2 [C]
+//   se:     f = gate(W2 act(W1 g + b1) + b2);  out = h f
+//           inputs: h, W1 [R, C], b1 [R], W2 [C, R], b2 [C]
+struct AttentionAttrs {
+  enum class Kind : uint8_t { kPaper = 0, kSqueezeExcite = 1 };
+  Kind kind = Kind::kPaper;
+  Activation activation{Activation::Kind::kRelu, 0, 0};  // `act`
+  Activation gate{Activation::Kind::kSigmoid, 0, 0};     // `gate`
+};
+using Attrs = std::variant<NoAttrs, ConvAttrs, FullyConnectedAttrs, BatchNormAttrs, ClipAttrs, AlphaBetaAttrs,
+                           AxisAttrs, SplitAttrs, SliceAttrs, PadAttrs, PoolAttrs, ReduceAttrs, ReshapeAttrs,
+                           TransposeAttrs, AffineAttrs, AttentionAttrs>;
+
+using ValueId = int32_t;
+constexpr ValueId kNoValue = -1;  // an optional input that is absent
+
+struct Value {
+  std::string name;  // unique within the graph
+  DataType type = DataType::kFloat32;
+  Shape shape;       // filled by infer_shapes() for everything that is not an input or a constant
+  bool is_constant = false;
+  Tensor constant;   // only when is_constant; its shape equals `shape`
+};
+
+struct Node {
+  Op op = Op::kIdentity;
+  std::string name;  // for messages and profiles; need not be unique
+  std::vector<ValueId> inputs;
+  std::vector<ValueId> outputs;
+  Attrs attrs;
+};
+
+class Graph {
+ public:
+  std::vector<Value> values;    // a ValueId is an index into this list
+  std::vector<Node> nodes;      // in execution order: every input is made before it is used
+  std::vector<ValueId> inputs;  // in the order of the source file
+  std::vector<ValueId> outputs;
+
+  ValueId add_input(std::string name, Shape shape, DataType type = DataType::kFloat32);
+  ValueId add_constant(std::string name, Tensor tensor);
+  // Appends a node with one new output value and returns that value; its shape is inferred at once where the inputs'
+  // shapes are consistent, else left empty: the error then comes from infer_shapes(). An empty output name makes
+  // a unique one from the node's name.
+  ValueId add_node(Op op, std::string node_name, std::vector<ValueId> inputs, Attrs attrs = NoAttrs{},
+                   std::string output_name = "");
+  // The same for nodes with several outputs (Split).
+  std::vector<ValueId> add_node_multi(Op op, std::string node_name, std::vector<ValueId> inputs, Attrs attrs,
+                                      std::vector<std::string> output_names);
+
+  // Checks everything: ids in range, one maker a value, execution order, unique names, attributes, and shapes (which
+  // it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what was found.
+  Status infer_shapes();
+  // Sets dimension 0 of every input to n (n >= 1) and infers shapes again.
+  Status set_batch(int64_t n);
+
+  // Parameters in the field's sense: elements of convolution and FC weights and biases, BatchNorm scale and shift.
+  int64_t parameter_count() const;
+  // Multiply-accumulates of convolutions (at every output pixel) and FC layers for one image. Needs shapes.
+  int64_t macs_per_image() const;
+
+  const Shape& shape(ValueId id) const { return values[static_cast<size_t>(id)].shape; }
+};
+
+// What a model file says of itself, so that applications need no flags.
+struct Metadata {
+  std::string name;                     // e.g. "sparsenet-abc-v0"
+  std::string architecture;             // ARCH string of the builder, empty for an imported graph
+  std::string provenance;               // where the weights come from, free text
+  std::string license;                  // SPDX identifier or free text
+  std::vector<std::string> labels;      // one a class, or empty
+  std::string color_order = "RGB";      // "RGB", "BGR" or "GRAY"
+  std::vector<float> mean, std_dev;     // per channel, of 0..255 pixel values: x = (pixel - mean) / std; empty: 0 and 1
+  std::string resize = "bilinear";      // how an image of another size is brought to the input's: "bilinear",
+                                        // "bilinear-crop" (short side, then centre crop)
+};
+
+// Inputs with the outputs that the source framework (or the portable reference) computed for them.
+struct TestVector {
+  std::vector<Tensor> inputs;   // one a graph input, in the graph's own shape with batch 1
+  std::vector<Tensor> outputs;  // one a graph output
+  float tolerance = 1e-4f;      // on max |difference| / max(1e-6, max |expected|), per output
+};
+
+}  // namespace sparsenet

@@ -1,0 +1,114 @@
+// Session: a graph planned for one batch size and bound to one backend, ready to run.
+//
+//   auto model = sparsenet::load_model("net.snet");
+//   auto session = sparsenet::Session::create(model->graph, {});
+//   session->set_input(0, pixels, count);   // NCHW float32
+//   session->run();
+//   session->get_output(0, logits, classes);
+//
+// Memory: create() allocates everything; run() allocates nothing.
+// Thread safety: one session may be used by one thread at a time; different sessions are independent, also of one model.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/status.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sparsenet {
+
+enum class Backend : uint8_t {
+  kAuto = 0,      // for every step the fastest backend that supports it, by a fixed table
+  kPortable = 1,  // our own kernels, on any CPU
+  kOneDnn = 2,    // oneDNN primitives where it has them, our kernels for the rest
+  kOpenCl = 3,
+  kCuda = 4,
+  kReference = 5,  // the plain reference kernels alone: slow, for checking
+};
+const char* name(Backend backend);
+Result<Backend> parse_backend(const std::string& text);
+bool is_available(Backend backend);  // compiled in, and usable on this machine
+
+struct SessionOptions {
+  Backend backend = Backend::kAuto;
+  int threads = 0;    // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
+  int64_t batch = 1;  // images a run
+  bool optimize = true;  // false: no graph passes but the ones execution needs; for tests
+};
+
+struct TensorInfo {
+  std::string name;
+  DataType type = DataType::kFloat32;
+  Shape shape;
+};
+
+struct MemoryReport {
+  size_t arena_bytes = 0;        // activations, inputs and outputs
+  size_t lower_bound_bytes = 0;  // largest sum of live activation bytes over the steps: no plan can need less
+  size_t scratch_bytes = 0;      // working memory of kernels, of all threads
+  size_t weights_bytes = 0;      // constants as the kernels keep them
+};
+
+struct StepInfo {
+  std::string name;     // of the node the step came from
+  std::string op;
+  std::string kernel;   // e.g. "conv2d_winograd4_f32_avx512"
+  std::string backend;  // the one that executes it
+  bool is_copy = false; // only moves data: Concat, Slice, Transpose, Pad as a step of its own
+  double milliseconds = 0;  // of the last run_profiled()
+  int64_t macs = 0;
+};
+
+// One planned buffer, for drawing the plan.
+struct BufferInfo {
+  std::string name;
+  size_t offset = 0, bytes = 0;
+  int first_step = 0, last_step = 0;
+};
+
+class Session {
+ public:
+  // Plans and binds. Errors: kInvalidModel (the graph), kUnsupported (an op or a backend; names the node), kOutOfMemory,
+  // kInvalidArgument (threads < 0, batch < 1).
+  static Result<Session> create(const Graph& graph, const SessionOptions& options);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  const std::vector<TensorInfo>& inputs() const;   // shapes with the session's batch
+  const std::vector<TensorInfo>& outputs() const;
+
+  // Copies `elements` float32 values in the tensor's own shape (images: NCHW) into the arena. kInvalidArgument if the count
+  // or the index is wrong. An input keeps its value until it is set again only if the plan keeps its memory: set every
+  // input before every run.
+  Status set_input(size_t index, const float* data, size_t elements);
+  Status run();
+  Status get_output(size_t index, float* data, size_t elements) const;
+
+  // run() with a clock around every step; StepInfo::milliseconds has the result.
+  Status run_profiled();
+
+  MemoryReport memory() const;
+  const std::vector<StepInfo>& steps() const;
+  const std::vector<BufferInfo>& buffers() const;
+  int threads() const;
+
+ private:
+  class Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// CPUs this process may use: the affinity mask, lowered by a cgroup quota. At least 1.
+int usable_cpus();
+
+// Measured fp32 multiply-add peak of one core, in GFLOP/s: independent vector FMAs in registers for about `seconds`.
+double measure_fma_peak_gflops(double seconds = 0.2);
+
+std::string version();  // "major.minor.patch"
+
+}  // namespace sparsenet

@@ -1,0 +1,94 @@
+// Status and Result<T>: how every fallible call of the library answers.
+//
+// The library never throws across its API and never aborts on bad input. A failed call returns a Status whose
+// message is one line that names the file, the node or the tensor, what was expected and what was found.
+// Both types are plain values; copies are independent, and const access is safe from several threads.
+#pragma once
+
+#include <cassert>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace sparsenet {
+
+enum class StatusCode : int {
+  kOk = 0,
+  kInvalidArgument = 1,  // the caller's request makes no sense
+  kInvalidModel = 2,     // a file or a graph is damaged or contradicts itself
+  kUnsupported = 3,      // meaningful, but not something this build or this backend does
+  kNotFound = 4,         // a file, a name or a tensor is missing
+  kIo = 5,               // the operating system refused to read or to write
+  kOutOfMemory = 6,
+  kInternal = 7,  // a bug of ours
+};
+
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const { return code_ == StatusCode::kOk; }
+  StatusCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+  // The same failure seen one level up: "context: message". An ok status stays as it is.
+  Status with_context(const std::string& context) const {
+    return ok() ? *this : Status(code_, context + ": " + message_);
+  }
+
+ private:
+  StatusCode code_ = StatusCode::kOk;
+  std::string message_;
+};
+
+inline Status invalid_argument(std::string m) { return {StatusCode::kInvalidArgument, std::move(m)}; }
+inline Status invalid_model(std::string m) { return {StatusCode::kInvalidModel, std::move(m)}; }
+inline Status unsupported(std::string m) { return {StatusCode::kUnsupported, std::move(m)}; }
+inline Status not_found(std::string m) { return {StatusCode::kNotFound, std::move(m)}; }
+inline Status io_error(std::string m) { return {StatusCode::kIo, std::move(m)}; }
+inline Status out_of_memory(std::string m) { return {StatusCode::kOutOfMemory, std::move(m)}; }
+inline Status internal_error(std::string m) { return {StatusCode::kInternal, std::move(m)}; }
+
+// Either a value or the Status that says why there is none.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}                                        // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) { assert(!status_.ok()); }        // NOLINT: implicit on purpose
+
+  bool ok() const { return value_.has_value(); }
+  const Status& status() const { return status_; }
+
+  // Only when ok().
+  T& value() & {
+    assert(ok());
+    return *value_;
+  }
+  const T& value() const& {
+    assert(ok());
+    return *value_;
+  }
+  T&& value() && {
+    assert(ok());
+    return std::move(*value_);
+  }
+  T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T&& operator*() && { return std::move(*this).value(); }
+  T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
+
+ private:
+  Status status_;
+  std::optional<T> value_;
+};
+
+}  // namespace sparsenet
+
+// Leaves the enclosing function with the failure of `expr`, if it failed.
+#define SPARSENET_RETURN_IF_ERROR(expr)                            \
+  do {                                                             \
+    ::sparsenet::Status sparsenet_status_ = (expr);                \
+    if (!sparsenet_status_.ok()) return sparsenet_status_;         \
+  } while (false)
