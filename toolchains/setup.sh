@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs what a build of everything needs, through apt, where it is missing. Asks nothing, can be run again at any
+# time, and touches no network where all is there already. Needs root or sudo only if there is something to install.
+# Tried on Debian 12 and 13; written for Ubuntu 22.04 and 24.04 too, but not tested there.
+set -euo pipefail
+
+# name of the package    what it is for
+needs="
+g++                      compiler with OpenMP
+cmake                    build
+ninja-build              build
+pkg-config               build, test of the installed package
+libdnnl-dev              engine: oneDNN backend
+libeigen3-dev            engine: matrix products
+libflatbuffers-dev       engine: model file
+flatbuffers-compiler     engine: model file
+libonnx-dev              converter: only the schema onnx.proto
+libprotobuf-dev          converter: ONNX
+protobuf-compiler        converter: ONNX
+libzip-dev               converter: .pth and .npz
+zlib1g-dev               converter: .npz
+nlohmann-json3-dev       converter and command line: JSON
+libcli11-dev             converter and command line: options
+libpng-dev               command line: images
+libjpeg-dev              command line: images
+doctest-dev              tests
+"
+packages=()
+while read -r package _; do
+  if [ -n "$package" ]; then packages+=("$package"); fi
+done <<<"$needs"
+
+say() { echo "setup: $*"; }
+fail() {
+  echo "setup: error: $1" >&2
+  shift
+  for line in "$@"; do echo "setup:   $line" >&2; done
+  exit 1
+}
+
+case "${1-}" in
+  "") ;;
+  --list)
+    printf '%s\n' "${packages[@]}"
+    exit 0
+    ;;
+  *) fail "unknown argument '$1'" "usage: toolchains/setup.sh [--list]" ;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  fail "this system has no apt; install these by its own means and build with cmake --preset release:" \
+    "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
+    "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, nlohmann-json >= 3.10, CLI11 >= 2.1," \
+    "libpng, libjpeg(-turbo), doctest >= 2.4." \
+    "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
+fi
+
+# One query for all: this is what a second run costs.
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | sed -n 's/ installed$//p' || true)
+missing=()
+for package in "${packages[@]}"; do
+  grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  say "all ${#packages[@]} packages are there"
+  exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || fail "not root and no sudo; ask somebody who may to run" \
+    "apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+  as_root=(sudo)
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# stdin is closed and the front end silent, so that no package can stop to ask. Waiting for the lock: a fresh cloud
+# machine often updates itself in the background.
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -y -o DPkg::Lock::Timeout=300 \
+    -o Acquire::Retries=3 "$@" </dev/null >"$log" 2>&1
+}
+
+say "installing ${#missing[@]} of ${#packages[@]} packages with apt: ${missing[*]}"
+apt update || say "apt-get update failed, trying with the lists that are there ($(tail -n 1 "$log"))"
+
+available=$(LC_ALL=C apt-cache policy "${missing[@]}" 2>/dev/null |
+  awk '/^[^ ].*:$/ { name = substr($0, 1, length($0) - 1) } /^ +Candidate: [^(]/ { print name }')
+unknown=()
+for package in "${missing[@]}"; do
+  grep -qxF -- "$package" <<<"$available" || unknown+=("$package")
+done
+if [ ${#unknown[@]} -gt 0 ]; then
+  system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME-this system}")
+  fail "the package lists of $system do not have: ${unknown[*]}" \
+    "On Ubuntu, enable 'universe' first. Ubuntu 22.04 has no libcli11-dev: install CLI11 >= 2.1 by hand, then the rest with" \
+    "apt-get install --no-install-recommends ${missing[*]}" \
+    "Or build the library alone: cmake --preset minimal."
+fi
+
+apt install --no-install-recommends "${missing[@]}" || {
+  tail -n 20 "$log" >&2
+  fail "apt-get install failed (its last lines stand above)"
+}
+say "done"
