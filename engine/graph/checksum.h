@@ -1,0 +1,13 @@
+// XXH64, the 64-bit hash of the xxHash family: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
+// Finds damage, and near-certainly so; it is no signature, anyone can make a file whose checksum fits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sparsenet {
+
+// The hash of `size` bytes at `data` (any alignment; may be null when size is 0). The same on every host.
+uint64_t xxh64(const void* data, size_t size, uint64_t seed = 0);
+
+}  // namespace sparsenet
