@@ -1,0 +1,91 @@
+#include "cli/arguments.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include "cli/statistics.h"
+
+namespace sparsenet::cli {
+
+int fail(const Status& status) {
+  std::fflush(stdout);  // keeps the order where both go to one place
+  std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  return kFailed;
+}
+
+int usage_error(const std::string& message) {
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  return kUsage;
+}
+
+void ModelArgument::add_to(CLI::App& command) {
+  command.add_option("MODEL", positional, "the .snet file");
+  command.add_option("-m,--graph,--model", flag, "the .snet file, instead of MODEL");
+}
+
+Result<std::string> ModelArgument::resolve(std::string* left_over) const {
+  if (flag.empty() && positional.empty()) return invalid_argument("MODEL is missing: expected a .snet file");
+  if (flag.empty()) return positional;
+  if (left_over != nullptr) {
+    *left_over = positional;
+  } else if (!positional.empty()) {
+    return invalid_argument("the model is given twice: '" + flag + "' and '" + positional + "'");
+  }
+  return flag;
+}
+
+void BackendOptions::add_to(CLI::App& command) {
+  command.add_option("--backend", backend, "auto, portable, onednn, opencl, cuda or reference")->default_str("auto");
+  command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: all this process may use")
+      ->check(CLI::Range(0, 4096))
+      ->default_str("0");
+}
+
+Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
+  SessionOptions options;
+  auto parsed = parse_backend(backend);
+  if (!parsed.ok()) return parsed.status();
+  options.backend = *parsed;
+  options.threads = threads;
+  options.batch = batch;
+  return options;
+}
+
+std::string LoadedModel::name() const {
+  return model.metadata.name.empty() ? std::filesystem::path(path).stem().string() : model.metadata.name;
+}
+
+Result<LoadedModel> load(const std::string& path) {
+  const Stopwatch watch;
+  auto model = load_model(path);
+  if (!model.ok()) return model.status();
+  LoadedModel loaded;
+  loaded.path = path;
+  loaded.model = std::move(*model);
+  loaded.load_ms = watch.milliseconds();
+  return loaded;
+}
+
+Result<Session> make_session(const LoadedModel& model, const SessionOptions& options) {
+  if (!is_available(options.backend)) {
+    return unsupported(std::string("backend '") + sparsenet::name(options.backend) +
+                       "' is not available in this build or on this machine");
+  }
+  auto session = Session::create(model.model.graph, options);
+  if (!session.ok()) return session.status().with_context(model.path);
+  return session;
+}
+
+std::vector<std::vector<float>> random_inputs(const Session& session) {
+  std::mt19937 random(1);
+  std::vector<std::vector<float>> inputs;
+  for (const TensorInfo& input : session.inputs()) {
+    inputs.emplace_back(static_cast<size_t>(element_count(input.shape)));
+    // 24 random bits, as a float holds them exactly.
+    for (float& value : inputs.back()) value = static_cast<float>(random() >> 8) / float{1 << 23} - 1.0f;
+  }
+  return inputs;
+}
+
+}  // namespace sparsenet::cli

@@ -1,0 +1,69 @@
+// What all commands share: how they are registered, their common options, how they load a model and how they fail.
+#pragma once
+
+#include <sparsenet/model.h>
+#include <sparsenet/session.h>
+#include <sparsenet/status.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sparsenet::cli {
+
+// Exit codes of every command.
+constexpr int kDone = 0, kFailed = 1, kUsage = 2;
+
+// A parsed command: what main() runs once the whole command line is understood.
+using Action = std::function<int()>;
+
+// One of these a subcommand, each in its own file. It adds the subcommand, and sets `action` when that is chosen.
+void add_create(CLI::App& app, Action& action);
+void add_info(CLI::App& app, Action& action);
+void add_run(CLI::App& app, Action& action);
+void add_classify(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
+void add_profile(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
+
+// Print `error: ...` on stderr and give the exit code.
+int fail(const Status& status);
+int usage_error(const std::string& message);
+
+// The model comes as the first argument, or with -m as in other tools.
+struct ModelArgument {
+  std::string positional, flag;
+  void add_to(CLI::App& command);
+  // The path; kInvalidArgument (a usage error) where it is missing or given twice. A command with further positional
+  // arguments gets the first of them in `left_over` where the model came with -m.
+  Result<std::string> resolve(std::string* left_over = nullptr) const;
+};
+
+struct BackendOptions {
+  std::string backend = "auto";
+  int threads = 0;
+  void add_to(CLI::App& command);
+  Result<SessionOptions> resolve(int64_t batch) const;
+};
+
+struct LoadedModel {
+  std::string path;
+  Model model;
+  double load_ms = 0;  // reading and verifying the file
+
+  // What the file calls itself, or the file's name without folder and ending.
+  std::string name() const;
+};
+Result<LoadedModel> load(const std::string& path);
+
+// Session::create with an early, clear answer where the backend is missing, and errors that name the file.
+Result<Session> make_session(const LoadedModel& model, const SessionOptions& options);
+
+// For every input of the session uniform numbers in [-1, 1), the same each time: what bench and profile run on.
+std::vector<std::vector<float>> random_inputs(const Session& session);
+
+}  // namespace sparsenet::cli

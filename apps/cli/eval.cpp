@@ -1,0 +1,165 @@
+// sparsenet eval: how many images of a labelled data set a network gets right.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "cli/arguments.h"
+#include "cli/classifier.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "io/dataset.h"
+
+namespace sparsenet::cli {
+namespace {
+
+struct Options {
+  ModelArgument model;
+  BackendOptions backend;
+  std::string data;
+  int64_t limit = 0, batch = 32;
+  bool json = false;
+};
+
+constexpr const char* kExamples =
+    R"(DATA is cifar10:DIR, cifar100:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32 NCHW, used
+as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
+labels by name where all names fit, else in alphabetical order.
+
+Examples:
+  sparsenet eval net.snet --data cifar10:data/cifar10
+  sparsenet eval net.snet --data cifar10:data/cifar10#train --limit 1000 --json
+  sparsenet eval net.snet --data folder:photos --batch 1)";
+
+struct Counts {
+  int64_t images = 0, correct = 0, in_top5 = 0, not_finite = 0;
+  double run_seconds = 0, seconds = 0;
+};
+
+// How many classes come before the true one; equal scores count in index order, as in argmax. -1: not finite.
+int64_t rank_of(const float* scores, int64_t classes, int64_t label) {
+  int64_t rank = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    if (!std::isfinite(scores[c])) return -1;
+    if (scores[c] > scores[label] || (scores[c] == scores[label] && c < label)) ++rank;
+  }
+  return rank;
+}
+
+// The network's class index of every image. Names decide where they can.
+Result<std::vector<int64_t>> network_labels(const io::Dataset& data, const std::string& data_name, int64_t count,
+                                            int64_t classes, const std::vector<std::string>& labels) {
+  const std::vector<int64_t> mapping = io::match_labels(data.class_names(), labels);
+  std::vector<int64_t> result(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t label = data.label(i);
+    if (!mapping.empty() && label < static_cast<int64_t>(mapping.size())) label = mapping[static_cast<size_t>(label)];
+    if (label < 0 || label >= classes) {
+      return invalid_argument(data_name + ": image " + std::to_string(i) + ": expected a label below " +
+                              std::to_string(classes) + ", the network's classes, found " + std::to_string(label));
+    }
+    result[static_cast<size_t>(i)] = label;
+  }
+  return result;
+}
+
+Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const std::vector<int64_t>& labels) {
+  const auto total = static_cast<int64_t>(labels.size());
+  const size_t elements = classifier.preprocess().elements();
+  std::vector<float> pixels(elements * static_cast<size_t>(classifier.batch()), 0.0f), scores;
+  Counts counts;
+  Progress progress("evaluating", "images", total);
+  const Stopwatch watch;
+  for (int64_t first = 0; first < total; first += classifier.batch()) {
+    // The last batch may be short: the rest of it keeps old pixels, and nobody looks at those scores.
+    const int64_t now = std::min(classifier.batch(), total - first);
+    for (int64_t i = 0; i < now; ++i) {
+      SPARSENET_RETURN_IF_ERROR(
+          data.input(first + i, classifier.preprocess(), pixels.data() + static_cast<size_t>(i) * elements));
+    }
+    const Stopwatch run_watch;
+    SPARSENET_RETURN_IF_ERROR(classifier.run(pixels, scores));
+    counts.run_seconds += run_watch.seconds();
+    for (int64_t i = 0; i < now; ++i) {
+      const float* row = scores.data() + i * classifier.classes();
+      const int64_t rank = rank_of(row, classifier.classes(), labels[static_cast<size_t>(first + i)]);
+      counts.correct += rank == 0;
+      counts.in_top5 += rank >= 0 && rank < 5;
+      counts.not_finite += rank < 0;
+    }
+    counts.images += now;
+    const double accuracy = 100.0 * static_cast<double>(counts.correct) / static_cast<double>(counts.images);
+    progress.update(counts.images, fixed(accuracy, 2) + " % right");
+  }
+  counts.seconds = watch.seconds();
+  return counts;
+}
+
+void print_result(const Options& options, const Counts& counts) {
+  const auto images = static_cast<double>(counts.images);
+  const double top1 = static_cast<double>(counts.correct) / images, top5 = static_cast<double>(counts.in_top5) / images;
+  const double rate = images / std::max(counts.seconds, 1e-9);
+  if (options.json) {
+    print_json({{"images", counts.images},
+                {"correct", counts.correct},
+                {"top1", top1},
+                {"top5", top5},
+                {"error_percent", 100 * (1 - top1)},
+                {"images_per_second", rate}});
+    return;
+  }
+  std::printf("images             %s\n", grouped(counts.images).c_str());
+  std::printf("correct            %s\n", grouped(counts.correct).c_str());
+  std::printf("top-1              %s %%\n", fixed(100 * top1, 2).c_str());
+  std::printf("top-5              %s %%\n", fixed(100 * top5, 2).c_str());
+  std::printf("error              %s %%\n", fixed(100 * (1 - top1), 2).c_str());
+  std::printf("images per second  %s (the network alone: %s)\n", fixed(rate, 1).c_str(),
+              fixed(images / std::max(counts.run_seconds, 1e-9), 1).c_str());
+}
+
+int eval(const Options& options) {
+  auto path = options.model.resolve();
+  if (!path.ok()) return usage_error(path.status().message());
+  auto spec = io::parse_data_spec(options.data, "test");
+  if (!spec.ok()) return usage_error(spec.status().message());
+  auto session_options = options.backend.resolve(options.batch);
+  if (!session_options.ok()) return usage_error(session_options.status().message());
+
+  auto loaded = load(*path);
+  if (!loaded.ok()) return fail(loaded.status());
+  auto data = io::open_dataset(*spec);
+  if (!data.ok()) return fail(data.status());
+  int64_t count = (*data)->size();
+  if (options.limit > 0) count = std::min(count, options.limit);
+  session_options->batch = std::min(options.batch, count);
+  auto classifier = Classifier::create(*loaded, *session_options);
+  if (!classifier.ok()) return fail(classifier.status());
+  auto labels = network_labels(**data, options.data, count, classifier->classes(), loaded->model.metadata.labels);
+  if (!labels.ok()) return fail(labels.status());
+
+  auto counts = evaluate(*classifier, **data, *labels);
+  if (!counts.ok()) return fail(counts.status());
+  if (counts->not_finite > 0) {
+    std::fprintf(stderr, "warning: the network's output is not finite for %lld images; they count as wrong\n",
+                 static_cast<long long>(counts->not_finite));
+  }
+  print_result(options, *counts);
+  return kDone;
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("eval", "Measure a network's accuracy on a labelled data set");
+  auto options = std::make_shared<Options>();
+  options->model.add_to(*command);
+  command->add_option("-d,--data", options->data, "the data set, see below")->required();
+  command->add_option("--limit", options->limit, "only the first N images; 0: all")->check(CLI::NonNegativeNumber);
+  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 16))->default_str("32");
+  options->backend.add_to(*command);
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->footer(kExamples);
+  command->callback([&action, options] { action = [options] { return eval(*options); }; });
+}
+
+}  // namespace sparsenet::cli

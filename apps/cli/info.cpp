@@ -1,0 +1,174 @@
+// sparsenet info: what a model file holds, and what it needs to run.
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "cli/arguments.h"
+#include "cli/output.h"
+#include "cli/plan_svg.h"
+
+namespace sparsenet::cli {
+namespace {
+
+struct Options {
+  ModelArgument model;
+  BackendOptions backend;
+  int64_t batch = 1;
+  std::string plan_svg;
+  bool json = false;
+};
+
+constexpr const char* kExamples = R"(Examples:
+  sparsenet info net.snet
+  sparsenet info net.snet --batch 8 --backend portable --json
+  sparsenet info net.snet --plan-svg plan.svg        the memory plan as a drawing, for a web browser)";
+
+int64_t class_count(const Session& session, int64_t batch) {
+  return session.outputs().empty() ? 0 : element_count(session.outputs()[0].shape) / batch;
+}
+
+int64_t copy_steps(const Session& session) {
+  return std::count_if(session.steps().begin(), session.steps().end(), [](const StepInfo& s) { return s.is_copy; });
+}
+
+Json tensors_json(const std::vector<TensorInfo>& tensors) {
+  Json list = Json::array();
+  for (const TensorInfo& t : tensors) {
+    list.push_back({{"name", t.name}, {"type", sparsenet::name(t.type)}, {"shape", t.shape}});
+  }
+  return list;
+}
+
+Json info_json(const LoadedModel& loaded, const Session& session, const SessionOptions& options) {
+  const Model& model = loaded.model;
+  const Metadata& meta = model.metadata;
+  const MemoryReport memory = session.memory();
+  Json json;
+  json["name"] = loaded.name();
+  json["parameters"] = model.graph.parameter_count();
+  json["macs"] = model.graph.macs_per_image();
+  json["input_shape"] = session.inputs().empty() ? Shape() : session.inputs()[0].shape;
+  json["classes"] = class_count(session, options.batch);
+  json["nodes"] = model.graph.nodes.size();
+  json["steps"] = session.steps().size();
+  json["copy_steps"] = copy_steps(session);
+  json["memory"] = {{"arena_bytes", memory.arena_bytes},
+                    {"lower_bound_bytes", memory.lower_bound_bytes},
+                    {"scratch_bytes", memory.scratch_bytes},
+                    {"weights_bytes", memory.weights_bytes}};
+  json["model"] = loaded.path;
+  json["backend"] = sparsenet::name(options.backend);
+  json["threads"] = session.threads();
+  json["batch"] = options.batch;
+  json["inputs"] = tensors_json(session.inputs());
+  json["outputs"] = tensors_json(session.outputs());
+  json["metadata"] = {{"architecture", meta.architecture},
+                      {"provenance", meta.provenance},
+                      {"license", meta.license},
+                      {"labels", meta.labels},
+                      {"color_order", meta.color_order},
+                      {"mean", meta.mean},
+                      {"std", meta.std_dev},
+                      {"resize", meta.resize}};
+  json["test_vectors"] = model.test_vectors.size();
+  return json;
+}
+
+std::string labels_text(const std::vector<std::string>& labels) {
+  if (labels.empty()) return "none in the file";
+  constexpr size_t kShown = 10;
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, labels.size()); ++i) text += (i > 0 ? ", " : "") + labels[i];
+  if (labels.size() > kShown) text += ", ... (" + std::to_string(labels.size()) + " in all)";
+  return text;
+}
+
+std::string ops_text(const Graph& graph) {
+  std::map<std::string, int> counts;
+  for (const Node& node : graph.nodes) ++counts[sparsenet::name(node.op)];
+  std::string text;
+  for (const auto& [op, count] : counts) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + op;
+  return text;
+}
+
+void print_line(const char* key, const std::string& value) {
+  if (!value.empty()) std::printf("%-13s %s\n", key, value.c_str());
+}
+
+void print_info(const LoadedModel& loaded, const Session& session, const SessionOptions& options) {
+  const Graph& graph = loaded.model.graph;
+  const Metadata& meta = loaded.model.metadata;
+  print_line("name", loaded.name());
+  print_line("file", loaded.path);
+  print_line("architecture", meta.architecture);
+  print_line("provenance", meta.provenance);
+  print_line("license", meta.license);
+  for (const TensorInfo& t : session.inputs())
+    print_line("input", t.name + " " + to_string(t.shape) + " " + sparsenet::name(t.type));
+  for (const TensorInfo& t : session.outputs())
+    print_line("output", t.name + " " + to_string(t.shape) + " " + sparsenet::name(t.type));
+  print_line("images", meta.color_order + ", mean " + (meta.mean.empty() ? "0" : join(meta.mean, " ")) + ", std " +
+                           (meta.std_dev.empty() ? "1" : join(meta.std_dev, " ")) + " (of 0..255), resize " +
+                           meta.resize);
+  print_line("classes", std::to_string(class_count(session, options.batch)));
+  print_line("labels", labels_text(meta.labels));
+  print_line("parameters", grouped(graph.parameter_count()));
+  print_line("MACs", grouped(graph.macs_per_image()) + " an image");
+  print_line("nodes", std::to_string(graph.nodes.size()) + ": " + ops_text(graph));
+  const size_t vectors = loaded.model.test_vectors.size();
+  print_line("test vectors", vectors == 0 ? "none" : std::to_string(vectors) + " (`sparsenet verify` runs them)");
+  std::printf("\nplan for backend %s, batch %lld, %d thread%s\n", sparsenet::name(options.backend),
+              static_cast<long long>(options.batch), session.threads(), session.threads() == 1 ? "" : "s");
+  print_line("  steps", std::to_string(session.steps().size()) + ", of them " + std::to_string(copy_steps(session)) +
+                            " that only copy");
+  const MemoryReport memory = session.memory();
+  print_line("  arena", bytes_text(memory.arena_bytes));
+  const double ratio = memory.lower_bound_bytes == 0
+                           ? 0
+                           : static_cast<double>(memory.arena_bytes) / static_cast<double>(memory.lower_bound_bytes);
+  print_line("  lower bound",
+             bytes_text(memory.lower_bound_bytes) + (ratio > 0 ? ", the arena is " + fixed(ratio, 3) + " x that" : ""));
+  print_line("  scratch", bytes_text(memory.scratch_bytes));
+  print_line("  weights", bytes_text(memory.weights_bytes));
+}
+
+int info(const Options& options) {
+  auto path = options.model.resolve();
+  if (!path.ok()) return usage_error(path.status().message());
+  auto session_options = options.backend.resolve(options.batch);
+  if (!session_options.ok()) return usage_error(session_options.status().message());
+  auto loaded = load(*path);
+  if (!loaded.ok()) return fail(loaded.status());
+  auto session = make_session(*loaded, *session_options);
+  if (!session.ok()) return fail(session.status());
+  if (!options.plan_svg.empty()) {
+    const std::string title = loaded->name() + ": memory plan, batch " + std::to_string(options.batch);
+    const std::string svg = draw_plan(title, session->buffers(), session->steps(), session->memory());
+    const Status written = write_file_atomically(options.plan_svg, svg.data(), svg.size());
+    if (!written.ok()) return fail(written);
+  }
+  if (options.json) {
+    print_json(info_json(*loaded, *session, *session_options));
+  } else {
+    print_info(*loaded, *session, *session_options);
+    if (!options.plan_svg.empty()) print_line("  drawing", options.plan_svg);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("info", "Show what a model file holds and what it needs to run");
+  auto options = std::make_shared<Options>();
+  options->model.add_to(*command);
+  options->backend.add_to(*command);
+  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 20))->default_str("1");
+  command->add_option("--plan-svg", options->plan_svg, "also draw the memory plan into this .svg file");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->footer(kExamples);
+  command->callback([&action, options] { action = [options] { return info(*options); }; });
+}
+
+}  // namespace sparsenet::cli

@@ -1,0 +1,26 @@
+// Commands that are announced but not there yet. They take any arguments and say so, so that scripts get one clear
+// answer.
+#include "cli/arguments.h"
+
+namespace sparsenet::cli {
+namespace {
+
+void add_unavailable(CLI::App& app, Action& action, const std::string& name, const std::string& purpose) {
+  CLI::App* command = app.add_subcommand(name, purpose + " (not available in this version)");
+  command->allow_extras();
+  command->callback([&action, name] {
+    action = [name] { return fail(unsupported("`sparsenet " + name + "` is not available in this version")); };
+  });
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  add_unavailable(app, action, "train", "Train or fine-tune a network");
+}
+
+void add_quantize(CLI::App& app, Action& action) {
+  add_unavailable(app, action, "quantize", "Reduce a network to int8");
+}
+
+}  // namespace sparsenet::cli

@@ -1,0 +1,159 @@
+// sparsenet verify: the file's own test vectors, on this device. Answers "does it compute here what it computed
+// there?".
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "cli/arguments.h"
+#include "cli/output.h"
+
+namespace sparsenet::cli {
+namespace {
+
+struct Options {
+  ModelArgument model;
+  BackendOptions backend;
+  bool json = false;
+};
+
+constexpr const char* kExamples =
+    R"(A vector is an input with the output that the source framework (or the reference kernels) gave for it. The relative
+difference is max |found - expected| / max |expected|, over one output.
+
+Examples:
+  sparsenet verify net.snet
+  sparsenet verify net.snet --backend portable --json)";
+
+struct Comparison {
+  size_t vector;
+  std::string output;
+  double max_abs = 0, max_rel = 0, tolerance = 0;
+  bool passed = false;
+};
+
+Comparison compare(const std::vector<float>& found, const float* expected) {
+  Comparison result{};
+  double largest = 0;
+  bool finite = true;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
+    finite = finite && std::isfinite(difference);
+    result.max_abs = std::max(result.max_abs, difference);
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  // std::max passes over NaN, and a NaN must never pass.
+  if (!finite) result.max_abs = INFINITY;
+  result.max_rel = finite ? result.max_abs / std::max(1e-6, largest) : INFINITY;
+  return result;
+}
+
+Status check_tensors(const std::vector<Tensor>& tensors, const std::vector<TensorInfo>& expected,
+                     const std::string& what) {
+  if (tensors.size() != expected.size()) {
+    return invalid_model(what + ": expected " + std::to_string(expected.size()) + " tensors, found " +
+                         std::to_string(tensors.size()));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].type != DataType::kFloat32 || tensors[i].shape != expected[i].shape) {
+      return invalid_model(what + ": '" + expected[i].name + "': expected float32 " + to_string(expected[i].shape) +
+                           ", found " + sparsenet::name(tensors[i].type) + " " + to_string(tensors[i].shape));
+    }
+  }
+  return {};
+}
+
+Result<std::vector<Comparison>> run_vectors(Session& session, const std::vector<TestVector>& vectors) {
+  std::vector<Comparison> results;
+  for (size_t v = 0; v < vectors.size(); ++v) {
+    const TestVector& vector = vectors[v];
+    const std::string what = "test vector " + std::to_string(v);
+    SPARSENET_RETURN_IF_ERROR(check_tensors(vector.inputs, session.inputs(), what + ", inputs"));
+    SPARSENET_RETURN_IF_ERROR(check_tensors(vector.outputs, session.outputs(), what + ", outputs"));
+    for (size_t i = 0; i < vector.inputs.size(); ++i) {
+      SPARSENET_RETURN_IF_ERROR(
+          session.set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
+    }
+    SPARSENET_RETURN_IF_ERROR(session.run());
+    for (size_t i = 0; i < vector.outputs.size(); ++i) {
+      std::vector<float> found(static_cast<size_t>(vector.outputs[i].elements()));
+      SPARSENET_RETURN_IF_ERROR(session.get_output(i, found.data(), found.size()));
+      Comparison result = compare(found, vector.outputs[i].f32());
+      result.vector = v;
+      result.output = session.outputs()[i].name;
+      result.tolerance = static_cast<double>(vector.tolerance);
+      result.passed = result.max_rel <= result.tolerance;
+      results.push_back(std::move(result));
+    }
+  }
+  return results;
+}
+
+std::string scientific(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3e", number);
+  return text;
+}
+
+int verify(const Options& options) {
+  auto path = options.model.resolve();
+  if (!path.ok()) return usage_error(path.status().message());
+  auto session_options = options.backend.resolve(1);
+  if (!session_options.ok()) return usage_error(session_options.status().message());
+  auto loaded = load(*path);
+  if (!loaded.ok()) return fail(loaded.status());
+  const std::vector<TestVector>& vectors = loaded->model.test_vectors;
+  if (vectors.empty()) {
+    return fail(
+        not_found(*path + ": holds no test vectors to verify; `sparsenet-convert --test-vectors N` embeds them"));
+  }
+  auto session = make_session(*loaded, *session_options);
+  if (!session.ok()) return fail(session.status());
+  auto results = run_vectors(*session, vectors);
+  if (!results.ok()) return fail(results.status().with_context(*path));
+
+  const auto failures = std::count_if(results->begin(), results->end(), [](const Comparison& c) { return !c.passed; });
+  if (options.json) {
+    Json list = Json::array();
+    for (const Comparison& c : *results) {
+      list.push_back({{"vector", c.vector},
+                      {"output", c.output},
+                      {"max_abs_difference", c.max_abs},
+                      {"max_relative_difference", c.max_rel},
+                      {"tolerance", c.tolerance},
+                      {"passed", c.passed}});
+    }
+    print_json({{"model", *path},
+                {"backend", options.backend.backend},
+                {"test_vectors", vectors.size()},
+                {"passed", failures == 0},
+                {"results", list}});
+  } else {
+    Table table({"vector", "output", "max abs diff", "max rel diff", "tolerance", "result"});
+    for (const Comparison& c : *results) {
+      table.add({std::to_string(c.vector), c.output, scientific(c.max_abs), scientific(c.max_rel),
+                 scientific(c.tolerance), c.passed ? "ok" : "FAILED"});
+    }
+    table.print();
+  }
+  if (failures > 0) {
+    return fail(internal_error(*path + ": " + std::to_string(failures) + " of " + std::to_string(results->size()) +
+                               " outputs differ from the embedded ones by more than the tolerance"));
+  }
+  if (!options.json) std::printf("\nall %zu test vectors agree\n", vectors.size());
+  return kDone;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("verify", "Check a network against the test vectors in its own file");
+  auto options = std::make_shared<Options>();
+  options->model.add_to(*command);
+  options->backend.add_to(*command);
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->footer(kExamples);
+  command->callback([&action, options] { action = [options] { return verify(*options); }; });
+}
+
+}  // namespace sparsenet::cli

@@ -1,0 +1,61 @@
+// Labelled images from the common formats, one interface.
+//
+//   DATA      cifar10:DIR  cifar100:DIR  folder:DIR  npy:IMAGES.npy,LABELS.npy
+//   splits    a suffix #train or #test, several joined by +: cifar10:DIR#train+test
+//
+// Thread safety: const access from several threads is safe, reading included.
+#pragma once
+
+#include <sparsenet/status.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+#include "io/preprocess.h"
+
+namespace sparsenet::io {
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual int64_t size() const = 0;
+  // A class index, 0 or more. Not checked against any network.
+  virtual int64_t label(int64_t index) const = 0;
+  // Names of the classes in index order; empty where the format has none.
+  virtual const std::vector<std::string>& class_names() const = 0;
+
+  // The decoded pixels. kUnsupported for data sets of ready-made tensors.
+  virtual Result<Image> image(int64_t index) const = 0;
+  // The network's input for one image: preprocess.elements() values. Ready-made tensors are copied as they are, and
+  // must have the input's shape.
+  virtual Status input(int64_t index, const Preprocess& preprocess, float* out) const;
+};
+
+struct DataSpec {
+  std::string kind;                 // "cifar10", ...
+  std::vector<std::string> paths;   // npy: images, labels; else one directory
+  std::vector<std::string> splits;  // as named by the suffix, or the default
+  bool split_given = false;
+};
+
+// kInvalidArgument names the forms that are understood. Touches no file.
+Result<DataSpec> parse_data_spec(const std::string& text, const std::string& default_split);
+
+// Opens the files and checks their sizes. Errors name the file, what was expected and what was found.
+Result<std::unique_ptr<Dataset>> open_dataset(const DataSpec& spec);
+
+// The formats behind open_dataset(), one file each.
+Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec);
+Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec);
+Result<std::unique_ptr<Dataset>> open_npy(const DataSpec& spec);
+
+// Where the class names of a data set stand among a network's labels, so that a folder may hold some of the classes or
+// hold them in another order: entry i is the network's index of class i. Empty where the names do not decide it (a name
+// is missing or stands twice): then indices are taken as they are.
+std::vector<int64_t> match_labels(const std::vector<std::string>& class_names, const std::vector<std::string>& labels);
+
+}  // namespace sparsenet::io

@@ -1,0 +1,51 @@
+// NumPy .npy files (format versions 1.0 to 3.0): float16/32/64, booleans and integers, either byte order, C and Fortran
+// order, any rank up to 32. Object and structured arrays are refused.
+// Format: numpy.lib.format, "NPY format" in the NumPy manual.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/status.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/file.h"
+
+namespace sparsenet::io {
+
+// What the header of a .npy file says.
+struct NpyHeader {
+  char kind = 'f';  // as in NumPy: 'f' float, 'i' signed, 'u' unsigned, 'b' boolean
+  size_t item_bytes = 4;
+  bool big_endian = false;
+  bool fortran_order = false;
+  Shape shape;
+  uint64_t data_offset = 0;
+
+  int64_t elements() const { return element_count(shape); }
+  bool is_integer() const { return kind == 'i' || kind == 'u' || kind == 'b'; }
+  std::string type_name() const;  // "float32", "uint8", ...
+};
+
+// Checks that the data is exactly as long as shape and type ask for.
+Result<NpyHeader> read_npy_header(const File& file);
+
+// Reads elements [first, first + count) in the order they are stored. Integers become the nearest float32; float64 is
+// rounded.
+Status read_npy_floats(const File& file, const NpyHeader& header, int64_t first, int64_t count, float* out);
+// The same for integer arrays. kInvalidArgument for floats and for values above the int64 range.
+Status read_npy_integers(const File& file, const NpyHeader& header, int64_t first, int64_t count, int64_t* out);
+
+struct FloatArray {
+  Shape shape;
+  std::vector<float> values;  // row-major
+};
+
+// A whole array, brought to row-major order.
+Result<FloatArray> read_npy(const std::string& path);
+
+// Float32, row-major, version 1.0; the file is whole or not there.
+Status write_npy(const std::string& path, const Shape& shape, const float* values);
+
+}  // namespace sparsenet::io

@@ -1,0 +1,39 @@
+// From decoded images to what a network reads, by the model file's own metadata.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/status.h>
+
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+
+namespace sparsenet::io {
+
+class Preprocess {
+ public:
+  // For an input of shape [N, C, H, W] with C = 3 (RGB, BGR) or 1 (GRAY). Errors: kInvalidModel where the input is not
+  // an image or the metadata does not fit it.
+  static Result<Preprocess> create(const Shape& input, const Metadata& metadata);
+
+  int channels() const { return channels_; }
+  int height() const { return height_; }
+  int width() const { return width_; }
+  size_t elements() const {
+    return static_cast<size_t>(channels_) * static_cast<size_t>(height_) * static_cast<size_t>(width_);
+  }
+
+  // Resizes, orders the channels and normalises: writes elements() values, [channel][row][column], each (pixel - mean)
+  // / std.
+  void apply(const Image& image, float* out) const;
+
+ private:
+  enum class Order { kRgb, kBgr, kGray };
+  Order order_ = Order::kRgb;
+  bool crop_ = false;
+  int channels_ = 0, height_ = 0, width_ = 0;
+  std::vector<float> mean_, std_dev_;  // one a channel of the input, in the input's order
+};
+
+}  // namespace sparsenet::io
