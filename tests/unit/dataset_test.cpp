@@ -1,0 +1,248 @@
+// Data sets: right contents from well-formed files, clear errors from others.
+#include "io/dataset.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "io/npy.h"
+#include "support/skip.h"
+
+namespace {
+
+using namespace sparsenet;
+namespace fs = std::filesystem;
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_(fs::temp_directory_path() / ("dataset_test_" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~TemporaryFolder() { fs::remove_all(path_); }
+  std::string path(const std::string& name = "") const {
+    return name.empty() ? path_.string() : (path_ / name).string();
+  }
+  void write(const std::string& name, const std::string& bytes) const {
+    fs::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << bytes;
+  }
+
+ private:
+  fs::path path_;
+};
+
+Result<std::unique_ptr<io::Dataset>> open(const std::string& text, const std::string& split = "test") {
+  auto spec = io::parse_data_spec(text, split);
+  if (!spec.ok()) return spec.status();
+  return io::open_dataset(*spec);
+}
+
+std::string error_of(const std::string& text) {
+  auto data = open(text);
+  REQUIRE_FALSE(data.ok());
+  return data.status().message();
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// One record: the labels, then planes whose first pixel is (1, 2, 3) + shade.
+std::string record(const std::string& labels, int shade) {
+  std::string bytes = labels;
+  for (int plane = 1; plane <= 3; ++plane) {
+    bytes += static_cast<char>(plane + shade);
+    bytes += std::string(1023, '\0');
+  }
+  return bytes;
+}
+
+TEST_CASE("data spec: forms and splits") {
+  auto spec = io::parse_data_spec("cifar10:a/b#train+test", "test");
+  REQUIRE(spec.ok());
+  CHECK(spec->kind == "cifar10");
+  CHECK(spec->paths == std::vector<std::string>{"a/b"});
+  CHECK(spec->splits == std::vector<std::string>{"train", "test"});
+  CHECK(spec->split_given);
+
+  spec = io::parse_data_spec("npy:x.npy,y.npy", "train");
+  REQUIRE(spec.ok());
+  CHECK(spec->paths == std::vector<std::string>{"x.npy", "y.npy"});
+  CHECK(spec->splits == std::vector<std::string>{"train"});
+
+  spec = io::parse_data_spec("folder:a#1/b", "test");  // a '#' inside a path is no suffix
+  REQUIRE(spec.ok());
+  CHECK(spec->paths == std::vector<std::string>{"a#1/b"});
+
+  for (const char* wrong : {"", "cifar10", "cifar10:", "mnist:dir", "cifar10:dir#validation", "cifar10:dir#",
+                            "cifar10:dir#train+train", "npy:x.npy", "npy:x.npy,", "npy:a,b,c", "npy:a,b#train"}) {
+    auto refused = io::parse_data_spec(wrong, "test");
+    REQUIRE_FALSE_MESSAGE(refused.ok(), wrong);
+    CHECK(contains(refused.status().message(), "expected cifar10:DIR"));
+  }
+  CHECK(contains(error_of("svhn:dir#train+extra"), "not available in this version"));
+}
+
+TEST_CASE("cifar10: records, splits and names") {
+  const TemporaryFolder folder;
+  for (int i = 1; i <= 5; ++i) {
+    folder.write("data_batch_" + std::to_string(i) + ".bin", record(std::string(1, static_cast<char>(i)), 10 * i));
+  }
+  folder.write("test_batch.bin", record(std::string(1, '\x07'), 100) + record(std::string(1, '\0'), 110));
+  folder.write("batches.meta.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
+
+  auto test = open("cifar10:" + folder.path());
+  REQUIRE_MESSAGE(test.ok(), test.status().message());
+  CHECK((*test)->size() == 2);
+  CHECK((*test)->label(0) == 7);
+  CHECK((*test)->class_names().size() == 10);
+  auto image = (*test)->image(1);
+  REQUIRE(image.ok());
+  CHECK(image->pixels[0] == 111);  // interleaved
+  CHECK(image->pixels[1] == 112);
+  CHECK(image->pixels[2] == 113);
+
+  auto train = open("cifar10:" + folder.path() + "#train");
+  REQUIRE(train.ok());
+  CHECK((*train)->size() == 5);
+  CHECK((*train)->label(4) == 5);
+  auto both = open("cifar10:" + folder.path() + "#train+test");
+  REQUIRE(both.ok());
+  CHECK((*both)->size() == 7);
+  CHECK((*both)->label(5) == 7);
+
+  auto preprocess = io::Preprocess::create({1, 3, 32, 32}, Metadata());
+  REQUIRE(preprocess.ok());
+  std::vector<float> input(preprocess->elements());
+  REQUIRE((*test)->input(0, *preprocess, input.data()).ok());
+  CHECK(input[0] == 101);
+  CHECK(input[1024] == 102);
+}
+
+TEST_CASE("cifar100: the fine label counts; the official folder name is found") {
+  const TemporaryFolder folder;
+  folder.write("cifar-100-binary/test.bin", record(std::string("\x05\x63"), 0));
+  auto data = open("cifar100:" + folder.path());
+  REQUIRE_MESSAGE(data.ok(), data.status().message());
+  CHECK((*data)->label(0) == 99);
+  CHECK((*data)->image(0)->pixels[2] == 3);
+}
+
+TEST_CASE("cifar: broken files are told with name, expectation and finding") {
+  const TemporaryFolder folder;
+  CHECK(contains(error_of("cifar10:" + folder.path("nowhere")), "expected a directory"));
+  CHECK(contains(error_of("cifar10:" + folder.path()), "test_batch.bin"));
+  folder.write("test_batch.bin", std::string(3072, '\0'));
+  const std::string short_file = error_of("cifar10:" + folder.path());
+  CHECK(contains(short_file, "test_batch.bin: expected whole records of 3073 bytes, found 3072"));
+  folder.write("test_batch.bin", "");
+  CHECK(contains(error_of("cifar10:" + folder.path()), "found 0 bytes"));
+  folder.write("test_batch.bin", record("\x03", 0) + record("\x0a", 0));
+  CHECK(contains(error_of("cifar10:" + folder.path()), "record 1: expected a label below 10, found 10"));
+  folder.write("test_batch.bin", record("\x03", 0));
+  folder.write("batches.meta.txt", "one\ntwo\n");
+  CHECK(contains(error_of("cifar10:" + folder.path()), "expected 10 class names, found 2"));
+}
+
+TEST_CASE("folder: classes in order of their names, splits where they exist") {
+  const TemporaryFolder folder;
+  const std::string samples = std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/";
+  const auto copy = [&](const std::string& from, const std::string& to) {
+    fs::create_directories(fs::path(folder.path(to)).parent_path());
+    fs::copy_file(samples + from, folder.path(to));
+  };
+  copy("rgb.png", "plain/dog/2.png");
+  copy("rgb.jpg", "plain/dog/1.JPG");
+  copy("gray.png", "plain/cat/1.png");
+  folder.write("plain/dog/notes.txt", "not an image");
+  auto data = open("folder:" + folder.path("plain"));
+  REQUIRE_MESSAGE(data.ok(), data.status().message());
+  CHECK((*data)->class_names() == std::vector<std::string>{"cat", "dog"});
+  REQUIRE((*data)->size() == 3);
+  CHECK((*data)->label(0) == 0);
+  CHECK((*data)->label(2) == 1);
+  CHECK((*data)->image(0)->channels == 1);
+  CHECK((*data)->image(1)->width == 24);
+  CHECK(contains(error_of("folder:" + folder.path("plain") + "#train"), "plain/train"));
+
+  copy("rgb.png", "split/train/cat/1.png");
+  copy("rgb.png", "split/train/cat/2.png");
+  copy("rgb.png", "split/test/cat/1.png");
+  CHECK((*open("folder:" + folder.path("split")))->size() == 1);
+  CHECK((*open("folder:" + folder.path("split"), "train"))->size() == 2);
+  CHECK((*open("folder:" + folder.path("split") + "#train+test"))->size() == 3);
+
+  fs::create_directories(folder.path("empty/cat"));
+  CHECK(contains(error_of("folder:" + folder.path("empty")), "found none"));
+  CHECK(contains(error_of("folder:" + folder.path("plain/dog")), "found no folder"));
+  folder.write("bad/cat/1.png", "not a picture");
+  auto bad = open("folder:" + folder.path("bad"));
+  REQUIRE(bad.ok());
+  CHECK(contains((*bad)->image(0).status().message(), "bad/cat/1.png"));
+}
+
+void write_bytes_array(const std::string& path, const std::string& shape, const std::string& data) {
+  std::string text = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + "}\n";
+  std::ofstream(path, std::ios::binary) << std::string("\x93NUMPY\x01\0", 8) << static_cast<char>(text.size()) << '\0'
+                                        << text << data;
+}
+
+TEST_CASE("npy data set: ready-made inputs and integer labels") {
+  const TemporaryFolder folder;
+  std::vector<float> values(2 * 3 * 2 * 2);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 5.5f;
+  const std::string images = folder.path("x.npy"), labels = folder.path("y.npy");
+  REQUIRE(io::write_npy(images, {2, 3, 2, 2}, values.data()).ok());
+  write_bytes_array(labels, "(2,)", std::string("\x04\x01", 2));
+  const std::string text = "npy:" + images + "," + labels;
+  auto data = open(text);
+  REQUIRE_MESSAGE(data.ok(), data.status().message());
+  CHECK((*data)->label(0) == 4);
+  CHECK((*data)->image(0).status().code() == StatusCode::kUnsupported);
+
+  auto fits = io::Preprocess::create({1, 3, 2, 2}, Metadata());
+  std::vector<float> input(12);
+  REQUIRE((*data)->input(1, *fits, input.data()).ok());
+  CHECK(input == std::vector<float>(values.begin() + 12, values.end()));
+  auto other = io::Preprocess::create({1, 3, 2, 1}, Metadata());
+  const Status refused = (*data)->input(1, *other, input.data());
+  CHECK(contains(refused.message(), "expected inputs of shape [2, 3, 2, 1], found [2, 3, 2, 2]"));
+
+  write_bytes_array(labels, "(3,)", std::string("\x04\x01\x01", 3));
+  CHECK(contains(error_of(text), "expected one label an image, shape [2], found [3]"));
+  REQUIRE(io::write_npy(labels, {2}, values.data()).ok());
+  CHECK(contains(error_of(text), "expected integers, found float32"));
+  REQUIRE(io::write_npy(images, {2, 12}, values.data()).ok());
+  CHECK(contains(error_of(text), "[N, C, H, W], found [2, 12]"));
+}
+
+TEST_CASE("labels are matched by name only where that is certain") {
+  const std::vector<std::string> labels{"cat", "crane", "dog", "crane"};
+  CHECK(io::match_labels({"dog", "cat"}, labels) == std::vector<int64_t>{2, 0});
+  CHECK(io::match_labels({"dog", "bird"}, labels).empty());
+  CHECK(io::match_labels({"crane"}, labels).empty());
+  CHECK(io::match_labels({"dog"}, {}).empty());
+}
+
+TEST_CASE("cifar10: the real files") {
+  const std::string file = test::shared_file("data/cifar10/test_batch.bin");
+  if (file.empty()) return test::skip("cifar10: the real files", "the shared data");
+  auto data = open("cifar10:" + fs::path(file).parent_path().string());
+  REQUIRE_MESSAGE(data.ok(), data.status().message());
+  CHECK((*data)->size() == 10000);
+  CHECK((*data)->class_names()[3] == "cat");
+  // The sample images were taken from this file.
+  for (const auto& [index, name] : {std::pair<int64_t, std::string>(0, "cat-0000"), {25, "bird-0025"}}) {
+    auto sample = io::load_image(std::string(SPARSENET_SOURCE_DIR) + "/samples/" + name + ".png");
+    REQUIRE(sample.ok());
+    CHECK(sample->pixels == (*data)->image(index)->pixels);
+    CHECK((*data)->class_names()[static_cast<size_t>((*data)->label(index))] == name.substr(0, name.find('-')));
+  }
+}
+
+}  // namespace
