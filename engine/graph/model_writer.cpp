@@ -156,8 +156,6 @@ class Writer {
   // One overload for each kind of attributes.
   using Union = std::pair<schema::Attrs, fb::Offset<void>>;
 
-  static schema::Size2 size(const std::array<int32_t, 2>& a) { return {a[0], a[1]}; }
-  static schema::Pads pads(const std::array<int32_t, 4>& a) { return {a[0], a[1], a[2], a[3]}; }
   fb::Offset<schema::Activation> activation(const Activation& a) {
     if (a.kind == Activation::Kind::kNone) return 0;
     return schema::CreateActivation(builder_, static_cast<uint8_t>(a.kind), a.a, a.b);
@@ -166,10 +164,10 @@ class Writer {
   Union write(const NoAttrs&) { return {schema::Attrs::NONE, 0}; }
   Union write(const ConvAttrs& a) {
     const auto fused = activation(a.activation);
-    const schema::Size2 kernel = size(a.kernel), stride = size(a.stride), dilation = size(a.dilation);
-    const schema::Pads padding = pads(a.pads);
     return {schema::Attrs::ConvAttrs,
-            schema::CreateConvAttrs(builder_, &kernel, &stride, &dilation, &padding, a.groups, fused).Union()};
+            schema::CreateConvAttrs(builder_, a.kernel[0], a.kernel[1], a.stride[0], a.stride[1], a.dilation[0],
+                                    a.dilation[1], a.pads[0], a.pads[1], a.pads[2], a.pads[3], a.groups, fused)
+                .Union()};
   }
   Union write(const FullyConnectedAttrs& a) {
     return {schema::Attrs::FullyConnectedAttrs,
@@ -204,10 +202,10 @@ class Writer {
     return {schema::Attrs::PadAttrs, schema::CreatePadAttrs(builder_, before, after, a.value).Union()};
   }
   Union write(const PoolAttrs& a) {
-    const schema::Size2 kernel = size(a.kernel), stride = size(a.stride);
-    const schema::Pads padding = pads(a.pads);
     return {schema::Attrs::PoolAttrs,
-            schema::CreatePoolAttrs(builder_, &kernel, &stride, &padding, a.ceil_mode, a.count_include_pad).Union()};
+            schema::CreatePoolAttrs(builder_, a.kernel[0], a.kernel[1], a.stride[0], a.stride[1], a.pads[0], a.pads[1],
+                                    a.pads[2], a.pads[3], a.ceil_mode, a.count_include_pad)
+                .Union()};
   }
   Union write(const ReduceAttrs& a) {
     return {schema::Attrs::ReduceAttrs,

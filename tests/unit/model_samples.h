@@ -1,0 +1,142 @@
+// Small models for the tests of the file format, and what they compare.
+#pragma once
+
+#include <doctest/doctest.h>
+#include <sparsenet/model.h>
+
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "graph/checksum.h"
+
+namespace sparsenet::test {
+
+inline Tensor ramp(Shape shape, float start = 0.f) {
+  std::vector<float> values(static_cast<size_t>(element_count(shape)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = start + 0.25f * static_cast<float>(i);
+  return Tensor::from(std::move(shape), std::move(values));
+}
+
+// A graph with every op that a file may hold and attributes that differ from their defaults.
+inline Graph graph_of_all_ops() {
+  Graph g;
+  const float infinity = std::numeric_limits<float>::infinity();
+  ValueId x = g.add_input("image", {2, 4, 9, 11});
+  const ValueId other = g.add_input("other", {2, 6});
+
+  ConvAttrs conv;
+  conv.kernel = {3, 2};
+  conv.stride = {2, 1};
+  conv.dilation = {1, 2};
+  conv.pads = {1, 0, 1, 2};
+  conv.groups = 2;
+  conv.activation = {Activation::Kind::kClip, 0.f, 6.f};
+  x = g.add_node(Op::kConv, "conv", {x, g.add_constant("w", ramp({6, 2, 3, 2})), g.add_constant("b", ramp({6}, 1.f))},
+                 conv);
+  ConvAttrs point;
+  x = g.add_node(Op::kConv, "point", {x, g.add_constant("w1", ramp({6, 6, 1, 1})), kNoValue, x}, point);
+  const ValueId one = g.add_constant("one", Tensor::filled({6}, 1.f));
+  const ValueId scale = g.add_constant("scale", Tensor::filled({6}, 1.f));  // the same bytes
+  x = g.add_node(Op::kBatchNorm, "bn",
+                 {x, scale, g.add_constant("shift", ramp({6})), g.add_constant("mean", ramp({6}, 2.f)), one},
+                 BatchNormAttrs{1e-3f});
+  x = g.add_node(Op::kRelu, "relu", {x});
+  x = g.add_node(Op::kClip, "clip", {x}, ClipAttrs{-1.f, infinity});
+  x = g.add_node(Op::kLeakyRelu, "leaky", {x}, AlphaBetaAttrs{0.1f, 0.f});
+  x = g.add_node(Op::kSigmoid, "sigmoid", {x});
+  x = g.add_node(Op::kHardSigmoid, "hard sigmoid", {x}, AlphaBetaAttrs{0.2f, 0.5f});
+  x = g.add_node(Op::kHardSwish, "hard swish", {x});
+  x = g.add_node(Op::kTanh, "tanh", {x});
+  const std::vector<ValueId> parts =
+      g.add_node_multi(Op::kSplit, "split", {x}, SplitAttrs{1, {2, 4}}, {"left", "right"});
+  x = g.add_node(Op::kConcat, "concat", {parts[1], parts[0], parts[0]}, AxisAttrs{1});
+  x = g.add_node(Op::kSlice, "slice", {x}, SliceAttrs{{1, 3}, {1, 0}, {7, 9}, {1, 2}});
+  x = g.add_node(Op::kPad, "pad", {x}, PadAttrs{{0, 0, 1, 2}, {0, 0, 3, 1}, -infinity});
+  PoolAttrs pool;
+  pool.kernel = {3, 2};
+  pool.stride = {2, 2};
+  pool.pads = {1, 0, 1, 1};
+  pool.ceil_mode = true;
+  x = g.add_node(Op::kMaxPool, "max pool", {x}, pool);
+  pool.ceil_mode = false;
+  pool.count_include_pad = true;
+  x = g.add_node(Op::kAveragePool, "average pool", {x}, pool);
+  const ValueId y = g.add_node(Op::kGlobalAveragePool, "global", {x});
+  ReduceAttrs reduce;
+  reduce.axes = {2, 3};
+  reduce.keep_dims = false;
+  x = g.add_node(Op::kReduceMean, "reduce", {x}, reduce);
+  x = g.add_node(Op::kReshape, "reshape", {x}, ReshapeAttrs{{0, 1, -1}});
+  x = g.add_node(Op::kTranspose, "transpose", {x}, TransposeAttrs{{0, 2, 1}});
+  x = g.add_node(Op::kReshape, "flatten", {x}, ReshapeAttrs{{0, -1}});
+  x = g.add_node(Op::kAdd, "add", {x, other});
+  x = g.add_node(Op::kSub, "sub", {x, one});
+  x = g.add_node(Op::kMul, "mul", {x, g.add_constant("factor", Tensor::filled({}, 3.f))});
+  x = g.add_node(Op::kDiv, "div", {x, one});
+  x = g.add_node(Op::kFullyConnected, "fc",
+                 {x, g.add_constant("fc.weight", ramp({3, 6})), g.add_constant("fc.bias", ramp({3}))},
+                 FullyConnectedAttrs{{Activation::Kind::kHardSigmoid, 0.2f, 0.5f}});
+  x = g.add_node(Op::kIdentity, "identity", {x});
+  x = g.add_node(Op::kSoftmax, "softmax", {x}, AxisAttrs{1}, "probabilities");
+  g.outputs = {x, y};
+  return g;
+}
+
+inline Model model_of_all_ops() {
+  Model model;
+  model.graph = graph_of_all_ops();
+  Metadata& m = model.metadata;
+  m.name = "all ops";
+  m.architecture = "sparsenet-abc-v0";
+  m.provenance = "made by a test\nin two lines";
+  m.license = "Apache-2.0";
+  m.labels = {"cat", "Ente \xc3\xbc", ""};
+  m.color_order = "BGR";
+  m.mean = {125.3f, 123.f, 113.9f, 0.f};
+  m.std_dev = {63.f, 62.1f, 66.7f, 1.f};
+  m.resize = "bilinear-crop";
+  TestVector vector;
+  vector.inputs = {ramp({1, 4, 9, 11}), ramp({1, 6})};
+  vector.outputs = {ramp({1, 3}), ramp({1, 6, 1, 1})};
+  vector.tolerance = 2e-4f;
+  model.test_vectors = {vector, vector};
+  return model;
+}
+
+// A few hundred bytes of structure: for tests that try every byte.
+inline Model tiny_model() {
+  Model model;
+  Graph& g = model.graph;
+  ConvAttrs conv;
+  conv.kernel = {3, 3};
+  conv.pads = {1, 1, 1, 1};
+  ValueId x = g.add_input("x", {1, 2, 4, 4});
+  x = g.add_node(Op::kConv, "conv", {x, g.add_constant("w", ramp({2, 2, 3, 3}))}, conv);
+  x = g.add_node(Op::kReshape, "flat", {x}, ReshapeAttrs{{0, -1}});
+  x = g.add_node(Op::kFullyConnected, "fc", {x, g.add_constant("v", ramp({2, 32}))}, FullyConnectedAttrs{});
+  g.outputs = {x};
+  model.metadata.labels = {"no", "yes"};
+  model.metadata.mean = {1.f, 2.f};
+  return model;
+}
+
+inline std::vector<uint8_t> bytes_of(const Model& model) {
+  Result<std::vector<uint8_t>> bytes = serialize_model(model);
+  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
+  return *std::move(bytes);
+}
+
+inline Result<Model> load(const std::vector<uint8_t>& bytes) {
+  return load_model(bytes.data(), bytes.size(), nullptr, "test.snet");
+}
+
+// Makes the checksum fit whatever the bytes are now.
+inline void seal(std::vector<uint8_t>* bytes) {
+  if (bytes->size() < 8) return;
+  const uint64_t sum = xxh64(bytes->data(), bytes->size() - 8);
+  std::memcpy(bytes->data() + bytes->size() - 8, &sum, 8);
+}
+
+}  // namespace sparsenet::test
