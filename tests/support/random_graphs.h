@@ -1,0 +1,38 @@
+// Streams of random small graphs, by name. A generator and a seed fix the graph (for one compiler: the order in which
+// arguments are evaluated is its own), so a failure is reported by those two and rebuilt from them.
+#pragma once
+
+#include <sparsenet/graph.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "support/graph_maker.h"
+#include "support/reference.h"
+
+namespace sparsenet::test {
+
+struct Generator {
+  const char* name;
+  Graph (*make)(Random&);
+  // Outside what the engine promises: Session::create may answer kUnsupported, but not run wrongly.
+  bool may_refuse = false;
+};
+
+const std::vector<Generator>& layer_generators();    // Conv, FullyConnected, BatchNorm, pools, activations, ...
+const std::vector<Generator>& data_generators();     // Concat, Split, Slice, Pad, broadcasts, Reshape, Transpose, ...
+const std::vector<Generator>& network_generators();  // DenseNet-, SparseNet-, ResNet-, MobileNet-like, random DAGs
+
+Graph make_graph(const Generator& generator, uint64_t seed);
+
+// Normally distributed inputs (exact float32 values) in the order of graph.inputs.
+std::vector<Array> random_inputs(const Graph& graph, uint64_t seed);
+
+// What the generators share: sizes from the lists that break kernels (odd, prime, around the vector widths).
+int64_t random_channels(Random& random);
+int64_t random_batch(Random& random);
+Shape random_image(Random& random, int64_t low = 1, int64_t high = 19);  // [N, C, H, W]
+Activation random_activation(Random& random);                            // none in one of eight
+
+}  // namespace sparsenet::test

@@ -1,0 +1,58 @@
+// Evaluates a graph in double precision with plain loops over NCHW, straight from the definitions in graph.h, so that
+// nothing of the engine's own execution is trusted: the yardstick for sessions and passes.
+//
+// Constants are widened from float32. Slow (no blocking, one thread), fit for test networks.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/status.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace sparsenet::test {
+
+struct Array {
+  Shape shape;
+  std::vector<double> data;
+
+  Array() = default;
+  explicit Array(Shape s, double fill = 0)
+      : shape(std::move(s)), data(static_cast<size_t>(element_count(shape)), fill) {}
+  size_t size() const { return data.size(); }
+  size_t dim(size_t axis) const { return static_cast<size_t>(shape[axis]); }
+};
+
+// `inputs` in the order of graph.inputs. Runs infer_shapes on a copy first. The result has one array a graph output.
+Result<std::vector<Array>> evaluate(const Graph& graph, const std::vector<Array>& inputs);
+
+double activate(const Activation& activation, double x);
+
+// One function a family; operands in the order of graph.h, a null pointer for an absent one. Shapes are those that
+// infer_shapes() found, so nothing is checked here again.
+using Operands = std::vector<const Array*>;
+using Arrays = std::vector<Array>;
+
+namespace reference {
+
+// Layers with weights and pools (reference_layers.cpp).
+void conv(const ConvAttrs& attrs, const Operands& in, Array& out);
+void fully_connected(const FullyConnectedAttrs& attrs, const Operands& in, Array& out);
+void batch_norm(const BatchNormAttrs& attrs, const Operands& in, Array& out);
+void affine(const AffineAttrs& attrs, const Operands& in, Array& out);
+void attention(const AttentionAttrs& attrs, const Operands& in, Array& out);
+void pool(bool maximum, const PoolAttrs& attrs, const Operands& in, Array& out);
+void softmax(const AxisAttrs& attrs, const Operands& in, Array& out);
+
+// What moves or combines data element by element (reference_data.cpp).
+void unary(const Node& node, const Operands& in, Array& out);
+void binary(Op op, const Operands& in, Array& out);
+void concat(const AxisAttrs& attrs, const Operands& in, Array& out);
+void split(const SplitAttrs& attrs, const Operands& in, Arrays& out);
+void slice(const SliceAttrs& attrs, const Operands& in, Array& out);
+void pad(const PadAttrs& attrs, const Operands& in, Array& out);
+void transpose(const TransposeAttrs& attrs, const Operands& in, Array& out);
+void reduce_mean(const std::vector<int32_t>& axes, const Operands& in, Array& out);
+
+}  // namespace reference
+}  // namespace sparsenet::test
