@@ -1,0 +1,213 @@
+#include "converter/convert.h"
+
+#include <sparsenet/architecture.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "converter/importers.h"
+#include "converter/io/file_bytes.h"
+#include "converter/weights/matching.h"
+#include "converter/weights/readers.h"
+
+namespace sparsenet::converter {
+namespace {
+
+bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+std::string stem_of(const std::string& path) {
+  const std::string base = base_name(path);
+  const size_t dot = base.find_last_of('.');
+  return dot == std::string::npos || dot == 0 ? base : base.substr(0, dot);
+}
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+Result<SourceTensors> read_weights(Format format, const std::vector<uint8_t>& bytes) {
+  switch (format) {
+    case Format::kSafetensors:
+      return read_safetensors(bytes.data(), bytes.size());
+    case Format::kNpz:
+      return read_npz(bytes.data(), bytes.size());
+    default:
+      return read_torch(bytes.data(), bytes.size());
+  }
+}
+
+Graph import_weights(const Options& options, Format format, const std::vector<uint8_t>& bytes, Report* report) {
+  if (options.architecture.empty()) {
+    std::string known;
+    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
+    report->problem(
+        "", "this format holds weights without a graph: say with --arch which network they are of (" + known + ")");
+    return {};
+  }
+  Result<Architecture> arch = parse_architecture(options.architecture);
+  if (!arch.ok()) {
+    report->problem("--arch " + options.architecture, arch.status().message());
+    return {};
+  }
+  NameRules rules;
+  if (!options.rules.empty()) {
+    Result<NameRules> loaded = NameRules::load(options.rules);
+    if (!loaded.ok()) {
+      report->problem("--map", loaded.status().message());
+      return {};
+    }
+    rules = std::move(loaded).value();
+  }
+  Result<SourceTensors> source = read_weights(format, bytes);
+  if (!source.ok()) {
+    report->problem("", source.status().message());
+    return {};
+  }
+  report->format = source->format;
+  report->producer = source->producer;
+  report->architecture = to_string(*arch);
+  report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
+  Result<Graph> graph = build_graph(*arch);
+  if (!graph.ok()) {
+    report->problem("--arch " + options.architecture, graph.status().message());
+    return {};
+  }
+  match_weights(*source, rules, &*graph, report);
+  return std::move(graph).value();
+}
+
+Status fill_metadata(const Options& options, const Report& report, Model* model) {
+  Metadata& metadata = model->metadata;
+  metadata.name = options.name.empty() ? printable(stem_of(options.input)) : options.name;
+  metadata.architecture = report.architecture;
+  metadata.license = options.license;
+  metadata.provenance = "converted from " + printable(base_name(options.input)) + " (" + report.format +
+                        (report.producer.empty() ? "" : ", written by " + report.producer) + ")";
+  metadata.mean = options.mean;
+  metadata.std_dev = options.std_dev;
+  const Shape& input = model->graph.shape(model->graph.inputs[0]);
+  const int64_t channels = input.size() == 4 ? input[1] : 0;
+  if (channels == 1) metadata.color_order = "GRAY";
+  const struct {
+    const char* flag;
+    const std::vector<float>& values;
+  } lists[] = {{"--mean", options.mean}, {"--std", options.std_dev}};
+  for (const auto& list : lists) {
+    if (list.values.empty()) continue;
+    if (static_cast<int64_t>(list.values.size()) != channels) {
+      return invalid_argument(std::string(list.flag) + ": expected " + std::to_string(channels) +
+                              " values (one a channel of input " + to_string(input) + "), found " +
+                              std::to_string(list.values.size()));
+    }
+  }
+  if (options.labels_file.empty()) return {};
+  Result<std::vector<std::string>> labels = read_lines(options.labels_file);
+  if (!labels.ok()) return labels.status().with_context("--labels");
+  while (!labels->empty() && labels->back().empty()) labels->pop_back();
+  const Shape& output = model->graph.shape(model->graph.outputs[0]);
+  const int64_t classes = element_count(output) / output[0];
+  if (static_cast<int64_t>(labels->size()) != classes) {
+    return invalid_argument("--labels " + options.labels_file + ": expected " + std::to_string(classes) +
+                            " lines (one a class), found " + std::to_string(labels->size()));
+  }
+  metadata.labels = std::move(labels).value();
+  return {};
+}
+
+}  // namespace
+
+Result<Format> parse_format(const std::string& text) {
+  static const struct {
+    const char* name;
+    Format format;
+  } kRows[] = {{"auto", Format::kAuto},   {"onnx", Format::kOnnx},
+               {"torch", Format::kTorch}, {"safetensors", Format::kSafetensors},
+               {"npz", Format::kNpz},     {"tflite", Format::kTflite}};
+  for (const auto& row : kRows) {
+    if (text == row.name) return row.format;
+  }
+  return invalid_argument("--from: expected auto, onnx, torch, safetensors, npz or tflite, found '" + printable(text) +
+                          "'");
+}
+
+Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes) {
+  const auto begins = [&bytes](const char* magic, size_t length, size_t at) {
+    return bytes.size() >= at + length && std::memcmp(bytes.data() + at, magic, length) == 0;
+  };
+  if (begins("TFL3", 4, 4)) return Format::kTflite;
+  if (begins("PK\x03\x04", 4, 0)) return ends_with(path, ".npz") ? Format::kNpz : Format::kTorch;
+  if (begins("\x80\x02\x8a\x0a", 4, 0)) return Format::kTorch;  // a pickle that begins with the magic number
+  if (ends_with(path, ".onnx")) return Format::kOnnx;
+  if (ends_with(path, ".safetensors") || begins("{", 1, 8)) return Format::kSafetensors;
+  if (ends_with(path, ".tflite")) return Format::kTflite;
+  if (ends_with(path, ".npz")) return Format::kNpz;
+  for (const char* ending : {".pth", ".pt", ".th", ".bin", ".ckpt"}) {
+    if (ends_with(path, ending)) return Format::kTorch;
+  }
+  return unsupported("neither its content nor its name tells its format: say it with --from");
+}
+
+Result<Model> import_model(const Options& options, Report* report) {
+  report->input = options.input;
+  const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
+  Result<std::vector<uint8_t>> bytes = read_file(options.input);
+  if (!bytes.ok()) {
+    report->problem("", bytes.status().message());
+    return bytes.status();
+  }
+  Format format = options.format;
+  if (format == Format::kAuto) {
+    Result<Format> detected = detect_format(options.input, *bytes);
+    if (!detected.ok()) {
+      report->problem("", detected.status().message());
+      return failed();
+    }
+    format = *detected;
+  }
+  Model model;
+  if (format == Format::kOnnx || format == Format::kTflite) {
+    if (!options.architecture.empty() || !options.rules.empty()) {
+      report->problem("", "--arch and --map are for weights without a graph; this file holds its own");
+      return failed();
+    }
+    model.graph = format == Format::kOnnx ? import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report)
+                                          : import_tflite(bytes->data(), bytes->size(), report);
+  } else {
+    model.graph = import_weights(options, format, *bytes, report);
+  }
+  if (!report->problems.empty()) return failed();
+  const Status status = fill_metadata(options, *report, &model);
+  if (!status.ok()) {
+    report->problem("", status.message());
+    return failed();
+  }
+  report->parameters = model.graph.parameter_count();
+  report->macs = model.graph.macs_per_image();
+  for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];
+  return model;
+}
+
+Status convert(const Options& options, Report* report) {
+  const auto start = std::chrono::steady_clock::now();
+  Result<Model> model = import_model(options, report);
+  if (!model.ok()) return model.status();
+  Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
+  Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
+  status = file.status();
+  if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
+  if (!status.ok()) {
+    report->problem("", status.message());
+    return status;
+  }
+  report->output = options.output;
+  report->file_bytes = file->size();
+  report->test_vectors = model->test_vectors.size();
+  report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return {};
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,41 @@
+// One conversion: a source file (and for weights an architecture) to a .snet file and a report.
+#pragma once
+
+#include <sparsenet/model.h>
+#include <sparsenet/status.h>
+
+#include <string>
+#include <vector>
+
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kTflite };
+Result<Format> parse_format(const std::string& text);
+// By the first bytes, and by the name's ending where they do not tell (ONNX has no magic number).
+Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes);
+
+struct Options {
+  std::string input;
+  std::string output;
+  Format format = Format::kAuto;
+  std::string architecture;  // ARCH; weights need it, formats with a graph refuse it
+  std::string rules;         // --map
+  std::string labels_file;
+  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values
+  std::string name;                  // of the model; empty: from the file's name
+  std::string license;
+  int test_vectors = 0;
+};
+
+// Reads and imports; nothing is written. Fills the report; a failure's details are report->problems.
+Result<Model> import_model(const Options& options, Report* report);
+
+// Inputs from a fixed seed with the outputs that the reference kernels give for them.
+Status add_test_vectors(int count, Model* model);
+
+// import_model, add_test_vectors, save_model. On failure nothing is left at `output`.
+Status convert(const Options& options, Report* report);
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,194 @@
+#include "converter/graph_writer.h"
+
+#include <algorithm>
+
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+std::string GraphWriter::unique(const std::string& base) {
+  const std::string stem = base.empty() ? "value" : base;
+  std::string name = stem;
+  for (int i = 1; !names_.insert(name).second; ++i) name = stem + "." + std::to_string(i);
+  return name;
+}
+
+Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& name, std::vector<ValueId> inputs,
+                                                     Attrs attrs, const std::vector<std::string>& output_names) {
+  std::vector<std::string> unique_names;
+  for (const std::string& output_name : output_names)
+    unique_names.push_back(unique(output_name.empty() ? name : output_name));
+  std::vector<ValueId> outputs = graph.add_node_multi(op, name, std::move(inputs), std::move(attrs), unique_names);
+  if (!shape(outputs[0]).empty()) return outputs;
+  // Only a check of a graph tells the reason: make one of this node alone.
+  Graph probe;
+  Node node = graph.nodes.back();
+  for (ValueId& id : node.inputs) {
+    if (id == kNoValue) continue;
+    const Value& value = graph.values[static_cast<size_t>(id)];
+    const std::string probe_name = "in" + std::to_string(probe.values.size());
+    id = value.is_constant ? probe.add_constant(probe_name, value.constant) : probe.add_input(probe_name, value.shape);
+  }
+  for (ValueId& id : node.outputs) {
+    id = static_cast<ValueId>(probe.values.size());
+    Value value;
+    value.name = "out" + std::to_string(id);
+    probe.values.push_back(std::move(value));
+  }
+  probe.outputs = node.outputs;
+  probe.nodes.push_back(std::move(node));
+  const Status why = probe.infer_shapes();
+  return why.ok() ? internal_error("shapes cannot be inferred") : why;
+}
+
+Result<ValueId> GraphWriter::node(Op op, const std::string& name, std::vector<ValueId> inputs, Attrs attrs,
+                                  const std::string& output_name) {
+  Result<std::vector<ValueId>> outputs = node_multi(op, name, std::move(inputs), std::move(attrs), {output_name});
+  if (!outputs.ok()) return outputs.status();
+  return (*outputs)[0];
+}
+
+Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const Shape& target,
+                                     const std::string& output_name) {
+  const Shape& from = shape(x);
+  if (from == target) return x;
+  if (element_count(from) != element_count(target) || element_count(from) <= 0) {
+    return invalid_model("reshape of " + to_string(from) + " to " + to_string(target));
+  }
+  if (target.empty() || target[0] != from[0]) {
+    return unsupported("reshape of " + to_string(from) + " to " + to_string(target) +
+                       " does not keep the batch in front");
+  }
+  ReshapeAttrs attrs;
+  attrs.dims = target;
+  attrs.dims[0] = 0;  // whatever the batch is
+  return node(Op::kReshape, name, {x}, std::move(attrs), output_name);
+}
+
+Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const std::vector<int32_t>& perm,
+                                       const std::string& output_name) {
+  if (std::is_sorted(perm.begin(), perm.end()) && perm.size() == shape(x).size()) return x;
+  if (!perm.empty() && perm[0] != 0) return unsupported("transposes the batch dimension");
+  return node(Op::kTranspose, name, {x}, TransposeAttrs{perm}, output_name);
+}
+
+Status GraphWriter::output(ValueId id, const std::string& name) {
+  const auto is_in = [id](const std::vector<ValueId>& list) {
+    return std::find(list.begin(), list.end(), id) != list.end();
+  };
+  Value& value = graph.values[static_cast<size_t>(id)];
+  if (value.is_constant) return unsupported("graph output '" + printable(name) + "' is a constant");
+  if (is_in(graph.inputs) || is_in(graph.outputs)) {
+    Result<ValueId> copy = node(Op::kIdentity, name, {id}, NoAttrs{}, name);
+    if (!copy.ok()) return copy.status();
+    graph.outputs.push_back(*copy);
+    return {};
+  }
+  if (value.name != name) value.name = unique(name);
+  graph.outputs.push_back(id);
+  return {};
+}
+
+namespace {
+
+// Readers of every value: node indices; graph outputs count as a reader that is no node (SIZE_MAX).
+std::vector<std::vector<size_t>> find_readers(const Graph& graph) {
+  std::vector<std::vector<size_t>> readers(graph.values.size());
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (ValueId id : graph.nodes[n].inputs) {
+      if (id != kNoValue) readers[static_cast<size_t>(id)].push_back(n);
+    }
+  }
+  for (ValueId id : graph.outputs) readers[static_cast<size_t>(id)].push_back(SIZE_MAX);
+  return readers;
+}
+
+// Whether a constant of this shape adds one number a channel to an activation of that rank: [C], [1, C], [C, 1, 1], ...
+bool is_per_channel(const Shape& shape, size_t rank, int64_t channels) {
+  const size_t from_end = rank - 2;  // dimensions behind the channels
+  if (shape.size() < from_end + 1 || shape.size() > rank) return false;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const int64_t expected = i == shape.size() - 1 - from_end ? channels : 1;
+    if (shape[i] != expected) return false;
+  }
+  return true;
+}
+
+void fold_added_biases(Graph* graph) {
+  const std::vector<std::vector<size_t>> readers = find_readers(*graph);
+  std::vector<bool> removed(graph->nodes.size(), false);
+  for (Node& node : graph->nodes) {
+    const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+    if ((node.op != Op::kConv && node.op != Op::kFullyConnected) || has_bias) continue;
+    const ValueId y = node.outputs[0];
+    const std::vector<size_t>& use = readers[static_cast<size_t>(y)];
+    if (use.size() != 1 || use[0] == SIZE_MAX) continue;
+    const Node& add = graph->nodes[use[0]];
+    if (add.op != Op::kAdd) continue;
+    const ValueId other = add.inputs[0] == y ? add.inputs[1] : add.inputs[0];
+    const Value& bias = graph->values[static_cast<size_t>(other)];
+    const Shape& shape = graph->shape(y);
+    if (!bias.is_constant || bias.type != DataType::kFloat32 || !is_per_channel(bias.shape, shape.size(), shape[1]))
+      continue;
+    if (readers[static_cast<size_t>(other)].size() != 1) continue;  // its shape must stay for the others
+    Value& target = graph->values[static_cast<size_t>(other)];
+    target.shape = target.constant.shape = {shape[1]};
+    node.inputs.resize(3, kNoValue);
+    node.inputs[2] = other;
+    node.outputs[0] = add.outputs[0];
+    removed[use[0]] = true;
+  }
+  std::vector<Node> kept;
+  for (size_t n = 0; n < graph->nodes.size(); ++n) {
+    if (!removed[n]) kept.push_back(std::move(graph->nodes[n]));
+  }
+  graph->nodes = std::move(kept);
+}
+
+// Drops nodes that reach no output, then values that nothing mentions, and renumbers the rest.
+void remove_unused(Graph* graph) {
+  std::vector<bool> wanted(graph->values.size(), false);
+  for (ValueId id : graph->outputs) wanted[static_cast<size_t>(id)] = true;
+  for (ValueId id : graph->inputs) wanted[static_cast<size_t>(id)] = true;
+  std::vector<Node> kept;
+  for (size_t n = graph->nodes.size(); n-- > 0;) {
+    Node& node = graph->nodes[n];
+    const bool used = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                  [&](ValueId id) { return wanted[static_cast<size_t>(id)]; });
+    if (!used) continue;
+    for (ValueId id : node.inputs) {
+      if (id != kNoValue) wanted[static_cast<size_t>(id)] = true;
+    }
+    for (ValueId id : node.outputs) wanted[static_cast<size_t>(id)] = true;
+    kept.push_back(std::move(node));
+  }
+  std::reverse(kept.begin(), kept.end());
+  graph->nodes = std::move(kept);
+  std::vector<ValueId> renumbered(graph->values.size(), kNoValue);
+  std::vector<Value> values;
+  for (size_t i = 0; i < graph->values.size(); ++i) {
+    if (!wanted[i]) continue;
+    renumbered[i] = static_cast<ValueId>(values.size());
+    values.push_back(std::move(graph->values[i]));
+  }
+  graph->values = std::move(values);
+  auto renumber = [&](std::vector<ValueId>& ids) {
+    for (ValueId& id : ids) id = id == kNoValue ? kNoValue : renumbered[static_cast<size_t>(id)];
+  };
+  for (Node& node : graph->nodes) {
+    renumber(node.inputs);
+    renumber(node.outputs);
+  }
+  renumber(graph->inputs);
+  renumber(graph->outputs);
+}
+
+}  // namespace
+
+Status finish_graph(Graph* graph) {
+  fold_added_biases(graph);
+  remove_unused(graph);
+  return graph->infer_shapes();
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,21 @@
+// Importers of formats that hold a graph. Each takes the whole file and never trusts it. All problems of the file are
+// collected in the report; the graph is of use only where there is none.
+#pragma once
+
+#include <sparsenet/graph.h>
+
+#include <cstdint>
+#include <string>
+
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+// ONNX, opset 7 to 21. `folder` is where tensors stored outside the file are looked for; empty: nowhere.
+Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report);
+
+// TensorFlow Lite, float32 (weights may be float16). NHWC activations become NCHW, so an input [1, H, W, C] is
+// [1, C, H, W] in the graph.
+Graph import_tflite(const uint8_t* data, size_t size, Report* report);
+
+}  // namespace sparsenet::converter

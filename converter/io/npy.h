@@ -1,0 +1,25 @@
+// One NumPy array (.npy, format versions 1 to 3) in memory.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/status.h>
+
+#include "converter/io/numeric.h"
+
+namespace sparsenet::converter {
+
+struct NpyView {
+  ElementType type = ElementType::kFloat32;
+  bool fortran_order = false;
+  Shape shape;
+  const uint8_t* data = nullptr;  // inside the bytes given
+};
+
+// Little-endian floats, integers and booleans; C and Fortran order. Checks that the data is exactly as long as type and
+// shape ask.
+Result<NpyView> parse_npy(const uint8_t* data, size_t size);
+
+// The elements as float32 in C order.
+std::vector<float> npy_floats(const NpyView& view);
+
+}  // namespace sparsenet::converter

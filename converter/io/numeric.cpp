@@ -1,0 +1,178 @@
+#include "converter/io/numeric.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace sparsenet::converter {
+namespace {
+
+float bits_to_float(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+double bits_to_double(uint64_t bits) {
+  double value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+const char* name(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat32:
+      return "float32";
+    case ElementType::kFloat64:
+      return "float64";
+    case ElementType::kFloat16:
+      return "float16";
+    case ElementType::kBFloat16:
+      return "bfloat16";
+    case ElementType::kInt8:
+      return "int8";
+    case ElementType::kUInt8:
+      return "uint8";
+    case ElementType::kInt16:
+      return "int16";
+    case ElementType::kUInt16:
+      return "uint16";
+    case ElementType::kInt32:
+      return "int32";
+    case ElementType::kUInt32:
+      return "uint32";
+    case ElementType::kInt64:
+      return "int64";
+    case ElementType::kUInt64:
+      return "uint64";
+    case ElementType::kBool:
+      return "bool";
+  }
+  return "unknown";
+}
+
+size_t size_of(ElementType type) {
+  switch (type) {
+    case ElementType::kInt8:
+    case ElementType::kUInt8:
+    case ElementType::kBool:
+      return 1;
+    case ElementType::kFloat16:
+    case ElementType::kBFloat16:
+    case ElementType::kInt16:
+    case ElementType::kUInt16:
+      return 2;
+    case ElementType::kFloat32:
+    case ElementType::kInt32:
+    case ElementType::kUInt32:
+      return 4;
+    case ElementType::kFloat64:
+    case ElementType::kInt64:
+    case ElementType::kUInt64:
+      return 8;
+  }
+  return 8;
+}
+
+bool is_float(ElementType type) {
+  return type == ElementType::kFloat32 || type == ElementType::kFloat64 || type == ElementType::kFloat16 ||
+         type == ElementType::kBFloat16;
+}
+
+uint16_t load_u16(const uint8_t* b) {
+  return static_cast<uint16_t>(b[0] | (b[1] << 8));
+}
+
+uint32_t load_u32(const uint8_t* b) {
+  return uint32_t{b[0]} | (uint32_t{b[1]} << 8) | (uint32_t{b[2]} << 16) | (uint32_t{b[3]} << 24);
+}
+
+uint64_t load_u64(const uint8_t* b) {
+  return uint64_t{load_u32(b)} | (uint64_t{load_u32(b + 4)} << 32);
+}
+
+float half_to_float(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+  const uint32_t exponent = (bits >> 10) & 0x1fu;
+  const uint32_t fraction = bits & 0x3ffu;
+  if (exponent == 0x1f) return bits_to_float(sign | 0x7f800000u | (fraction << 13));
+  if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (fraction << 13));
+  const float magnitude = std::ldexp(static_cast<float>(fraction), -24);  // zero and subnormals are exact
+  return sign ? -magnitude : magnitude;
+}
+
+float bfloat16_to_float(uint16_t bits) {
+  return bits_to_float(uint32_t{bits} << 16);
+}
+
+float load_float(ElementType type, const uint8_t* b) {
+  switch (type) {
+    case ElementType::kFloat32:
+      return bits_to_float(load_u32(b));
+    case ElementType::kFloat64: {
+      const double value = bits_to_double(load_u64(b));
+      // The narrowing of a value beyond float's range is undefined in C++: say infinity explicitly.
+      if (value > static_cast<double>(std::numeric_limits<float>::max())) return std::numeric_limits<float>::infinity();
+      if (value < static_cast<double>(std::numeric_limits<float>::lowest())) {
+        return -std::numeric_limits<float>::infinity();
+      }
+      return static_cast<float>(value);
+    }
+    case ElementType::kFloat16:
+      return half_to_float(load_u16(b));
+    case ElementType::kBFloat16:
+      return bfloat16_to_float(load_u16(b));
+    case ElementType::kUInt64:
+      return static_cast<float>(load_u64(b));
+    default:
+      return static_cast<float>(load_int(type, b));
+  }
+}
+
+int64_t load_int(ElementType type, const uint8_t* b) {
+  switch (type) {
+    case ElementType::kInt8:
+      return static_cast<int8_t>(b[0]);
+    case ElementType::kUInt8:
+      return b[0];
+    case ElementType::kBool:
+      return b[0] != 0;
+    case ElementType::kInt16:
+      return static_cast<int16_t>(load_u16(b));
+    case ElementType::kUInt16:
+      return load_u16(b);
+    case ElementType::kInt32:
+      return static_cast<int32_t>(load_u32(b));
+    case ElementType::kUInt32:
+      return load_u32(b);
+    case ElementType::kInt64:
+      return static_cast<int64_t>(load_u64(b));
+    case ElementType::kUInt64: {
+      const uint64_t value = load_u64(b);
+      return value > static_cast<uint64_t>(INT64_MAX) ? INT64_MAX : static_cast<int64_t>(value);
+    }
+    default: {
+      const float value = load_float(type, b);
+      if (!(value > -9.2e18f)) return std::isnan(value) ? 0 : INT64_MIN;
+      if (value > 9.2e18f) return INT64_MAX;
+      return static_cast<int64_t>(value);
+    }
+  }
+}
+
+std::vector<float> load_floats(ElementType type, const uint8_t* bytes, size_t count) {
+  std::vector<float> values(count);
+  const size_t step = size_of(type);
+  for (size_t i = 0; i < count; ++i) values[i] = load_float(type, bytes + i * step);
+  return values;
+}
+
+bool multiply(uint64_t a, uint64_t b, uint64_t* product) {
+  if (a != 0 && b > UINT64_MAX / a) return false;
+  *product = a * b;
+  return true;
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,50 @@
+// Element types of source files and their conversion to float32.
+#pragma once
+
+#include <sparsenet/status.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sparsenet::converter {
+
+enum class ElementType : uint8_t {
+  kFloat32,
+  kFloat64,
+  kFloat16,
+  kBFloat16,
+  kInt8,
+  kUInt8,
+  kInt16,
+  kUInt16,
+  kInt32,
+  kUInt32,
+  kInt64,
+  kUInt64,
+  kBool
+};
+
+const char* name(ElementType type);
+size_t size_of(ElementType type);
+bool is_float(ElementType type);
+
+float half_to_float(uint16_t bits);
+float bfloat16_to_float(uint16_t bits);
+
+// One element from little-endian bytes, whatever the host's order.
+float load_float(ElementType type, const uint8_t* bytes);
+int64_t load_int(ElementType type, const uint8_t* bytes);  // floats are truncated; beyond int64: clamped
+
+// `count` elements in a row.
+std::vector<float> load_floats(ElementType type, const uint8_t* bytes, size_t count);
+
+uint16_t load_u16(const uint8_t* bytes);
+uint32_t load_u32(const uint8_t* bytes);
+uint64_t load_u64(const uint8_t* bytes);
+
+// a * b, or false when it does not fit.
+bool multiply(uint64_t a, uint64_t b, uint64_t* product);
+
+}  // namespace sparsenet::converter

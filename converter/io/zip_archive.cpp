@@ -1,0 +1,87 @@
+#include "converter/io/zip_archive.h"
+
+#include <zip.h>
+
+#include <algorithm>
+
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+struct ZipArchive::Handle {
+  zip_t* zip = nullptr;
+  ~Handle() {
+    if (zip) zip_discard(zip);
+  }
+};
+
+ZipArchive::ZipArchive(std::unique_ptr<Handle> handle, uint64_t budget) : handle_(std::move(handle)), budget_(budget) {}
+ZipArchive::ZipArchive(ZipArchive&&) noexcept = default;
+ZipArchive& ZipArchive::operator=(ZipArchive&&) noexcept = default;
+ZipArchive::~ZipArchive() = default;
+
+Result<ZipArchive> ZipArchive::open(const uint8_t* data, size_t size) {
+  zip_error_t error;
+  zip_error_init(&error);
+  zip_source_t* source = zip_source_buffer_create(data, size, 0, &error);
+  zip_t* zip = source ? zip_open_from_source(source, ZIP_RDONLY, &error) : nullptr;
+  if (!zip) {
+    const std::string why = zip_error_strerror(&error);
+    if (source) zip_source_free(source);
+    zip_error_fini(&error);
+    return invalid_model("damaged zip archive: " + why);
+  }
+  zip_error_fini(&error);
+  auto handle = std::make_unique<Handle>();
+  handle->zip = zip;
+  // Deflate reaches 1000:1, so a small file could ask for any amount of memory; weights never compress like that.
+  const uint64_t budget = 64 * uint64_t{size} + (uint64_t{64} << 20);
+  ZipArchive archive(std::move(handle), budget);
+  const zip_int64_t count = zip_get_num_entries(zip, 0);
+  constexpr zip_int64_t kMaxEntries = 1 << 20;
+  if (count < 0 || count > kMaxEntries) return invalid_model("zip archive with " + std::to_string(count) + " entries");
+  for (zip_int64_t i = 0; i < count; ++i) {
+    const char* entry = zip_get_name(zip, static_cast<zip_uint64_t>(i), 0);
+    archive.names_.emplace_back(entry ? entry : "");
+  }
+  return archive;
+}
+
+bool ZipArchive::contains(const std::string& entry) const {
+  return std::find(names_.begin(), names_.end(), entry) != names_.end();
+}
+
+Result<std::vector<uint8_t>> ZipArchive::read(const std::string& entry) {
+  const std::string what = "zip entry '" + printable(entry) + "': ";
+  zip_stat_t stat;
+  zip_stat_init(&stat);
+  if (zip_stat(handle_->zip, entry.c_str(), 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE)) {
+    return not_found(what + "missing or without a size");
+  }
+  if (stat.size > budget_) {
+    return invalid_model(what + "expected at most " + std::to_string(budget_) + " more bytes to inflate, found " +
+                         std::to_string(stat.size));
+  }
+  budget_ -= stat.size;
+  zip_file_t* file = zip_fopen(handle_->zip, entry.c_str(), 0);
+  if (!file) return invalid_model(what + zip_strerror(handle_->zip));
+  std::vector<uint8_t> bytes(static_cast<size_t>(stat.size));
+  uint64_t done = 0;
+  while (done < stat.size) {
+    const zip_int64_t got = zip_fread(file, bytes.data() + done, stat.size - done);
+    if (got <= 0) break;
+    done += static_cast<uint64_t>(got);
+  }
+  // The CRC is compared when the end is reached, which takes one more read.
+  uint8_t extra = 0;
+  const bool ended = done == stat.size && zip_fread(file, &extra, 1) == 0;
+  const std::string why = zip_file_strerror(file);
+  zip_fclose(file);
+  if (!ended) {
+    return invalid_model(what + "expected " + std::to_string(stat.size) + " sound bytes, read " + std::to_string(done) +
+                         " (" + why + ")");
+  }
+  return bytes;
+}
+
+}  // namespace sparsenet::converter

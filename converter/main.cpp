@@ -1,0 +1,163 @@
+// sparsenet-convert: networks trained elsewhere -> .snet files.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <sstream>
+
+#include "converter/convert.h"
+
+namespace {
+
+using sparsenet::converter::Options;
+using sparsenet::converter::Report;
+
+constexpr int kDone = 0, kFailed = 1, kUsage = 2;
+
+constexpr const char* kExamples = R"(
+Examples:
+  sparsenet-convert net.onnx -o net.snet
+  sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
+  sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+  sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
+)";
+
+// "1,2.5,3" as numbers. False: something else.
+bool parse_numbers(const std::string& text, std::vector<float>* out) {
+  std::stringstream stream(text);
+  std::string item;
+  while (std::getline(stream, item, ',')) {
+    char* end = nullptr;
+    const float value = std::strtof(item.c_str(), &end);
+    if (item.empty() || *end != '\0' || !std::isfinite(value)) return false;
+    out->push_back(value);
+  }
+  return !out->empty() && text.back() != ',';
+}
+
+int usage_error(const std::string& message) {
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  return kUsage;
+}
+
+std::string grouped(int64_t value) {
+  std::string digits = std::to_string(value);
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+void print_summary(const Report& report, bool verbose) {
+  for (const std::string& note : report.notes) std::printf("note: %s\n", note.c_str());
+  if (verbose) std::printf("tensors:\n%s", tensor_table(report).c_str());
+  std::string operators;
+  for (const auto& [op, count] : report.operators)
+    operators += (operators.empty() ? "" : ", ") + std::to_string(count) + " " + op;
+  std::printf("%s -> %s\n", report.input.c_str(), report.output.c_str());
+  std::printf("  format      %s%s\n", report.format.c_str(),
+              report.producer.empty() ? "" : (", written by " + report.producer).c_str());
+  if (!report.architecture.empty()) std::printf("  network     %s\n", report.architecture.c_str());
+  std::printf("  operators   %s\n", operators.c_str());
+  std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
+  std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
+  if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
+  std::printf("  file        %s bytes, in %.2f s\n", grouped(static_cast<int64_t>(report.file_bytes)).c_str(),
+              report.seconds);
+}
+
+int report_failure(const Options& options, const Report& report, bool verbose) {
+  const size_t count = report.problems.size();
+  if (verbose && !report.tensors.empty()) std::printf("tensors:\n%s", tensor_table(report).c_str());
+  for (const std::string& note : report.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  std::fprintf(stderr, "error: %s: %zu problem%s, nothing was written\n", options.input.c_str(), count,
+               count == 1 ? "" : "s");
+  for (const auto& problem : report.problems) std::fprintf(stderr, "  %s\n", to_line(problem).c_str());
+  return kFailed;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Converts networks trained elsewhere (ONNX, TensorFlow Lite, PyTorch, safetensors, NumPy) to .snet files."};
+  app.footer(kExamples);
+  app.option_defaults()->always_capture_default(false);
+  Options options;
+  std::vector<std::string> inputs;
+  std::string from = "auto", mean, std_dev, report_file, plan, c_array, select_ops, precision = "f32";
+  bool verbose = false;
+  app.add_option("INPUT", inputs, "File to convert")->required();
+  app.add_option("-o,--output", options.output, "The .snet file to write")->required();
+  app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite (default auto)");
+  app.add_option("--arch", options.architecture,
+                 "Network that weights without a graph are put into, e.g. sparsenet-abc-v0, resnet20");
+  app.add_option("--map", options.rules,
+                 "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
+  app.add_option("--labels", options.labels_file, "Names of the classes, one a line");
+  app.add_option("--mean", mean, "a,b,c: per channel, of 0..255 pixel values (default 0)");
+  app.add_option("--std", std_dev, "a,b,c: likewise (default 1)");
+  app.add_option("--name", options.name, "Name of the model (default: the file's)");
+  app.add_option("--license", options.license, "Licence of the weights, kept in the file");
+  app.add_option("--test-vectors", options.test_vectors,
+                 "Store N random inputs with their outputs, for 'sparsenet verify'")
+      ->check(CLI::Range(0, 1000));
+  app.add_option("--precision", precision, "f32 (others are not available in this version)");
+  app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
+  app.add_option("--plan", plan, "Not available in this version");
+  app.add_option("--c-array", c_array, "Not available in this version");
+  app.add_option("--select-ops", select_ops, "Not available in this version");
+  app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
+  try {  // CLI11 reports through exceptions; they end here
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(std::string(error.what()) + " (see --help)");
+  }
+  const auto format = sparsenet::converter::parse_format(from);
+  if (!format.ok()) return usage_error(format.status().message());
+  options.format = *format;
+  if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
+  options.input = inputs[0];
+  if (!mean.empty() && !parse_numbers(mean, &options.mean))
+    return usage_error("--mean: expected numbers a,b,c, found '" + mean + "'");
+  if (!std_dev.empty() && !parse_numbers(std_dev, &options.std_dev))
+    return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
+  for (float value : options.std_dev) {
+    if (!(value > 0.f)) return usage_error("--std: expected numbers above 0, found '" + std_dev + "'");
+  }
+  const struct {
+    const char* flag;
+    const std::string& value;
+  } later[] = {{"--plan", plan}, {"--c-array", c_array}, {"--select-ops", select_ops}};
+  for (const auto& option : later) {
+    if (option.value.empty()) continue;
+    std::fprintf(stderr, "error: %s is not available in this version\n", option.flag);
+    return kFailed;
+  }
+  if (precision != "f32") {
+    std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());
+    return kFailed;
+  }
+
+  Report report;
+  const sparsenet::Status status = convert(options, &report);
+  if (!report_file.empty()) {
+    const std::string json = to_json(report);
+    const sparsenet::Status written = sparsenet::write_file_atomically(report_file, json.data(), json.size());
+    if (!written.ok()) {
+      std::fprintf(stderr, "error: --report: %s\n", written.message().c_str());
+      return kFailed;
+    }
+  }
+  if (!status.ok()) return report_failure(options, report, verbose);
+  print_summary(report, verbose);
+  return kDone;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, above all
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return kFailed;
+  }
+}

@@ -1,0 +1,17 @@
+// TensorProto -> HostTensor.
+#pragma once
+
+#include <sparsenet/status.h>
+
+#include <string>
+
+#include "converter/host_tensor.h"
+#include "converter/onnx/onnx_proto.h"
+
+namespace sparsenet::converter {
+
+// Decodes raw or typed data, from the file itself or, where `folder` is not empty, from a file beside it. Errors do not
+// name the tensor: the caller does.
+Result<HostTensor> decode_tensor(const onnx_ns::TensorProto& proto, const std::string& folder);
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,236 @@
+#include "converter/onnx/node_context.h"
+
+#include <algorithm>
+
+namespace sparsenet::converter {
+
+using onnx_ns::AttributeProto;
+
+void OnnxState::record_use(const HostTensor& tensor, const std::string& target, const std::string& how) {
+  const auto found = records.find(tensor.source);
+  if (found == records.end()) return;
+  TensorRecord& record = report->tensors[found->second];
+  if (!target.empty()) record.target = record.target.empty() ? target : record.target + ", " + target;
+  if (record.how.empty() || !target.empty()) record.how = how;
+}
+
+const std::string& NodeContext::name() const {
+  static const std::string kNothing;
+  if (!proto_.name().empty()) return proto_.name();
+  return proto_.output_size() > 0 ? proto_.output(0) : kNothing;
+}
+
+const AttributeProto* NodeContext::attribute(const char* key) const {
+  for (const AttributeProto& a : proto_.attribute()) {
+    if (a.name() == key) return &a;
+  }
+  return nullptr;
+}
+
+bool NodeContext::has_attribute(const char* key) const {
+  return attribute(key) != nullptr;
+}
+
+Status NodeContext::wrong_type(const char* key, const char* expected) {
+  attribute_status_ =
+      invalid_model(std::string("attribute ") + key + ": expected " + expected + ", found another type");
+  return attribute_status_;
+}
+
+// Files of IR version 1 leave the type out: a value in the right field is enough.
+int64_t NodeContext::int_attribute(const char* key, int64_t fallback) {
+  const AttributeProto* a = attribute(key);
+  if (!a) return fallback;
+  if (!a->has_i()) {
+    (void)wrong_type(key, "an integer");
+    return fallback;
+  }
+  return a->i();
+}
+
+float NodeContext::float_attribute(const char* key, float fallback) {
+  const AttributeProto* a = attribute(key);
+  if (!a) return fallback;
+  if (!a->has_f()) {
+    (void)wrong_type(key, "a number");
+    return fallback;
+  }
+  return a->f();
+}
+
+std::string NodeContext::string_attribute(const char* key, const char* fallback) {
+  const AttributeProto* a = attribute(key);
+  if (!a) return fallback;
+  if (!a->has_s()) {
+    (void)wrong_type(key, "a text");
+    return fallback;
+  }
+  return a->s();
+}
+
+std::vector<int64_t> NodeContext::ints_attribute(const char* key, std::vector<int64_t> fallback) {
+  const AttributeProto* a = attribute(key);
+  if (!a) return fallback;
+  if (a->ints_size() == 0 && (a->has_i() || a->has_f() || a->has_s() || a->has_t())) {
+    (void)wrong_type(key, "integers");
+    return fallback;
+  }
+  return {a->ints().begin(), a->ints().end()};
+}
+
+bool NodeContext::has_input(size_t i) const {
+  return i < input_count() && !proto_.input(static_cast<int>(i)).empty();
+}
+
+const OnnxValue* NodeContext::input(size_t i) const {
+  if (!has_input(i)) return nullptr;
+  const auto found = state_.values.find(proto_.input(static_cast<int>(i)));
+  return found == state_.values.end() ? nullptr : &found->second;
+}
+
+bool NodeContext::all_inputs_constant() const {
+  for (size_t i = 0; i < input_count(); ++i) {
+    if (has_input(i) && (!input(i) || !input(i)->constant)) return false;
+  }
+  return true;
+}
+
+Result<ValueId> NodeContext::value(size_t i) {
+  const OnnxValue* x = input(i);
+  if (!x) return invalid_model("input " + std::to_string(i) + " is missing");
+  if (x->unknown()) {
+    skipped_ = true;
+    return internal_error("unknown input");
+  }
+  if (x->id != kNoValue) return x->id;
+  const HostTensor& tensor = *x->constant;
+  if (!tensor.is_float()) {
+    return unsupported("input " + std::to_string(i) + " is an " + converter::name(tensor.type) +
+                       " constant: expected floats");
+  }
+  if (tensor.size() == 0) return invalid_model("input " + std::to_string(i) + " is an empty constant");
+  const Shape shape = tensor.shape.empty() ? Shape{1} : tensor.shape;
+  const ValueId id = add_constant(tensor, shape, tensor.floats, tensor.change.empty() ? "initializer" : tensor.change);
+  state_.values[proto_.input(static_cast<int>(i))].id = id;  // later readers share it
+  return id;
+}
+
+Result<HostTensorPtr> NodeContext::constant(size_t i, const char* what) {
+  const OnnxValue* x = input(i);
+  if (!x) return invalid_model(std::string(what) + " (input " + std::to_string(i) + ") is missing");
+  if (x->constant) {
+    if (!x->constant->is_float())
+      return unsupported(std::string(what) + ": expected floats, found " + converter::name(x->constant->type));
+    return x->constant;
+  }
+  if (x->unknown()) {
+    skipped_ = true;
+    return internal_error("unknown input");
+  }
+  return unsupported(std::string(what) + " (input " + std::to_string(i) +
+                     ") is computed by the network: expected a constant");
+}
+
+Result<std::vector<int64_t>> NodeContext::ints(size_t i, const char* what) {
+  const OnnxValue* x = input(i);
+  if (!x) return invalid_model(std::string(what) + " (input " + std::to_string(i) + ") is missing");
+  if (x->unknown()) {
+    skipped_ = true;
+    return internal_error("unknown input");
+  }
+  if (!x->constant)
+    return unsupported(std::string(what) + " (input " + std::to_string(i) +
+                       ") is computed by the network: expected a constant");
+  if (x->constant->is_float()) return invalid_model(std::string(what) + ": expected integers, found floats");
+  state_.record_use(*x->constant, "", std::string("read as ") + what);
+  return x->constant->ints;
+}
+
+Result<float> NodeContext::scalar(size_t i, const char* what) {
+  Result<HostTensorPtr> tensor = constant(i, what);
+  if (!tensor.ok()) return tensor.status();
+  if ((*tensor)->floats.size() != 1) {
+    return invalid_model(std::string(what) + ": expected one number, found " + to_string((*tensor)->shape));
+  }
+  state_.record_use(**tensor, "", std::string("read as ") + what);
+  return (*tensor)->floats[0];
+}
+
+ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, std::vector<float> values,
+                                  const std::string& how) {
+  const ValueId id = writer().constant(tensor.source.empty() ? name() + ".constant" : tensor.source,
+                                       Tensor::from(std::move(shape), std::move(values)));
+  state_.record_use(tensor, writer().graph.values[static_cast<size_t>(id)].name, how);
+  return id;
+}
+
+bool NodeContext::output_is_used(size_t i) const {
+  if (i >= output_count() || output_name(i).empty()) return false;
+  const auto found = state_.uses.find(output_name(i));
+  return found != state_.uses.end() && found->second > 0;
+}
+
+void NodeContext::set_output(size_t i, ValueId id) {
+  if (i < output_count() && !output_name(i).empty()) state_.values[output_name(i)].id = id;
+}
+
+void NodeContext::set_output(size_t i, HostTensor tensor) {
+  if (i >= output_count() || output_name(i).empty()) return;
+  if (tensor.source.empty()) tensor.source = output_name(i);
+  state_.values[output_name(i)].constant = std::make_shared<const HostTensor>(std::move(tensor));
+}
+
+void NodeContext::alias_output(size_t i, size_t input_index) {
+  const OnnxValue* x = input(input_index);
+  if (x && i < output_count()) {
+    const OnnxValue copy = *x;
+    state_.values[output_name(i)] = copy;
+  }
+}
+
+Status NodeContext::emit(Op op, std::vector<ValueId> inputs, Attrs attrs) {
+  if (output_count() < 1) return invalid_model("the node has no output");
+  Result<ValueId> y = writer().node(op, name(), std::move(inputs), std::move(attrs), output_name(0));
+  if (!y.ok()) return y.status();
+  set_output(0, *y);
+  return {};
+}
+
+Status NodeContext::emit_unary(Op op, Attrs attrs) {
+  Result<ValueId> x = value(0);
+  if (!x.ok()) return x.status();
+  return emit(op, {*x}, std::move(attrs));
+}
+
+Status NodeContext::emit_reshape(const Shape& target) {
+  Result<ValueId> x = value(0);
+  if (!x.ok()) return x.status();
+  if (output_count() < 1) return invalid_model("the node has no output");
+  Result<ValueId> y = writer().reshape(name(), *x, target, output_name(0));
+  if (!y.ok()) return y.status();
+  set_output(0, *y);
+  return {};
+}
+
+Result<int32_t> normalize_axis(int64_t axis, size_t rank) {
+  const auto r = static_cast<int64_t>(rank);
+  if (axis < -r || axis >= r) {
+    return invalid_model("axis: expected " + std::to_string(-r) + " to " + std::to_string(r - 1) + ", found " +
+                         std::to_string(axis));
+  }
+  return static_cast<int32_t>(axis < 0 ? axis + r : axis);
+}
+
+Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank) {
+  std::vector<int32_t> out;
+  for (int64_t axis : axes) {
+    Result<int32_t> normal = normalize_axis(axis, rank);
+    if (!normal.ok()) return normal.status();
+    out.push_back(*normal);
+  }
+  std::sort(out.begin(), out.end());
+  if (std::adjacent_find(out.begin(), out.end()) != out.end()) return invalid_model("axes: one is listed twice");
+  return out;
+}
+
+}  // namespace sparsenet::converter

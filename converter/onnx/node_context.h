@@ -1,0 +1,113 @@
+// What an operator's importer sees: the node's attributes and inputs, and where its outputs go.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "converter/graph_writer.h"
+#include "converter/onnx/decode_tensor.h"
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+using HostTensorPtr = std::shared_ptr<const HostTensor>;
+
+// A name of the ONNX graph: an activation in our graph, a constant (in our graph only once a node needs it there), or a
+// value that an earlier problem left unknown.
+struct OnnxValue {
+  ValueId id = kNoValue;
+  HostTensorPtr constant;
+  bool unknown() const { return id == kNoValue && !constant; }
+};
+
+struct OnnxState {
+  GraphWriter writer;
+  Report* report = nullptr;
+  int64_t opset = 0;
+  std::string folder;
+  std::unordered_map<std::string, OnnxValue> values;
+  std::unordered_map<std::string, Shape> declared_shapes;  // value_info with fully known sizes
+  std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
+  std::unordered_map<std::string, size_t> uses;            // how many nodes and outputs read a name
+
+  void record_use(const HostTensor& tensor, const std::string& target, const std::string& how);
+};
+
+class NodeContext {
+ public:
+  NodeContext(OnnxState* state, const onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
+
+  const std::string& op() const { return proto_.op_type(); }
+  // The node's name or, where it has none, that of its first output.
+  const std::string& name() const;
+  int64_t opset() const { return state_.opset; }
+  GraphWriter& writer() { return state_.writer; }
+  OnnxState& state() { return state_; }
+
+  // Attributes with their defaults. One of the wrong type makes the node a problem (attribute_status()).
+  bool has_attribute(const char* key) const;
+  int64_t int_attribute(const char* key, int64_t fallback);
+  float float_attribute(const char* key, float fallback);
+  std::string string_attribute(const char* key, const char* fallback);
+  std::vector<int64_t> ints_attribute(const char* key, std::vector<int64_t> fallback = {});
+  const onnx_ns::AttributeProto* attribute(const char* key) const;
+  const Status& attribute_status() const { return attribute_status_; }
+
+  // Inputs. "has" is false for one that is left out.
+  size_t input_count() const { return static_cast<size_t>(proto_.input_size()); }
+  bool has_input(size_t i) const;
+  const OnnxValue* input(size_t i) const;  // null where absent
+  bool all_inputs_constant() const;
+  // As a value of our graph; a float constant is added to it. Scalars become [1]. An unknown value ends the import of
+  // this node silently: skipped().
+  Result<ValueId> value(size_t i);
+  // A float constant, or an error that says the input must be one.
+  Result<HostTensorPtr> constant(size_t i, const char* what);
+  Result<std::vector<int64_t>> ints(size_t i, const char* what);
+  Result<float> scalar(size_t i, const char* what);
+  bool skipped() const { return skipped_; }
+
+  // Puts a constant into the graph, named after its source.
+  ValueId add_constant(const HostTensor& tensor, Shape shape, std::vector<float> values, const std::string& how);
+
+  size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
+  bool output_is_used(size_t i) const;
+  const std::string& output_name(size_t i) const { return proto_.output(static_cast<int>(i)); }
+  void set_output(size_t i, ValueId id);
+  void set_output(size_t i, HostTensor tensor);
+  void alias_output(size_t i, size_t input_index);
+
+  // A node with one output that becomes output 0.
+  Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs = NoAttrs{});
+  // The first input through an op without attributes.
+  Status emit_unary(Op op, Attrs attrs = NoAttrs{});
+  // Output 0 is the first input in another shape.
+  Status emit_reshape(const Shape& target);
+
+ private:
+  Status wrong_type(const char* key, const char* expected);
+
+  OnnxState& state_;
+  const onnx_ns::NodeProto& proto_;
+  Status attribute_status_;
+  bool skipped_ = false;
+};
+
+using NodeImporter = Status (*)(NodeContext&);
+
+// -1 .. -rank count from the end, as everywhere in ONNX.
+Result<int32_t> normalize_axis(int64_t axis, size_t rank);
+Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank);  // sorted, each once
+
+// The importers by family; null where the family lacks the op.
+NodeImporter find_weight_op(const std::string& op);     // Conv, Gemm, MatMul, BatchNormalization
+NodeImporter find_pointwise_op(const std::string& op);  // activations, arithmetic
+NodeImporter find_pool_op(const std::string& op);       // pooling, reductions
+NodeImporter find_shape_op(const std::string& op);      // Reshape, Concat, Slice, ...
+
+// Evaluates nodes all of whose inputs are constants, Constant itself and Shape. False: this op is none of these.
+bool fold_constants(NodeContext& context, Status* status);
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,262 @@
+// ONNX -> Graph. Walks the nodes in order; a node that cannot be imported becomes a problem and its outputs unknown (or
+// of the shape that the file declares), so that one pass finds all problems of a file.
+#include <algorithm>
+#include <limits>
+
+#include "converter/importers.h"
+#include "converter/onnx/node_context.h"
+
+namespace sparsenet::converter {
+namespace {
+
+using onnx_ns::GraphProto;
+using onnx_ns::ModelProto;
+using onnx_ns::NodeProto;
+using onnx_ns::TensorProto;
+using onnx_ns::ValueInfoProto;
+
+constexpr int64_t kMinOpset = 7, kMaxOpset = 21;
+
+// The shape that a value_info declares, symbolic dimensions as -1. False: none, or not a tensor.
+bool declared_shape(const ValueInfoProto& info, Shape* out) {
+  if (!info.has_type() || !info.type().has_tensor_type() || !info.type().tensor_type().has_shape()) return false;
+  out->clear();
+  for (const auto& dim : info.type().tensor_type().shape().dim()) {
+    const bool known = dim.has_dim_value() && dim.dim_value() > 0;
+    out->push_back(known ? dim.dim_value() : -1);
+  }
+  return true;
+}
+
+class OnnxImporter {
+ public:
+  OnnxImporter(const ModelProto& model, const std::string& folder, Report* report)
+      : model_(model), graph_(model.graph()) {
+    state_.report = report;
+    state_.folder = folder;
+  }
+
+  Graph run() {
+    Report& report = *state_.report;
+    if (!model_.has_graph() || graph_.node_size() == 0) {
+      report.problem("", "the file holds no ONNX graph");
+      return {};
+    }
+    check_model();
+    read_initializers();
+    read_inputs();
+    count_uses();
+    for (const NodeProto& node : graph_.node()) import_node(node);
+    set_outputs();
+    finish();
+    return std::move(state_.writer.graph);
+  }
+
+ private:
+  void problem(std::string subject, std::string reason) {
+    state_.report->problem(std::move(subject), std::move(reason));
+  }
+
+  void check_model() {
+    for (const auto& opset : model_.opset_import()) {
+      if (!opset.domain().empty() && opset.domain() != "ai.onnx") continue;
+      state_.opset = opset.version();
+    }
+    if (state_.opset < kMinOpset || state_.opset > kMaxOpset) {
+      problem("", "opset: expected " + std::to_string(kMinOpset) + " to " + std::to_string(kMaxOpset) + ", found " +
+                      std::to_string(state_.opset));
+    }
+    if (graph_.sparse_initializer_size() > 0) problem("", "sparse initializers are not supported");
+  }
+
+  void read_initializers() {
+    uint64_t budget =
+        uint64_t{1} << 31;  // elements; tensors outside the file could name the same bytes again and again
+    for (const TensorProto& proto : graph_.initializer()) {
+      const std::string subject = "tensor '" + proto.name() + "'";
+      Result<HostTensor> tensor = decode_tensor(proto, state_.folder);
+      OnnxValue value;
+      if (!tensor.ok()) {
+        problem(subject, tensor.status().message());
+      } else if (tensor->size() > budget) {
+        problem(subject, "the file holds more weights than can be imported");
+      } else {
+        budget -= tensor->size();
+        tensor->source = proto.name();
+        if (tensor->is_float() && tensor->type != ElementType::kFloat32) {
+          state_.report->note("tensor '" + printable(proto.name()) + "' converted from " + name(tensor->type) +
+                              " to float32");
+        }
+        state_.records[proto.name()] = state_.report->tensors.size();
+        state_.report->tensors.push_back({proto.name(), name(tensor->type), tensor->shape, "", ""});
+        value.constant = std::make_shared<const HostTensor>(std::move(tensor).value());
+      }
+      if (!state_.values.emplace(proto.name(), std::move(value)).second)
+        problem(subject, "two initializers have this name");
+    }
+  }
+
+  void read_inputs() {
+    for (const ValueInfoProto& input : graph_.input()) {
+      // Until IR version 3 initializers are listed among the inputs.
+      if (state_.values.count(input.name())) continue;
+      const std::string subject = "input '" + input.name() + "'";
+      Shape shape;
+      OnnxValue value;
+      const int32_t type = input.type().tensor_type().elem_type();
+      if (!declared_shape(input, &shape) || shape.empty()) {
+        problem(subject, "expected a tensor with a batch dimension");
+      } else if (type != TensorProto::FLOAT && type != TensorProto::FLOAT16 && type != TensorProto::DOUBLE) {
+        problem(subject, "expected floats, found element type " + std::to_string(type));
+      } else if (shape.size() > 8 || std::count(shape.begin() + 1, shape.end(), -1) > 0) {
+        problem(subject, "expected fixed sizes but for the batch, found " + to_string(shape) + " (-1: not fixed)");
+      } else {
+        if (shape[0] == -1) shape[0] = batch_ == 0 ? 1 : batch_;
+        if (batch_ == 0) batch_ = shape[0];
+        if (element_count(shape) <= 0 || element_count(shape) > std::numeric_limits<int32_t>::max()) {
+          problem(subject, "shape " + to_string(shape) + " is too large");
+        } else if (shape[0] != batch_) {
+          problem(subject,
+                  "expected batch " + std::to_string(batch_) + " as the other inputs have, found " + to_string(shape));
+        } else {
+          value.id = state_.writer.input(input.name(), shape);
+        }
+      }
+      if (type == TensorProto::FLOAT16 || type == TensorProto::DOUBLE)
+        state_.report->note(subject + " becomes float32");
+      state_.values[input.name()] = value;
+    }
+    for (const ValueInfoProto& info : graph_.value_info()) {
+      Shape shape;
+      if (!declared_shape(info, &shape) || shape.empty()) continue;
+      if (shape[0] == -1) shape[0] = std::max<int64_t>(batch_, 1);
+      if (std::count(shape.begin(), shape.end(), -1) == 0) state_.declared_shapes[info.name()] = shape;
+    }
+  }
+
+  void count_uses() {
+    for (const NodeProto& node : graph_.node()) {
+      for (const std::string& input : node.input()) ++state_.uses[input];
+    }
+    for (const ValueInfoProto& output : graph_.output()) ++state_.uses[output.name()];
+  }
+
+  void import_node(const NodeProto& node) {
+    NodeContext context(&state_, &node);
+    const std::string subject = node.op_type() + " '" + context.name() + "'";
+    std::string missing;
+    for (size_t i = 0; i < context.input_count(); ++i) {
+      if (context.has_input(i) && !context.input(i)) missing = node.input(static_cast<int>(i));
+    }
+    for (const std::string& output : node.output()) {
+      if (!output.empty() && !state_.values.emplace(output, OnnxValue{}).second) {
+        problem(subject, "output '" + printable(output) + "' is made twice");
+        return;
+      }
+    }
+    if (!missing.empty()) {
+      problem(subject, "input '" + missing + "' is not made by any node before it");
+      return;
+    }
+    const Status status = import_operator(context, node);
+    if (!status.ok() && !context.skipped()) problem(subject, status.message());
+    if (!status.ok()) assume_outputs(node);
+  }
+
+  Status import_operator(NodeContext& context, const NodeProto& node) {
+    if (!node.domain().empty() && node.domain() != "ai.onnx") {
+      return unsupported("operators of domain '" + printable(node.domain()) + "' are not supported");
+    }
+    Status status;
+    if (!fold_constants(context, &status)) {
+      NodeImporter importer = find_weight_op(node.op_type());
+      if (!importer) importer = find_pointwise_op(node.op_type());
+      if (!importer) importer = find_pool_op(node.op_type());
+      if (!importer) importer = find_shape_op(node.op_type());
+      if (!importer) return unsupported(why_unknown(node.op_type()));
+      status = importer(context);
+    }
+    return context.attribute_status().ok() ? status : context.attribute_status();
+  }
+
+  static std::string why_unknown(const std::string& op) {
+    if (op.find("Quantize") != std::string::npos || op.find("QLinear") != std::string::npos ||
+        op.find("Integer") != std::string::npos) {
+      return "quantised operators are not available in this version: convert the float model";
+    }
+    if (op == "If" || op == "Loop" || op == "Scan") return "control flow is not supported";
+    return "this operator is not supported";
+  }
+
+  // What comes after a node that failed is checked on the shapes that the file declares, where it does.
+  void assume_outputs(const NodeProto& node) {
+    for (const std::string& output : node.output()) {
+      const auto declared = state_.declared_shapes.find(output);
+      OnnxValue& value = state_.values[output];
+      if (declared == state_.declared_shapes.end() || !value.unknown()) continue;
+      if (element_count(declared->second) > 0) value.id = state_.writer.input(output, declared->second);
+    }
+  }
+
+  void set_outputs() {
+    if (graph_.output_size() == 0) problem("", "the graph has no output");
+    for (const ValueInfoProto& output : graph_.output()) {
+      const std::string subject = "output '" + output.name() + "'";
+      const auto found = state_.values.find(output.name());
+      if (found == state_.values.end()) {
+        problem(subject, "no node makes it");
+      } else if (found->second.constant) {
+        problem(subject, "it does not depend on the input");
+      } else if (!found->second.unknown()) {
+        const Status status = state_.writer.output(found->second.id, output.name());
+        if (!status.ok()) problem(subject, status.message());
+      } else if (state_.report->problems.empty()) {
+        problem(subject, "it could not be imported");
+      }
+    }
+  }
+
+  void finish() {
+    Report& report = *state_.report;
+    for (TensorRecord& record : report.tensors) {
+      if (record.how.empty()) record.how = state_.uses.count(record.source) ? "folded" : "unused";
+    }
+    if (!report.problems.empty()) return;
+    Graph& graph = state_.writer.graph;
+    Status status = finish_graph(&graph);
+    if (status.ok() && batch_ > 1) {
+      Graph single = graph;
+      if (single.set_batch(1).ok()) {
+        graph = std::move(single);
+      } else {
+        report.note("the network works for a batch of " + std::to_string(batch_) + " alone");
+      }
+    }
+    if (!status.ok()) problem("", status.message());
+  }
+
+  const ModelProto& model_;
+  const GraphProto& graph_;
+  OnnxState state_;
+  int64_t batch_ = 0;
+};
+
+}  // namespace
+
+Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
+  report->format = "ONNX";
+  ModelProto model;
+  if (size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+    report->problem("", "the file is larger than the 2 GiB of a protobuf message");
+    return {};
+  }
+  if (!model.ParseFromArray(data, static_cast<int>(size))) {
+    report->problem("", "not an ONNX file, or a damaged one (the protobuf message cannot be read)");
+    return {};
+  }
+  report->producer = printable(model.producer_name());
+  if (!model.producer_version().empty()) report->producer += " " + printable(model.producer_version());
+  return OnnxImporter(model, folder, report).run();
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,187 @@
+// ONNX activations and arithmetic.
+#include <cmath>
+#include <limits>
+
+#include "converter/onnx/node_context.h"
+
+namespace sparsenet::converter {
+namespace {
+
+Status import_relu(NodeContext& c) {
+  return c.emit_unary(Op::kRelu);
+}
+Status import_sigmoid(NodeContext& c) {
+  return c.emit_unary(Op::kSigmoid);
+}
+Status import_tanh(NodeContext& c) {
+  return c.emit_unary(Op::kTanh);
+}
+Status import_hard_swish(NodeContext& c) {
+  return c.emit_unary(Op::kHardSwish);
+}
+
+Status import_leaky_relu(NodeContext& c) {
+  AlphaBetaAttrs attrs;
+  attrs.alpha = c.float_attribute("alpha", 0.01f);
+  return c.emit_unary(Op::kLeakyRelu, attrs);
+}
+
+Status import_hard_sigmoid(NodeContext& c) {
+  AlphaBetaAttrs attrs;
+  attrs.alpha = c.float_attribute("alpha", 0.2f);
+  attrs.beta = c.float_attribute("beta", 0.5f);
+  return c.emit_unary(Op::kHardSigmoid, attrs);
+}
+
+Status import_prelu(NodeContext& c) {
+  Result<HostTensorPtr> slope = c.constant(1, "slope");
+  if (!slope.ok()) return slope.status();
+  const std::vector<float>& values = (*slope)->floats;
+  for (float value : values) {
+    if (value != values[0]) return unsupported("slopes that differ between channels");
+  }
+  if (values.empty()) return invalid_model("slope is empty");
+  c.state().record_use(**slope, "", "read as slope");
+  AlphaBetaAttrs attrs;
+  attrs.alpha = values[0];
+  return c.emit_unary(Op::kLeakyRelu, attrs);
+}
+
+Status import_clip(NodeContext& c) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  float low = c.float_attribute("min", -kInfinity);
+  float high = c.float_attribute("max", kInfinity);
+  if (c.has_input(1)) {  // opset 11
+    Result<float> value = c.scalar(1, "min");
+    if (!value.ok()) return value.status();
+    low = *value;
+  }
+  if (c.has_input(2)) {
+    Result<float> value = c.scalar(2, "max");
+    if (!value.ok()) return value.status();
+    high = *value;
+  }
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const bool no_low = low <= -kLargest, no_high = high >= kLargest;
+  if (no_low && no_high) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  if (low == 0.f && no_high) return c.emit_unary(Op::kRelu);
+  return c.emit_unary(Op::kClip, ClipAttrs{no_low ? -kLargest : low, no_high ? kLargest : high});
+}
+
+// Until opset 12 Softmax works on the input seen as a matrix: all dimensions before `axis` times all from `axis` on.
+Status import_softmax(NodeContext& c) {
+  const bool matrix_form = c.opset() < 13;
+  const int64_t axis_attribute = c.int_attribute("axis", matrix_form ? 1 : -1);
+  Result<ValueId> x = c.value(0);
+  if (!x.ok()) return x.status();
+  const Shape shape = c.writer().shape(*x);
+  Result<int32_t> axis = normalize_axis(axis_attribute, shape.size());
+  if (!axis.ok()) return axis.status();
+  if (*axis == 0) return unsupported("axis 0 is the batch");
+  const auto at = static_cast<size_t>(*axis);
+  int64_t behind = 1;
+  for (size_t d = at + 1; d < shape.size(); ++d) behind *= shape[d];
+  if (!matrix_form || behind == 1) return c.emit(Op::kSoftmax, {*x}, AxisAttrs{*axis});
+  Shape matrix(shape.begin(), shape.begin() + *axis);
+  matrix.push_back(shape[at] * behind);
+  Result<ValueId> flat = c.writer().reshape(c.name() + ".flatten", *x, matrix);
+  if (!flat.ok()) return flat.status();
+  Result<ValueId> y = c.writer().node(Op::kSoftmax, c.name(), {*flat}, AxisAttrs{*axis}, c.name() + ".softmax");
+  if (!y.ok()) return y.status();
+  Result<ValueId> back = c.writer().reshape(c.name() + ".restore", *y, shape, c.output_name(0));
+  if (!back.ok()) return back.status();
+  c.set_output(0, *back);
+  return {};
+}
+
+Status import_binary(NodeContext& c) {
+  Op op = Op::kAdd;
+  if (c.op() == "Sub") op = Op::kSub;
+  if (c.op() == "Mul") op = Op::kMul;
+  if (c.op() == "Div") op = Op::kDiv;
+  Result<ValueId> a = c.value(0);
+  if (!a.ok()) return a.status();
+  Result<ValueId> b = c.value(1);
+  if (!b.ok()) return b.status();
+  return c.emit(op, {*a, *b});
+}
+
+Status import_sum(NodeContext& c) {
+  if (c.input_count() == 1) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  Result<ValueId> sum = c.value(0);
+  for (size_t i = 1; sum.ok() && i + 1 < c.input_count(); ++i) {
+    Result<ValueId> next = c.value(i);
+    if (!next.ok()) return next.status();
+    sum = c.writer().node(Op::kAdd, c.name(), {*sum, *next}, NoAttrs{}, c.name() + ".partial");
+  }
+  if (!sum.ok()) return sum.status();
+  if (c.input_count() < 2) return invalid_model("no inputs");
+  Result<ValueId> last = c.value(c.input_count() - 1);
+  if (!last.ok()) return last.status();
+  return c.emit(Op::kAdd, {*sum, *last});
+}
+
+// At inference Dropout passes its input on.
+Status import_identity(NodeContext& c) {
+  if (c.op() == "Dropout" && c.output_is_used(1)) return unsupported("the mask (output 1) is used");
+  if (c.op() == "Dropout" && c.has_input(2)) {
+    const OnnxValue* training = c.input(2);
+    if (training && training->constant && !training->constant->ints.empty() && training->constant->ints[0] != 0) {
+      return unsupported("training_mode is true: export the network in evaluation mode");
+    }
+  }
+  const OnnxValue* x = c.input(0);
+  if (!x) return invalid_model("input 0 is missing");
+  c.alias_output(0, 0);
+  return {};
+}
+
+Status import_cast(NodeContext& c) {
+  const int64_t to = c.int_attribute("to", 0);
+  using onnx_ns::TensorProto;
+  if (to != TensorProto::FLOAT && to != TensorProto::FLOAT16 && to != TensorProto::DOUBLE &&
+      to != TensorProto::BFLOAT16) {
+    return unsupported("activations cast to an integer type");
+  }
+  return import_identity(c);
+}
+
+}  // namespace
+
+NodeImporter find_pointwise_op(const std::string& op) {
+  struct Row {
+    const char* op;
+    NodeImporter importer;
+  };
+  static const Row kRows[] = {
+      {"Relu", import_relu},
+      {"LeakyRelu", import_leaky_relu},
+      {"PRelu", import_prelu},
+      {"Clip", import_clip},
+      {"Sigmoid", import_sigmoid},
+      {"HardSigmoid", import_hard_sigmoid},
+      {"HardSwish", import_hard_swish},
+      {"Tanh", import_tanh},
+      {"Softmax", import_softmax},
+      {"Add", import_binary},
+      {"Sub", import_binary},
+      {"Mul", import_binary},
+      {"Div", import_binary},
+      {"Sum", import_sum},
+      {"Identity", import_identity},
+      {"Dropout", import_identity},
+      {"Cast", import_cast},
+  };
+  for (const Row& row : kRows) {
+    if (op == row.op) return row.importer;
+  }
+  return nullptr;
+}
+
+}  // namespace sparsenet::converter

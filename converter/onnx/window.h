@@ -1,0 +1,23 @@
+// Kernel, stride, dilation and padding as Conv and the pooling operators of ONNX share them.
+#pragma once
+
+#include <array>
+
+#include "converter/onnx/node_context.h"
+
+namespace sparsenet::converter {
+
+struct Window {
+  std::array<int32_t, 2> kernel{1, 1}, stride{1, 1}, dilation{1, 1};
+  std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
+
+  // Reads the attributes. `weight_kernel` is the one a weight implies; empty: the attribute is required.
+  Status read(NodeContext& c, const std::vector<int64_t>& weight_kernel);
+  // Works auto_pad out for an input [N, C, H, W].
+  Status resolve(const Shape& input);
+
+ private:
+  std::string auto_pad_;
+};
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,89 @@
+// Embedded test vectors: what `sparsenet verify` compares a device's outputs with.
+#include <sparsenet/session.h>
+
+#include <cmath>
+
+#include "converter/convert.h"
+
+namespace sparsenet::converter {
+namespace {
+
+// A small generator of our own: the same inputs on every machine. (splitmix64, public domain, Sebastiano Vigna.)
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+  double uniform() {  // [0, 1)
+    state_ += 0x9e3779b97f4a7c15u;
+    uint64_t z = state_;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return static_cast<double>(z >> 11) * 0x1.0p-53;
+  }
+  double normal() {  // Box-Muller
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
+    return radius * std::cos(6.283185307179586 * uniform());
+  }
+
+ private:
+  uint64_t state_;
+};
+
+// Pixels of an image where the model says how it sees them, else standard normal values.
+std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
+  std::vector<float> values(static_cast<size_t>(element_count(shape)));
+  const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!images) {
+      values[i] = static_cast<float>(random->normal());
+      continue;
+    }
+    const size_t channel = i / plane % static_cast<size_t>(shape[1]);
+    const double mean = channel < metadata.mean.size() ? static_cast<double>(metadata.mean[channel]) : 0.0;
+    const double std_dev = channel < metadata.std_dev.size() ? static_cast<double>(metadata.std_dev[channel]) : 1.0;
+    values[i] = static_cast<float>((std::floor(256.0 * random->uniform()) - mean) / std_dev);
+  }
+  return values;
+}
+
+}  // namespace
+
+Status add_test_vectors(int count, Model* model) {
+  if (count <= 0) return {};
+#ifndef SPARSENET_HAVE_SESSION
+  (void)model;
+  return unsupported("this build has no runtime to compute them");
+#else
+  SessionOptions options;
+  options.backend = Backend::kReference;
+  options.threads = 1;
+  Result<Session> session = Session::create(model->graph, options);
+  if (!session.ok()) return session.status();
+  const bool images = !model->metadata.mean.empty() || !model->metadata.std_dev.empty();
+  Random random(20240607);
+  for (int n = 0; n < count; ++n) {
+    TestVector vector;
+    for (size_t i = 0; i < session->inputs().size(); ++i) {
+      const Shape& shape = session->inputs()[i].shape;
+      vector.inputs.push_back(
+          Tensor::from(shape, make_input(shape, model->metadata, images && shape.size() == 4, &random)));
+      SPARSENET_RETURN_IF_ERROR(
+          session->set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
+    }
+    SPARSENET_RETURN_IF_ERROR(session->run());
+    for (size_t i = 0; i < session->outputs().size(); ++i) {
+      const Shape& shape = session->outputs()[i].shape;
+      std::vector<float> values(static_cast<size_t>(element_count(shape)));
+      SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
+      for (float value : values) {
+        if (!std::isfinite(value)) return invalid_model("output '" + session->outputs()[i].name + "' is not finite");
+      }
+      vector.outputs.push_back(Tensor::from(shape, std::move(values)));
+    }
+    model->test_vectors.push_back(std::move(vector));
+  }
+  return {};
+#endif
+}
+
+}  // namespace sparsenet::converter

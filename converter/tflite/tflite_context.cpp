@@ -1,0 +1,299 @@
+#include "converter/tflite/tflite_context.h"
+
+#include <algorithm>
+
+namespace sparsenet::converter {
+
+using tflite::ActivationFunctionType;
+
+std::string TfliteState::tensor_name(int32_t index) const {
+  const auto* name = tensor(index)->name();
+  return name && name->size() > 0 ? name->str() : "tensor" + std::to_string(index);
+}
+
+Shape TfliteState::tensor_shape(int32_t index) const {
+  Shape shape;
+  if (const auto* dims = tensor(index)->shape()) shape.assign(dims->begin(), dims->end());
+  return shape;
+}
+
+const flatbuffers::Vector<uint8_t>* TfliteState::data(int32_t index) const {
+  const uint32_t buffer = tensor(index)->buffer();
+  if (!model->buffers() || buffer == 0 || buffer >= model->buffers()->size()) return nullptr;
+  const tflite::Buffer* entry = model->buffers()->Get(buffer);
+  const auto* bytes = entry ? entry->data() : nullptr;
+  return bytes && bytes->size() > 0 ? bytes : nullptr;
+}
+
+TfliteContext::TfliteContext(TfliteState* state, const tflite::Operator* op, std::string op_name)
+    : state_(*state), op_(*op), op_name_(std::move(op_name)) {
+  name_ = output_count() > 0 ? state_.tensor_name(output_index(0)) : op_name_;
+}
+
+int32_t TfliteContext::input_index(size_t i) const {
+  return i < input_count() ? op_.inputs()->Get(static_cast<flatbuffers::uoffset_t>(i)) : -1;
+}
+
+std::string TfliteContext::output_name(size_t i) const {
+  return state_.tensor_name(output_index(i));
+}
+
+int32_t TfliteContext::output_index(size_t i) const {
+  return op_.outputs()->Get(static_cast<flatbuffers::uoffset_t>(i));
+}
+
+Result<TfliteValue> TfliteContext::activation(size_t i) {
+  const int32_t index = input_index(i);
+  if (index < 0) return invalid_model("input " + std::to_string(i) + " is missing");
+  const TfliteValue& value = state_.values[static_cast<size_t>(index)];
+  switch (value.kind) {
+    case TfliteValue::Kind::kActivation:
+      return value;
+    case TfliteValue::Kind::kUnknown:
+      skipped_ = true;
+      return internal_error("unknown input");
+    case TfliteValue::Kind::kShapeArithmetic:
+      return unsupported("input " + std::to_string(i) + " is computed from shapes");
+    case TfliteValue::Kind::kConstant:
+      break;
+  }
+  return unsupported("input " + std::to_string(i) + " is a constant: expected an activation");
+}
+
+Result<TfliteValue> TfliteContext::ordered(size_t i) {
+  Result<TfliteValue> x = activation(i);
+  if (!x.ok() || x->layout != Layout::kFlat) return x;
+  Result<ValueId> id = in_file_order(*x);
+  if (!id.ok()) return id.status();
+  TfliteValue out = *x;
+  out.id = *id;
+  out.layout = Layout::kPlain;
+  return out;
+}
+
+// Transposes where the orders differ; a channels-first value comes back as [N, H, W, C] (kPlain in effect).
+Result<ValueId> TfliteContext::in_file_order(const TfliteValue& x) {
+  if (x.layout == Layout::kPlain) return x.id;
+  ValueId image = x.id;
+  const Shape shape = writer().shape(x.id);
+  if (x.layout == Layout::kFlat) {
+    Result<ValueId> unflattened = writer().reshape(name_ + ".image", x.id, {shape[0], x.channels, x.height, x.width});
+    if (!unflattened.ok()) return unflattened.status();
+    image = *unflattened;
+  }
+  const Shape nchw = writer().shape(image);
+  const Shape nhwc{nchw[0], nchw[2], nchw[3], nchw[1]};
+  Result<ValueId> moved = image;
+  if (nchw[1] == 1 || nchw[2] * nchw[3] == 1) {
+    moved = writer().reshape(name_ + ".channels_last", image, nhwc);  // no element moves
+  } else {
+    moved = writer().transpose(name_ + ".channels_last", image, {0, 2, 3, 1});
+  }
+  if (!moved.ok() || x.layout == Layout::kChannelsFirst) return moved;
+  return writer().reshape(name_ + ".flat", *moved, shape);
+}
+
+Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
+  const std::string where = std::string(what) + " (input " + std::to_string(i) + ")";
+  int32_t index = input_index(i);
+  if (index < 0) return invalid_model(where + " is missing");
+  const TfliteValue& value = state_.values[static_cast<size_t>(index)];
+  if (value.kind == TfliteValue::Kind::kUnknown) {
+    skipped_ = true;
+    return internal_error("unknown input");
+  }
+  if (value.kind != TfliteValue::Kind::kConstant)
+    return unsupported(where + " is computed by the network: expected a constant");
+  index = value.tensor;
+  const tflite::TensorType type = state_.tensor(index)->type();
+  HostTensor out;
+  if (type == tflite::TensorType::FLOAT16) {
+    out.type = ElementType::kFloat16;
+  } else if (type != tflite::TensorType::FLOAT32) {
+    return unsupported(where + ": expected float32 or float16, found element type " +
+                       std::to_string(static_cast<int>(type)));
+  }
+  if (state_.tensor(index)->sparsity()) return unsupported(where + " is stored sparse");
+  const auto* bytes = state_.data(index);
+  out.shape = state_.tensor_shape(index);
+  out.source = state_.tensor_name(index);
+  const int64_t count = element_count(out.shape);
+  uint64_t wanted = 0;
+  if (out.shape.size() > 8 || count <= 0 || !multiply(static_cast<uint64_t>(count), size_of(out.type), &wanted) ||
+      wanted != bytes->size()) {
+    return invalid_model(where + ": expected " + std::to_string(wanted) + " bytes for " + to_string(out.shape) +
+                         ", found " + std::to_string(bytes->size()));
+  }
+  out.floats = load_floats(out.type, bytes->data(), static_cast<size_t>(count));
+  return out;
+}
+
+Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
+  const std::string where = std::string(what) + " (input " + std::to_string(i) + ")";
+  const int32_t index = input_index(i);
+  if (index < 0) return invalid_model(where + " is missing");
+  const TfliteValue& value = state_.values[static_cast<size_t>(index)];
+  if (value.kind == TfliteValue::Kind::kUnknown) {
+    skipped_ = true;
+    return internal_error("unknown input");
+  }
+  if (value.kind != TfliteValue::Kind::kConstant)
+    return unsupported(where + " is computed by the network: expected a constant");
+  const tflite::TensorType type = state_.tensor(index)->type();
+  if (type != tflite::TensorType::INT32 && type != tflite::TensorType::INT64)
+    return invalid_model(where + ": expected integers");
+  const auto* bytes = state_.data(index);
+  const ElementType element = type == tflite::TensorType::INT32 ? ElementType::kInt32 : ElementType::kInt64;
+  const size_t step = size_of(element);
+  const int64_t count = element_count(state_.tensor_shape(index));
+  if (count < 0 || static_cast<uint64_t>(count) != bytes->size() / step || bytes->size() % step != 0) {
+    return invalid_model(where + ": expected " + std::to_string(count) + " elements, found " +
+                         std::to_string(bytes->size()) + " bytes");
+  }
+  std::vector<int64_t> out;
+  for (size_t k = 0; k < bytes->size() / step; ++k) out.push_back(load_int(element, bytes->data() + k * step));
+  const size_t record = state_.records[static_cast<size_t>(index)];
+  if (record != SIZE_MAX) state_.report->tensors[record].how = std::string("read as ") + what;
+  return out;
+}
+
+ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
+  const ValueId id = writer().constant(tensor.source, Tensor::from(tensor.shape, std::move(tensor.floats)));
+  const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
+  const size_t record = state_.records[static_cast<size_t>(index)];
+  if (record != SIZE_MAX) {
+    TensorRecord& entry = state_.report->tensors[record];
+    const std::string& target = writer().graph.values[static_cast<size_t>(id)].name;
+    entry.target = entry.target.empty() ? target : entry.target + ", " + target;
+    entry.how = how;
+  }
+  return id;
+}
+
+Result<ValueId> TfliteContext::operand(size_t i, size_t rank) {
+  const int32_t index = input_index(i);
+  if (index < 0) return invalid_model("input " + std::to_string(i) + " is missing");
+  if (state_.values[static_cast<size_t>(index)].kind != TfliteValue::Kind::kConstant) {
+    Result<TfliteValue> x = ordered(i);
+    if (!x.ok()) return x.status();
+    if (writer().shape(x->id).size() != rank) {
+      return unsupported("operands of rank " + std::to_string(rank) + " and " +
+                         std::to_string(writer().shape(x->id).size()));
+    }
+    return x->id;
+  }
+  Result<HostTensor> tensor = floats(i, "constant operand");
+  if (!tensor.ok()) return tensor.status();
+  if (tensor->shape.size() > rank) {
+    return unsupported("constant operand " + to_string(tensor->shape) + ": expected rank " + std::to_string(rank) +
+                       " or less");
+  }
+  HostTensor aligned = std::move(tensor).value();
+  aligned.shape.insert(aligned.shape.begin(), rank - aligned.shape.size(), 1);
+  if (rank == 4) aligned = transposed(aligned, {0, 3, 1, 2});
+  return add_constant(i, std::move(aligned), "constant operand");
+}
+
+void TfliteContext::set_output(size_t i, const TfliteValue& value) {
+  if (i < output_count()) state_.values[static_cast<size_t>(output_index(i))] = value;
+}
+
+void TfliteContext::set_output(size_t i, ValueId id, Layout layout) {
+  TfliteValue value;
+  value.kind = TfliteValue::Kind::kActivation;
+  value.id = id;
+  value.layout = layout;
+  set_output(i, value);
+}
+
+Status check_activation(ActivationFunctionType activation) {
+  switch (activation) {
+    case ActivationFunctionType::NONE:
+    case ActivationFunctionType::RELU:
+    case ActivationFunctionType::RELU_N1_TO_1:
+    case ActivationFunctionType::RELU6:
+    case ActivationFunctionType::TANH:
+      return {};
+    default:
+      return unsupported("fused activation " + std::to_string(static_cast<int>(activation)));
+  }
+}
+
+Status TfliteContext::emit(Op op, std::vector<ValueId> inputs, Attrs attrs, ActivationFunctionType activation,
+                           Layout layout) {
+  SPARSENET_RETURN_IF_ERROR(check_activation(activation));
+  const bool fused = activation != ActivationFunctionType::NONE;
+  Result<ValueId> y = writer().node(op, name_, std::move(inputs), std::move(attrs), fused ? name_ + ".linear" : name_);
+  if (!y.ok()) return y.status();
+  switch (activation) {
+    case ActivationFunctionType::RELU:
+      y = writer().node(Op::kRelu, name_, {*y}, NoAttrs{}, name_);
+      break;
+    case ActivationFunctionType::RELU6:
+      y = writer().node(Op::kClip, name_, {*y}, ClipAttrs{0.f, 6.f}, name_);
+      break;
+    case ActivationFunctionType::RELU_N1_TO_1:
+      y = writer().node(Op::kClip, name_, {*y}, ClipAttrs{-1.f, 1.f}, name_);
+      break;
+    case ActivationFunctionType::TANH:
+      y = writer().node(Op::kTanh, name_, {*y}, NoAttrs{}, name_);
+      break;
+    default:
+      break;
+  }
+  if (!y.ok()) return y.status();
+  set_output(0, *y, layout);
+  return {};
+}
+
+Result<int32_t> TfliteContext::map_axis(int64_t axis, size_t rank) const {
+  const auto r = static_cast<int64_t>(rank);
+  if (axis < -r || axis >= r) {
+    return invalid_model("axis: expected " + std::to_string(-r) + " to " + std::to_string(r - 1) + ", found " +
+                         std::to_string(axis));
+  }
+  const int64_t at = axis < 0 ? axis + r : axis;
+  static const int32_t kChannelsFirst[] = {0, 2, 3, 1};
+  return rank == 4 ? kChannelsFirst[at] : static_cast<int32_t>(at);
+}
+
+Status TfliteContext::reshape(const TfliteValue& x, const Shape& target) {
+  if (target.empty() || target.size() > 8) return unsupported("reshape to " + to_string(target));
+  const Shape from = writer().shape(x.id);
+  const bool image = x.layout == Layout::kChannelsFirst;
+  // The one form that nearly every classifier has costs nothing: see Layout::kFlat.
+  if (image && target.size() == 2 && from[1] > 1 && from[2] * from[3] > 1 && target[0] == from[0]) {
+    Result<ValueId> flat = writer().reshape(name_, x.id, target, name_);
+    if (!flat.ok()) return flat.status();
+    TfliteValue out = x;
+    out.id = *flat;
+    out.layout = Layout::kFlat;
+    out.channels = from[1];
+    out.height = from[2];
+    out.width = from[3];
+    set_output(0, out);
+    return {};
+  }
+  const bool same_order = image && (from[1] == 1 || from[2] * from[3] == 1);
+  Result<ValueId> plain = same_order ? Result<ValueId>(x.id) : in_file_order(x);
+  if (!plain.ok()) return plain.status();
+  if (target.size() != 4) {
+    Result<ValueId> y = writer().reshape(name_, *plain, target, name_);
+    if (!y.ok()) return y.status();
+    set_output(0, *y, Layout::kPlain);
+    return {};
+  }
+  const Shape nchw{target[0], target[3], target[1], target[2]};
+  Result<ValueId> y = *plain;
+  if (target[3] == 1 || target[1] * target[2] == 1) {
+    y = writer().reshape(name_, *plain, nchw, name_);
+  } else {
+    y = writer().reshape(name_ + ".channels_last", *plain, target);
+    if (y.ok()) y = writer().transpose(name_, *y, {0, 3, 1, 2}, name_);
+  }
+  if (!y.ok()) return y.status();
+  set_output(0, *y, Layout::kChannelsFirst);
+  return {};
+}
+
+}  // namespace sparsenet::converter

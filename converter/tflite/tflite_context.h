@@ -1,0 +1,112 @@
+// What the importers of TensorFlow Lite operators see.
+//
+// Layout. TensorFlow Lite keeps images as [N, H, W, C]; the graph as [N, C, H, W]. Every value of rank 4 is therefore
+// transposed on its way in, in thought only: axes of operators are mapped and weights reordered, and no data moves.
+// Where a flattened image is read element by element the order matters; see Layout::kFlat.
+#pragma once
+
+#include <tflite_generated.h>
+
+#include <string>
+#include <vector>
+
+#include "converter/graph_writer.h"
+#include "converter/host_tensor.h"
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+
+enum class Layout : uint8_t {
+  kPlain,          // axes as in the file
+  kChannelsFirst,  // rank 4: [N, C, H, W] here, [N, H, W, C] in the file
+  kFlat  // rank 2: [N, C H W] here, [N, H W C] in the file; a fully connected layer reorders its weights instead
+};
+
+struct TfliteValue {
+  enum class Kind : uint8_t { kUnknown, kActivation, kConstant, kShapeArithmetic };
+  Kind kind = Kind::kUnknown;
+  ValueId id = kNoValue;
+  Layout layout = Layout::kPlain;
+  int64_t channels = 0, height = 0, width = 0;  // kFlat
+  int32_t tensor = -1;                          // kConstant: the tensor that has the data
+};
+
+struct TfliteState {
+  GraphWriter writer;
+  Report* report = nullptr;
+  const tflite::Model* model = nullptr;
+  const tflite::SubGraph* graph = nullptr;
+  std::vector<TfliteValue> values;  // one a tensor
+  std::vector<size_t> records;      // one a tensor: index in report->tensors, or SIZE_MAX
+
+  const tflite::Tensor* tensor(int32_t index) const {
+    return graph->tensors()->Get(static_cast<flatbuffers::uoffset_t>(index));
+  }
+  std::string tensor_name(int32_t index) const;
+  Shape tensor_shape(int32_t index) const;
+  // The data of a constant tensor, or null.
+  const flatbuffers::Vector<uint8_t>* data(int32_t index) const;
+};
+
+class TfliteContext {
+ public:
+  TfliteContext(TfliteState* state, const tflite::Operator* op, std::string op_name);
+
+  GraphWriter& writer() { return state_.writer; }
+  const tflite::Operator& op() const { return op_; }
+  const std::string& op_name() const { return op_name_; }
+  // Of the first output's tensor: operators have no names of their own.
+  const std::string& name() const { return name_; }
+
+  size_t input_count() const { return op_.inputs() ? op_.inputs()->size() : 0; }
+  size_t output_count() const { return op_.outputs() ? op_.outputs()->size() : 0; }
+  int32_t input_index(size_t i) const;  // -1: absent
+  int32_t output_index(size_t i) const;
+  std::string output_name(size_t i) const;
+  Shape output_shape(size_t i) const { return state_.tensor_shape(output_index(i)); }
+
+  // Inputs. An unknown one ends the import of this operator silently: skipped().
+  Result<TfliteValue> activation(size_t i);
+  // The same, with Layout::kFlat brought to the file's order by an explicit transpose.
+  Result<TfliteValue> ordered(size_t i);
+  Result<HostTensor> floats(size_t i, const char* what);
+  Result<std::vector<int64_t>> ints(size_t i, const char* what);
+  bool skipped() const { return skipped_; }
+
+  // Puts a constant into the graph, with a record of what was done to it.
+  ValueId add_constant(size_t input, HostTensor tensor, const std::string& how);
+  // An input of an elementwise operator as a graph value whose shape broadcasts against `rank` axes in the graph's
+  // order.
+  Result<ValueId> operand(size_t i, size_t rank);
+
+  void set_output(size_t i, ValueId id, Layout layout);
+  void set_output(size_t i, const TfliteValue& value);
+  // A node, then the fused activation, as output 0.
+  Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs, tflite::ActivationFunctionType activation,
+              Layout layout);
+  Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs, Layout layout) {
+    return emit(op, std::move(inputs), std::move(attrs), tflite::ActivationFunctionType::NONE, layout);
+  }
+
+  // Axis of the file -> axis of the graph, for a value of that rank. Negative axes count from the end.
+  Result<int32_t> map_axis(int64_t axis, size_t rank) const;
+
+  // A value of the file's shape `target` (all of the same elements).
+  Status reshape(const TfliteValue& x, const Shape& target);
+
+ private:
+  Result<ValueId> in_file_order(const TfliteValue& x);
+
+  TfliteState& state_;
+  const tflite::Operator& op_;
+  std::string op_name_, name_;
+  bool skipped_ = false;
+};
+
+using TfliteImporter = Status (*)(TfliteContext&);
+TfliteImporter find_tflite_compute_op(tflite::BuiltinOperator op);  // convolutions, pooling, FC, elementwise
+TfliteImporter find_tflite_shape_op(tflite::BuiltinOperator op);    // what moves data
+
+Status check_activation(tflite::ActivationFunctionType activation);
+
+}  // namespace sparsenet::converter

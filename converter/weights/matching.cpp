@@ -1,0 +1,287 @@
+#include "converter/weights/matching.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+namespace sparsenet::converter {
+namespace {
+
+constexpr size_t kNone = SIZE_MAX;
+
+// What a tensor is for, as far as known. BatchNorm's scale is a weight, its shift a bias.
+enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
+
+Role role_from_name(const std::string& name) {
+  const size_t dot = name.find_last_of("./");
+  std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
+  last = last.substr(0, last.find(':'));  // TensorFlow's "kernel:0"
+  struct Row {
+    const char* name;
+    Role role;
+  };
+  static const Row kRows[] = {
+      {"weight", Role::kWeight},
+      {"kernel", Role::kWeight},
+      {"gamma", Role::kWeight},
+      {"scale", Role::kWeight},
+      {"weights", Role::kWeight},
+      {"bias", Role::kBias},
+      {"beta", Role::kBias},
+      {"biases", Role::kBias},
+      {"shift", Role::kBias},
+      {"running_mean", Role::kMean},
+      {"moving_mean", Role::kMean},
+      {"mean", Role::kMean},
+      {"running_var", Role::kVariance},
+      {"moving_variance", Role::kVariance},
+      {"variance", Role::kVariance},
+      {"var", Role::kVariance},
+  };
+  for (const Row& row : kRows) {
+    if (last == row.name) return row.role;
+  }
+  return Role::kUnknown;
+}
+
+std::string strip_prefixes(std::string name) {
+  static const char* const kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "state_dict."};
+  for (bool again = true; again;) {
+    again = false;
+    for (const char* prefix : kPrefixes) {
+      const std::string text = prefix;
+      if (name.size() > text.size() && name.compare(0, text.size(), text) == 0) {
+        name.erase(0, text.size());
+        again = true;
+      }
+    }
+  }
+  return name;
+}
+
+class Matcher {
+ public:
+  Matcher(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report)
+      : source_(source), rules_(rules), graph_(*graph), report_(*report) {}
+
+  void run() {
+    collect();
+    by_rules();
+    by_names();
+    if (report_.problems.empty()) by_order();
+    if (report_.problems.empty()) by_unique_shape();
+    finish();
+  }
+
+ private:
+  struct Target {
+    ValueId id;
+    Role role;
+    size_t source = kNone;
+  };
+
+  const std::string& target_name(size_t t) const { return graph_.values[static_cast<size_t>(targets_[t].id)].name; }
+  const Shape& target_shape(size_t t) const { return graph_.shape(targets_[t].id); }
+  const SourceTensor& tensor(size_t s) const { return source_.tensors[s]; }
+  std::string describe(size_t s) const { return "tensor '" + tensor(s).name + "'"; }
+
+  void collect() {
+    std::unordered_map<ValueId, Role> roles;
+    for (const Node& node : graph_.nodes) {
+      if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
+        roles[node.inputs[1]] = Role::kWeight;
+        if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
+      } else if (node.op == Op::kBatchNorm) {
+        const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
+        for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
+      }
+    }
+    for (size_t i = 0; i < graph_.values.size(); ++i) {
+      const auto id = static_cast<ValueId>(i);
+      // Other constants (a scale of the structure itself) are the architecture's own, not weights.
+      if (!graph_.values[i].is_constant || roles.find(id) == roles.end()) continue;
+      by_name_[graph_.values[i].name] = targets_.size();
+      targets_.push_back({id, roles[id]});
+    }
+    how_.resize(source_.tensors.size());
+    used_.assign(source_.tensors.size(), kNone);
+    settled_.assign(source_.tensors.size(), false);
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (is_float(tensor(s).type)) continue;
+      how_[s] = std::string("ignored (") + name(tensor(s).type) + ")";
+      settled_[s] = true;
+    }
+  }
+
+  void assign(size_t s, size_t t, const std::string& how) {
+    if (tensor(s).shape != target_shape(t)) {
+      report_.problem(describe(s), "expected " + to_string(target_shape(t)) + " for '" + target_name(t) + "', found " +
+                                       to_string(tensor(s).shape));
+    } else if (targets_[t].source != kNone) {
+      report_.problem(describe(s),
+                      "'" + target_name(t) + "' is already filled by tensor '" + tensor(targets_[t].source).name + "'");
+    }
+    if (targets_[t].source == kNone) targets_[t].source = s;
+    used_[s] = t;
+    how_[s] = how;
+    settled_[s] = true;
+  }
+
+  void by_rules() {
+    std::vector<bool> matched(rules_.size() + 1, false);
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      std::string to;
+      const size_t rule = rules_.apply(tensor(s).name, &to);
+      if (rule == 0) continue;
+      matched[rule] = true;
+      if (to.empty()) {
+        how_[s] = "dropped by rule " + std::to_string(rule);
+        settled_[s] = true;
+        continue;
+      }
+      if (settled_[s]) continue;  // an integer
+      const auto found = by_name_.find(to);
+      if (found == by_name_.end()) {
+        report_.problem(describe(s), "rule " + std::to_string(rule) + " sends it to '" + to +
+                                         "', which the architecture does not have");
+        settled_[s] = true;
+        continue;
+      }
+      assign(s, found->second, "rule " + std::to_string(rule));
+    }
+    for (size_t rule = 1; rule <= rules_.size(); ++rule) {
+      if (!matched[rule])
+        report_.note("rule " + std::to_string(rule) + " (" + printable(rules_.text(rule)) + ") matched no tensor");
+    }
+  }
+
+  void by_names() {
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (settled_[s]) continue;
+      auto found = by_name_.find(tensor(s).name);
+      const bool exact = found != by_name_.end();
+      if (!exact) found = by_name_.find(strip_prefixes(tensor(s).name));
+      if (found != by_name_.end()) assign(s, found->second, exact ? "name" : "name without prefix");
+    }
+  }
+
+  // Open sources and targets, in order.
+  void open(std::vector<size_t>* sources, std::vector<size_t>* targets) const {
+    for (size_t s = 0; s < settled_.size(); ++s) {
+      if (!settled_[s]) sources->push_back(s);
+    }
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (targets_[t].source == kNone) targets->push_back(t);
+    }
+  }
+
+  bool fits(size_t s, size_t t) const {
+    if (tensor(s).shape != target_shape(t)) return false;
+    const Role role = role_from_name(tensor(s).name);
+    return role == Role::kUnknown || role == targets_[t].role;
+  }
+
+  // Counts the ways to fill all open targets with open sources in the same order (0, 1, or 2 for more), from the back:
+  // ways(i, j) = ways(i + 1, j) [source i stays out] + ways(i + 1, j + 1) [source i fills target j].
+  void by_order() {
+    std::vector<size_t> sources, targets;
+    open(&sources, &targets);
+    if (targets.empty() || sources.size() < targets.size() || !source_.ordered) return;
+    const size_t rows = sources.size(), columns = targets.size();
+    constexpr size_t kMaxCells = size_t{1} << 26;
+    if (rows > kMaxCells / (columns + 1)) return;
+    std::vector<uint8_t> ways((rows + 1) * (columns + 1), 0);
+    auto at = [&](size_t i, size_t j) -> uint8_t& { return ways[i * (columns + 1) + j]; };
+    for (size_t i = 0; i <= rows; ++i) at(i, columns) = 1;
+    for (size_t i = rows; i-- > 0;) {
+      for (size_t j = columns; j-- > 0;) {
+        const int sum = at(i + 1, j) + (fits(sources[i], targets[j]) ? at(i + 1, j + 1) : 0);
+        at(i, j) = static_cast<uint8_t>(std::min(sum, 2));
+      }
+    }
+    if (at(0, 0) == 0) return;
+    if (at(0, 0) > 1) {
+      report_.problem("", "by order and shape there is more than one way to fill " + std::to_string(columns) +
+                              " constants from " + std::to_string(rows) + " tensors: say which with --map");
+      return;
+    }
+    for (size_t i = 0, j = 0; i < rows && j < columns; ++i) {
+      if (!fits(sources[i], targets[j]) || at(i + 1, j + 1) == 0) continue;
+      assign(sources[i], targets[j++], "order and shape");
+    }
+  }
+
+  void by_unique_shape() {
+    std::vector<size_t> sources, targets;
+    open(&sources, &targets);
+    std::vector<std::pair<size_t, size_t>> pairs;
+    for (size_t t : targets) {
+      size_t candidate = kNone, candidates = 0, rivals = 0;
+      for (size_t s : sources) {
+        if (tensor(s).shape != target_shape(t)) continue;
+        candidate = s;
+        ++candidates;
+      }
+      for (size_t other : targets) rivals += target_shape(other) == target_shape(t);
+      if (candidates == 1 && rivals == 1 && fits(candidate, t)) pairs.emplace_back(candidate, t);
+    }
+    for (const auto& [s, t] : pairs) assign(s, t, "unique shape");
+  }
+
+  void finish() {
+    const bool earlier_problems = !report_.problems.empty();
+    size_t left = 0;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      const SourceTensor& x = tensor(s);
+      const bool stored = used_[s] != kNone;
+      report_.tensors.push_back({x.name, name(x.type), x.shape, stored ? target_name(used_[s]) : "",
+                                 how_[s].empty() ? "no place found" : how_[s]});
+      left += !settled_[s];
+    }
+    size_t missing = 0;
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      if (targets_[t].source != kNone) continue;
+      ++missing;
+      report_.tensors.push_back({"", "", target_shape(t), target_name(t), "nothing fills it"});
+      report_.problem("constant '" + target_name(t) + "'",
+                      "no tensor of shape " + to_string(target_shape(t)) + " is its only match");
+    }
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (settled_[s]) continue;
+      report_.problem(describe(s), "no constant of the architecture is the only match for " +
+                                       to_string(tensor(s).shape) + " (drop it with the rule 'NAME=')");
+    }
+    if (left == 0 && missing == 0 && !earlier_problems) store();
+  }
+
+  void store() {
+    for (const Target& target : targets_) {
+      const SourceTensor& x = tensor(target.source);
+      const auto bad = std::count_if(x.values.begin(), x.values.end(), [](float v) { return !std::isfinite(v); });
+      if (bad > 0)
+        report_.note("tensor '" + printable(x.name) + "' has " + std::to_string(bad) + " infinite or undefined values");
+      if (x.type != ElementType::kFloat32) {
+        report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
+      }
+      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(x.shape, x.values);
+    }
+  }
+
+  const SourceTensors& source_;
+  const NameRules& rules_;
+  Graph& graph_;
+  Report& report_;
+  std::vector<Target> targets_;
+  std::unordered_map<std::string, size_t> by_name_;
+  std::vector<std::string> how_;  // one a source tensor
+  std::vector<size_t> used_;      // target of a source tensor
+  std::vector<bool> settled_;
+};
+
+}  // namespace
+
+void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report) {
+  Matcher(source, rules, graph, report).run();
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,27 @@
+// Puts the tensors of a file into the constants of an architecture's graph.
+//
+// Three steps, each working on what the one before left:
+//   1. rules: what `--map` says;
+//   2. names: equal to a constant's name, also without the prefixes that wrappers add (module., _orig_mod., model.,
+//   ...);
+//   3. order and shape: where exactly one assignment keeps the file's order, has equal shapes and contradicts no role
+//   that a
+//      name tells (weight, bias, running mean, running variance); for files that keep no order, where a shape is
+//      unique.
+// What is then left over or missing is a problem, as is any step with more than one answer: nothing is ever guessed.
+// Integer tensors (num_batches_tracked) are counters, not weights, and are ignored.
+#pragma once
+
+#include <sparsenet/graph.h>
+
+#include "converter/report.h"
+#include "converter/weights/name_rules.h"
+#include "converter/weights/source_tensor.h"
+
+namespace sparsenet::converter {
+
+// Fills report->tensors (every source tensor, every constant of the graph) and report->problems; the graph's constants
+// are replaced only when there is no problem.
+void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report);
+
+}  // namespace sparsenet::converter

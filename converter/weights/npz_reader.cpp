@@ -1,0 +1,35 @@
+#include "converter/io/npy.h"
+#include "converter/io/zip_archive.h"
+#include "converter/report.h"
+#include "converter/weights/readers.h"
+
+namespace sparsenet::converter {
+
+Result<SourceTensors> read_npz(const uint8_t* data, size_t size) {
+  Result<ZipArchive> archive = ZipArchive::open(data, size);
+  if (!archive.ok()) return archive.status();
+  SourceTensors out;
+  out.format = "NumPy (.npz)";
+  const std::vector<std::string> names = archive->names();
+  for (const std::string& entry : names) {
+    const std::string what = "array '" + printable(entry) + "'";
+    if (entry.size() < 5 || entry.compare(entry.size() - 4, 4, ".npy") != 0) {
+      out.notes.push_back(what + " is not a .npy array: ignored");
+      continue;
+    }
+    Result<std::vector<uint8_t>> bytes = archive->read(entry);
+    if (!bytes.ok()) return bytes.status();
+    Result<NpyView> view = parse_npy(bytes->data(), bytes->size());
+    if (!view.ok()) return view.status().with_context(what);
+    SourceTensor tensor;
+    tensor.name = entry.substr(0, entry.size() - 4);
+    tensor.type = view->type;
+    tensor.shape = view->shape;
+    if (is_float(view->type)) tensor.values = npy_floats(*view);
+    out.tensors.push_back(std::move(tensor));
+  }
+  if (out.tensors.empty()) return unsupported("the archive holds no .npy array");
+  return out;
+}
+
+}  // namespace sparsenet::converter

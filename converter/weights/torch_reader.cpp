@@ -1,0 +1,313 @@
+// The two file formats of torch.save: containers of one pickle that describes the tensors and of raw storages.
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <unordered_map>
+
+#include "converter/io/zip_archive.h"
+#include "converter/report.h"
+#include "converter/weights/pickle.h"
+#include "converter/weights/readers.h"
+
+namespace sparsenet::converter {
+namespace {
+
+using Kind = PickleValue::Kind;
+
+// What a persistent id tells of a storage: ('storage', type, key, device, elements[, view]).
+struct StorageId {
+  ElementType type = ElementType::kFloat32;
+  std::string key;
+  int64_t elements = 0;
+  int64_t view_offset = 0;  // the older format may point into another storage
+};
+
+struct StorageBytes {
+  const uint8_t* data = nullptr;
+  size_t size = 0;
+};
+using StorageLookup = std::function<Result<StorageBytes>(const StorageId&)>;
+
+Result<ElementType> storage_type(const std::string& global) {
+  struct Row {
+    const char* name;
+    ElementType type;
+  };
+  static const Row kRows[] = {
+      {"FloatStorage", ElementType::kFloat32}, {"DoubleStorage", ElementType::kFloat64},
+      {"HalfStorage", ElementType::kFloat16},  {"BFloat16Storage", ElementType::kBFloat16},
+      {"LongStorage", ElementType::kInt64},    {"IntStorage", ElementType::kInt32},
+      {"ShortStorage", ElementType::kInt16},   {"CharStorage", ElementType::kInt8},
+      {"ByteStorage", ElementType::kUInt8},    {"BoolStorage", ElementType::kBool},
+  };
+  const std::string last = global.substr(global.find_last_of('.') + 1);
+  for (const Row& row : kRows) {
+    if (last == row.name) return row.type;
+  }
+  return unsupported("storage type '" + printable(global) + "'");
+}
+
+Result<StorageId> parse_storage(const Pickle& pickle, const PickleValue& storage) {
+  const Status malformed = invalid_model("a storage that is not described as torch.save does it");
+  if (storage.kind != Kind::kStorage || storage.items.size() != 1) return malformed;
+  const PickleValue& id = pickle.at(storage.items[0]);
+  if (id.kind != Kind::kTuple || id.items.size() < 5) return malformed;
+  const PickleValue& tag = pickle.at(id.items[0]);
+  const PickleValue& type = pickle.at(id.items[1]);
+  const PickleValue& key = pickle.at(id.items[2]);
+  const PickleValue& elements = pickle.at(id.items[4]);
+  if (tag.text != "storage" || type.kind != Kind::kGlobal || key.kind != Kind::kString || elements.kind != Kind::kInt) {
+    return malformed;
+  }
+  StorageId out;
+  Result<ElementType> element = storage_type(type.text);
+  if (!element.ok()) return element.status();
+  out.type = *element;
+  out.key = key.text;
+  out.elements = elements.integer;
+  if (id.items.size() > 5) {
+    const PickleValue& view = pickle.at(id.items[5]);
+    if (view.kind == Kind::kTuple) {
+      if (view.items.size() != 3 || pickle.at(view.items[1]).kind != Kind::kInt) return malformed;
+      out.view_offset = pickle.at(view.items[1]).integer;
+    }
+  }
+  if (out.elements < 0 || out.view_offset < 0) return malformed;
+  return out;
+}
+
+bool read_sizes(const Pickle& pickle, const PickleValue& value, Shape* out) {
+  constexpr size_t kMaxRank = 16;
+  if ((value.kind != Kind::kTuple && value.kind != Kind::kList) || value.items.size() > kMaxRank) return false;
+  for (uint32_t item : value.items) {
+    const PickleValue& number = pickle.at(item);
+    if (number.kind != Kind::kInt || number.integer < 0) return false;
+    out->push_back(number.integer);
+  }
+  return true;
+}
+
+// Reads one tensor, contiguous or not, into row-major floats. `budget` bounds the elements of the whole file.
+Status read_tensor(const Pickle& pickle, const PickleValue& value, const StorageLookup& lookup, uint64_t* budget,
+                   SourceTensor* out) {
+  Result<StorageId> id = parse_storage(pickle, pickle.at(value.items[0]));
+  if (!id.ok()) return id.status();
+  out->type = id->type;
+  const PickleValue& offset_value = pickle.at(value.items[1]);
+  Shape strides;
+  if (offset_value.kind != Kind::kInt || offset_value.integer < 0 ||
+      !read_sizes(pickle, pickle.at(value.items[2]), &out->shape) ||
+      !read_sizes(pickle, pickle.at(value.items[3]), &strides) || strides.size() != out->shape.size()) {
+    return invalid_model("expected an offset, sizes and as many strides, all 0 or more");
+  }
+  const int64_t count = element_count(out->shape);
+  if (count < 0 || static_cast<uint64_t>(count) > *budget) {
+    return invalid_model("shape " + to_string(out->shape) + " asks for more elements than the file can hold");
+  }
+  *budget -= static_cast<uint64_t>(count);
+  if (!is_float(out->type) || count == 0) return {};
+
+  Result<StorageBytes> bytes = lookup(*id);
+  if (!bytes.ok()) return bytes.status();
+  const size_t step = size_of(out->type);
+  const uint64_t available = bytes->size / step;
+  // The last element that the strides reach must lie inside: offset + sum of (size - 1) * stride.
+  uint64_t last = static_cast<uint64_t>(id->view_offset);
+  auto advance = [&last, available](uint64_t by) {
+    if (last >= available || by >= available - last) return false;
+    last += by;
+    return true;
+  };
+  bool inside = advance(static_cast<uint64_t>(offset_value.integer));
+  for (size_t d = 0; inside && d < strides.size(); ++d) {
+    uint64_t reach = 0;
+    inside =
+        multiply(static_cast<uint64_t>(out->shape[d] - 1), static_cast<uint64_t>(strides[d]), &reach) && advance(reach);
+  }
+  if (!inside) {
+    return invalid_model("shape " + to_string(out->shape) + " with strides " + to_string(strides) +
+                         " reaches beyond its storage of " + std::to_string(available) + " elements");
+  }
+  const uint8_t* base =
+      bytes->data + (static_cast<size_t>(id->view_offset) + static_cast<size_t>(offset_value.integer)) * step;
+  out->values.resize(static_cast<size_t>(count));
+  Shape index(out->shape.size(), 0);
+  uint64_t at = 0;  // wraps for a moment where a dimension of 1 has an absurd stride
+  for (float& element : out->values) {
+    element = load_float(out->type, base + static_cast<size_t>(at) * step);
+    for (size_t d = index.size(); d-- > 0;) {
+      at += static_cast<uint64_t>(strides[d]);
+      if (++index[d] < out->shape[d]) break;
+      at -= static_cast<uint64_t>(strides[d]) * static_cast<uint64_t>(out->shape[d]);
+      index[d] = 0;
+    }
+  }
+  return {};
+}
+
+bool has_tensors(const Pickle& pickle, const PickleValue& dict) {
+  if (dict.kind != Kind::kDict) return false;
+  for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
+    if (pickle.at(dict.items[i]).kind == Kind::kString && pickle.at(dict.items[i + 1]).kind == Kind::kTensor)
+      return true;
+  }
+  return false;
+}
+
+Result<SourceTensors> collect(const Pickle& pickle, const StorageLookup& lookup, size_t file_size) {
+  SourceTensors out;
+  const PickleValue* dict = &pickle.at(pickle.root);
+  for (const char* key : {"state_dict", "model_state_dict", "model", "net"}) {
+    const PickleValue* inner = pickle.find(*dict, key);
+    if (!inner || !has_tensors(pickle, *inner)) continue;
+    out.notes.push_back(std::string("weights taken from the checkpoint's '") + key + "'");
+    dict = inner;
+    break;
+  }
+  if (!has_tensors(pickle, *dict)) {
+    return unsupported("no dict of named tensors found (also not under state_dict, model_state_dict, model or net)");
+  }
+  uint64_t budget = 2 * uint64_t{file_size} + (uint64_t{1} << 20);
+  for (size_t i = 0; i + 1 < dict->items.size(); i += 2) {
+    const PickleValue& key = pickle.at(dict->items[i]);
+    const PickleValue& value = pickle.at(dict->items[i + 1]);
+    if (key.kind != Kind::kString) continue;
+    if (value.kind != Kind::kTensor) {
+      out.notes.push_back("'" + printable(key.text) + "' is not a tensor: ignored");
+      continue;
+    }
+    SourceTensor tensor;
+    tensor.name = key.text;
+    SPARSENET_RETURN_IF_ERROR(
+        read_tensor(pickle, value, lookup, &budget, &tensor).with_context("tensor '" + printable(key.text) + "'"));
+    out.tensors.push_back(std::move(tensor));
+  }
+  return out;
+}
+
+Result<SourceTensors> read_torch_zip(const uint8_t* data, size_t size) {
+  Result<ZipArchive> archive = ZipArchive::open(data, size);
+  if (!archive.ok()) return archive.status();
+  std::string folder;
+  bool found = false;
+  for (const std::string& entry : archive->names()) {
+    constexpr const char* kPickle = "data.pkl";
+    const size_t length = std::strlen(kPickle);
+    if (entry.size() < length || entry.compare(entry.size() - length, length, kPickle) != 0) continue;
+    folder = entry.substr(0, entry.size() - length);
+    found = true;
+    if (archive->contains(folder + "constants.pkl")) {
+      return unsupported("this is a TorchScript archive: save the state_dict, or export the network to ONNX");
+    }
+    break;
+  }
+  if (!found) return unsupported("a zip archive without data.pkl is not a file of torch.save");
+  if (archive->contains(folder + "byteorder")) {
+    Result<std::vector<uint8_t>> order = archive->read(folder + "byteorder");
+    if (!order.ok()) return order.status();
+    if (std::string(order->begin(), order->end()) != "little") return unsupported("tensors are stored big-endian");
+  }
+  Result<std::vector<uint8_t>> bytes = archive->read(folder + "data.pkl");
+  if (!bytes.ok()) return bytes.status();
+  Result<Pickle> pickle = read_pickle(bytes->data(), bytes->size());
+  if (!pickle.ok()) return pickle.status().with_context("data.pkl");
+
+  std::unordered_map<std::string, std::vector<uint8_t>> storages;  // each is read once, also when tensors share it
+  const StorageLookup lookup = [&](const StorageId& id) -> Result<StorageBytes> {
+    auto known = storages.find(id.key);
+    if (known == storages.end()) {
+      Result<std::vector<uint8_t>> raw = archive->read(folder + "data/" + id.key);
+      if (!raw.ok()) return raw.status();
+      known = storages.emplace(id.key, std::move(raw).value()).first;
+    }
+    uint64_t wanted = 0;
+    if (!multiply(static_cast<uint64_t>(id.elements), size_of(id.type), &wanted) || wanted > known->second.size()) {
+      return invalid_model("storage '" + printable(id.key) + "': expected " + std::to_string(id.elements) + " x " +
+                           name(id.type) + ", found " + std::to_string(known->second.size()) + " bytes");
+    }
+    return StorageBytes{known->second.data(), static_cast<size_t>(wanted)};
+  };
+  Result<SourceTensors> out = collect(*pickle, lookup, size);
+  if (out.ok()) out->format = "PyTorch (zip)";
+  return out;
+}
+
+// magic number, protocol version, system information, the object, the list of storage keys: five pickles in a row, and
+// then for each key the number of elements and the raw elements.
+Result<SourceTensors> read_torch_legacy(const uint8_t* data, size_t size) {
+  size_t at = 0;
+  auto next = [&](const char* what) -> Result<Pickle> {
+    Result<Pickle> pickle = read_pickle(data + at, size - at);
+    if (!pickle.ok()) return pickle.status().with_context(what);
+    at += pickle->consumed;
+    return pickle;
+  };
+  Result<Pickle> magic = next("magic number");
+  if (!magic.ok()) return magic.status();
+  static const char kMagic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+  if (magic->at(magic->root).text != std::string(kMagic, 10)) {
+    return unsupported("a pickle, but not one of torch.save (its magic number is missing)");
+  }
+  Result<Pickle> protocol = next("protocol version");
+  if (!protocol.ok()) return protocol.status();
+  if (protocol->at(protocol->root).integer != 1001) {
+    return unsupported("protocol version: expected 1001, found " +
+                       std::to_string(protocol->at(protocol->root).integer));
+  }
+  Result<Pickle> system = next("system information");
+  if (!system.ok()) return system.status();
+  const PickleValue* little = system->find(system->at(system->root), "little_endian");
+  if (little && little->kind == Kind::kBool && little->integer == 0)
+    return unsupported("tensors are stored big-endian");
+  Result<Pickle> object = next("object");
+  if (!object.ok()) return object.status();
+  Result<Pickle> keys = next("storage keys");
+  if (!keys.ok()) return keys.status();
+
+  // Raw storages do not tell their element size; the object's storage ids do.
+  std::unordered_map<std::string, ElementType> types;
+  for (const PickleValue& value : object->values) {
+    if (value.kind != Kind::kStorage) continue;
+    Result<StorageId> id = parse_storage(*object, value);
+    if (!id.ok()) return id.status();
+    types[id->key] = id->type;
+  }
+  std::unordered_map<std::string, StorageBytes> storages;
+  for (uint32_t item : keys->at(keys->root).items) {
+    const std::string& key = keys->at(item).text;
+    const auto type = types.find(key);
+    if (type == types.end()) return invalid_model("storage '" + printable(key) + "' belongs to no tensor");
+    if (size - at < 8) return invalid_model("storage '" + printable(key) + "': the file ends before its size");
+    const uint64_t elements = load_u64(data + at);
+    at += 8;
+    uint64_t wanted = 0;
+    if (!multiply(elements, size_of(type->second), &wanted) || wanted > size - at) {
+      return invalid_model("storage '" + printable(key) + "': expected " + std::to_string(elements) + " x " +
+                           name(type->second) + ", found " + std::to_string(size - at) + " bytes");
+    }
+    storages[key] = {data + at, static_cast<size_t>(wanted)};
+    at += static_cast<size_t>(wanted);
+  }
+  const StorageLookup lookup = [&](const StorageId& id) -> Result<StorageBytes> {
+    const auto found = storages.find(id.key);
+    if (found == storages.end()) return invalid_model("storage '" + printable(id.key) + "' is not in the file");
+    return found->second;
+  };
+  Result<SourceTensors> out = collect(*object, lookup, size);
+  if (out.ok()) out->format = "PyTorch (before 1.6)";
+  return out;
+}
+
+}  // namespace
+
+Result<SourceTensors> read_torch(const uint8_t* data, size_t size) {
+  if (size >= 4 && std::memcmp(data, "PK\x03\x04", 4) == 0) return read_torch_zip(data, size);
+  if (size >= 2 && data[0] == 0x80) return read_torch_legacy(data, size);
+  if (size >= 262 && std::memcmp(data + 257, "ustar", 5) == 0) {
+    return unsupported(
+        "the tar format of PyTorch before 0.1.10 is not read: load and save the file with a newer PyTorch");
+  }
+  return unsupported("not a file of torch.save (neither zip nor pickle)");
+}
+
+}  // namespace sparsenet::converter
