@@ -1,0 +1,162 @@
+// How the command line fails and helps: exit codes, one-line errors on stderr, nothing on stdout.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "io/npy.h"
+
+namespace {
+
+using namespace sparsenet;
+using test::fails;
+using test::json_of;
+using test::sample;
+using test::scratch;
+using test::small_model;
+
+const std::vector<std::string> kCommands{"create", "info", "run", "classify", "eval", "bench", "profile", "verify"};
+
+TEST_CASE("cli: help and version") {
+  const test::Outcome help = test::sparsenet({"--help"});
+  CHECK(help.code == 0);
+  CHECK(help.err.empty());
+  for (const std::string& command : kCommands) {
+    CHECK(help.out.find("\n  " + command + " ") != std::string::npos);
+    const test::Outcome own = test::sparsenet({command, "--help"});
+    CHECK(own.code == 0);
+    CHECK(own.out.find("Examples:\n  sparsenet " + command) != std::string::npos);
+  }
+  const test::Outcome version = test::sparsenet({"--version"});
+  CHECK(version.code == 0);
+  CHECK(version.out.rfind("sparsenet ", 0) == 0);
+}
+
+TEST_CASE("cli: wrong usage is exit code 2") {
+  fails(test::sparsenet({}), 2, {});
+  fails(test::sparsenet({"clasify", "x"}), 2, {"unknown command 'clasify'"});
+  for (const std::string& command : kCommands) {
+    INFO(command);
+    fails(test::sparsenet({command, "--no-such-option"}), 2, {});
+    fails(test::sparsenet({command}), 2, {});
+  }
+  const std::string& model = small_model();
+  fails(test::sparsenet({"bench", model, "--no-such-option"}), 2, {"--no-such-option"});
+  fails(test::sparsenet({"bench", model, "extra"}), 2, {"extra"});
+  fails(test::sparsenet({"bench", model, "-m", model}), 2, {"twice"});
+  fails(test::sparsenet({"bench", model, "--runs", "0"}), 2, {"--runs"});
+  fails(test::sparsenet({"bench", model, "--batch", "two"}), 2, {"two"});
+  fails(test::sparsenet({"bench", model, "--threads", "-1"}), 2, {"--threads"});
+  fails(test::sparsenet({"info", model, "--backend", "abacus"}), 2, {"abacus"});
+  fails(test::sparsenet({"classify", model}), 2, {"IMAGE"});
+  fails(test::sparsenet({"eval", model}), 2, {"--data"});
+  fails(test::sparsenet({"eval", model, "--data", "mnist:x"}), 2, {"mnist", "expected cifar10:DIR"});
+  fails(test::sparsenet({"create", "sparsenet-xyz-v9", "-o", scratch("x.snet")}), 2, {"sparsenet-xyz-v9"});
+  fails(test::sparsenet({"create", "sparsenet-abc-v0"}), 2, {"--output"});
+}
+
+TEST_CASE("cli: what comes later says so") {
+  fails(test::sparsenet({"train", "resnet20", "--data", "x", "-o", "y"}), 1,
+        {"train", "not available in this version"});
+  fails(test::sparsenet({"quantize", "a.snet"}), 1, {"quantize", "not available in this version"});
+  fails(test::sparsenet({"eval", small_model(), "--data", "svhn:dir"}), 1, {"svhn", "not available in this version"});
+}
+
+TEST_CASE("cli: a missing or broken model is exit code 1 for every command") {
+  const std::string missing = scratch("missing.snet"), broken = scratch("broken.snet");
+  std::ofstream(broken) << "this is no model file";
+  const std::string in = scratch("in.npy"), out = scratch("out.npy");
+  const float zero = 0;
+  REQUIRE(io::write_npy(in, {1}, &zero).ok());
+  for (const std::string& path : {missing, broken}) {
+    const std::vector<std::vector<std::string>> lines{{"info", path},
+                                                      {"run", path, "-i", in, "-o", out},
+                                                      {"classify", path, sample("cat-0000.png")},
+                                                      {"eval", path, "--data", "cifar10:" + scratch()},
+                                                      {"bench", path},
+                                                      {"profile", path},
+                                                      {"verify", path}};
+    for (std::vector<std::string> line : lines) {
+      INFO(line[0]);
+      fails(test::sparsenet(line), 1, {path});
+      if (line[0] == "run") continue;
+      line.emplace_back("--json");
+      fails(test::sparsenet(line), 1, {path});
+    }
+  }
+  CHECK_FALSE(std::filesystem::exists(out));
+}
+
+TEST_CASE("cli: create writes nothing where it cannot") {
+  fails(test::sparsenet({"create", "sparsenet-abc-v0", "-o", scratch("no/such/folder/x.snet")}), 1, {"no/such/folder"});
+}
+
+TEST_CASE("cli: run says what is wrong with its arrays") {
+  const std::string& model = small_model();
+  const std::string in = scratch("shape.npy"), out = scratch("shape-out.npy");
+  const std::vector<float> values(2 * 3 * 32 * 32);
+  REQUIRE(io::write_npy(in, {3, 32, 32}, values.data()).ok());
+  fails(test::sparsenet({"run", model, "--input", in, "--output", out}), 1,
+        {in, "'input'", "expected shape [3, 3, 32, 32]", "found [3, 32, 32]"});
+  REQUIRE(io::write_npy(in, {0, 3, 32, 32}, values.data()).ok());
+  fails(test::sparsenet({"run", model, "--input", in, "--output", out}), 1, {in, "found [0, 3, 32, 32]"});
+  REQUIRE(io::write_npy(in, {1, 3, 32, 32}, values.data()).ok());
+  fails(test::sparsenet({"run", model, "--input", "picture=" + in, "--output", out}), 1,
+        {"no input 'picture'", "input"});
+  fails(test::sparsenet({"run", model, "--input", in, "--input", in, "--output", out}), 1, {"input"});
+  fails(test::sparsenet({"run", model, "--input", in, "--output", "scores=out.npy"}), 1,
+        {"no output 'scores'", "logits"});
+  fails(test::sparsenet({"run", model, "--input", scratch("none.npy"), "--output", out}), 1, {"none.npy"});
+  fails(test::sparsenet({"run", model, "--input", sample("cat-0000.png"), "--output", out}), 1,
+        {"cat-0000.png", ".npy"});
+  CHECK_FALSE(std::filesystem::exists(out));
+}
+
+TEST_CASE("cli: classify goes on after a bad image and fails at the end") {
+  const std::string& model = small_model();
+  const std::string bad = scratch("bad.png");
+  std::ofstream(bad) << "\x89PNG\r\n\x1a\n and then nothing";
+  const test::Outcome text = test::sparsenet({"classify", model, bad, sample("cat-0000.png")});
+  CHECK(text.code == 1);
+  CHECK(text.err.find("error: " + bad) == 0);
+  CHECK(text.out.find("cat-0000.png (") != std::string::npos);
+  const nlohmann::json list = json_of({"classify", model, sample("cat-0000.png"), bad, sample("ship-0001.png")}, 1);
+  REQUIRE(list.size() == 3);
+  CHECK(list[0]["predictions"].size() == 5);
+  CHECK(list[1]["predictions"].empty());
+  CHECK(list[1]["error"].get<std::string>().find(bad) == 0);
+  CHECK(list[2]["predictions"].size() == 5);
+}
+
+TEST_CASE("cli: eval says what is wrong with its data") {
+  const std::string& model = small_model();
+  fails(test::sparsenet({"eval", model, "--data", "cifar10:" + scratch("nowhere")}), 1, {"nowhere"});
+  std::filesystem::create_directories(scratch("cifar"));
+  std::ofstream(scratch("cifar/test_batch.bin")) << "too short";
+  fails(test::sparsenet({"eval", model, "--data", "cifar10:" + scratch("cifar")}), 1,
+        {"test_batch.bin", "expected whole records of 3073 bytes", "found 9"});
+  std::filesystem::create_directories(scratch("hundred"));
+  std::string record(3074, '\0');
+  record[1] = 42;
+  std::ofstream(scratch("hundred/test.bin"), std::ios::binary) << record;
+  fails(test::sparsenet({"eval", model, "--data", "cifar100:" + scratch("hundred")}), 1,
+        {"image 0", "expected a label below 10", "found 42"});
+}
+
+TEST_CASE("cli: verify needs vectors") {
+  const std::string plain = scratch("plain.snet");
+  REQUIRE(test::sparsenet({"create", "sparsenet-abc-v0", "-o", plain}).code == 0);
+  fails(test::sparsenet({"verify", plain}), 1, {plain, "no test vectors"});
+}
+
+TEST_CASE("cli: a backend that this build lacks is a clear failure") {
+  for (const char* backend : {"opencl", "cuda"}) {
+    const test::Outcome outcome = test::sparsenet({"bench", small_model(), "--backend", backend, "--runs", "1"});
+    if (outcome.code != 0) fails(outcome, 1, {backend});
+  }
+}
+
+}  // namespace
