@@ -1,0 +1,355 @@
+// Heap calls, counted and made to fail. This suite is a program of its own, since it replaces malloc and operator new.
+//
+// A run must not call the heap on the portable kernels; with oneDNN only its own argument maps may be made, as many in
+// every run, and freed in it. And Session::create must survive the failure of any one of its allocations.
+#include <doctest/doctest.h>
+#include <sparsenet/architecture.h>
+#include <sparsenet/model.h>
+#include <sparsenet/session.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+
+#include "support/random_graphs.h"
+#include "support/skip.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#define SPARSENET_OWN_MALLOC 0  // sanitizers replace malloc themselves; operator new is still ours to count
+#else
+#define SPARSENET_OWN_MALLOC 1
+#endif
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<int64_t> calls{0}, frees{0};
+thread_local int64_t fail_after = -1;  // this thread's allocations left before one fails; -1: none fails
+thread_local bool failed = false;
+
+// Whether the allocation may go on.
+bool admit() {
+  if (counting.load(std::memory_order_relaxed)) calls.fetch_add(1, std::memory_order_relaxed);
+  if (fail_after < 0) return true;
+  if (fail_after-- > 0) return true;
+  failed = true;
+  return false;
+}
+
+void count_free(const void* p) {
+  if (p && counting.load(std::memory_order_relaxed)) frees.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+#if SPARSENET_OWN_MALLOC
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
+
+void* malloc(size_t size) {
+  return admit() ? __libc_malloc(size) : nullptr;
+}
+void* calloc(size_t count, size_t size) {
+  return admit() ? __libc_calloc(count, size) : nullptr;
+}
+void* realloc(void* p, size_t size) {
+  count_free(p);
+  return admit() ? __libc_realloc(p, size) : nullptr;
+}
+void* memalign(size_t alignment, size_t size) {
+  return admit() ? __libc_memalign(alignment, size) : nullptr;
+}
+void* aligned_alloc(size_t alignment, size_t size) {
+  return admit() ? __libc_memalign(alignment, size) : nullptr;
+}
+int posix_memalign(void** out, size_t alignment, size_t size) {
+  void* p = admit() ? __libc_memalign(alignment, size) : nullptr;
+  if (!p) return ENOMEM;
+  *out = p;
+  return 0;
+}
+void free(void* p) {
+  count_free(p);
+  __libc_free(p);
+}
+}
+
+namespace {
+void* raw_allocate(size_t size) {
+  return admit() ? __libc_malloc(size ? size : 1) : nullptr;
+}
+void* raw_allocate(size_t size, size_t alignment) {
+  return admit() ? __libc_memalign(alignment, size) : nullptr;
+}
+void raw_free(void* p) {
+  count_free(p);
+  __libc_free(p);
+}
+}  // namespace
+#else
+namespace {
+void* raw_allocate(size_t size) {
+  return admit() ? std::malloc(size ? size : 1) : nullptr;
+}
+void* raw_allocate(size_t size, size_t alignment) {
+  return admit() ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : nullptr;
+}
+void raw_free(void* p) {
+  count_free(p);
+  std::free(p);
+}
+}  // namespace
+#endif
+
+void* operator new(size_t size) {
+  if (void* p = raw_allocate(size)) return p;
+  throw std::bad_alloc();
+}
+void* operator new[](size_t size) {
+  return ::operator new(size);
+}
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return raw_allocate(size);
+}
+void* operator new[](size_t size, const std::nothrow_t&) noexcept {
+  return raw_allocate(size);
+}
+void* operator new(size_t size, std::align_val_t alignment) {
+  if (void* p = raw_allocate(size, static_cast<size_t>(alignment))) return p;
+  throw std::bad_alloc();
+}
+void* operator new[](size_t size, std::align_val_t alignment) {
+  return ::operator new(size, alignment);
+}
+void* operator new(size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return raw_allocate(size, static_cast<size_t>(alignment));
+}
+void* operator new[](size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return raw_allocate(size, static_cast<size_t>(alignment));
+}
+void operator delete(void* p) noexcept {
+  raw_free(p);
+}
+void operator delete[](void* p) noexcept {
+  raw_free(p);
+}
+void operator delete(void* p, size_t) noexcept {
+  raw_free(p);
+}
+void operator delete[](void* p, size_t) noexcept {
+  raw_free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+  raw_free(p);
+}
+void operator delete[](void* p, std::align_val_t) noexcept {
+  raw_free(p);
+}
+void operator delete(void* p, size_t, std::align_val_t) noexcept {
+  raw_free(p);
+}
+void operator delete[](void* p, size_t, std::align_val_t) noexcept {
+  raw_free(p);
+}
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+Graph architecture(const std::string& text) {
+  auto graph = build_graph(*parse_architecture(text), 1);
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  return std::move(*graph);
+}
+
+Session session_for(const Graph& graph, Backend backend, int threads) {
+  SessionOptions options;
+  options.backend = backend;
+  options.threads = threads;
+  options.batch = graph.shape(graph.inputs[0])[0];
+  auto session = Session::create(graph, options);
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  return std::move(*session);
+}
+
+struct Buffers {
+  std::vector<std::vector<float>> in, out;
+  explicit Buffers(const Session& session) {
+    for (const TensorInfo& info : session.inputs())
+      in.emplace_back(static_cast<size_t>(element_count(info.shape)), 0.5f);
+    for (const TensorInfo& info : session.outputs()) out.emplace_back(static_cast<size_t>(element_count(info.shape)));
+  }
+};
+
+// A full use: set, run, get.
+bool use(Session& session, Buffers& buffers) {
+  bool good = true;
+  for (size_t i = 0; i < buffers.in.size(); ++i) {
+    good = session.set_input(i, buffers.in[i].data(), buffers.in[i].size()).ok() && good;
+  }
+  good = session.run().ok() && good;
+  for (size_t i = 0; i < buffers.out.size(); ++i) {
+    good = session.get_output(i, buffers.out[i].data(), buffers.out[i].size()).ok() && good;
+  }
+  return good;
+}
+
+struct Heap {
+  int64_t calls, frees;
+};
+
+Heap count_runs(Session& session, Buffers& buffers, int runs) {
+  calls = frees = 0;
+  counting = true;
+  bool good = true;
+  for (int i = 0; i < runs; ++i) good = use(session, buffers) && good;
+  counting = false;
+  CHECK(good);
+  return {calls, frees};
+}
+
+}  // namespace
+
+TEST_CASE("the counters count") {
+  calls = frees = 0;
+  counting = true;
+  int* volatile p = new int(3);
+  delete p;
+  void* volatile q = std::malloc(10);
+  std::free(q);
+  counting = false;
+  CHECK(calls == (SPARSENET_OWN_MALLOC ? 2 : 1));
+  CHECK(frees == calls);
+}
+
+TEST_CASE("1,000 runs on our own kernels make no heap call") {
+  for (const Graph& graph : {make_graph(network_generators()[1], 4), architecture("sparsenet-abc-v0")}) {
+    for (Backend backend : {Backend::kPortable, Backend::kReference}) {
+      for (int threads : {1, 2}) {
+        if (backend == Backend::kReference && graph.nodes.size() > 200) continue;  // slow, and the same code
+        Session session = session_for(graph, backend, threads);
+        Buffers buffers(session);
+        REQUIRE(use(session, buffers));
+        const Heap heap = count_runs(session, buffers, 1000);
+        CHECK_MESSAGE(heap.calls == 0, name(backend), " with ", threads, " threads: ", heap.calls, " allocations");
+        CHECK_MESSAGE(heap.frees == 0, name(backend), " with ", threads, " threads: ", heap.frees, " frees");
+      }
+    }
+  }
+}
+
+TEST_CASE("no op's portable kernel calls the heap in a run") {
+  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+    for (const Generator& generator : *list) {
+      for (uint64_t seed = 0; seed < 4; ++seed) {
+        const Graph graph = make_graph(generator, seed);
+        SessionOptions options;
+        options.backend = Backend::kPortable;
+        options.threads = 2;
+        options.batch = graph.shape(graph.inputs[0])[0];
+        auto session = Session::create(graph, options);
+        if (!session.ok() && generator.may_refuse) continue;
+        REQUIRE_MESSAGE(session.ok(), generator.name, ": ", session.status().message());
+        Buffers buffers(*session);
+        const Heap heap = count_runs(*session, buffers, 3);
+        CHECK_MESSAGE(heap.calls + heap.frees == 0, generator.name, " seed ", seed, ": ", heap.calls, " allocations");
+      }
+    }
+  }
+}
+
+TEST_CASE("1,000 runs with oneDNN: a constant number of heap calls, all freed within the run") {
+  if (!is_available(Backend::kOneDnn)) return skip("oneDNN allocations", "the onednn backend");
+  const Graph graph = architecture("sparsenet-abc-v0");
+  for (Backend backend : {Backend::kOneDnn, Backend::kAuto}) {
+    for (int threads : {1, 2}) {
+      Session session = session_for(graph, backend, threads);
+      Buffers buffers(session);
+      for (int i = 0; i < 5; ++i) REQUIRE(use(session, buffers));
+      const Heap once = count_runs(session, buffers, 1);
+      const Heap many = count_runs(session, buffers, 1000);
+      MESSAGE(name(backend), " with ", threads, " threads: ", once.calls, " allocations a run");
+      CHECK(many.calls == 1000 * once.calls);
+      CHECK(once.frees == once.calls);
+      CHECK(many.frees == many.calls);
+    }
+  }
+}
+
+namespace {
+
+// Fails the n-th allocation of `action`, for n = 0, 1, 2, ... until none fails. The action answers whether it succeeded
+// or refused cleanly.
+template <class Action>
+int64_t fail_each(Action action, int64_t limit, int64_t step_beyond) {
+  for (int64_t n = 0; n < limit; n += n < 2000 ? 1 : step_beyond) {
+    failed = false;
+    fail_after = n;
+    bool clean = false;
+    try {
+      clean = action();
+    } catch (...) {
+      fail_after = -1;
+      FAIL_CHECK("an exception left the library when allocation ", n, " failed");
+      return n;
+    }
+    fail_after = -1;
+    CHECK_MESSAGE(clean, "allocation ", n);
+    if (!failed) return n;
+  }
+  return limit;
+}
+
+}  // namespace
+
+TEST_CASE("Session::create survives the failure of each of its allocations") {
+  for (const Graph& graph : {make_graph(network_generators()[1], 4), make_graph(network_generators()[3], 2)}) {
+    for (Backend backend : {Backend::kPortable, Backend::kReference}) {
+      for (int threads : {1, 2}) {
+        StatusCode code = StatusCode::kOk;
+        const int64_t allocations = fail_each(
+            [&] {
+              SessionOptions options;
+              options.backend = backend;
+              options.threads = threads;
+              auto session = Session::create(graph, options);
+              fail_after = -1;
+              code = session.ok() ? StatusCode::kOk : session.status().code();
+              return code == StatusCode::kOk || code == StatusCode::kOutOfMemory;
+            },
+            100000, 37);
+        CHECK(code == StatusCode::kOk);  // the last round had memory enough
+        MESSAGE(name(backend), " with ", threads, " threads: ", allocations, " allocations made to fail");
+      }
+    }
+  }
+}
+
+TEST_CASE("building, writing and loading a model survive the failure of each allocation") {
+  const auto arch = parse_architecture("sparsenet-abc:blocks=2-2,k=4,path=2");
+  REQUIRE(arch.ok());
+  const auto acceptable = [](const Status& status) {
+    fail_after = -1;
+    return status.ok() || status.code() == StatusCode::kOutOfMemory;
+  };
+  fail_each([&] { return acceptable(parse_architecture("sparsenet-abc:blocks=2-2,k=4").status()); }, 10000, 1);
+  fail_each([&] { return acceptable(build_graph(*arch, 1).status()); }, 100000, 37);
+  Model model;
+  model.graph = std::move(*build_graph(*arch, 1));
+  model.metadata.name = "allocation test";
+  fail_each([&] { return acceptable(serialize_model(model).status()); }, 100000, 37);
+  const auto bytes = serialize_model(model);
+  REQUIRE(bytes.ok());
+  fail_each(
+      [&] {
+        const auto owner = std::shared_ptr<const void>();
+        return acceptable(load_model(bytes->data(), bytes->size(), owner, "memory").status());
+      },
+      100000, 37);
+}

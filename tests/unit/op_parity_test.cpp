@@ -1,0 +1,71 @@
+// Every op on every backend against the double-precision reference, on random shapes.
+//
+// Bound: max |difference| / max |expected| of an output at most 2e-5, or 1e-4 where a kernel is Winograd's. A failure
+// prints generator, seed, backend and the whole graph. SPARSENET_ISA picks the instruction set before the run,
+// SPARSENET_TEST_EFFORT scales the number of cases.
+#include <doctest/doctest.h>
+
+#include "support/check_session.h"
+#include "support/skip.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+constexpr int kMaxReports = 2;  // of one generator on one backend; more would bury the others
+
+void check_generator(const Generator& generator, int seeds) {
+  const std::vector<Backend> backends = cpu_backends();
+  std::vector<int> failures(backends.size(), 0);
+  for (int s = 0; s < seeds; ++s) {
+    const auto seed = static_cast<uint64_t>(s);
+    const Graph graph = make_graph(generator, seed);
+    const std::vector<Array> inputs = random_inputs(graph, seed);
+    const auto expected = evaluate(graph, inputs);
+    REQUIRE_MESSAGE(expected.ok(), label(generator, seed), ": ", expected.status().message());
+    for (size_t b = 0; b < backends.size(); ++b) {
+      // Every thread count on the first graphs, then one in turn; without passes now and then.
+      for (int threads = 1; threads <= 3; ++threads) {
+        if (s >= 2 && threads != 1 + (s + static_cast<int>(b)) % 3) continue;
+        CheckOptions options;
+        options.backend = backends[b];
+        options.threads = threads;
+        options.optimize = s % 4 != 3;
+        options.may_refuse = generator.may_refuse;
+        const std::string problem = check_session(graph, inputs, *expected, options);
+        if (problem.empty()) continue;
+        if (++failures[b] <= kMaxReports) FAIL_CHECK(label(generator, seed), " ", problem);
+      }
+    }
+  }
+  for (size_t b = 0; b < backends.size(); ++b) {
+    if (failures[b] > kMaxReports) {
+      FAIL_CHECK(generator.name, ": ", failures[b], " failures in all on ", name(backends[b]));
+    }
+  }
+}
+
+void check_all(const std::vector<Generator>& generators, int seeds) {
+  for (const Generator& generator : generators) check_generator(generator, scaled_by_effort(seeds));
+}
+
+}  // namespace
+
+TEST_CASE("the CPU backends are there") {
+  CHECK(is_available(Backend::kReference));
+  CHECK(is_available(Backend::kPortable));
+  CHECK(is_available(Backend::kAuto));
+}
+
+TEST_CASE("layers equal the reference on every backend") {
+  check_all(layer_generators(), 30);
+}
+
+TEST_CASE("data movement and arithmetic equal the reference on every backend") {
+  check_all(data_generators(), 20);
+}
+
+TEST_CASE("networks equal the reference on every backend") {
+  check_all(network_generators(), 24);
+}
