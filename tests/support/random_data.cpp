@@ -363,7 +363,7 @@ const std::vector<Generator>& data_generators() {
       {"reshape", reshape},
       {"transpose", transpose},
       {"transpose_with_batch", transpose_with_batch, true},
-      {"shuffle_channels", shuffle_channels, true},
+      {"shuffle_channels", shuffle_channels},
       {"identity", identity},
       {"odd_outputs", odd_outputs},
       {"constant_arithmetic", constant_arithmetic, true},

@@ -1,0 +1,124 @@
+// Goldens: networks and operator corners whose outputs other people's frameworks computed (tests/goldens), converted by
+// sparsenet-convert and run on every backend.
+//
+// Each is also evaluated by the double-precision reference: where that is off as well, the importer is wrong, not a
+// kernel.
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "io/npy.h"
+#include "support/check_session.h"
+#include "support/convert.h"
+#include "support/describe.h"
+#include "support/skip.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+const std::string kFolder = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/";
+
+nlohmann::json manifest() {
+  std::ifstream file(kFolder + "manifest.json");
+  REQUIRE_MESSAGE(file.good(), "no " << kFolder << "manifest.json");
+  return nlohmann::json::parse(file);
+}
+
+std::vector<Array> arrays(const nlohmann::json& list) {
+  std::vector<Array> result;
+  for (const auto& entry : list) {
+    const auto npy = io::read_npy(kFolder + entry.at("file").get<std::string>());
+    REQUIRE_MESSAGE(npy.ok(), npy.status().message());
+    Array array(npy->shape);
+    array.data.assign(npy->values.begin(), npy->values.end());
+    result.push_back(std::move(array));
+  }
+  return result;
+}
+
+void check_case(const nlohmann::json& entry) {
+  const auto name_of_case = entry.at("name").get<std::string>();
+  std::vector<std::string> arguments{kFolder + entry.at("model").get<std::string>()};
+  const bool weights = entry.at("kind") == "weights";
+  if (weights) {
+    arguments.emplace_back("--arch");
+    arguments.push_back(entry.at("arch").get<std::string>());
+  }
+  auto model = convert(arguments);
+  if (!model.ok()) {
+    FAIL_CHECK(name_of_case, ": ", model.status().message());
+    return;
+  }
+  Graph& graph = model->graph;
+  if (entry.contains("parameters")) {
+    // Exporters fold norms into convolutions, so only weights without a graph keep their count.
+    if (weights) CHECK_MESSAGE(graph.parameter_count() == entry.at("parameters").get<int64_t>(), name_of_case);
+    CHECK_MESSAGE(graph.macs_per_image() == entry.at("macs").get<int64_t>(), name_of_case);
+  }
+  const std::vector<Array> inputs = arrays(entry.at("inputs")), expected = arrays(entry.at("outputs"));
+  const auto tolerance = entry.at("tolerance").get<double>();
+  const Status batch = graph.set_batch(inputs[0].shape[0]);
+  if (!batch.ok()) {
+    FAIL_CHECK(name_of_case, ": ", batch.message());
+    return;
+  }
+
+  const auto reference = evaluate(graph, inputs);
+  if (!reference.ok()) {
+    FAIL_CHECK(name_of_case, ": ", reference.status().message());
+    return;
+  }
+  REQUIRE(reference->size() == expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    CHECK_MESSAGE((*reference)[i].shape == expected[i].shape, name_of_case);
+    const double error = relative_error(expected[i].data, (*reference)[i].data);
+    CHECK_MESSAGE(error <= tolerance, name_of_case, ": the imported graph means something else, error ", error, "\n",
+                  describe_graph(graph));
+  }
+  for (Backend backend : cpu_backends()) {
+    for (int threads : {1, 2}) {
+      SessionOptions options;
+      options.backend = backend;
+      options.threads = threads;
+      options.batch = inputs[0].shape[0];
+      auto session = Session::create(model->graph, options);
+      const std::string where = name_of_case + " on " + name(backend) + ", " + std::to_string(threads) + " threads: ";
+      if (!session.ok()) {
+        FAIL_CHECK(where, session.status().message());
+        continue;
+      }
+      const auto outputs = run_session(*session, inputs);
+      REQUIRE_MESSAGE(outputs.ok(), where, outputs.status().message());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        const double error = relative_error(expected[i].data, (*outputs)[i]);
+        CHECK_MESSAGE(error <= tolerance, where, "output ", i, " error ", error);
+      }
+    }
+  }
+}
+
+void check_kind(const std::string& kind) {
+  int cases = 0;
+  const nlohmann::json document = manifest();
+  for (const auto& entry : document.at("cases")) {
+    if (entry.at("kind") != kind) continue;
+    check_case(entry);
+    ++cases;
+  }
+  CHECK(cases > 10);
+}
+
+}  // namespace
+
+TEST_CASE("weights in every format give the logits that PyTorch gives") {
+  if (!can_convert()) return skip("goldens of weights", "sparsenet-convert");
+  check_kind("weights");
+}
+
+TEST_CASE("ONNX files give the outputs that ONNX Runtime gives") {
+  if (!can_convert()) return skip("goldens of ONNX", "sparsenet-convert");
+  check_kind("onnx");
+}
