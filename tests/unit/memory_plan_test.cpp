@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "plan/memory_planner.h"
 #include "support/check_session.h"
 #include "support/describe.h"
 #include "support/skip.h"
@@ -76,6 +77,44 @@ Graph architecture(const std::string& text) {
 }
 
 }  // namespace
+
+TEST_CASE("the planner on random lifetimes: sound, the same every time, and near the lower bound") {
+  double worst = 1;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    Random random(seed);
+    std::vector<PlannedBuffer> buffers(static_cast<size_t>(random.integer(0, 60)));
+    for (PlannedBuffer& b : buffers) {
+      b.bytes = static_cast<size_t>(random.integer(1, random.chance(0.5) ? 4000 : 100));
+      b.first = random.integer(0, 50);
+      b.last = b.first + random.integer(0, random.chance(0.2) ? 50 : 4);
+    }
+    std::vector<PlannedBuffer> planned = buffers, again = buffers;
+    const size_t bound = memory_lower_bound(buffers), arena = plan_memory(&planned);
+    CHECK(plan_memory(&again) == arena);
+    REQUIRE(planned.size() == buffers.size());
+    size_t end = 0;
+    for (size_t i = 0; i < planned.size(); ++i) {
+      const PlannedBuffer& a = planned[i];
+      CHECK(a.offset == again[i].offset);
+      CHECK(a.offset % kArenaAlignment == 0);
+      CHECK(a.bytes >= buffers[i].bytes);
+      CHECK(a.first == buffers[i].first);
+      CHECK(a.last == buffers[i].last);
+      end = std::max(end, a.offset + a.bytes);
+      for (size_t j = i + 1; j < planned.size(); ++j) {
+        const PlannedBuffer& b = planned[j];
+        const bool in_time = a.first <= b.last && b.first <= a.last;
+        const bool in_space = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+        CHECK_FALSE((in_time && in_space));
+      }
+    }
+    CHECK(arena == end);
+    CHECK(arena >= bound);
+    if (bound > 0) worst = std::max(worst, static_cast<double>(arena) / static_cast<double>(bound));
+  }
+  MESSAGE("at worst ", worst, " times the lower bound");
+  CHECK(worst < 1.5);
+}
 
 TEST_CASE("no two live buffers overlap, on random graphs") {
   for (const std::vector<Generator>* list : {&data_generators(), &network_generators()}) {
