@@ -66,6 +66,7 @@ class Builder {
 
   ValueId read(const std::string& name, const std::vector<Group>& state) {
     std::vector<ValueId> parts;
+    parts.reserve(state.size());
     for (const Group& group : state) parts.push_back(group.value);
     return layers_.concat(name, parts);
   }

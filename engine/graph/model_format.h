@@ -22,9 +22,9 @@ constexpr uint32_t kFormatVersion =
 
 constexpr size_t kDataAlignment = 64;
 constexpr size_t kFooterBytes = 32;
-constexpr char kFooterMagic[] = "SNETSUM1";  // 8 bytes; the last is the footer's own version
-constexpr size_t kChecksumOffset = 24;       // within the footer; what stands before it is summed too
-constexpr size_t kMinStructureBytes = 12;    // root offset, identifier, one table
+constexpr char kFooterMagic[8] = {'S', 'N', 'E', 'T', 'S', 'U', 'M', '1'};  // the last: the footer's own version
+constexpr size_t kChecksumOffset = 24;     // within the footer; what stands before it is summed too
+constexpr size_t kMinStructureBytes = 12;  // root offset, identifier, one table
 
 // Far beyond any classifier, near enough to keep a hostile file from claiming the machine.
 constexpr size_t kMaxStructureBytes = size_t{64} << 20;

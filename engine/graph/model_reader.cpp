@@ -43,8 +43,8 @@ Result<Sections> find_sections(const uint8_t* data, size_t size) {
   if (std::memcmp(data + 4, "SNET", 4) != 0) return invalid_model("not a .snet file: expected 'SNET' at byte 4");
   const uint8_t* footer = data + size - kFooterBytes;
   if (std::memcmp(footer, kFooterMagic, 7) != 0) {
-    return invalid_model("cut short or damaged: expected '" + std::string(kFooterMagic) + "' at byte " +
-                         std::to_string(size - kFooterBytes));
+    return invalid_model("cut short or damaged: expected '" + std::string(kFooterMagic, sizeof kFooterMagic) +
+                         "' at byte " + std::to_string(size - kFooterBytes));
   }
   if (footer[7] != kFooterMagic[7]) {
     return unsupported("expected footer version " + std::string(1, kFooterMagic[7]) + ", found byte " +

@@ -91,7 +91,7 @@ class Writer {
     std::memcpy(bytes.data(), builder_.GetBufferPointer(), static_cast<size_t>(structure));
     data_.copy_to(bytes.data() + data);
     uint8_t* footer = bytes.data() + payload;
-    std::memcpy(footer, kFooterMagic, 8);
+    std::memcpy(footer, kFooterMagic, sizeof kFooterMagic);
     std::memcpy(footer + 8, &structure, 8);
     std::memcpy(footer + 16, &payload, 8);
     const uint64_t sum = xxh64(bytes.data(), static_cast<size_t>(payload) + kChecksumOffset);
@@ -123,7 +123,7 @@ class Writer {
       const Value& value = graph_.values[i];
       const uint64_t offset = value.is_constant ? data_.place(value.constant) : 0;
       const auto value_name = builder_.CreateString(value.name);
-      const auto shape = computed[i] ? 0 : builder_.CreateVector(value.shape);
+      const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : builder_.CreateVector(value.shape);
       values.push_back(schema::CreateValue(builder_, value_name, static_cast<uint8_t>(value.type), shape,
                                            value.is_constant, offset));
     }
@@ -157,11 +157,11 @@ class Writer {
   using Union = std::pair<schema::Attrs, fb::Offset<void>>;
 
   fb::Offset<schema::Activation> activation(const Activation& a) {
-    if (a.kind == Activation::Kind::kNone) return 0;
+    if (a.kind == Activation::Kind::kNone) return {};
     return schema::CreateActivation(builder_, static_cast<uint8_t>(a.kind), a.a, a.b);
   }
 
-  Union write(const NoAttrs&) { return {schema::Attrs::NONE, 0}; }
+  Union write(const NoAttrs&) { return {schema::Attrs::NONE, {}}; }
   Union write(const ConvAttrs& a) {
     const auto fused = activation(a.activation);
     return {schema::Attrs::ConvAttrs,
@@ -219,8 +219,8 @@ class Writer {
             schema::CreateTransposeAttrs(builder_, builder_.CreateVector(a.perm)).Union()};
   }
   // Attributes of ops that are never stored; writable() has refused them.
-  Union write(const AffineAttrs&) { return {schema::Attrs::NONE, 0}; }
-  Union write(const AttentionAttrs&) { return {schema::Attrs::NONE, 0}; }
+  Union write(const AffineAttrs&) { return {schema::Attrs::NONE, {}}; }
+  Union write(const AttentionAttrs&) { return {schema::Attrs::NONE, {}}; }
 
   const Model& model_;
   const Graph& graph_;

@@ -57,7 +57,7 @@ struct Craft {
         schema::CreateValue(b, b.CreateString(names[1]), constant_type, b.CreateVector(constant_shape), true, offset));
     values.push_back(schema::CreateValue(b, b.CreateString(names[2])));
     for (size_t i = 0; i < repeated_values; ++i) values.push_back(values[2]);
-    const auto attrs_offset = attrs ? attrs(b) : fb::Offset<void>(0);
+    const auto attrs_offset = attrs ? attrs(b) : fb::Offset<void>();
     const auto node = schema::CreateNode(b, op, b.CreateString("n"), b.CreateVector(node_inputs),
                                          b.CreateVector(node_outputs), attrs_type, attrs_offset);
     const auto nodes = b.CreateVector(&node, 1);
@@ -71,8 +71,9 @@ struct Craft {
     metadata.add_std_dev(std_list);
     const auto metadata_offset = metadata.Finish();
     const auto producer = b.CreateString("a test");
-    schema::FinishModelBuffer(b, schema::CreateModel(b, version, min_runtime, producer, metadata_offset,
-                                                     graph ? graph_offset : 0, 0, claimed_data_bytes));
+    schema::FinishModelBuffer(
+        b, schema::CreateModel(b, version, min_runtime, producer, metadata_offset,
+                               graph ? graph_offset : fb::Offset<schema::Graph>(), {}, claimed_data_bytes));
     std::vector<uint8_t> out(b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize());
     const uint64_t structure = structure_bytes ? structure_bytes : b.GetSize();
     out.resize(static_cast<size_t>(align_up(out.size()) + data_bytes), 0);
