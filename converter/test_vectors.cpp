@@ -30,7 +30,7 @@ class Random {
 };
 
 // Pixels of an image where the model says how it sees them, else standard normal values.
-std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
+[[maybe_unused]] std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
   std::vector<float> values(static_cast<size_t>(element_count(shape)));
   const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;
   for (size_t i = 0; i < values.size(); ++i) {

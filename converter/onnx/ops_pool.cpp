@@ -1,15 +1,72 @@
 // ONNX pooling and reduction.
+#include <algorithm>
+#include <limits>
+
 #include "converter/onnx/node_context.h"
 #include "converter/onnx/window.h"
 
 namespace sparsenet::converter {
 namespace {
 
+// Dilated pooling is rare and has no operator of its own: pad with the lowest value, cut out one image for each place
+// of the window, put these side by side as columns and take the maximum over each row.
+Status import_dilated_max_pool(NodeContext& c, const Window& window, bool ceil_mode, ValueId x) {
+  const Shape shape = c.writer().shape(x);
+  PadAttrs pad;
+  pad.before = pad.after = {0, 0, 0, 0};
+  pad.value = std::numeric_limits<float>::lowest();
+  std::array<int64_t, 2> size{};
+  for (size_t d = 0; d < 2; ++d) {
+    const int64_t reach = int64_t{window.kernel[d] - 1} * window.dilation[d] + 1;
+    const int64_t span = shape[d + 2] + window.pads[d] + window.pads[d + 2] - reach;
+    if (span < 0) return invalid_model("input " + to_string(shape) + " is smaller than the window");
+    size[d] = (ceil_mode ? span + window.stride[d] - 1 : span) / window.stride[d] + 1;
+    if (ceil_mode && (size[d] - 1) * window.stride[d] >= shape[d + 2] + window.pads[d]) --size[d];
+    const int64_t needed = (size[d] - 1) * window.stride[d] + reach;
+    pad.before[d + 2] = window.pads[d];
+    pad.after[d + 2] = std::max<int64_t>(0, needed - shape[d + 2] - window.pads[d]);
+  }
+  constexpr int32_t kMaxTaps = 64;
+  const int32_t taps = window.kernel[0] * window.kernel[1];
+  if (taps > kMaxTaps)
+    return unsupported("dilations with a window of more than " + std::to_string(kMaxTaps) + " elements");
+  Result<ValueId> padded = c.writer().node(Op::kPad, c.name(), {x}, pad, c.name() + ".padded");
+  if (!padded.ok()) return padded.status();
+  std::vector<ValueId> columns;
+  for (int32_t tap = 0; tap < taps; ++tap) {
+    SliceAttrs slice;
+    const std::array<int64_t, 2> at{tap / window.kernel[1], tap % window.kernel[1]};
+    for (size_t d = 0; d < 2; ++d) {
+      slice.axes.push_back(static_cast<int32_t>(d + 2));
+      slice.starts.push_back(at[d] * window.dilation[d]);
+      slice.ends.push_back(at[d] * window.dilation[d] + (size[d] - 1) * window.stride[d] + 1);
+      slice.steps.push_back(window.stride[d]);
+    }
+    Result<ValueId> part = c.writer().node(Op::kSlice, c.name(), {*padded}, std::move(slice), c.name() + ".tap");
+    if (!part.ok()) return part.status();
+    Result<ValueId> column =
+        c.writer().reshape(c.name(), *part, {shape[0], shape[1], size[0] * size[1], 1}, c.name() + ".column");
+    if (!column.ok()) return column.status();
+    columns.push_back(*column);
+  }
+  Result<ValueId> rows = c.writer().node(Op::kConcat, c.name(), std::move(columns), AxisAttrs{3}, c.name() + ".taps");
+  if (!rows.ok()) return rows.status();
+  PoolAttrs pool;
+  pool.kernel = {1, taps};
+  Result<ValueId> maximum = c.writer().node(Op::kMaxPool, c.name(), {*rows}, pool, c.name() + ".maximum");
+  if (!maximum.ok()) return maximum.status();
+  Result<ValueId> y = c.writer().reshape(c.name(), *maximum, {shape[0], shape[1], size[0], size[1]}, c.output_name(0));
+  if (!y.ok()) return y.status();
+  c.set_output(0, *y);
+  return {};
+}
+
 Status import_pool(NodeContext& c) {
   const bool average = c.op() == "AveragePool";
   Window window;
   SPARSENET_RETURN_IF_ERROR(window.read(c, {}));
-  if (window.dilation != std::array<int32_t, 2>{1, 1}) return unsupported("dilations other than 1");
+  const bool dilated = window.dilation != std::array<int32_t, 2>{1, 1};
+  if (dilated && average) return unsupported("dilations other than 1");
   if (!average && c.output_is_used(1)) return unsupported("the indices of the maxima (output 1) are used");
   PoolAttrs attrs;
   attrs.ceil_mode = c.int_attribute("ceil_mode", 0) != 0;
@@ -17,6 +74,7 @@ Status import_pool(NodeContext& c) {
   Result<ValueId> x = c.value(0);
   if (!x.ok()) return x.status();
   SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(*x)));
+  if (dilated) return import_dilated_max_pool(c, window, attrs.ceil_mode, *x);
   attrs.kernel = window.kernel;
   attrs.stride = window.stride;
   attrs.pads = window.pads;

@@ -59,6 +59,15 @@ std::string strip_prefixes(std::string name) {
   return name;
 }
 
+// A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] fits [O, I].
+bool same_shape(const Shape& source, const Shape& target) {
+  if (source == target) return true;
+  const Shape& longer = source.size() > target.size() ? source : target;
+  const Shape& shorter = source.size() > target.size() ? target : source;
+  return shorter.size() == 2 && longer.size() == 4 && longer[0] == shorter[0] && longer[1] == shorter[1] &&
+         longer[2] == 1 && longer[3] == 1;
+}
+
 class Matcher {
  public:
   Matcher(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report)
@@ -114,7 +123,7 @@ class Matcher {
   }
 
   void assign(size_t s, size_t t, const std::string& how) {
-    if (tensor(s).shape != target_shape(t)) {
+    if (!same_shape(tensor(s).shape, target_shape(t))) {
       report_.problem(describe(s), "expected " + to_string(target_shape(t)) + " for '" + target_name(t) + "', found " +
                                        to_string(tensor(s).shape));
     } else if (targets_[t].source != kNone) {
@@ -176,7 +185,7 @@ class Matcher {
   }
 
   bool fits(size_t s, size_t t) const {
-    if (tensor(s).shape != target_shape(t)) return false;
+    if (!same_shape(tensor(s).shape, target_shape(t))) return false;
     const Role role = role_from_name(tensor(s).name);
     return role == Role::kUnknown || role == targets_[t].role;
   }
@@ -218,7 +227,7 @@ class Matcher {
     for (size_t t : targets) {
       size_t candidate = kNone, candidates = 0, rivals = 0;
       for (size_t s : sources) {
-        if (tensor(s).shape != target_shape(t)) continue;
+        if (!same_shape(tensor(s).shape, target_shape(t))) continue;
         candidate = s;
         ++candidates;
       }
@@ -263,7 +272,7 @@ class Matcher {
       if (x.type != ElementType::kFloat32) {
         report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
       }
-      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(x.shape, x.values);
+      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(graph_.shape(target.id), x.values);
     }
   }
 
