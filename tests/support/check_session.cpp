@@ -130,8 +130,12 @@ std::vector<Backend> cpu_backends() {
   return backends;
 }
 
+std::string text(Backend backend) {
+  return name(backend);
+}
+
 std::string label(const Generator& generator, uint64_t seed) {
-  return std::string(generator.name) + " seed " + std::to_string(seed);
+  return generator.name + " seed " + std::to_string(seed);
 }
 
 }  // namespace sparsenet::test

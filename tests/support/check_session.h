@@ -42,6 +42,9 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
 // All backends that this build and this machine have, for CPUs; kAuto among them.
 std::vector<Backend> cpu_backends();
 
+// The backend's name as a type that doctest prints as text.
+std::string text(Backend backend);
+
 // "conv_3x3 seed 7", the beginning of every failure message.
 std::string label(const Generator& generator, uint64_t seed);
 

@@ -14,7 +14,7 @@
 namespace sparsenet::test {
 
 struct Generator {
-  const char* name;
+  std::string name;
   Graph (*make)(Random&);
   // Outside what the engine promises: Session::create may answer kUnsupported, but not run wrongly.
   bool may_refuse = false;

@@ -169,11 +169,18 @@ Graph conv_flatten_fully_connected(Random& random) {
 Graph batch_norm(Random& random) {
   GraphMaker g(random);
   Shape shape = random_image(random);
-  if (random.chance(0.25)) shape.resize(random.chance(0.5) ? 2 : 3);
+  if (random.chance(0.25)) shape.resize(2);
   const ValueId x = g.input(shape);
   ValueId y = g.batch_norm(x, random.chance(0.5) ? 1e-5f : 1e-3f);
   if (random.chance(0.4)) y = g.relu(y);
   return g.finish({y});
+}
+
+Graph batch_norm_of_sequence(Random& random) {
+  GraphMaker g(random);
+  Shape shape = random_image(random);
+  shape.resize(3);
+  return g.finish({g.relu(g.batch_norm(g.input(shape)))});
 }
 
 Graph conv_batch_norm_activation(Random& random) {
@@ -368,6 +375,7 @@ const std::vector<Generator>& layer_generators() {
       {"fully_connected", fully_connected},
       {"conv_flatten_fully_connected", conv_flatten_fully_connected},
       {"batch_norm", batch_norm},
+      {"batch_norm_of_sequence", batch_norm_of_sequence, true},
       {"conv_batch_norm_activation", conv_batch_norm_activation},
       {"batch_norm_relu_conv", batch_norm_relu_conv},
       {"relu", relu},

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "support/check_session.h"
 #include "support/random_graphs.h"
 #include "support/skip.h"
 
@@ -237,8 +238,8 @@ TEST_CASE("1,000 runs on our own kernels make no heap call") {
         Buffers buffers(session);
         REQUIRE(use(session, buffers));
         const Heap heap = count_runs(session, buffers, 1000);
-        CHECK_MESSAGE(heap.calls == 0, name(backend), " with ", threads, " threads: ", heap.calls, " allocations");
-        CHECK_MESSAGE(heap.frees == 0, name(backend), " with ", threads, " threads: ", heap.frees, " frees");
+        CHECK_MESSAGE(heap.calls == 0, text(backend), " with ", threads, " threads: ", heap.calls, " allocations");
+        CHECK_MESSAGE(heap.frees == 0, text(backend), " with ", threads, " threads: ", heap.frees, " frees");
       }
     }
   }
@@ -274,7 +275,7 @@ TEST_CASE("1,000 runs with oneDNN: a constant number of heap calls, all freed wi
       for (int i = 0; i < 5; ++i) REQUIRE(use(session, buffers));
       const Heap once = count_runs(session, buffers, 1);
       const Heap many = count_runs(session, buffers, 1000);
-      MESSAGE(name(backend), " with ", threads, " threads: ", once.calls, " allocations a run");
+      MESSAGE(text(backend), " with ", threads, " threads: ", once.calls, " allocations a run");
       CHECK(many.calls == 1000 * once.calls);
       CHECK(once.frees == once.calls);
       CHECK(many.frees == many.calls);
@@ -325,7 +326,7 @@ TEST_CASE("Session::create survives the failure of each of its allocations") {
             },
             100000, 37);
         CHECK(code == StatusCode::kOk);  // the last round had memory enough
-        MESSAGE(name(backend), " with ", threads, " threads: ", allocations, " allocations made to fail");
+        MESSAGE(text(backend), " with ", threads, " threads: ", allocations, " allocations made to fail");
       }
     }
   }

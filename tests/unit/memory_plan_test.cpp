@@ -136,7 +136,7 @@ TEST_CASE("no two live buffers overlap, on random graphs") {
 
 TEST_CASE("SparseNet and DenseNet presets: nothing is copied, and memory stays within the bars") {
   struct Bar {
-    const char* arch;
+    std::string arch;
     size_t most_bytes;  // arena + scratch at batch 1, one thread; 0: no bar
   };
   const Bar bars[] = {{"sparsenet-basic-v0", 0},
@@ -164,11 +164,10 @@ TEST_CASE("SparseNet and DenseNet presets: nothing is copied, and memory stays w
       for (const StepInfo& step : session->steps()) {
         if (step.is_copy) copies += " " + step.name;
       }
-      CHECK_MESSAGE(copies.empty(), bar.arch, " on ", name(backend), " copies in", copies);
+      CHECK_MESSAGE(copies.empty(), bar.arch, " on ", text(backend), " copies in", copies);
       const MemoryReport memory = session->memory();
-      const std::string where = std::string(bar.arch) + " on " + name(backend) + ": arena " +
-                                std::to_string(memory.arena_bytes) + ", lower bound " +
-                                std::to_string(memory.lower_bound_bytes) + ", scratch " +
+      const std::string where = bar.arch + " on " + text(backend) + ": arena " + std::to_string(memory.arena_bytes) +
+                                ", lower bound " + std::to_string(memory.lower_bound_bytes) + ", scratch " +
                                 std::to_string(memory.scratch_bytes);
       if (bar.most_bytes) {
         MESSAGE(where);
@@ -183,7 +182,7 @@ TEST_CASE("SparseNet and DenseNet presets: nothing is copied, and memory stays w
 
 TEST_CASE("oneDNN never falls back to its reference convolutions") {
   if (!is_available(Backend::kOneDnn)) return skip("oneDNN kernels", "the onednn backend");
-  for (const char* arch : {"sparsenet-abc-v1", "densenet-bc-100-12", "resnet20"}) {
+  for (const std::string& arch : std::vector<std::string>{"sparsenet-abc-v1", "densenet-bc-100-12", "resnet20"}) {
     const auto session = planned(architecture(arch), Backend::kOneDnn);
     REQUIRE_MESSAGE(session.ok(), session.status().message());
     for (const StepInfo& step : session->steps()) {

@@ -85,7 +85,7 @@ void check_case(const nlohmann::json& entry) {
       options.threads = threads;
       options.batch = inputs[0].shape[0];
       auto session = Session::create(model->graph, options);
-      const std::string where = name_of_case + " on " + name(backend) + ", " + std::to_string(threads) + " threads: ";
+      const std::string where = name_of_case + " on " + text(backend) + ", " + std::to_string(threads) + " threads: ";
       if (!session.ok()) {
         FAIL_CHECK(where, session.status().message());
         continue;

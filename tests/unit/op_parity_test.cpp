@@ -41,7 +41,7 @@ void check_generator(const Generator& generator, int seeds) {
   }
   for (size_t b = 0; b < backends.size(); ++b) {
     if (failures[b] > kMaxReports) {
-      FAIL_CHECK(generator.name, ": ", failures[b], " failures in all on ", name(backends[b]));
+      FAIL_CHECK(generator.name, ": ", failures[b], " failures in all on ", text(backends[b]));
     }
   }
 }
@@ -59,13 +59,13 @@ TEST_CASE("the CPU backends are there") {
 }
 
 TEST_CASE("layers equal the reference on every backend") {
-  check_all(layer_generators(), 30);
+  check_all(layer_generators(), 120);
 }
 
 TEST_CASE("data movement and arithmetic equal the reference on every backend") {
-  check_all(data_generators(), 20);
+  check_all(data_generators(), 80);
 }
 
 TEST_CASE("networks equal the reference on every backend") {
-  check_all(network_generators(), 24);
+  check_all(network_generators(), 60);
 }

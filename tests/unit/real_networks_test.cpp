@@ -96,7 +96,7 @@ void check_first_logits(const Graph& graph) {
     const auto outputs = run_session(*session, {input});
     REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
     const double error = relative_error(expected, (*outputs)[0]);
-    CHECK_MESSAGE(error <= 1e-4, name(backend), ": error ", error);
+    CHECK_MESSAGE(error <= 1e-4, text(backend), ": error ", error);
   }
 }
 

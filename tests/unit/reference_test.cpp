@@ -164,7 +164,7 @@ TEST_CASE("every generator makes legal graphs with finite values of sane size") 
     for (const Generator& generator : *list) {
       for (uint64_t seed = 0; seed < 20; ++seed) {
         Graph graph = make_graph(generator, seed);
-        const std::string what = std::string(generator.name) + " seed " + std::to_string(seed);
+        const std::string what = generator.name + " seed " + std::to_string(seed);
         const Status status = graph.infer_shapes();
         REQUIRE_MESSAGE(status.ok(), what, ": ", status.message(), "\n", describe_graph(graph));
         if (seed >= 4) continue;

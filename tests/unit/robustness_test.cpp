@@ -213,12 +213,16 @@ bool too_large(const Graph& graph) {
 // Creates and runs where the graph is legal. What a legal graph must do is compared with the reference as well.
 void try_graph(const Graph& graph, Backend backend, const std::string& what) {
   Graph checked = graph;
-  const bool legal = checked.infer_shapes().ok();
-  if (legal && too_large(checked)) return;
   SessionOptions options;
   options.backend = backend;
   options.threads = 1;
-  options.batch = legal ? checked.shape(checked.inputs[0])[0] : 1;
+  bool legal = checked.infer_shapes().ok();
+  if (legal) {
+    options.batch = checked.shape(checked.inputs[0])[0];
+  } else {
+    legal = checked.set_batch(options.batch).ok();  // may heal inputs that disagree on the batch
+  }
+  if (legal && too_large(checked)) return;
   auto session = Session::create(graph, options);
   CHECK_MESSAGE((legal || !session.ok()), what, ": created a session of a graph that infer_shapes refuses");
   if (!session.ok()) {

@@ -72,7 +72,7 @@ TEST_CASE("create refuses what makes no sense") {
     const auto session = Session::create(graph, options);
     REQUIRE_FALSE(session.ok());
     CHECK(session.status().code() == StatusCode::kUnsupported);
-    CHECK(session.status().message().find(name(backend)) != std::string::npos);
+    CHECK(session.status().message().find(text(backend)) != std::string::npos);
   }
   options.backend = static_cast<Backend>(99);
   CHECK_FALSE(Session::create(graph, options).ok());
@@ -188,12 +188,12 @@ TEST_CASE("the same bits from 1, 2 and 3 threads, and from run to run") {
         Session one = session_for(graph, backend, 1);
         const auto expected = outputs_of(one, inputs);
         CHECK_MESSAGE(same_bits(expected, outputs_of(one, inputs)), label(generator, seed), " again on ",
-                      name(backend));
+                      text(backend));
         if (backend != Backend::kPortable && backend != Backend::kReference)
           continue;  // oneDNN may cut sums by threads
         for (int threads = 2; threads <= 3; ++threads) {
           Session many = session_for(graph, backend, threads);
-          CHECK_MESSAGE(same_bits(expected, outputs_of(many, inputs)), label(generator, seed), " on ", name(backend),
+          CHECK_MESSAGE(same_bits(expected, outputs_of(many, inputs)), label(generator, seed), " on ", text(backend),
                         " with ", threads, " threads");
         }
       }
@@ -209,13 +209,13 @@ TEST_CASE("a run leaves nothing behind for the next one") {
       Session session = session_for(graph, backend, 2);
       const auto expected = outputs_of(session, first);
       outputs_of(session, second);
-      CHECK_MESSAGE(same_bits(expected, outputs_of(session, first)), generator.name, " on ", name(backend));
+      CHECK_MESSAGE(same_bits(expected, outputs_of(session, first)), generator.name, " on ", text(backend));
       std::vector<Array> poison = first;
       for (Array& array : poison) {
         for (double& v : array.data) v = std::numeric_limits<double>::quiet_NaN();
       }
       outputs_of(session, poison);
-      CHECK_MESSAGE(same_bits(expected, outputs_of(session, first)), generator.name, " on ", name(backend),
+      CHECK_MESSAGE(same_bits(expected, outputs_of(session, first)), generator.name, " on ", text(backend),
                     " after a run on NaN");
     }
   }
@@ -272,7 +272,7 @@ TEST_CASE("sessions run at the same time on different threads") {
       });
     }
     for (std::thread& thread : threads) thread.join();
-    for (int count : wrong) CHECK_MESSAGE(count == 0, name(backend));
+    for (int count : wrong) CHECK_MESSAGE(count == 0, text(backend));
   }
 }
 
