@@ -1,5 +1,9 @@
 #include "converter/weights/name_rules.h"
 
+// GCC takes parts of its own <regex> for uninitialised when it builds with sanitizers.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <regex>
 
 #include "converter/io/file_bytes.h"

@@ -1,0 +1,153 @@
+// ONNX import: what is refused, how it is told, and what the importer makes of batches and names. That operators
+// compute the right thing is converter_goldens_test's matter.
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "converter/convert.h"
+#include "converter/importers.h"
+#include "converter/io/file_bytes.h"
+
+namespace sparsenet::converter {
+namespace {
+
+const std::string kGraphs = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/graphs/";
+const std::string kNets = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/nets/";
+
+std::vector<uint8_t> bytes_of(const std::string& path) {
+  Result<std::vector<uint8_t>> bytes = read_file(path);
+  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
+  return std::move(bytes).value();
+}
+
+// Replaces a text by one of equal length, everywhere: protobuf's lengths stay right.
+size_t replace(std::vector<uint8_t>* bytes, const std::string& from, const std::string& to) {
+  REQUIRE(from.size() == to.size());
+  size_t count = 0;
+  for (size_t i = 0; i + from.size() <= bytes->size(); ++i) {
+    if (std::memcmp(bytes->data() + i, from.data(), from.size()) != 0) continue;
+    std::memcpy(bytes->data() + i, to.data(), to.size());
+    ++count;
+  }
+  return count;
+}
+
+Report import(const std::vector<uint8_t>& bytes, const std::string& folder = "") {
+  Report report;
+  (void)import_onnx(bytes.data(), bytes.size(), folder, &report);
+  return report;
+}
+
+bool tells(const Report& report, const std::string& text) {
+  for (const Problem& problem : report.problems) {
+    if (to_line(problem).find(text) != std::string::npos) return true;
+  }
+  return false;
+}
+
+TEST_CASE("all unsupported nodes are told at once, with op, name and reason") {
+  std::vector<uint8_t> bytes = bytes_of(kGraphs + "activations.onnx");
+  CHECK(replace(&bytes, "HardSwish", "HardSwosh") > 0);
+  CHECK(replace(&bytes, "LeakyRelu", "LeakyRulu") > 0);
+  const Report report = import(bytes);
+  // Two LeakyRelu, one HardSwish; the names hold the op as well.
+  CHECK(report.problems.size() == 3);
+  CHECK(tells(report, "HardSwosh '"));
+  CHECK(tells(report, "LeakyRulu '"));
+  CHECK(tells(report, "this operator is not supported"));
+}
+
+TEST_CASE("quantised operators are named as such") {
+  std::vector<uint8_t> bytes = bytes_of(kGraphs + "tiny-resnet.onnx");
+  CHECK(replace(&bytes, "GlobalAveragePool", "QLinearAveragePoo") > 0);
+  CHECK(tells(import(bytes), "quantised"));
+}
+
+TEST_CASE("attributes of the wrong kind or value") {
+  std::vector<uint8_t> bytes = bytes_of(kGraphs + "conv-auto-pad.onnx");
+  CHECK(replace(&bytes, "SAME_LOWER", "SAME_LOVER") == 1);
+  const Report report = import(bytes);
+  CHECK(report.problems.size() == 1);
+  CHECK(tells(report, "auto_pad"));
+  CHECK(tells(report, "'SAME_LOVER'"));
+}
+
+TEST_CASE("data outside the file: read from the model's folder, never from elsewhere") {
+  const std::vector<uint8_t> bytes = bytes_of(kNets + "abc-opset20-dynamo.onnx");
+  CHECK(import(bytes, kNets).problems.empty());
+  CHECK(tells(import(bytes), "stored outside the file"));
+  CHECK(tells(import(bytes, kGraphs), "tensor '"));
+  std::vector<uint8_t> escaping = bytes;
+  CHECK(replace(&escaping, "abc-opset20-dynamo.onnx.data", "../nets/bc-opset9.onnx.dataa") > 0);
+  CHECK(tells(import(escaping, kNets), "not inside the model's folder"));
+}
+
+TEST_CASE("a dynamic batch becomes 1 and may be set to any other") {
+  Options options;
+  options.input = kNets + "densenet-opset13-dynamic-batch.onnx";
+  Report report;
+  Result<Model> model = import_model(options, &report);
+  REQUIRE(model.ok());
+  CHECK(model->graph.shape(model->graph.inputs[0]) == Shape{1, 3, 32, 32});
+  CHECK(model->graph.set_batch(5).ok());
+  CHECK(model->graph.shape(model->graph.outputs[0]) == Shape{5, 10});
+}
+
+TEST_CASE("every imported golden works for other batches") {
+  for (const char* name : {"shape-changes-opset11", "shape-changes-opset13", "nhwc-input", "tiny-shufflenet",
+                           "softmax-opset11", "gemm-forms", "reduce-mean-inputs", "max-pool"}) {
+    CAPTURE(name);
+    Options options;
+    options.input = kGraphs + name + ".onnx";
+    Report report;
+    Result<Model> model = import_model(options, &report);
+    REQUIRE(model.ok());
+    const Status status = model->graph.set_batch(3);
+    CHECK_MESSAGE(status.ok(), status.message());
+    CHECK(model->graph.shape(model->graph.outputs[0])[0] == 3);
+  }
+}
+
+TEST_CASE("names of inputs and outputs are the file's") {
+  Options options;
+  options.input = kGraphs + "two-inputs-two-outputs.onnx";
+  Report report;
+  const Result<Model> model = import_model(options, &report);
+  REQUIRE(model.ok());
+  REQUIRE(model->graph.inputs.size() == 2);
+  CHECK(model->graph.values[static_cast<size_t>(model->graph.inputs[0])].name == "left");
+  CHECK(model->graph.values[static_cast<size_t>(model->graph.inputs[1])].name == "right");
+  CHECK(model->graph.outputs.size() == 2);
+  CHECK(model->metadata.provenance.find("two-inputs-two-outputs.onnx") != std::string::npos);
+  CHECK(model->metadata.provenance.find("sparsenet-goldens") != std::string::npos);
+}
+
+TEST_CASE("every initializer is reported") {
+  Options options;
+  options.input = kGraphs + "gemm-forms.onnx";
+  Report report;
+  REQUIRE(import_model(options, &report).ok());
+  CHECK(report.tensors.size() > 5);
+  for (const TensorRecord& tensor : report.tensors) {
+    CAPTURE(tensor.source);
+    CHECK(!tensor.how.empty());
+    if (tensor.how != "unused" && tensor.how.find("read as") == std::string::npos) CHECK(!tensor.target.empty());
+  }
+}
+
+TEST_CASE("weights formats and graph formats take their own options") {
+  Options options;
+  options.input = kGraphs + "gemm-forms.onnx";
+  options.architecture = "resnet20";
+  Report with_arch;
+  CHECK(!import_model(options, &with_arch).ok());
+  CHECK(tells(with_arch, "--arch"));
+  options.input = kNets + "basic.npz";
+  options.architecture.clear();
+  Report without_arch;
+  CHECK(!import_model(options, &without_arch).ok());
+  CHECK(tells(without_arch, "sparsenet-abc-v1"));
+}
+
+}  // namespace
+}  // namespace sparsenet::converter
