@@ -17,6 +17,12 @@ Result<Pickle> read(const std::string& text) {
   return read_pickle(reinterpret_cast<const uint8_t*>(text.data()), text.size());
 }
 
+// A literal with zero bytes inside.
+template <size_t N>
+std::string literal(const char (&text)[N]) {
+  return std::string(text, N - 1);
+}
+
 std::string text_of(const Report& report) {
   std::string all;
   for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
@@ -67,10 +73,9 @@ NameRules rules(const std::string& text) {
 TEST_CASE("pickle: containers and numbers") {
   // {'a': (1, -2, True, None, [3.5])}
   const Result<Pickle> pickle =
-      read(std::string("\x80\x02}q\x00X\x01\x00\x00\x00"
-                       "a(K\x01J\xfe\xff\xff\xff\x88N]G\x40\x0c\x00\x00\x00\x00\x00\x00"
-                       "ats.",
-                       40));
+      read(literal("\x80\x02}q\x00X\x01\x00\x00\x00"
+                   "a(K\x01J\xfe\xff\xff\xff\x88N]G\x40\x0c\x00\x00\x00\x00\x00\x00"
+                   "ats."));
   REQUIRE_MESSAGE(pickle.ok(), pickle.status().message());
   const PickleValue* tuple = pickle->find(pickle->at(pickle->root), "a");
   REQUIRE(tuple);
@@ -89,7 +94,7 @@ TEST_CASE("pickle: whatever could run code is refused by name") {
                            "ctorch.storage\n_load_from_bytes\n.",
                            "\x80\x02"
                            "c__builtin__\ngetattr\n."}) {
-    const Result<Pickle> pickle = read(std::string(text, std::string(text).find('\n') + 20));
+    const Result<Pickle> pickle = read(text);
     REQUIRE(!pickle.ok());
     CHECK(pickle.status().message().find("the file asks for '") != std::string::npos);
   }
@@ -139,19 +144,17 @@ TEST_CASE("pickle: damage is told, not followed") {
 std::string legacy_file(uint64_t elements, uint8_t offset, uint8_t rows, uint8_t columns, uint8_t row_stride,
                         uint8_t column_stride) {
   const std::string two = "\x80\x02";
-  std::string file = two + "\x8a\x0a" + std::string("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10) + "." + two +
-                     "M\xe9\x03." + two + "}.";
+  std::string file =
+      two + "\x8a\x0a" + literal("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") + "." + two + "M\xe9\x03." + two + "}.";
   const auto number = [](uint8_t v) { return std::string("K") + static_cast<char>(v); };
-  file += two + "}X" + std::string("\x01\x00\x00\x00w", 5) + "ctorch._utils\n_rebuild_tensor_v2\n((X" +
-          std::string("\x07\x00\x00\x00storage", 11) + "ctorch\nFloatStorage\nX" + std::string("\x01\x00\x00\x00k", 5) +
-          "X" +
-          std::string(
+  file += two + "}X" + literal("\x01\x00\x00\x00w") + "ctorch._utils\n_rebuild_tensor_v2\n((X" +
+          literal("\x07\x00\x00\x00storage") + "ctorch\nFloatStorage\nX" + literal("\x01\x00\x00\x00k") + "X" +
+          literal(
               "\x03\x00\x00\x00"
-              "cpu",
-              7) +
+              "cpu") +
           number(4) + "NtQ" + number(offset) + number(rows) + number(columns) + "\x86" + number(row_stride) +
           number(column_stride) + "\x86" + "\x89" + "}tRs.";
-  file += two + "]X" + std::string("\x01\x00\x00\x00k", 5) + "a.";
+  file += two + "]X" + literal("\x01\x00\x00\x00k") + "a.";
   for (int i = 0; i < 8; ++i) file += static_cast<char>(elements >> (8 * i));
   const float values[] = {1, 2, 3, 4};
   file.append(reinterpret_cast<const char*>(values), sizeof values);
