@@ -1,0 +1,170 @@
+// sparsenet-convert from outside: exit codes, one line a problem on stderr, files that are whole or not there, reports.
+#include <doctest/doctest.h>
+#include <sparsenet/model.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kGoldens = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/";
+
+struct Run {
+  int code = -1;
+  std::string out, err;
+};
+
+// A folder of this process, removed at its end.
+const fs::path& scratch() {
+  static const struct Folder {
+    fs::path path = fs::temp_directory_path() / ("sparsenet-convert-" + std::to_string(getpid()));
+    Folder() { fs::create_directories(path); }
+    ~Folder() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+  } folder;
+  return folder.path;
+}
+
+std::string read_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+Run convert(const std::vector<std::string>& arguments) {
+  std::string command = std::string("'") + SPARSENET_CONVERT + "'";
+  for (const std::string& argument : arguments) command += " '" + argument + "'";
+  const fs::path out = scratch() / "stdout", err = scratch() / "stderr";
+  command += " >'" + out.string() + "' 2>'" + err.string() + "' </dev/null";
+  const int status = std::system(command.c_str());
+  Run run;
+  run.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  run.out = read_text(out);
+  run.err = read_text(err);
+  return run;
+}
+
+size_t lines(const std::string& text) {
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST_CASE("convert: a conversion writes a model that loads, and a report") {
+  const fs::path model = scratch() / "abc.snet", report = scratch() / "abc.json", labels = scratch() / "labels.txt";
+  std::string names;
+  for (int i = 0; i < 10; ++i) names += "class " + std::to_string(i) + "\n";
+  write_text(labels, names);
+  const Run run = convert({kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
+                           "sparsenet-abc:blocks=2-2-3,k=5,path=3", "--labels", labels.string(), "--mean",
+                           "125.3,123.0,113.9", "--std", "63,62.1,66.7", "--report", report.string(), "-v"});
+  CHECK_MESSAGE(run.code == 0, run.err);
+  CHECK(run.err.empty());
+  CHECK(run.out.find("parameters  11,935") != std::string::npos);
+  CHECK(run.out.find("stem.weight") != std::string::npos);
+  const auto loaded = sparsenet::load_model(model.string());
+  REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
+  CHECK(loaded->metadata.labels.size() == 10);
+  CHECK(loaded->metadata.mean == std::vector<float>{125.3f, 123.0f, 113.9f});
+  CHECK(loaded->metadata.architecture.find("sparsenet-abc") == 0);
+  CHECK(loaded->metadata.provenance.find("abc.pth") != std::string::npos);
+  CHECK(loaded->graph.parameter_count() == 11935);
+  const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  REQUIRE(json.is_object());
+  CHECK(json["converted"] == true);
+  CHECK(json["parameters"] == 11935);
+  CHECK(json["problems"].empty());
+  REQUIRE(json["tensors"].size() > 100);
+  for (const auto& tensor : json["tensors"]) CHECK(!tensor["how"].get<std::string>().empty());
+}
+
+TEST_CASE("convert: the same input gives the same bytes") {
+  const fs::path a = scratch() / "a.snet", b = scratch() / "b.snet";
+  for (const fs::path& path : {a, b})
+    CHECK(convert({kGoldens + "graphs/tiny-mobilenet.onnx", "-o", path.string()}).code == 0);
+  CHECK(read_text(a) == read_text(b));
+}
+
+TEST_CASE("convert: a failure tells every problem on a line of its own and leaves no file") {
+  const fs::path model = scratch() / "wrong.snet", report = scratch() / "wrong.json";
+  const Run run = convert({kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
+                           "sparsenet-abc:blocks=2-2-3,k=5,path=3,classes=7", "--report", report.string()});
+  CHECK(run.code == 1);
+  CHECK(run.out.empty());
+  CHECK(run.err.rfind("error: ", 0) == 0);
+  CHECK(run.err.find("2 problems") != std::string::npos);  // fc.weight and fc.bias
+  CHECK(run.err.find("'fc.weight'") != std::string::npos);
+  CHECK(run.err.find("'fc.bias'") != std::string::npos);
+  CHECK(lines(run.err) == 3);
+  CHECK(!fs::exists(model));
+  const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  REQUIRE(json.is_object());
+  CHECK(json["converted"] == false);
+  CHECK(json["problems"].size() == 2);
+}
+
+TEST_CASE("convert: what cannot be read or written") {
+  const std::string model = (scratch() / "none.snet").string();
+  const std::string onnx = kGoldens + "graphs/gemm-forms.onnx";
+  write_text(scratch() / "cut.onnx", read_text(onnx).substr(0, 300));
+  write_text(scratch() / "noise", "neither this nor that");
+  write_text(scratch() / "labels.txt", "just one\n");
+  const std::vector<std::vector<std::string>> cases = {
+      {"no-such-file.onnx", "-o", model},
+      {(scratch() / "cut.onnx").string(), "-o", model},
+      {(scratch() / "noise").string(), "-o", model},
+      {onnx, "-o", model, "--from", "tflite"},
+      {onnx, "-o", model, "--labels", (scratch() / "labels.txt").string()},
+      {onnx, "-o", model, "--mean", "1,2"},
+      {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
+      {onnx, "-o", model, "--plan", "cortex-m"},
+      {onnx, "-o", model, "--c-array", "x"},
+      {onnx, "-o", model, "--select-ops", "x"},
+      {onnx, "-o", model, "--precision", "int8"},
+      {kGoldens + "nets/abc.pth", "-o", model},
+      {kGoldens + "nets/abc.pth", "-o", model, "--arch", "sparsenet-xyz"},
+  };
+  for (const auto& arguments : cases) {
+    const Run run = convert(arguments);
+    CAPTURE(arguments[0]);
+    CAPTURE(run.err);
+    CHECK(run.code == 1);
+    CHECK(run.err.rfind("error: ", 0) == 0);
+    CHECK(!fs::exists(model));
+  }
+}
+
+TEST_CASE("convert: usage") {
+  CHECK(convert({"--help"}).code == 0);
+  CHECK(convert({"--help"}).out.find("Examples") != std::string::npos);
+  const std::string onnx = kGoldens + "graphs/gemm-forms.onnx";
+  const std::vector<std::vector<std::string>> cases = {{},
+                                                       {onnx},
+                                                       {onnx, "-o", "x.snet", "--no-such-option"},
+                                                       {onnx, "-o", "x.snet", "--from", "caffe"},
+                                                       {onnx, "-o", "x.snet", "--mean", "a,b"},
+                                                       {onnx, "-o", "x.snet", "--std", "0,1,1"},
+                                                       {onnx, "-o", "x.snet", "--test-vectors", "-1"}};
+  for (const auto& arguments : cases) {
+    const Run run = convert(arguments);
+    CAPTURE(run.err);
+    CHECK(run.code == 2);
+    CHECK(run.err.rfind("error: ", 0) == 0);
+    CHECK(!fs::exists("x.snet"));
+  }
+}
+
+}  // namespace
