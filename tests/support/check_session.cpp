@@ -103,6 +103,9 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
   auto outputs = run_session(*session, inputs);
   if (!outputs.ok()) return failed("run: " + outputs.status().message());
   if (outputs->size() != expected.size()) return failed("wrong number of outputs");
+  if (options.kernels) {
+    for (const StepInfo& step : session->steps()) options.kernels->insert(step.backend + ":" + step.kernel);
+  }
   const double tolerance = tolerance_of(*session);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (session->outputs()[i].shape != expected[i].shape) {

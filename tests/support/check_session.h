@@ -4,6 +4,7 @@
 #include <sparsenet/graph.h>
 #include <sparsenet/session.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ struct CheckOptions {
   Backend backend = Backend::kAuto;
   int threads = 1;
   bool optimize = true;
-  bool may_refuse = false;  // kUnsupported from create() counts as right
+  bool may_refuse = false;                   // kUnsupported from create() counts as right
+  std::set<std::string>* kernels = nullptr;  // collects the names of the kernels that ran
 };
 
 // Empty where the session's outputs agree with `expected`; else what differs, with the graph in full. `inputs` have the

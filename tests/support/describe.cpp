@@ -20,8 +20,9 @@ std::string text(const Activation& a) {
   static const char* const kNames[] = {"none",    "relu",         "clip",       "leaky-relu",
                                        "sigmoid", "hard-sigmoid", "hard-swish", "tanh"};
   if (a.kind == Activation::Kind::kNone) return "";
+  const auto kind = static_cast<size_t>(a.kind);
   std::ostringstream out;
-  out << " then " << kNames[static_cast<size_t>(a.kind)] << "(" << a.a << "," << a.b << ")";
+  out << " then " << (kind < 8 ? kNames[kind] : "unknown") << "(" << a.a << "," << a.b << ")";
   return out.str();
 }
 

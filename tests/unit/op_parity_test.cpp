@@ -5,6 +5,8 @@
 // SPARSENET_TEST_EFFORT scales the number of cases.
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "support/check_session.h"
 #include "support/skip.h"
 
@@ -14,6 +16,8 @@ using namespace sparsenet::test;
 namespace {
 
 constexpr int kMaxReports = 2;  // of one generator on one backend; more would bury the others
+
+std::set<std::string> kernels_seen;
 
 void check_generator(const Generator& generator, int seeds) {
   const std::vector<Backend> backends = cpu_backends();
@@ -33,6 +37,7 @@ void check_generator(const Generator& generator, int seeds) {
         options.threads = threads;
         options.optimize = s % 4 != 3;
         options.may_refuse = generator.may_refuse;
+        options.kernels = &kernels_seen;
         const std::string problem = check_session(graph, inputs, *expected, options);
         if (problem.empty()) continue;
         if (++failures[b] <= kMaxReports) FAIL_CHECK(label(generator, seed), " ", problem);
@@ -47,7 +52,12 @@ void check_generator(const Generator& generator, int seeds) {
 }
 
 void check_all(const std::vector<Generator>& generators, int seeds) {
+  kernels_seen.clear();
   for (const Generator& generator : generators) check_generator(generator, scaled_by_effort(seeds));
+  std::string all;
+  for (const std::string& kernel : kernels_seen) all += "\n  " + kernel;
+  MESSAGE("kernels that ran:", all);
+  CHECK(kernels_seen.size() >= 5);
 }
 
 }  // namespace
