@@ -1,5 +1,6 @@
 #include "converter/io/npy.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "converter/report.h"

@@ -1,5 +1,6 @@
 // TensorFlow Lite operators that compute: convolutions, fully connected layers, pooling, elementwise.
 #include <algorithm>
+#include <array>
 
 #include "converter/same_padding.h"
 #include "converter/tflite/tflite_context.h"

@@ -1,5 +1,6 @@
 #include "converter/weights/name_rules.h"
 
+#include <algorithm>
 // GCC takes parts of its own <regex> for uninitialised when it builds with sanitizers.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
