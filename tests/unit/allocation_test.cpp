@@ -288,8 +288,9 @@ namespace {
 // Fails the n-th allocation of `action`, for n = 0, 1, 2, ... until none fails. The action answers whether it succeeded
 // or refused cleanly.
 template <class Action>
-int64_t fail_each(Action action, int64_t limit) {
-  for (int64_t n = 0; n < limit; ++n) {
+int64_t fail_each(const std::string& what, Action action) {
+  constexpr int64_t kLimit = 100000;
+  for (int64_t n = 0; n < kLimit; ++n) {
     failed = false;
     fail_after = n;
     bool clean = false;
@@ -297,14 +298,14 @@ int64_t fail_each(Action action, int64_t limit) {
       clean = action();
     } catch (...) {
       fail_after = -1;
-      FAIL_CHECK("an exception left the library when allocation ", n, " failed");
+      FAIL_CHECK(what, ": an exception left the library when allocation ", n, " failed");
       return n;
     }
     fail_after = -1;
-    CHECK_MESSAGE(clean, "allocation ", n);
+    CHECK_MESSAGE(clean, what, ": allocation ", n);
     if (!failed) return n;
   }
-  return limit;
+  return kLimit;
 }
 
 }  // namespace
@@ -313,17 +314,15 @@ TEST_CASE("Session::create survives the failure of each of its allocations") {
   for (const Graph& graph : {make_graph(network_generators()[1], 4), make_graph(network_generators()[3], 2)}) {
     for (int threads : {1, 3}) {  // 3: a thread pool that fails half-way
       StatusCode code = StatusCode::kOk;
-      const int64_t allocations = fail_each(
-          [&] {
-            SessionOptions options;
-            options.backend = Backend::kPortable;
-            options.threads = threads;
-            auto session = Session::create(graph, options);
-            fail_after = -1;
-            code = session.ok() ? StatusCode::kOk : session.status().code();
-            return code == StatusCode::kOk || code == StatusCode::kOutOfMemory;
-          },
-          100000);
+      const int64_t allocations = fail_each("Session::create", [&] {
+        SessionOptions options;
+        options.backend = Backend::kPortable;
+        options.threads = threads;
+        auto session = Session::create(graph, options);
+        fail_after = -1;
+        code = session.ok() ? StatusCode::kOk : session.status().code();
+        return code == StatusCode::kOk || code == StatusCode::kOutOfMemory;
+      });
       CHECK(code == StatusCode::kOk);  // the last round had memory enough
       MESSAGE(threads, " threads: ", allocations, " allocations made to fail");
     }
@@ -338,18 +337,16 @@ TEST_CASE("building, writing and loading a model survive the failure of each all
     return status.ok() || status.code() == StatusCode::kOutOfMemory;
   };
   const std::string text_of_arch = "sparsenet-abc:blocks=2-2,k=4", where = "memory";  // not the test's own to fail
-  fail_each([&] { return acceptable(parse_architecture(text_of_arch).status()); }, 10000);
-  fail_each([&] { return acceptable(build_graph(*arch, 1).status()); }, 100000);
+  fail_each("parse_architecture", [&] { return acceptable(parse_architecture(text_of_arch).status()); });
+  fail_each("build_graph", [&] { return acceptable(build_graph(*arch, 1).status()); });
   Model model;
   model.graph = std::move(*build_graph(*arch, 1));
   model.metadata.name = "allocation test";
-  fail_each([&] { return acceptable(serialize_model(model).status()); }, 100000);
+  fail_each("serialize_model", [&] { return acceptable(serialize_model(model).status()); });
   const auto bytes = serialize_model(model);
   REQUIRE(bytes.ok());
-  fail_each(
-      [&] {
-        const auto owner = std::shared_ptr<const void>();
-        return acceptable(load_model(bytes->data(), bytes->size(), owner, where).status());
-      },
-      100000);
+  fail_each("load_model", [&] {
+    const auto owner = std::shared_ptr<const void>();
+    return acceptable(load_model(bytes->data(), bytes->size(), owner, where).status());
+  });
 }
