@@ -2,11 +2,15 @@
 // compute the right thing is converter_goldens_test's matter.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "converter/convert.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
+#include "converter/io/npy.h"
+#include "support/reference.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -106,6 +110,39 @@ TEST_CASE("every imported golden works for other batches") {
     CHECK_MESSAGE(status.ok(), status.message());
     CHECK(model->graph.shape(model->graph.outputs[0])[0] == 3);
   }
+}
+
+test::Array read_array(const std::string& file) {
+  test::Array out;
+  const std::vector<uint8_t> bytes = bytes_of(file);
+  const Result<NpyView> view = parse_npy(bytes.data(), bytes.size());
+  REQUIRE_MESSAGE(view.ok(), view.status().message());
+  out.shape = view->shape;
+  for (float value : npy_floats(*view)) out.data.push_back(static_cast<double>(value));
+  return out;
+}
+
+// converter_data/make_onnx_goldens.py: shapes computed by the graph, batch normalisation spelled out, and the like.
+TEST_CASE("what exporters compute from constants and shapes is folded, for any batch") {
+  const std::string data = std::string(SPARSENET_SOURCE_DIR) + "/tests/unit/converter_data/exporter_habits";
+  Options options;
+  options.input = data + ".onnx";
+  Report report;
+  Result<Model> model = import_model(options, &report);
+  REQUIRE_MESSAGE(model.ok(), (report.problems.empty() ? "" : to_line(report.problems[0])));
+  CHECK(report.operators.count("Sigmoid") == 0);  // its output is never read
+  const test::Array input = read_array(data + ".input.npy"), expected = read_array(data + ".out0.npy");
+  REQUIRE(input.shape[0] == 2);
+  REQUIRE(model->graph.set_batch(2).ok());
+  const Result<std::vector<test::Array>> found = test::evaluate(model->graph, {input});
+  REQUIRE_MESSAGE(found.ok(), found.status().message());
+  REQUIRE((*found)[0].shape == expected.shape);
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::fabs(expected.data[i]));
+    difference = std::max(difference, std::fabs(expected.data[i] - (*found)[0].data[i]));
+  }
+  CHECK(difference <= 1e-5 * largest);
 }
 
 TEST_CASE("names of inputs and outputs are the file's") {
