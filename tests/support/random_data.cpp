@@ -325,6 +325,7 @@ Graph odd_outputs(Random& random) {
   if (random.chance(0.4)) outputs.push_back(x);
   if (random.chance(0.4)) outputs.push_back(g.flatten(b));
   if (unused != kNoValue && random.chance(0.5)) outputs.push_back(unused);
+  if (random.chance(0.2)) outputs.push_back(g.constant({1, 3}, 0, 1));
   g.conv(b, 3, 1);  // dead
   return g.finish(outputs);
 }

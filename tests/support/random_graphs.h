@@ -24,6 +24,9 @@ const std::vector<Generator>& layer_generators();    // Conv, FullyConnected, Ba
 const std::vector<Generator>& data_generators();     // Concat, Split, Slice, Pad, broadcasts, Reshape, Transpose, ...
 const std::vector<Generator>& network_generators();  // DenseNet-, SparseNet-, ResNet-, MobileNet-like, random DAGs
 
+// Few but wide: what only shows beyond one cache block or one vector register tile. Slow in the reference.
+const std::vector<Generator>& wide_generators();
+
 Graph make_graph(const Generator& generator, uint64_t seed);
 
 // Normally distributed inputs (exact float32 values) in the order of graph.inputs.

@@ -362,7 +362,59 @@ Graph attention_step(Random& random) {
                           attrs)});
 }
 
+// A layer as in DenseNet: several groups, BN and ReLU, a convolution of many channels.
+Graph wide_conv(Random& random, int32_t kernel) {
+  GraphMaker g(random);
+  const int64_t side = random.integer(5, kernel == 1 ? 24 : 34);
+  const int64_t columns = random.chance(0.5) ? side : random.integer(5, 34);
+  const int64_t outputs = random.pick(std::vector<int64_t>{16, 26, 64, 104, 128, 250, 520});
+  const int64_t limit = 40'000'000 / (outputs * side * columns * kernel * kernel);
+  std::vector<ValueId> groups;
+  int64_t channels = 0;
+  do {
+    const int64_t width = random.pick(std::vector<int64_t>{12, 16, 26, 64, 129, 300});
+    groups.push_back(g.input({1, width, side, columns}));
+    channels += width;
+  } while (groups.size() < 24 && channels < limit && random.chance(0.85));
+  ValueId x = groups.size() == 1 ? groups[0] : g.concat(groups);
+  if (random.chance(0.7)) x = g.batch_norm(x);
+  if (random.chance(0.7)) x = g.relu(x);
+  x = g.conv(x, outputs, kernel);
+  if (random.chance(0.5)) x = g.relu(g.batch_norm(x));
+  return g.finish({x});
+}
+
+Graph wide_conv_1x1(Random& random) {
+  return wide_conv(random, 1);
+}
+Graph wide_conv_3x3(Random& random) {
+  return wide_conv(random, 3);
+}
+
+Graph wide_fully_connected(Random& random) {
+  GraphMaker g(random);
+  const ValueId x = g.input({random_batch(random), random.integer(500, 3000)});
+  return g.finish({g.fully_connected(x, random.integer(200, 1200))});
+}
+
+Graph wide_depthwise(Random& random) {
+  GraphMaker g(random);
+  const int32_t channels = random.integer(100, 600);
+  const ValueId x = g.input({1, channels, random.integer(7, 30), random.integer(7, 30)});
+  return g.finish({g.conv(x, channels, random.chance(0.5) ? 3 : 5, random.integer(1, 2), channels)});
+}
+
 }  // namespace
+
+const std::vector<Generator>& wide_generators() {
+  static const std::vector<Generator> list{
+      {"wide_conv_1x1", wide_conv_1x1},
+      {"wide_conv_3x3", wide_conv_3x3},
+      {"wide_fully_connected", wide_fully_connected},
+      {"wide_depthwise", wide_depthwise},
+  };
+  return list;
+}
 
 const std::vector<Generator>& layer_generators() {
   static const std::vector<Generator> list{

@@ -79,3 +79,7 @@ TEST_CASE("data movement and arithmetic equal the reference on every backend") {
 TEST_CASE("networks equal the reference on every backend") {
   check_all(network_generators(), 60);
 }
+
+TEST_CASE("wide layers equal the reference on every backend") {
+  check_all(wide_generators(), 8);
+}
