@@ -19,6 +19,12 @@ int usage_error(const std::string& message) {
   return kUsage;
 }
 
+CLI::Validator in_range(int64_t least, int64_t most) {
+  CLI::Validator check = CLI::Range(least, most);
+  check.description("");
+  return check;
+}
+
 void ModelArgument::add_to(CLI::App& command) {
   command.add_option("MODEL", positional, "the .snet file");
   command.add_option("-m,--graph,--model", flag, "the .snet file, instead of MODEL");
@@ -38,7 +44,7 @@ Result<std::string> ModelArgument::resolve(std::string* left_over) const {
 void BackendOptions::add_to(CLI::App& command) {
   command.add_option("--backend", backend, "auto, portable, onednn, opencl, cuda or reference")->default_str("auto");
   command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: all this process may use")
-      ->check(CLI::Range(0, 4096))
+      ->check(in_range(0, 4096))
       ->default_str("0");
 }
 

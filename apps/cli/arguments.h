@@ -6,6 +6,7 @@
 #include <sparsenet/status.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ void add_quantize(CLI::App& app, Action& action);
 // Print `error: ...` on stderr and give the exit code.
 int fail(const Status& status);
 int usage_error(const std::string& message);
+
+// A check of a number's range whose bounds stay out of the help text.
+CLI::Validator in_range(int64_t least, int64_t most);
 
 // The model comes as the first argument, or with -m as in other tools.
 struct ModelArgument {

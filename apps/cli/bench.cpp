@@ -166,12 +166,12 @@ void add_bench(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 16))->default_str("1");
+  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("1");
   command->add_option("--warmup,--warmup_runs", options->warmup, "runs before the measured ones")
-      ->check(CLI::Range(0, 1 << 24))
+      ->check(in_range(0, 1 << 24))
       ->default_str("10");
   command->add_option("-r,--runs,--num_runs", options->runs, "measured runs")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(in_range(1, 1 << 24))
       ->default_str("100");
   command->add_flag("--peak", options->peak, "compare with the core's measured multiply-add peak");
   command->add_flag("--json", options->json, "print one JSON document");

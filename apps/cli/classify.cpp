@@ -150,7 +150,7 @@ void add_classify(CLI::App& app, Action& action) {
       ->allow_extra_args(false);
   command->add_option("-l,--labels", options->labels, "class names, one a line, instead of the model file's");
   command->add_option("-r,--top,--num_results", options->top, "how many classes to print")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(in_range(1, 1 << 20))
       ->default_str("5");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");

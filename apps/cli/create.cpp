@@ -53,7 +53,7 @@ void add_create(CLI::App& app, Action& action) {
   command->add_option("ARCH", options->architecture, "the architecture")->required();
   command->add_option("-o,--output", options->output, "the .snet file to write")->required();
   command->add_option("--classes", options->classes, "classes, instead of the architecture's")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(in_range(1, 1 << 20));
   command->add_option("--seed", options->seed, "of the random weights; the same seed gives the same file")
       ->default_str("0");
   std::string known;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <memory>
 
 #include "cli/arguments.h"
@@ -154,8 +155,9 @@ void add_eval(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   command->add_option("-d,--data", options->data, "the data set, see below")->required();
-  command->add_option("--limit", options->limit, "only the first N images; 0: all")->check(CLI::NonNegativeNumber);
-  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 16))->default_str("32");
+  command->add_option("--limit", options->limit, "only the first N images; 0: all")
+      ->check(in_range(0, std::numeric_limits<int64_t>::max()));
+  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("32");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);

@@ -164,7 +164,7 @@ void add_info(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 20))->default_str("1");
+  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 20))->default_str("1");
   command->add_option("--plan-svg", options->plan_svg, "also draw the memory plan into this .svg file");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);

@@ -38,10 +38,10 @@ bool is_command(const std::string& word) {
 int main_or_throw(int argc, char** argv) {
   CLI::App app("Runs SparseNet, DenseNet and other convolutional image classifiers on the CPU.", "sparsenet");
   app.set_version_flag("--version", "sparsenet " + version());
-  app.footer(kFooter);
   app.require_subcommand(1);
   Action action;
   for (const Command& command : kCommands) command.add(app, action);
+  app.footer(kFooter);  // after them, or they would inherit it
 
   // The parser would call an unknown command a missing one.
   if (argc > 1 && argv[1][0] != '-' && !is_command(argv[1])) {

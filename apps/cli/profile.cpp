@@ -192,12 +192,12 @@ void add_profile(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(CLI::Range(1, 1 << 16))->default_str("1");
+  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("1");
   command->add_option("--warmup,--warmup_runs", options->warmup, "runs before the measured ones")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(in_range(0, 1 << 20))
       ->default_str("10");
   command->add_option("-r,--runs,--num_runs", options->runs, "measured runs")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(in_range(1, 1 << 20))
       ->default_str("50");
   command->add_option("--trace", options->trace, "also write a Chrome / Perfetto trace to this .json file");
   command->add_flag("--json", options->json, "print one JSON document");
