@@ -1,0 +1,181 @@
+// Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h in the same memory it came in
+// (or not). See AttentionAttrs in sparsenet/graph.h for the formulas. A chunk is one image.
+#include "kernels/activation.h"
+#include "kernels/portable.h"
+#include "kernels/source.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+struct State {
+  const float* in;
+  float* out;
+  ptrdiff_t in_stride, out_stride;
+  int32_t pixels, c, padded, hidden, hidden_padded;
+  bool paper;
+  Act act, gate, behind;
+  // Weights are stored input-major with padded outputs: [input][outputs padded], so that a product is a sum of scaled vectors.
+  const float *s1, *t1, *w1, *b1, *s2, *t2, *w2, *b2;
+};
+
+int round_lanes(int c) { return ceil_div(c, kLanes) * kLanes; }
+
+bool supports(const Step& s) {
+  return s.op == StepOp::kAttention && s.in.segment_count == 1 && s.out.segment_count == 1 && !s.in.segments[0].constant && s.in.n < 65000;
+}
+
+// Floats of every parameter block, in the order s1 t1 w1 b1 s2 t2 w2 b2.
+void block_sizes(const Step& s, size_t sizes[8]) {
+  const auto c = static_cast<size_t>(s.in.c), p = static_cast<size_t>(round_lanes(s.in.c));
+  const auto r = static_cast<size_t>(s.hidden), rp = static_cast<size_t>(round_lanes(s.hidden));
+  const bool paper = s.hidden == 0;
+  sizes[0] = sizes[1] = paper ? p : 0;
+  sizes[2] = paper ? c * p : c * rp;
+  sizes[3] = paper ? p : rp;
+  sizes[4] = sizes[5] = paper ? 2 * p : 0;
+  sizes[6] = paper ? 2 * c * p : r * p;
+  sizes[7] = p;
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  size_t sizes[8], total = 0;
+  block_sizes(s, sizes);
+  for (size_t size : sizes) total += size;
+  needs->state_bytes = sizeof(State);
+  needs->weight_bytes = total * sizeof(float);
+  // g, e, the affine's result, f
+  needs->scratch_bytes = static_cast<size_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) * sizeof(float);
+  needs->chunks = s.in.n;
+}
+
+void transpose(const float* from, int rows, int columns, int padded_rows, float* to) {
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < columns; ++c) to[c * padded_rows + r] = from[r * columns + c];
+  }
+}
+
+const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
+  auto* s = static_cast<State*>(memory);
+  s->in = dense_pointer(step.in, arena);
+  s->out = dense_pointer(step.out, arena);
+  s->in_stride = step.in.segments[0].pixel_stride;
+  s->out_stride = step.out.segments[0].pixel_stride;
+  s->pixels = step.in.h * step.in.w;
+  s->c = step.in.c;
+  s->padded = round_lanes(s->c);
+  s->hidden = step.hidden;
+  s->hidden_padded = round_lanes(s->hidden);
+  s->paper = step.hidden == 0;
+  s->act = step.attention_act;
+  s->gate = step.attention_gate;
+  s->behind = step.act;
+  size_t sizes[8];
+  block_sizes(step, sizes);
+  float* at[8];
+  for (int i = 0; i < 8; ++i) {
+    at[i] = weights;
+    weights += sizes[i];
+  }
+  const int c = s->c;
+  const size_t bytes = static_cast<size_t>(c) * sizeof(float);
+  if (s->paper) {
+    memcpy(at[0], step.params[0], bytes);
+    memcpy(at[1], step.params[1], bytes);
+    transpose(step.params[2], c, c, s->padded, at[2]);
+    memcpy(at[3], step.params[3], bytes);
+    for (int half = 0; half < 2; ++half) {  // e's and g's halves each begin at a whole vector
+      memcpy(at[4] + half * s->padded, step.params[4] + half * c, bytes);
+      memcpy(at[5] + half * s->padded, step.params[5] + half * c, bytes);
+    }
+    transpose(step.params[6], c, 2 * c, s->padded, at[6]);
+    memcpy(at[7], step.params[7], bytes);
+  } else {
+    transpose(step.params[0], s->hidden, c, s->hidden_padded, at[2]);
+    memcpy(at[3], step.params[1], static_cast<size_t>(imax(s->hidden, 0)) * sizeof(float));
+    transpose(step.params[2], c, s->hidden, s->padded, at[6]);
+    memcpy(at[7], step.params[3], bytes);
+  }
+  s->s1 = at[0];
+  s->t1 = at[1];
+  s->w1 = at[2];
+  s->b1 = at[3];
+  s->s2 = at[4];
+  s->t2 = at[5];
+  s->w2 = at[6];
+  s->b2 = at[7];
+  return nullptr;
+}
+
+// y[o] = b[o] + sum_i x[i] w[i][o], outputs padded to whole vectors.
+void product(const float* x, int inputs, const float* w, const float* b, int padded, float* y) {
+  for (int o = 0; o < padded; o += kLanes) {
+    V acc[4] = {load(b + o), V{}, V{}, V{}};
+    for (int i = 0; i < inputs; ++i) acc[i & 3] += x[i] * load(w + ptrdiff_t{i} * padded + o);
+    store(y + o, (acc[0] + acc[1]) + (acc[2] + acc[3]));
+  }
+}
+
+void affine(const float* x, const float* scale, const float* shift, int padded, const Act& act, float* y) {
+  for (int o = 0; o < padded; o += kLanes) store(y + o, activate(load(x + o) * load(scale + o) + load(shift + o), act));
+}
+
+void mean(const State& s, int32_t image, float* g) {
+  const float inverse = 1.f / static_cast<float>(s.pixels);
+  for (int c = 0; c < s.c; c += kLanes) {
+    const int lanes = imin(kLanes, s.c - c);
+    V acc[4] = {V{}, V{}, V{}, V{}};
+    const float* p = s.in + ptrdiff_t{image} * s.pixels * s.in_stride + c;
+    int x = 0;
+    if (lanes == kLanes) {
+      for (; x + 4 <= s.pixels; x += 4, p += 4 * s.in_stride) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) acc[j] += load(p + j * s.in_stride);
+      }
+    }
+    for (; x < s.pixels; ++x, p += s.in_stride) acc[0] += load_first(p, lanes);
+    store(g + c, ((acc[0] + acc[1]) + (acc[2] + acc[3])) * inverse);
+  }
+}
+
+void run(const void* memory, int32_t image, void* scratch) {
+  const auto& s = *static_cast<const State*>(memory);
+  auto* g = static_cast<float*>(scratch);
+  float* e = g + s.padded;
+  float* f = e + s.padded;
+  float* t = f + s.padded;
+  constexpr Act kRelu = {Act::kBounds, 0.f, INFINITY, 0.f, 0.f};
+  mean(s, image, g);
+  if (s.paper) {
+    affine(g, s.s1, s.t1, s.padded, s.act, t);
+    product(t, s.c, s.w1, s.b1, s.padded, e);
+    affine(e, s.s2, s.t2, s.padded, kRelu, t);
+    affine(g, s.s2 + s.padded, s.t2 + s.padded, s.padded, kRelu, t + s.padded);
+    if (s.c != s.padded) memmove(t + s.c, t + s.padded, static_cast<size_t>(s.c) * sizeof(float));
+    product(t, 2 * s.c, s.w2, s.b2, s.padded, f);
+  } else {
+    product(g, s.c, s.w1, s.b1, s.hidden_padded, t);
+    for (int o = 0; o < s.hidden_padded; o += kLanes) store(t + o, activate(load(t + o), s.act));
+    product(t, s.hidden, s.w2, s.b2, s.padded, f);
+  }
+  for (int c = 0; c < s.c; c += kLanes) {
+    const int lanes = imin(kLanes, s.c - c);
+    V gate = activate(load(f + c), s.gate);
+    if (s.paper) gate += 1.f;
+    const float* x = s.in + ptrdiff_t{image} * s.pixels * s.in_stride + c;
+    float* y = s.out + ptrdiff_t{image} * s.pixels * s.out_stride + c;
+    if (lanes == kLanes) {
+      for (int p = 0; p < s.pixels; ++p, x += s.in_stride, y += s.out_stride) store(y, load(x) * gate);
+    } else {
+      for (int p = 0; p < s.pixels; ++p, x += s.in_stride, y += s.out_stride) {
+        store_first(y, load_first(x, lanes) * gate, lanes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const Kernel kAttention = {
+    "attention_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

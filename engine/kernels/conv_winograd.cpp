@@ -1,0 +1,322 @@
+// 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products an input channel for 16 outputs instead of
+// 144. Matrices from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308), points 0, +-1, +-2.
+//
+// A chunk is a run of 4x4 output tiles (any tiles, also of several images). Per chunk, in scratch:
+//   V[f][tile][c]  the 36 transformed input values; the affine in front, the padding and the gathering of channel ranges happen on
+//                  the way in
+//   M[f][tile][o]  36 small matrix products V[f] U[f]
+// and the inverse transform adds the bias and applies the bounds on the way out. Planes V[f] lie an odd number of cache lines apart: a
+// power of two would send the 36 stores of a transform to the same cache set.
+#include "kernels/gemm.h"
+#include "kernels/portable.h"
+#include "kernels/source.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+constexpr int kTile = 4, kWindow = 6, kPlanes = 36;
+
+struct State {
+  Source source;
+  GemmShape shape;
+  Act act;
+  float low, high;
+  const float* weights;  // [36][block][c][kLanes]
+  const float* bias;
+  float* out;
+  ptrdiff_t out_stride;
+  const float* residual;
+  ptrdiff_t residual_stride;
+  int32_t h, w, oh, ow, c, o, pad_top, pad_left;
+  int32_t tiles_y, tiles_x, tiles, chunk_tiles;
+  ptrdiff_t v_plane, m_plane, u_plane, m_stride;
+};
+
+int tile_count(const Step& s) { return s.out.n * ceil_div(s.out.h, kTile) * ceil_div(s.out.w, kTile); }
+
+// Tiles of a chunk: enough for full register tiles, few enough for V to stay in the second-level cache.
+int chunk_tiles(const Step& s) {
+  const int tiles = tile_count(s);
+  int n = 160 * 1024 / (kPlanes * 4 * imax(s.in.c, 1));
+  n = n >= 24 ? 24 : n >= 16 ? 16 : 8;
+  const int even = ceil_div(tiles, 4);  // at least four chunks where tiles allow it
+  return imax(imin(n, even), imin(tiles, 4));
+}
+
+int round_lanes(int c) { return ceil_div(c, kLanes) * kLanes; }
+
+// An odd number of 16-float lines.
+ptrdiff_t plane(ptrdiff_t elements) {
+  const ptrdiff_t lines = (elements + 15) / 16;
+  return (lines | 1) * 16;
+}
+
+bool supports(const Step& s) {
+  if (!(s.op == StepOp::kConv && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
+        s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.out.segment_count == 1 &&
+        s.in2.segment_count <= 1 && s.in.c >= 16 && s.out.c >= 8)) {
+    return false;
+  }
+  // Few tiles do not pay for reading the four times larger weights.
+  return tile_count(s) >= 12 && tile_count(s) / chunk_tiles(s) < 65000 && s.out.h >= 4 && s.out.w >= 4;
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  const int t = chunk_tiles(s);
+  needs->state_bytes = sizeof(State) + source_bytes(s.in);
+  needs->weight_bytes = static_cast<size_t>(kPlanes * packed_elements(s.out.c, s.in.c, 1) + round_lanes(s.out.c)) * 4;
+  needs->scratch_bytes = static_cast<size_t>(kPlanes * (plane(ptrdiff_t{t} * s.in.c) + plane(ptrdiff_t{t} * round_lanes(s.out.c)))) * 4;
+  needs->chunks = ceil_div(tile_count(s), t);
+}
+
+// U = G g G^T for one 3x3 filter.
+void transform_filter(const float* g, float u[kPlanes]) {
+  static const float kG[6][3] = {{1.f / 4, 0, 0},
+                                 {-1.f / 6, -1.f / 6, -1.f / 6},
+                                 {-1.f / 6, 1.f / 6, -1.f / 6},
+                                 {1.f / 24, 1.f / 12, 1.f / 6},
+                                 {1.f / 24, -1.f / 12, 1.f / 6},
+                                 {0, 0, 1}};
+  float t[6][3];
+  for (int i = 0; i < 6; ++i) {
+    for (int j = 0; j < 3; ++j) t[i][j] = kG[i][0] * g[j] + kG[i][1] * g[3 + j] + kG[i][2] * g[6 + j];
+  }
+  for (int i = 0; i < 6; ++i) {
+    for (int j = 0; j < 6; ++j) u[i * 6 + j] = t[i][0] * kG[j][0] + t[i][1] * kG[j][1] + t[i][2] * kG[j][2];
+  }
+}
+
+const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
+  auto* s = static_cast<State*>(memory);
+  s->source = make_source(step, arena, s + 1);
+  s->act = step.act;
+  const Epilogue e = epilogue_of(nullptr, step.act);
+  s->low = e.low;
+  s->high = e.high;
+  s->c = step.in.c;
+  s->o = step.out.c;
+  s->h = step.in.h;
+  s->w = step.in.w;
+  s->oh = step.out.h;
+  s->ow = step.out.w;
+  s->pad_top = step.pad_top;
+  s->pad_left = step.pad_left;
+  s->tiles_y = ceil_div(s->oh, kTile);
+  s->tiles_x = ceil_div(s->ow, kTile);
+  s->tiles = tile_count(step);
+  s->chunk_tiles = chunk_tiles(step);
+  s->m_stride = round_lanes(s->o);
+  s->v_plane = plane(ptrdiff_t{s->chunk_tiles} * s->c);
+  s->m_plane = plane(ptrdiff_t{s->chunk_tiles} * s->m_stride);
+  s->u_plane = packed_elements(s->o, s->c, 1);
+  s->out = dense_pointer(step.out, arena);
+  s->out_stride = step.out.segments[0].pixel_stride;
+  s->residual = dense_pointer(step.in2, arena);
+  s->residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
+  s->weights = weights;
+  float* bias = weights + kPlanes * s->u_plane;
+  if (step.bias) memcpy(bias, step.bias, static_cast<size_t>(s->o) * sizeof(float));
+  s->bias = bias;
+  for (int o = 0; o < s->o; ++o) {
+    for (int c = 0; c < s->c; ++c) {
+      float u[kPlanes];
+      transform_filter(step.weight + (ptrdiff_t{o} * s->c + c) * 9, u);
+      float* at = weights + (ptrdiff_t{o} / kLanes * s->c + c) * kLanes + o % kLanes;
+      for (int f = 0; f < kPlanes; ++f) at[f * s->u_plane] = u[f];
+    }
+  }
+  GemmShape& g = s->shape;
+  g.pixel_stride = s->c;
+  g.runs = 1;
+  g.run_length = s->c;
+  g.out_pixel_stride = s->m_stride;
+  g.outputs = static_cast<int32_t>(s->m_stride);
+  return nullptr;
+}
+
+// One dimension of the input transform, B^T d.
+SPARSENET_INLINE void transform_input(const V d[6], V t[6]) {
+  const V a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1];
+  const V c = d[4] - d[2], e = 2.f * (d[3] - d[1]);
+  t[0] = 4.f * d[0] - 5.f * d[2] + d[4];
+  t[1] = a + b;
+  t[2] = a - b;
+  t[3] = c + e;
+  t[4] = c - e;
+  t[5] = 4.f * d[1] - 5.f * d[3] + d[5];
+}
+
+// One dimension of the output transform, A^T m.
+SPARSENET_INLINE void transform_output(const V m[6], V y[4]) {
+  const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+  y[0] = m[0] + a + c;
+  y[1] = b + 2.f * d;
+  y[2] = a + 4.f * c;
+  y[3] = b + 8.f * d + m[5];
+}
+
+struct TilePlace {
+  int32_t image, y, x;  // of the first output pixel
+};
+
+SPARSENET_INLINE TilePlace place(const State& s, int32_t tile) {
+  const int32_t per_image = s.tiles_y * s.tiles_x;
+  const int32_t rest = tile % per_image;
+  return {tile / per_image, rest / s.tiles_x * kTile, rest % s.tiles_x * kTile};
+}
+
+// Transforms one vector of channels of one tile. `base` is the segment's first pixel of the image, channel included.
+template <Pre kPre, bool kPartial>
+SPARSENET_INLINE void input_tile(const State& s, const TilePlace& at, const float* base, ptrdiff_t stride, V scale, V shift,
+                                 V low, V high, int lanes, float* v) {
+  const int y0 = at.y - s.pad_top, x0 = at.x - s.pad_left;
+  V t[6][6];
+  if (!kPartial && y0 >= 0 && x0 >= 0 && y0 + kWindow <= s.h && x0 + kWindow <= s.w) {
+    const float* p = base + (ptrdiff_t{y0} * s.w + x0) * stride;
+    const ptrdiff_t row = s.w * stride;
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      V d[6];
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) d[i] = apply_pre<kPre>(load(p + i * row + j * stride), scale, shift, low, high);
+      V column[6];
+      transform_input(d, column);
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) t[i][j] = column[i];
+    }
+  } else {
+    for (int j = 0; j < 6; ++j) {
+      V d[6];
+      const int x = x0 + j;
+      for (int i = 0; i < 6; ++i) {
+        const int y = y0 + i;
+        if (y < 0 || y >= s.h || x < 0 || x >= s.w) {
+          d[i] = V{};
+        } else {
+          const float* p = base + (ptrdiff_t{y} * s.w + x) * stride;
+          d[i] = apply_pre<kPre>(kPartial ? load_first(p, lanes) : load(p), scale, shift, low, high);
+        }
+      }
+      V column[6];
+      transform_input(d, column);
+      for (int i = 0; i < 6; ++i) t[i][j] = column[i];
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    V row[6];
+    transform_input(t[i], row);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      float* to = v + (i * 6 + j) * s.v_plane;
+      if (kPartial) {
+        store_first(to, row[j], lanes);
+      } else {
+        store(to, row[j]);
+      }
+    }
+  }
+}
+
+template <Pre kPre>
+__attribute__((noinline)) void input_transform(const State& s, int32_t first, int32_t count, float* v) {
+  const V low = splat(s.source.low), high = splat(s.source.high);
+  const ptrdiff_t image = ptrdiff_t{s.h} * s.w;
+  int channel = 0;
+  for (int32_t i = 0; i < s.source.count; ++i) {
+    const SourceSegment& segment = s.source.segments[i];
+    const ptrdiff_t stride = segment.pixel_stride;
+    for (int c = 0; c < segment.channels;) {
+      const int lanes = imin(kLanes, segment.channels - c);
+      V scale{}, shift{};
+      if (kPre != Pre::kNone) {
+        scale = load_first(s.source.scale + channel, lanes);
+        shift = load_first(s.source.shift + channel, lanes);
+      }
+      for (int32_t t = 0; t < count; ++t) {
+        const TilePlace at = place(s, first + t);
+        const float* base = segment.base + at.image * image * stride + c;
+        float* to = v + ptrdiff_t{t} * s.c + channel;
+        if (lanes == kLanes) {
+          input_tile<kPre, false>(s, at, base, stride, scale, shift, low, high, lanes, to);
+        } else {
+          input_tile<kPre, true>(s, at, base, stride, scale, shift, low, high, lanes, to);
+        }
+      }
+      c += lanes;
+      channel += lanes;
+    }
+  }
+}
+
+__attribute__((noinline)) void output_transform(const State& s, int32_t first, int32_t count, const float* m) {
+  const V low = splat(s.low), high = splat(s.high);
+  for (int o = 0; o < s.o; o += kLanes) {
+    const int lanes = imin(kLanes, s.o - o);
+    const V bias = load(s.bias + o);
+    for (int32_t t = 0; t < count; ++t) {
+      const TilePlace at = place(s, first + t);
+      const float* from = m + t * s.m_stride + o;
+      V rows[4][6];
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) {
+        V column[6], y[4];
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; ++i) column[i] = load(from + (i * 6 + j) * s.m_plane);
+        transform_output(column, y);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) rows[i][j] = y[i];
+      }
+      const ptrdiff_t pixel = (ptrdiff_t{at.image} * s.oh + at.y) * s.ow + at.x;
+      const int ny = imin(kTile, s.oh - at.y), nx = imin(kTile, s.ow - at.x);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        V y[4];
+        transform_output(rows[i], y);
+        if (i >= ny) continue;
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          if (j >= nx) continue;
+          const ptrdiff_t p = pixel + ptrdiff_t{i} * s.ow + j;
+          V value = y[j] + bias;
+          if (s.residual) value += load_first(s.residual + p * s.residual_stride + o, lanes);
+          value = vmin(vmax(value, low), high);
+          float* to = s.out + p * s.out_stride + o;
+          if (lanes == kLanes) {
+            store(to, value);
+          } else {
+            store_first(to, value, lanes);
+          }
+        }
+      }
+      if (s.act.kind != Act::kBounds && o + kLanes >= s.o) {
+        activate_rows(s.act, s.out + pixel * s.out_stride, s.ow * s.out_stride, s.out_stride, ny, nx, s.o);
+      }
+    }
+  }
+}
+
+void run(const void* memory, int32_t chunk, void* scratch) {
+  const auto& s = *static_cast<const State*>(memory);
+  const int32_t first = chunk * s.chunk_tiles;
+  const int32_t count = imin(s.chunk_tiles, s.tiles - first);
+  auto* v = static_cast<float*>(scratch);
+  float* m = v + kPlanes * s.v_plane;
+  switch (pre_of(s.source)) {
+    case Pre::kNone: input_transform<Pre::kNone>(s, first, count, v); break;
+    case Pre::kLow: input_transform<Pre::kLow>(s, first, count, v); break;
+    case Pre::kBoth: input_transform<Pre::kBoth>(s, first, count, v); break;
+  }
+  const Epilogue none{nullptr, 0, 0};
+  for (int f = 0; f < kPlanes; ++f) {
+    gemm_all(s.shape, v + f * s.v_plane, s.weights + f * s.u_plane, none, m + f * s.m_plane, nullptr, 1, count);
+  }
+  output_transform(s, first, count, m);
+}
+
+}  // namespace
+
+const Kernel kConvWinograd4 = {
+    "conv2d_winograd4_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

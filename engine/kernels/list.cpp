@@ -1,0 +1,11 @@
+// The portable kernels in the order in which they are tried. The plain reference kernels come after them.
+#include "kernels/portable.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+const Kernel* const kPortableKernels[] = {
+    &kConvPointwise, &kConvWinograd4, &kConvDepthwise, &kConvDirect, &kPool,
+    &kGlobalPool,    &kAttention,     &kAffine,        &kBinary,     nullptr,
+};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,22 @@
+// The portable kernels of one instruction set. `kPortableKernels` (list.cpp) is their ordered list.
+#pragma once
+
+#include "kernels/simd.h"
+#include "runtime/kernel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+extern const Kernel kConvPointwise;
+extern const Kernel kConvWinograd4;
+extern const Kernel kConvDirect;
+extern const Kernel kConvDepthwise;
+extern const Kernel kPool;
+extern const Kernel kGlobalPool;
+extern const Kernel kAffine;
+extern const Kernel kBinary;
+extern const Kernel kAttention;
+
+// In list.cpp; terminated by null.
+extern const Kernel* const kPortableKernels[];
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

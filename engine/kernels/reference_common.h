@@ -1,0 +1,55 @@
+// What the reference kernels share: their state is the step itself.
+#pragma once
+
+#include "runtime/kernel.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace sparsenet::rt {
+
+struct ReferenceState {
+  Step step;
+  uint8_t* arena;
+};
+
+inline void reference_query(const Step&, KernelNeeds* needs) { *needs = {sizeof(ReferenceState), 0, 0, 1}; }
+
+inline const char* reference_prepare(const Step& step, uint8_t* arena, void* state, float*) {
+  const ReferenceState value{step, arena};
+  std::memcpy(state, &value, sizeof(value));
+  return nullptr;
+}
+
+inline float activate_one(float x, const Act& act) {
+  switch (act.kind) {
+    case Act::kBounds: return std::fmin(std::fmax(x, act.low), act.high);
+    case Act::kLeakyRelu: return x < 0.f ? act.alpha * x : x;
+    case Act::kSigmoid: return 1.f / (1.f + std::exp(-x));
+    case Act::kHardSigmoid: return std::fmin(std::fmax(act.alpha * x + act.beta, 0.f), 1.f);
+    case Act::kHardSwish: return x * std::fmin(std::fmax(x / 6.f + 0.5f, 0.f), 1.f);
+    case Act::kTanh: return std::tanh(x);
+  }
+  return x;
+}
+
+// Channel c of a pixel of a view.
+inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c) {
+  const Segment* segment = view.segments;
+  while (c >= segment->channels) {
+    c -= segment->channels;
+    ++segment;
+  }
+  float* base = segment->constant ? const_cast<float*>(segment->constant)  // read only by construction
+                                  : reinterpret_cast<float*>(arena + segment->offset);
+  return base + pixel * segment->pixel_stride + c;
+}
+
+// The input of a step at a pixel, with the affine and the bounds in front of it.
+inline float input_at(const ReferenceState& s, int64_t pixel, int32_t c) {
+  const float x = *element(s.step.in, s.arena, pixel, c);
+  if (!s.step.pre_scale) return x;
+  return std::fmin(std::fmax(x * s.step.pre_scale[c] + s.step.pre_shift[c], s.step.pre_low), s.step.pre_high);
+}
+
+}  // namespace sparsenet::rt

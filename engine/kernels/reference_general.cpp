@@ -1,0 +1,139 @@
+// Ops over general shapes: an index space with strides a dimension. Rare in classifiers and small where they occur.
+#include "kernels/reference.h"
+#include "kernels/reference_common.h"
+
+namespace sparsenet::rt {
+namespace {
+
+template <StepOp kOp>
+bool supports(const Step& step) {
+  return step.op == kOp;
+}
+
+float* base(const View& view, uint8_t* arena) { return element(view, arena, 0, 0); }
+
+// Odometer over dims [begin, end) that carries the offsets of the output and both inputs along.
+struct Walk {
+  const Strided& s;
+  int begin, end;
+  int64_t index[kMaxDims] = {};
+  int64_t out, in[2];
+
+  Walk(const Strided& strided, int first, int last) : s(strided), begin(first), end(last), out(0), in{0, 0} {}
+
+  bool next() {
+    for (int d = end - 1; d >= begin; --d) {
+      ++index[d];
+      out += s.out_strides[d];
+      in[0] += s.in_strides[0][d];
+      in[1] += s.in_strides[1][d];
+      if (index[d] < s.dims[d]) return true;
+      out -= s.out_strides[d] * s.dims[d];
+      in[0] -= s.in_strides[0][d] * s.dims[d];
+      in[1] -= s.in_strides[1][d] * s.dims[d];
+      index[d] = 0;
+    }
+    return false;
+  }
+};
+
+float combine(BinaryOp op, float a, float b) {
+  switch (op) {
+    case BinaryOp::kAdd: return a + b;
+    case BinaryOp::kSub: return a - b;
+    case BinaryOp::kMul: return a * b;
+    case BinaryOp::kDiv: return a / b;
+  }
+  return a;
+}
+
+void binary_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  if (!r.step.strided) {  // same shapes, any channel ranges
+    const int64_t pixels = int64_t{r.step.out.n} * r.step.out.h * r.step.out.w;
+    for (int64_t p = 0; p < pixels; ++p) {
+      for (int32_t c = 0; c < r.step.out.c; ++c) {
+        const float v = combine(r.step.binary, *element(r.step.in, r.arena, p, c), *element(r.step.in2, r.arena, p, c));
+        *element(r.step.out, r.arena, p, c) = activate_one(v, r.step.act);
+      }
+    }
+    return;
+  }
+  const Strided& s = *r.step.strided;
+  const float* a = base(r.step.in, r.arena) + s.in_start[0];
+  const float* b = base(r.step.in2, r.arena) + s.in_start[1];
+  float* y = base(r.step.out, r.arena) + s.out_start;
+  Walk walk(s, 0, s.rank);
+  do {
+    y[walk.out] = activate_one(combine(r.step.binary, a[walk.in[0]], b[walk.in[1]]), r.step.act);
+  } while (walk.next());
+}
+
+void softmax_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Strided& s = *r.step.strided;
+  const float* x = base(r.step.in, r.arena);
+  float* y = base(r.step.out, r.arena);
+  Walk outer(s, 0, s.reduced_from);
+  do {
+    float top = -INFINITY;
+    Walk find(s, s.reduced_from, s.rank);
+    do top = std::fmax(top, x[outer.in[0] + find.in[0]]);
+    while (find.next());
+    double sum = 0;
+    Walk add(s, s.reduced_from, s.rank);
+    do {
+      const float e = std::exp(x[outer.in[0] + add.in[0]] - top);
+      y[outer.out + add.out] = e;
+      sum += e;
+    } while (add.next());
+    Walk scale(s, s.reduced_from, s.rank);
+    do y[outer.out + scale.out] = static_cast<float>(y[outer.out + scale.out] / sum);
+    while (scale.next());
+  } while (outer.next());
+}
+
+void reduce_mean_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Strided& s = *r.step.strided;
+  const float* x = base(r.step.in, r.arena);
+  float* y = base(r.step.out, r.arena);
+  Walk outer(s, 0, s.reduced_from);
+  do {
+    double sum = 0, count = 0;
+    Walk inner(s, s.reduced_from, s.rank);
+    do {
+      sum += x[outer.in[0] + inner.in[0]];
+      count += 1;
+    } while (inner.next());
+    y[outer.out] = activate_one(static_cast<float>(sum / count), r.step.act);
+  } while (outer.next());
+}
+
+void strided_copy_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Strided& s = *r.step.strided;
+  const float* x = base(r.step.in, r.arena) + s.in_start[0];
+  float* y = base(r.step.out, r.arena);
+  if (s.fill_first) {
+    for (int64_t i = 0; i < s.out_elements; ++i) y[i] = s.fill_value;
+  }
+  y += s.out_start;
+  Walk walk(s, 0, s.rank);
+  do y[walk.out] = x[walk.in[0]];
+  while (walk.next());
+}
+
+}  // namespace
+
+const Kernel kReferenceBinary = {"binary_f32_reference", "reference", supports<StepOp::kBinary>, reference_query, reference_prepare, binary_run, nullptr, false};
+const Kernel kReferenceSoftmax = {"softmax_f32_reference", "reference", supports<StepOp::kSoftmax>, reference_query, reference_prepare, softmax_run, nullptr, false};
+const Kernel kReferenceReduceMean = {"reduce_mean_f32_reference", "reference", supports<StepOp::kReduceMean>, reference_query, reference_prepare, reduce_mean_run, nullptr, false};
+const Kernel kReferenceStridedCopy = {"strided_copy_f32_reference", "reference", supports<StepOp::kStridedCopy>, reference_query, reference_prepare, strided_copy_run, nullptr, false};
+
+const Kernel* const kReferenceKernels[] = {
+    &kReferenceConv,   &kReferencePool,    &kReferenceGlobalPool, &kReferenceAffine,      &kReferenceAttention,
+    &kReferenceBinary, &kReferenceSoftmax, &kReferenceReduceMean, &kReferenceStridedCopy, nullptr,
+};
+
+}  // namespace sparsenet::rt

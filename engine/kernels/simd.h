@@ -1,0 +1,116 @@
+// Vectors of the instruction set that this file is compiled for.
+//
+// Kernel sources are written once over the type V (kLanes floats) and compiled once an instruction set: CMake defines
+// SPARSENET_ISA (the namespace) and SPARSENET_LANES and gives the flags to those files alone. They include no standard C++ header: an inline
+// function of the library compiled for AVX-512 must never be the copy the linker keeps for everyone.
+#pragma once
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define SPARSENET_INLINE inline __attribute__((always_inline))
+#define SPARSENET_STRINGIFY_(x) #x
+#define SPARSENET_STRINGIFY(x) SPARSENET_STRINGIFY_(x)
+#define SPARSENET_ISA_NAME SPARSENET_STRINGIFY(SPARSENET_ISA)
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+constexpr int kLanes = SPARSENET_LANES;
+typedef float V __attribute__((vector_size(SPARSENET_LANES * 4)));
+typedef float VUnaligned __attribute__((vector_size(SPARSENET_LANES * 4), aligned(4), may_alias));
+typedef int32_t VInt __attribute__((vector_size(SPARSENET_LANES * 4)));
+
+// Accumulator registers that a register tile may use; the rest hold weights and the broadcast input.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kAccumulators = 24;
+#else
+constexpr int kAccumulators = 12;
+#endif
+
+SPARSENET_INLINE V load(const float* p) { return *reinterpret_cast<const VUnaligned*>(p); }
+SPARSENET_INLINE void store(float* p, V v) { *reinterpret_cast<VUnaligned*>(p) = v; }
+SPARSENET_INLINE V splat(float x) { return x - V{}; }
+
+// The first n lanes (0 < n <= kLanes); loads fill the others with zero, stores leave memory beyond them alone.
+SPARSENET_INLINE V load_first(const float* p, int n) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p));
+#else
+  if (n == kLanes) return load(p);
+  V v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+SPARSENET_INLINE void store_first(float* p, V v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), reinterpret_cast<__m512>(v));
+#else
+  if (n == kLanes) {
+    store(p, v);
+  } else {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
+#endif
+}
+
+// NaN in `a` gives `b`, as the hardware instructions do.
+SPARSENET_INLINE V vmax(V a, V b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<V>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+#else
+  return a > b ? a : b;
+#endif
+}
+SPARSENET_INLINE V vmin(V a, V b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(_mm512_min_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<V>(_mm256_min_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b)));
+#else
+  return a < b ? a : b;
+#endif
+}
+
+SPARSENET_INLINE float fmax1(float a, float b) { return a > b ? a : b; }
+SPARSENET_INLINE float fmin1(float a, float b) { return a < b ? a : b; }
+SPARSENET_INLINE int imin(int a, int b) { return a < b ? a : b; }
+SPARSENET_INLINE int imax(int a, int b) { return a > b ? a : b; }
+SPARSENET_INLINE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through the exponent
+// bits. Inputs are held to [-87, 88], where the result is a normal number.
+SPARSENET_INLINE V vexp(V x) {
+  x = vmin(vmax(x, splat(-87.f)), splat(88.f));
+  const V t = x * 1.44269504f;
+  const VInt n = __builtin_convertvector(t + (t < 0.f ? splat(-0.5f) : splat(0.5f)), VInt);
+  const V f = __builtin_convertvector(n, V);
+  const V r = (x - f * 0.693359375f) - f * -2.12194440e-4f;
+  V p = splat(1.f / 720);
+  p = p * r + 1.f / 120;
+  p = p * r + 1.f / 24;
+  p = p * r + 1.f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.f;
+  p = p * r + 1.f;
+  return p * reinterpret_cast<V>((n + 127) << 23);
+}
+
+SPARSENET_INLINE V vsigmoid(V x) { return 1.f / (1.f + vexp(-x)); }
+// tanh x = 1 - 2 / (e^2x + 1): absolute error near 1e-7; small |x| take the odd polynomial, whose relative error stays small.
+SPARSENET_INLINE V vtanh(V x) {
+  const V x2 = x * x;
+  const V small = x * (1.f + x2 * (-1.f / 3 + x2 * (2.f / 15 + x2 * (-17.f / 315))));
+  const V big = 1.f - 2.f / (vexp(x + x) + 1.f);
+  return x2 < 0.04f ? small : big;
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,43 @@
+#include "passes/pipeline.h"
+
+#include "passes/passes.h"
+
+namespace sparsenet {
+namespace {
+
+struct Pass {
+  const char* name;
+  Status (*run)(Graph* graph);
+  bool required;
+};
+
+const Pass kPasses[] = {
+    {"remove_identity", remove_identity, false},
+    {"convert_reduce_mean", convert_reduce_mean, false},
+    {"recognize_attention", recognize_attention, false},
+    {"merge_pad", merge_pad, false},
+    {"convert_batch_norm", convert_batch_norm, true},
+    {"convert_channel_constants", convert_channel_constants, false},
+    {"fold_affine_backward", fold_affine_backward, false},
+    {"pool_before_conv", pool_before_conv, false},
+    {"fuse_residual", fuse_residual, false},
+    {"fuse_activation", fuse_activation, false},
+    {"fold_affine_forward", fold_affine_forward, false},
+    {"convert_flattened_fc", convert_flattened_fc, false},
+    {"remove_dead_nodes", remove_dead_nodes, true},
+};
+
+}  // namespace
+
+Status run_passes(Graph* graph, PassLevel level) {
+  SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
+  for (const Pass& pass : kPasses) {
+    if (level == PassLevel::kRequired && !pass.required) continue;
+    SPARSENET_RETURN_IF_ERROR(pass.run(graph).with_context(pass.name));
+    const Status status = graph->infer_shapes();
+    if (!status.ok()) return internal_error("pass " + std::string(pass.name) + " broke the graph: " + status.message());
+  }
+  return {};
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,335 @@
+#include "plan/lower.h"
+
+#include "graph/ops.h"
+#include "plan/memory_planner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace sparsenet {
+
+rt::Act to_act(const Activation& a) {
+  rt::Act act{rt::Act::kBounds, -INFINITY, INFINITY, a.a, a.b};
+  switch (a.kind) {
+    case Activation::Kind::kNone: break;
+    case Activation::Kind::kRelu: act.low = 0.f; break;
+    case Activation::Kind::kClip:
+      act.low = a.a;
+      act.high = a.b;
+      break;
+    case Activation::Kind::kLeakyRelu: act.kind = rt::Act::kLeakyRelu; break;
+    case Activation::Kind::kSigmoid: act.kind = rt::Act::kSigmoid; break;
+    case Activation::Kind::kHardSigmoid: act.kind = rt::Act::kHardSigmoid; break;
+    case Activation::Kind::kHardSwish: act.kind = rt::Act::kHardSwish; break;
+    case Activation::Kind::kTanh: act.kind = rt::Act::kTanh; break;
+  }
+  return act;
+}
+
+Lowered Lowering::frame(ValueId id) const {
+  const Shape& s = shape(id);
+  Lowered v;
+  v.n = v.h = v.w = 1;
+  if (s.size() == 4) {
+    v.n = static_cast<int32_t>(s[0]);
+    v.c = static_cast<int32_t>(s[1]);
+    v.h = static_cast<int32_t>(s[2]);
+    v.w = static_cast<int32_t>(s[3]);
+  } else if (s.size() == 2) {
+    v.n = static_cast<int32_t>(s[0]);
+    v.c = static_cast<int32_t>(s[1]);
+  } else {
+    v.c = static_cast<int32_t>(element_count(s));
+  }
+  return v;
+}
+
+Result<const float*> Lowering::constant(const Node& node, size_t input) {
+  if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return static_cast<const float*>(nullptr);
+  const Value& value = graph_.values[static_cast<size_t>(node.inputs[input])];
+  if (!value.is_constant || value.type != DataType::kFloat32) {
+    return unsupported(describe(node) + ": input '" + value.name + "': expected a float32 constant, found " +
+                       (value.is_constant ? name(value.type) : "a computed value"));
+  }
+  plan_.parameter_owners.push_back(value.constant.owner);
+  return value.constant.f32();
+}
+
+Result<Lowered> Lowering::value(ValueId id) {
+  Lowered& known = values_[static_cast<size_t>(id)];
+  if (known.known()) return known;
+  const Value& v = graph_.values[static_cast<size_t>(id)];
+  if (!v.is_constant) return internal_error("value '" + v.name + "' is used before it is made");
+  if (v.type != DataType::kFloat32) {
+    return unsupported("constant '" + v.name + "': expected float32, found " + std::string(name(v.type)));
+  }
+  // A constant operand, brought to pixel order where it has pixels.
+  Lowered lowered = frame(id);
+  const float* data = v.constant.f32();
+  plan_.view_owners.push_back(v.constant.owner);
+  const int64_t area = int64_t{lowered.h} * lowered.w;
+  if (area > 1 && lowered.c > 1) {
+    std::vector<float> pixels(static_cast<size_t>(v.constant.elements()));
+    for (int64_t n = 0; n < lowered.n; ++n) {
+      for (int64_t c = 0; c < lowered.c; ++c) {
+        for (int64_t p = 0; p < area; ++p) {
+          pixels[static_cast<size_t>((n * area + p) * lowered.c + c)] = data[(n * lowered.c + c) * area + p];
+        }
+      }
+    }
+    plan_.constants.push_back(std::move(pixels));
+    data = plan_.constants.back().data();
+  }
+  lowered.pieces = {{-1, 0, data, lowered.c, lowered.c}};
+  known = lowered;
+  return lowered;
+}
+
+Lowered Lowering::new_value(ValueId id) {
+  Lowered v = frame(id);
+  VirtualBuffer buffer;
+  buffer.name = graph_.values[static_cast<size_t>(id)].name;
+  buffer.bytes = static_cast<size_t>(v.pixels() * v.c) * sizeof(float);
+  buffer.first = buffer.last = static_cast<int>(drafts_.size());
+  v.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, v.c, v.c}};
+  buffers_.push_back(std::move(buffer));
+  return v;
+}
+
+Lowering::Draft Lowering::start(const Node& node, rt::StepOp op) {
+  Draft draft;
+  rt::Step& s = draft.step;
+  s.op = op;
+  plan_.names.push_back(node.name);
+  s.name = plan_.names.back().c_str();
+  s.pre_low = -INFINITY;
+  s.pre_high = INFINITY;
+  s.act = to_act({});
+  s.attention_act = s.attention_gate = s.act;
+  s.kernel_h = s.kernel_w = s.stride_h = s.stride_w = s.dilation_h = s.dilation_w = s.groups = 1;
+  return draft;
+}
+
+void Lowering::finish(Draft draft) {
+  const int step = static_cast<int>(drafts_.size());
+  for (const Lowered* operand : {&draft.in, &draft.in2, &draft.out}) {
+    for (const Piece& piece : operand->pieces) {
+      if (piece.buffer >= 0) {
+        VirtualBuffer& buffer = buffers_[static_cast<size_t>(piece.buffer)];
+        buffer.last = std::max(buffer.last, step);
+      }
+    }
+  }
+  drafts_.push_back(std::move(draft));
+}
+
+Result<Lowered> Lowering::dense(ValueId id, const Node& node) {
+  Result<Lowered> v = value(id);
+  if (!v.ok()) return v;
+  if (v->pieces.size() == 1 && v->pieces[0].pixel_stride == v->c) return v;
+  Draft draft = start(node, rt::StepOp::kAffine);
+  draft.step.is_copy = true;
+  draft.in = *v;
+  draft.out = new_value(id);
+  values_[static_cast<size_t>(id)] = draft.out;
+  const Lowered out = draft.out;
+  finish(std::move(draft));
+  return out;
+}
+
+void Lowering::find_fused_affines() {
+  producer_.assign(graph_.values.size(), nullptr);
+  uses_.assign(graph_.values.size(), 0);
+  fused_.assign(graph_.values.size(), false);
+  std::vector<const Node*> consumer(graph_.values.size(), nullptr);
+  for (const Node& node : graph_.nodes) {
+    for (ValueId id : node.outputs) producer_[static_cast<size_t>(id)] = &node;
+    for (ValueId id : node.inputs) {
+      if (id == kNoValue) continue;
+      ++uses_[static_cast<size_t>(id)];
+      consumer[static_cast<size_t>(id)] = &node;
+    }
+  }
+  for (ValueId id : graph_.outputs) ++uses_[static_cast<size_t>(id)];
+  for (const Node& node : graph_.nodes) {
+    if (node.op != Op::kAffine) continue;
+    const auto kind = std::get<AffineAttrs>(node.attrs).activation.kind;
+    if (kind != Activation::Kind::kNone && kind != Activation::Kind::kRelu && kind != Activation::Kind::kClip) continue;
+    const auto out = static_cast<size_t>(node.outputs[0]);
+    const Node* next = consumer[out];
+    if (uses_[out] != 1 || !next || next->inputs[0] != node.outputs[0]) continue;
+    bool takes = next->op == Op::kMaxPool || next->op == Op::kAveragePool || next->op == Op::kGlobalAveragePool ||
+                 next->op == Op::kFullyConnected;
+    if (next->op == Op::kConv) {
+      const auto& a = std::get<ConvAttrs>(next->attrs);
+      takes = !(a.groups > 1 && a.groups == shape(node.outputs[0])[1]);  // a depthwise kernel reads its input in place
+    }
+    fused_[out] = takes;
+  }
+}
+
+Status Lowering::input_with_pre(const Node& node, Draft* draft) {
+  ValueId id = node.inputs[0];
+  if (fused_[static_cast<size_t>(id)]) {
+    const Node& affine = *producer_[static_cast<size_t>(id)];
+    Result<const float*> scale = constant(affine, 1), shift = constant(affine, 2);
+    if (!scale.ok()) return scale.status();
+    if (!shift.ok()) return shift.status();
+    const rt::Act act = to_act(std::get<AffineAttrs>(affine.attrs).activation);
+    draft->step.pre_scale = *scale;
+    draft->step.pre_shift = *shift;
+    draft->step.pre_low = act.low;
+    draft->step.pre_high = act.high;
+    id = affine.inputs[0];
+  }
+  Result<Lowered> in = value(id);
+  if (!in.ok()) return in.status();
+  draft->in = *in;
+  return {};
+}
+
+Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end) const {
+  Lowered out = from;
+  out.pieces.clear();
+  out.c = static_cast<int32_t>(end - begin);
+  int64_t at = 0;
+  for (const Piece& piece : from.pieces) {
+    const int64_t lo = std::max(begin, at), hi = std::min(end, at + piece.channels);
+    if (lo < hi) {
+      Piece part = piece;
+      part.channels = static_cast<int32_t>(hi - lo);
+      if (part.buffer >= 0) {
+        part.start += lo - at;
+      } else {
+        part.constant += lo - at;
+      }
+      out.pieces.push_back(part);
+    }
+    at += piece.channels;
+  }
+  return out;
+}
+
+// Two buffers become one where a step may write its output over an input that nobody reads again.
+void Lowering::share_memory() {
+  for (size_t i = 0; i < drafts_.size(); ++i) {
+    Draft& draft = drafts_[i];
+    if (!draft.may_share) continue;
+    const int out = draft.out.pieces[0].buffer;
+    for (const Lowered* operand : {&draft.in, &draft.in2}) {
+      if (operand->pieces.size() != 1 || operand->pieces[0].buffer < 0 || operand->pieces[0].start != 0) continue;
+      if (operand->pieces[0].pixel_stride != draft.out.pieces[0].pixel_stride) continue;
+      int from = operand->pieces[0].buffer;
+      while (buffers_[static_cast<size_t>(from)].merged_into >= 0) from = buffers_[static_cast<size_t>(from)].merged_into;
+      VirtualBuffer& target = buffers_[static_cast<size_t>(from)];
+      VirtualBuffer& moved = buffers_[static_cast<size_t>(out)];
+      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0) continue;
+      // The other operand must not be the same memory seen through another view.
+      const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
+      bool clash = false;
+      for (const Piece& piece : other->pieces) {
+        int b = piece.buffer;
+        while (b >= 0 && buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
+        clash = clash || (b == from && !(other->pieces.size() == 1 && piece.start == 0 &&
+                                         piece.pixel_stride == operand->pieces[0].pixel_stride));
+      }
+      if (clash) continue;
+      moved.merged_into = from;
+      target.last = moved.last;
+      target.name = moved.name;
+      break;
+    }
+  }
+}
+
+rt::View Lowering::view(const Lowered& value, Plan* plan) {
+  rt::View v{value.n, value.h, value.w, value.c, nullptr, static_cast<int32_t>(value.pieces.size())};
+  if (value.pieces.empty()) return v;
+  std::vector<rt::Segment> segments;
+  for (const Piece& piece : value.pieces) {
+    rt::Segment segment{0, piece.constant, piece.channels, piece.pixel_stride};
+    if (piece.buffer >= 0) {
+      int b = piece.buffer;
+      while (buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
+      segment.offset = plan->buffers[static_cast<size_t>(b)].offset + static_cast<size_t>(piece.start) * sizeof(float);
+    }
+    segments.push_back(segment);
+  }
+  plan->segments.push_back(std::move(segments));
+  v.segments = plan->segments.back().data();
+  return v;
+}
+
+Result<Plan> Lowering::run() {
+  for (const Value& v : graph_.values) {
+    if (v.is_constant) continue;
+    const int64_t count = element_count(v.shape);
+    if (count <= 0 || count > INT32_MAX) {
+      return unsupported("value '" + v.name + "': shape " + to_string(v.shape) + " is empty or over 2^31 - 1 elements");
+    }
+  }
+  values_.assign(graph_.values.size(), {});
+  find_fused_affines();
+  std::vector<Lowered> input_values;
+  for (ValueId id : graph_.inputs) {
+    if (graph_.values[static_cast<size_t>(id)].type != DataType::kFloat32) {
+      return unsupported("graph input '" + graph_.values[static_cast<size_t>(id)].name + "': expected float32, found " +
+                         name(graph_.values[static_cast<size_t>(id)].type));
+    }
+    values_[static_cast<size_t>(id)] = new_value(id);
+    input_values.push_back(values_[static_cast<size_t>(id)]);
+  }
+  for (const Node& node : graph_.nodes) {
+    if (node.op == Op::kAffine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
+    SPARSENET_RETURN_IF_ERROR(lower_node(node));
+  }
+  const int end = static_cast<int>(drafts_.size());
+  std::vector<Lowered> output_values;
+  for (ValueId id : graph_.outputs) {
+    Result<Lowered> v = value(id);
+    if (!v.ok()) return v.status();
+    for (const Piece& piece : v->pieces) {
+      if (piece.buffer >= 0) buffers_[static_cast<size_t>(piece.buffer)].last = end;
+    }
+    output_values.push_back(*v);
+  }
+  share_memory();
+
+  std::vector<PlannedBuffer> planned;
+  std::vector<size_t> planned_id;
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const VirtualBuffer& b = buffers_[i];
+    plan_.buffers.push_back({b.name, b.bytes, 0, b.first, b.last});
+    if (b.merged_into >= 0) continue;
+    planned.push_back({b.bytes, b.first, b.last, 0});
+    planned_id.push_back(i);
+  }
+  plan_.lower_bound_bytes = memory_lower_bound(planned);
+  plan_.arena_bytes = plan_memory(&planned);
+  for (size_t i = 0; i < planned.size(); ++i) {
+    plan_.buffers[planned_id[i]].offset = planned[i].offset;
+    plan_.buffers[planned_id[i]].bytes = planned[i].bytes;
+  }
+  for (Draft& draft : drafts_) {
+    draft.step.in = view(draft.in, &plan_);
+    draft.step.in2 = view(draft.in2, &plan_);
+    draft.step.out = view(draft.out, &plan_);
+    plan_.steps.push_back(draft.step);
+    plan_.step_macs.push_back(draft.macs);
+  }
+  auto port = [&](ValueId id, const Lowered& v) {
+    return PlanPort{graph_.values[static_cast<size_t>(id)].name, shape(id), view(v, &plan_)};
+  };
+  for (size_t i = 0; i < graph_.inputs.size(); ++i) plan_.inputs.push_back(port(graph_.inputs[i], input_values[i]));
+  for (size_t i = 0; i < graph_.outputs.size(); ++i) plan_.outputs.push_back(port(graph_.outputs[i], output_values[i]));
+  // Merged buffers have no memory of their own.
+  std::vector<PlanBuffer> kept;
+  for (size_t id : planned_id) kept.push_back(plan_.buffers[id]);
+  plan_.buffers = std::move(kept);
+  return std::move(plan_);
+}
+
+Result<Plan> make_plan(const Graph& graph) { return Lowering(graph).run(); }
+
+}  // namespace sparsenet

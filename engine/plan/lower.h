@@ -1,0 +1,98 @@
+// Lowering: graph nodes to steps. Internal to plan/.
+#pragma once
+
+#include "plan/plan.h"
+
+#include <unordered_map>
+
+namespace sparsenet {
+
+// A piece of a value's channels while offsets are not known yet.
+struct Piece {
+  int buffer = -1;                  // index of a virtual buffer; -1: constant
+  int64_t start = 0;                // floats into the buffer
+  const float* constant = nullptr;  // when buffer is -1
+  int32_t channels = 0;
+  int32_t pixel_stride = 0;
+};
+
+// A value as the plan sees it: n x h x w pixels with the channels of all pieces side by side.
+struct Lowered {
+  int32_t n = 0, h = 0, w = 0, c = 0;
+  std::vector<Piece> pieces;
+  bool known() const { return !pieces.empty(); }
+  int64_t pixels() const { return int64_t{n} * h * w; }
+};
+
+rt::Act to_act(const Activation& activation);
+
+class Lowering {
+ public:
+  explicit Lowering(const Graph& graph) : graph_(graph) {}
+  Result<Plan> run();
+
+ private:
+  // A step before offsets are known.
+  struct Draft {
+    rt::Step step{};
+    Lowered in, in2, out;
+    int64_t macs = 0;
+    bool may_share = false;  // out may take over the memory of in (or in2): elements are read before they are written
+  };
+  struct VirtualBuffer {
+    std::string name;
+    size_t bytes = 0;
+    int first = 0, last = 0;
+    int merged_into = -1;
+  };
+
+  Status lower_node(const Node& node);
+  Status lower_conv(const Node& node);
+  Status lower_fully_connected(const Node& node);
+  Status lower_pool(const Node& node);
+  Status lower_global_pool(const Node& node);
+  Status lower_affine(const Node& node);
+  Status lower_unary(const Node& node);
+  Status lower_binary(const Node& node);
+  Status lower_attention(const Node& node);
+  Status lower_softmax(const Node& node);
+  Status lower_reduce_mean(const Node& node);
+  Status lower_concat(const Node& node);
+  Status lower_split(const Node& node);
+  Status lower_slice(const Node& node);
+  Status lower_pad(const Node& node);
+  Status lower_reshape(const Node& node);
+  Status lower_transpose(const Node& node);
+
+  // Values.
+  const Shape& shape(ValueId id) const { return graph_.shape(id); }
+  Result<Lowered> value(ValueId id);                     // pieces of a value or of a constant
+  Result<Lowered> dense(ValueId id, const Node& node);   // one piece in the arena, pixels side by side; copies if it must
+  Lowered new_value(ValueId id);                         // a new buffer for a node's output
+  Result<const float*> constant(const Node& node, size_t input);
+  Lowered frame(ValueId id) const;                       // the extents of a value, without pieces
+
+  // Steps.
+  Draft start(const Node& node, rt::StepOp op);
+  void finish(Draft draft);
+  Status input_with_pre(const Node& node, Draft* draft);  // in = the value, through a fused Affine if there is one
+  Status strided_copy(const Node& node, const Lowered& from, const Lowered& to, const rt::Strided& strided);
+  Status reorder(const Node& node, const Lowered& from, const Shape& shape, bool to_rows, Lowered* out);
+  Lowered channel_range(const Lowered& from, int64_t begin, int64_t end) const;
+  std::vector<int64_t> physical_strides(const Shape& shape, const Lowered& value) const;
+
+  void find_fused_affines();
+  void share_memory();
+  rt::View view(const Lowered& value, Plan* plan);
+
+  const Graph& graph_;
+  std::vector<Lowered> values_;
+  std::vector<const Node*> producer_;
+  std::vector<int> uses_;
+  std::vector<bool> fused_;  // by value: made by an Affine that its only consumer applies itself
+  std::vector<VirtualBuffer> buffers_;
+  std::vector<Draft> drafts_;
+  Plan plan_;
+};
+
+}  // namespace sparsenet

@@ -1,0 +1,204 @@
+// Lowering of the ops that compute on pixels and channels.
+#include "graph/ops.h"
+#include "plan/lower.h"
+
+#include <utility>
+
+namespace sparsenet {
+
+Status Lowering::lower_node(const Node& node) {
+  switch (node.op) {
+    case Op::kConv: return lower_conv(node);
+    case Op::kFullyConnected: return lower_fully_connected(node);
+    case Op::kMaxPool:
+    case Op::kAveragePool: return lower_pool(node);
+    case Op::kGlobalAveragePool: return lower_global_pool(node);
+    case Op::kAffine: return lower_affine(node);
+    case Op::kRelu:
+    case Op::kClip:
+    case Op::kLeakyRelu:
+    case Op::kSigmoid:
+    case Op::kHardSigmoid:
+    case Op::kHardSwish:
+    case Op::kTanh: return lower_unary(node);
+    case Op::kAdd:
+    case Op::kSub:
+    case Op::kMul:
+    case Op::kDiv: return lower_binary(node);
+    case Op::kAttention: return lower_attention(node);
+    case Op::kSoftmax: return lower_softmax(node);
+    case Op::kReduceMean: return lower_reduce_mean(node);
+    case Op::kConcat: return lower_concat(node);
+    case Op::kSplit: return lower_split(node);
+    case Op::kSlice: return lower_slice(node);
+    case Op::kPad: return lower_pad(node);
+    case Op::kReshape: return lower_reshape(node);
+    case Op::kTranspose: return lower_transpose(node);
+    case Op::kIdentity: {
+      Result<Lowered> v = value(node.inputs[0]);
+      if (!v.ok()) return v.status();
+      values_[static_cast<size_t>(node.outputs[0])] = *v;
+      return {};
+    }
+    case Op::kBatchNorm: break;
+  }
+  return internal_error(describe(node) + ": not lowered; the passes should have replaced it");
+}
+
+Status Lowering::lower_conv(const Node& node) {
+  const auto& a = std::get<ConvAttrs>(node.attrs);
+  Draft draft = start(node, rt::StepOp::kConv);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  Result<const float*> weight = constant(node, 1), bias = constant(node, 2);
+  if (!weight.ok()) return weight.status();
+  if (!bias.ok()) return bias.status();
+  rt::Step& s = draft.step;
+  s.weight = *weight;
+  s.bias = *bias;
+  s.kernel_h = a.kernel[0];
+  s.kernel_w = a.kernel[1];
+  s.stride_h = a.stride[0];
+  s.stride_w = a.stride[1];
+  s.dilation_h = a.dilation[0];
+  s.dilation_w = a.dilation[1];
+  s.pad_top = a.pads[0];
+  s.pad_left = a.pads[1];
+  s.pad_bottom = a.pads[2];
+  s.pad_right = a.pads[3];
+  s.groups = a.groups;
+  s.act = to_act(a.activation);
+  if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) {
+    Result<Lowered> residual = dense(node.inputs[3], node);
+    if (!residual.ok()) return residual.status();
+    draft.in2 = *residual;
+    draft.may_share = true;
+  }
+  draft.out = new_value(node.outputs[0]);
+  draft.macs = node_macs(graph_, node);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_fully_connected(const Node& node) {
+  Draft draft = start(node, rt::StepOp::kConv);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  Result<const float*> weight = constant(node, 1), bias = constant(node, 2);
+  if (!weight.ok()) return weight.status();
+  if (!bias.ok()) return bias.status();
+  draft.step.weight = *weight;
+  draft.step.bias = *bias;
+  draft.step.act = to_act(std::get<FullyConnectedAttrs>(node.attrs).activation);
+  draft.out = new_value(node.outputs[0]);
+  draft.macs = node_macs(graph_, node);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_pool(const Node& node) {
+  const auto& a = std::get<PoolAttrs>(node.attrs);
+  Draft draft = start(node, rt::StepOp::kPool);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  rt::Step& s = draft.step;
+  s.max_pool = node.op == Op::kMaxPool;
+  s.count_include_pad = a.count_include_pad;
+  s.kernel_h = a.kernel[0];
+  s.kernel_w = a.kernel[1];
+  s.stride_h = a.stride[0];
+  s.stride_w = a.stride[1];
+  s.pad_top = a.pads[0];
+  s.pad_left = a.pads[1];
+  s.pad_bottom = a.pads[2];
+  s.pad_right = a.pads[3];
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_global_pool(const Node& node) {
+  Draft draft = start(node, rt::StepOp::kGlobalPool);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_affine(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() != 4 && s.size() != 2) {
+    return unsupported(describe(node) + ": expected an input of rank 2 or 4, found " + to_string(s));
+  }
+  Draft draft = start(node, rt::StepOp::kAffine);
+  Result<Lowered> in = value(node.inputs[0]);
+  if (!in.ok()) return in.status();
+  draft.in = *in;
+  Result<const float*> scale = constant(node, 1), shift = constant(node, 2);
+  if (!scale.ok()) return scale.status();
+  if (!shift.ok()) return shift.status();
+  draft.step.pre_scale = *scale;
+  draft.step.pre_shift = *shift;
+  draft.step.act = to_act(std::get<AffineAttrs>(node.attrs).activation);
+  draft.may_share = true;
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_unary(const Node& node) {
+  Activation activation;
+  switch (node.op) {
+    case Op::kRelu: activation.kind = Activation::Kind::kRelu; break;
+    case Op::kClip: {
+      const auto& a = std::get<ClipAttrs>(node.attrs);
+      activation = {Activation::Kind::kClip, a.low, a.high};
+      break;
+    }
+    case Op::kLeakyRelu: activation = {Activation::Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0}; break;
+    case Op::kHardSigmoid: {
+      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
+      activation = {Activation::Kind::kHardSigmoid, a.alpha, a.beta};
+      break;
+    }
+    case Op::kSigmoid: activation.kind = Activation::Kind::kSigmoid; break;
+    case Op::kHardSwish: activation.kind = Activation::Kind::kHardSwish; break;
+    default: activation.kind = Activation::Kind::kTanh; break;
+  }
+  Draft draft = start(node, rt::StepOp::kUnary);
+  Result<Lowered> in = value(node.inputs[0]);
+  if (!in.ok()) return in.status();
+  draft.in = *in;
+  draft.step.act = to_act(activation);
+  draft.may_share = true;
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_attention(const Node& node) {
+  const auto& a = std::get<AttentionAttrs>(node.attrs);
+  Draft draft = start(node, rt::StepOp::kAttention);
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  draft.in = *in;
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    Result<const float*> parameter = constant(node, i);
+    if (!parameter.ok()) return parameter.status();
+    draft.step.params[i - 1] = *parameter;
+  }
+  draft.step.hidden =
+      a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
+  draft.step.attention_act = to_act(a.activation);
+  draft.step.attention_gate = to_act(a.gate);
+  draft.may_share = true;
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+}  // namespace sparsenet

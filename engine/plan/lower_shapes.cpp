@@ -1,0 +1,428 @@
+// Lowering of ops that move or broadcast data. Most become views; what is left walks an index space with strides.
+#include "graph/ops.h"
+#include "plan/lower.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sparsenet {
+namespace {
+
+bool is_image(const Shape& s) { return s.size() == 4; }
+bool has_channels(const Shape& s) { return s.size() == 4 || s.size() == 2; }
+
+rt::BinaryOp binary_op(Op op) {
+  switch (op) {
+    case Op::kSub: return rt::BinaryOp::kSub;
+    case Op::kMul: return rt::BinaryOp::kMul;
+    case Op::kDiv: return rt::BinaryOp::kDiv;
+    default: return rt::BinaryOp::kAdd;
+  }
+}
+
+// The order in which logical dimensions are walked: pixel order for images.
+std::vector<size_t> walk_order(size_t rank) {
+  if (rank == 4) return {0, 2, 3, 1};
+  std::vector<size_t> order(rank);
+  for (size_t i = 0; i < rank; ++i) order[i] = i;
+  return order;
+}
+
+std::vector<int64_t> row_major(const Shape& shape) {
+  std::vector<int64_t> strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+}  // namespace
+
+// Elements between neighbours along each logical dimension of a dense value.
+std::vector<int64_t> Lowering::physical_strides(const Shape& s, const Lowered& v) const {
+  if (s.size() == 4) {
+    const int64_t pixel = v.pieces[0].pixel_stride;
+    return {int64_t{v.h} * v.w * pixel, 1, v.w * pixel, pixel};
+  }
+  return row_major(s);
+}
+
+Status Lowering::lower_binary(const Node& node) {
+  const Shape& out_shape = shape(node.outputs[0]);
+  Draft draft = start(node, rt::StepOp::kBinary);
+  draft.step.binary = binary_op(node.op);
+  draft.may_share = true;
+  bool same = true;
+  for (size_t i = 0; i < 2; ++i) {
+    same = same && shape(node.inputs[i]) == out_shape;
+  }
+  if (same && has_channels(out_shape)) {
+    Result<Lowered> a = value(node.inputs[0]), b = value(node.inputs[1]);
+    if (!a.ok()) return a.status();
+    if (!b.ok()) return b.status();
+    draft.in = *a;
+    draft.in2 = *b;
+  } else {
+    if (out_shape.size() > rt::kMaxDims) {
+      return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
+    }
+    rt::Strided st{};
+    st.rank = static_cast<int32_t>(out_shape.size());
+    Lowered operands[2];
+    std::vector<int64_t> strides[2];
+    for (size_t i = 0; i < 2; ++i) {
+      Result<Lowered> v = dense(node.inputs[i], node);
+      if (!v.ok()) return v.status();
+      operands[i] = *v;
+      strides[i] = physical_strides(shape(node.inputs[i]), operands[i]);
+    }
+    draft.in = operands[0];
+    draft.in2 = operands[1];
+    draft.out = new_value(node.outputs[0]);
+    const std::vector<int64_t> out_strides = physical_strides(out_shape, draft.out);
+    const std::vector<size_t> order = walk_order(out_shape.size());
+    for (size_t d = 0; d < order.size(); ++d) {
+      const size_t axis = order[d];
+      st.dims[d] = out_shape[axis];
+      st.out_strides[d] = out_strides[axis];
+      for (size_t i = 0; i < 2; ++i) {
+        const Shape& s = shape(node.inputs[i]);
+        const size_t missing = out_shape.size() - s.size();
+        st.in_strides[i][d] = axis < missing || s[axis - missing] == 1 ? 0 : strides[i][axis - missing];
+      }
+    }
+    st.out_elements = element_count(out_shape);
+    plan_.strided.push_back(st);
+    draft.step.strided = &plan_.strided.back();
+    values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+    finish(std::move(draft));
+    return {};
+  }
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_softmax(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  Draft draft = start(node, rt::StepOp::kSoftmax);
+  draft.in = *in;
+  draft.out = new_value(node.outputs[0]);
+  draft.may_share = true;
+  const auto axis = static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(s, draft.out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  size_t d = 0;
+  auto put = [&](size_t logical) {
+    st.dims[d] = s[logical];
+    st.out_strides[d] = to[logical];
+    st.in_strides[0][d] = from[logical];
+    ++d;
+  };
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (i != axis) put(i);
+  }
+  put(axis);
+  st.reduced_from = st.rank - 1;
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_reduce_mean(const Node& node) {
+  const auto& a = std::get<ReduceAttrs>(node.attrs);
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  Draft draft = start(node, rt::StepOp::kReduceMean);
+  draft.in = *in;
+  draft.out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in);
+  const std::vector<int64_t> to = physical_strides(shape(node.outputs[0]), draft.out);
+  auto reduced = [&](size_t i) { return std::find(a.axes.begin(), a.axes.end(), static_cast<int32_t>(i)) != a.axes.end(); };
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  size_t d = 0, out_axis = 0;
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (!reduced(i)) {
+      st.dims[d] = s[i];
+      st.in_strides[0][d] = from[i];
+      st.out_strides[d] = to[out_axis];
+      ++d;
+    }
+    if (!reduced(i) || a.keep_dims) ++out_axis;
+  }
+  st.reduced_from = static_cast<int32_t>(d);
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (!reduced(i)) continue;
+    st.dims[d] = s[i];
+    st.in_strides[0][d] = from[i];
+    ++d;
+  }
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::strided_copy(const Node& node, const Lowered& from, const Lowered& to, const rt::Strided& st) {
+  Draft draft = start(node, rt::StepOp::kStridedCopy);
+  draft.step.is_copy = true;
+  draft.in = from;
+  draft.out = to;
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_concat(const Node& node) {
+  const auto axis = static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis);
+  const Shape& out_shape = shape(node.outputs[0]);
+  Lowered out = frame(node.outputs[0]);
+  if (has_channels(out_shape) && axis == 1) {
+    bool views = true;
+    for (ValueId id : node.inputs) {
+      Result<Lowered> v = value(id);
+      if (!v.ok()) return v.status();
+      for (const Piece& piece : v->pieces) out.pieces.push_back(piece);
+      views = views && v->pixels() == out.pixels();
+    }
+    if (views) {
+      values_[static_cast<size_t>(node.outputs[0])] = std::move(out);
+      return {};
+    }
+  }
+  if (out_shape.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
+  // One copy an operand into its place.
+  std::vector<Lowered> operands;
+  for (ValueId id : node.inputs) {
+    Result<Lowered> v = dense(id, node);
+    if (!v.ok()) return v.status();
+    operands.push_back(*v);
+  }
+  out = new_value(node.outputs[0]);
+  const std::vector<int64_t> to = physical_strides(out_shape, out);
+  int64_t at = 0;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const Shape& s = shape(node.inputs[i]);
+    const std::vector<int64_t> from = physical_strides(s, operands[i]);
+    rt::Strided st{};
+    st.rank = static_cast<int32_t>(s.size());
+    for (size_t d = 0; d < s.size(); ++d) {
+      st.dims[d] = s[d];
+      st.out_strides[d] = to[d];
+      st.in_strides[0][d] = from[d];
+    }
+    st.out_start = at * to[axis];
+    at += s[axis];
+    SPARSENET_RETURN_IF_ERROR(strided_copy(node, operands[i], out, st));
+  }
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
+Status Lowering::lower_split(const Node& node) {
+  const auto& a = std::get<SplitAttrs>(node.attrs);
+  int64_t begin = 0;
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    // A split is as many slices.
+    Node slice;
+    slice.op = Op::kSlice;
+    slice.name = node.name;
+    slice.inputs = node.inputs;
+    slice.outputs = {node.outputs[i]};
+    slice.attrs = SliceAttrs{{a.axis}, {begin}, {begin + a.sizes[i]}, {1}};
+    SPARSENET_RETURN_IF_ERROR(lower_slice(slice));
+    begin += a.sizes[i];
+  }
+  return {};
+}
+
+Status Lowering::lower_slice(const Node& node) {
+  const auto& a = std::get<SliceAttrs>(node.attrs);
+  const Shape& s = shape(node.inputs[0]);
+  Shape start_at(s.size(), 0), step(s.size(), 1), length = shape(node.outputs[0]);
+  for (size_t i = 0; i < a.axes.size(); ++i) {
+    start_at[static_cast<size_t>(a.axes[i])] = a.starts[i];
+    step[static_cast<size_t>(a.axes[i])] = a.steps[i];
+  }
+  const bool batch_whole = s.size() > 1 && start_at[0] == 0 && length[0] == s[0];
+  if (has_channels(s) && batch_whole && step[1] == 1) {
+    Result<Lowered> in = value(node.inputs[0]);
+    if (!in.ok()) return in.status();
+    Lowered range = channel_range(*in, start_at[1], start_at[1] + length[1]);
+    if (s.size() == 2 || (length[2] == s[2] && length[3] == s[3])) {
+      values_[static_cast<size_t>(node.outputs[0])] = std::move(range);
+      return {};
+    }
+    // Rows and columns: a 1x1 window that steps over the input, beginning at the start.
+    Draft draft = start(node, rt::StepOp::kPool);
+    draft.step.is_copy = step[2] == 1 && step[3] == 1;
+    draft.step.max_pool = true;
+    draft.step.stride_h = static_cast<int32_t>(step[2]);
+    draft.step.stride_w = static_cast<int32_t>(step[3]);
+    draft.step.pad_top = -static_cast<int32_t>(start_at[2]);
+    draft.step.pad_left = -static_cast<int32_t>(start_at[3]);
+    draft.in = std::move(range);
+    draft.out = new_value(node.outputs[0]);
+    values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+    finish(std::move(draft));
+    return {};
+  }
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  const Lowered out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(length, out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  for (size_t d = 0; d < s.size(); ++d) {
+    st.dims[d] = length[d];
+    st.out_strides[d] = to[d];
+    st.in_strides[0][d] = from[d] * step[d];
+    st.in_start[0] += from[d] * start_at[d];
+  }
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
+Status Lowering::lower_pad(const Node& node) {
+  const auto& a = std::get<PadAttrs>(node.attrs);
+  const Shape& s = shape(node.inputs[0]);
+  bool channels_only = has_channels(s);
+  for (size_t d = 0; d < s.size(); ++d) channels_only = channels_only && (d == 1 || (a.before[d] == 0 && a.after[d] == 0));
+  if (channels_only) {
+    // Constant channels are a view of one constant vector, the same at every pixel.
+    Result<Lowered> in = value(node.inputs[0]);
+    if (!in.ok()) return in.status();
+    Lowered out = frame(node.outputs[0]);
+    auto add = [&](int64_t count) {
+      if (count == 0) return;
+      plan_.constants.emplace_back(static_cast<size_t>(count), a.value);
+      out.pieces.push_back({-1, 0, plan_.constants.back().data(), static_cast<int32_t>(count), 0});
+    };
+    add(a.before[1]);
+    out.pieces.insert(out.pieces.end(), in->pieces.begin(), in->pieces.end());
+    add(a.after[1]);
+    values_[static_cast<size_t>(node.outputs[0])] = std::move(out);
+    return {};
+  }
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  const Lowered out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(shape(node.outputs[0]), out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  for (size_t d = 0; d < s.size(); ++d) {
+    st.dims[d] = s[d];
+    st.out_strides[d] = to[d];
+    st.in_strides[0][d] = from[d];
+    st.out_start += to[d] * a.before[d];
+  }
+  st.fill_first = true;
+  st.fill_value = a.value;
+  st.out_elements = element_count(shape(node.outputs[0]));
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
+// Copies an image value to row-major order of its logical shape (to_rows), or row-major data to an image value.
+Status Lowering::reorder(const Node& node, const Lowered& from, const Shape& image, bool to_rows, Lowered* out) {
+  Lowered pixels;
+  pixels.n = static_cast<int32_t>(image[0]);
+  pixels.c = static_cast<int32_t>(image[1]);
+  pixels.h = static_cast<int32_t>(image[2]);
+  pixels.w = static_cast<int32_t>(image[3]);
+  pixels.pieces = {{0, 0, nullptr, pixels.c, pixels.c}};
+  const std::vector<int64_t> of_pixels = physical_strides(image, pixels), of_rows = row_major(image);
+  rt::Strided st{};
+  st.rank = 4;
+  for (size_t d = 0; d < 4; ++d) {
+    st.dims[d] = image[d];
+    st.out_strides[d] = to_rows ? of_rows[d] : of_pixels[d];
+    st.in_strides[0][d] = to_rows ? of_pixels[d] : of_rows[d];
+  }
+  return strided_copy(node, from, *out, st);
+}
+
+Status Lowering::lower_reshape(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  const Shape& t = shape(node.outputs[0]);
+  auto& result = values_[static_cast<size_t>(node.outputs[0])];
+  auto channels = [](const Shape& x) { return x[1]; };
+  auto one_pixel = [](const Shape& x) { return x.size() == 2 || (x.size() == 4 && x[2] == 1 && x[3] == 1); };
+  const bool vectors = has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
+  if (s == t || vectors) {
+    Result<Lowered> in = value(node.inputs[0]);
+    if (!in.ok()) return in.status();
+    result = *in;  // n x 1 x 1 x c either way
+    return {};
+  }
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  // Pixel order and row-major order are the same for one pixel and for one channel.
+  auto rows_already = [](const Shape& x) { return !is_image(x) || x[2] * x[3] == 1 || x[1] == 1; };
+  Lowered rows = *in;
+  if (!rows_already(s)) {
+    VirtualBuffer buffer;
+    buffer.name = graph_.values[static_cast<size_t>(node.outputs[0])].name;
+    buffer.bytes = static_cast<size_t>(element_count(s)) * sizeof(float);
+    buffer.first = buffer.last = static_cast<int>(drafts_.size());
+    rows = frame(node.inputs[0]);
+    rows.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, rows.c, rows.c}};
+    buffers_.push_back(std::move(buffer));
+    SPARSENET_RETURN_IF_ERROR(reorder(node, *in, s, true, &rows));
+  }
+  if (rows_already(t)) {
+    Lowered out = frame(node.outputs[0]);
+    out.pieces = {{rows.pieces[0].buffer, rows.pieces[0].start, rows.pieces[0].constant, out.c, out.c}};
+    result = std::move(out);
+    return {};
+  }
+  Lowered out = new_value(node.outputs[0]);
+  SPARSENET_RETURN_IF_ERROR(reorder(node, rows, t, false, &out));
+  result = std::move(out);
+  return {};
+}
+
+Status Lowering::lower_transpose(const Node& node) {
+  const auto& perm = std::get<TransposeAttrs>(node.attrs).perm;
+  const Shape& s = shape(node.inputs[0]);
+  const Shape& t = shape(node.outputs[0]);
+  bool identity = true;
+  for (size_t i = 0; i < perm.size(); ++i) identity = identity && perm[i] == static_cast<int32_t>(i);
+  if (identity) {
+    Result<Lowered> in = value(node.inputs[0]);
+    if (!in.ok()) return in.status();
+    values_[static_cast<size_t>(node.outputs[0])] = *in;
+    return {};
+  }
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  const Lowered out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  for (size_t d = 0; d < t.size(); ++d) {
+    st.dims[d] = t[d];
+    st.out_strides[d] = to[d];
+    st.in_strides[0][d] = from[static_cast<size_t>(perm[d])];
+  }
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,83 @@
+#include "runtime/executor.h"
+
+namespace sparsenet::rt {
+namespace {
+
+size_t round_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+struct Context {
+  const Bound* bound;
+  uint8_t* scratch;
+  size_t scratch_stride;
+};
+
+void run_chunk(void* context, int32_t chunk, int32_t thread) {
+  const auto& c = *static_cast<const Context*>(context);
+  c.bound->kernel->run(c.bound->state, chunk, c.scratch + static_cast<size_t>(thread) * c.scratch_stride);
+}
+
+}  // namespace
+
+const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_t list_count) {
+  for (int32_t i = 0; i < list_count; ++i) {
+    for (const Kernel* const* kernel = lists[i]; *kernel; ++kernel) {
+      if ((*kernel)->supports(step)) return *kernel;
+    }
+  }
+  return nullptr;
+}
+
+int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
+                Sizes* sizes) {
+  *sizes = {0, 0, 0};
+  for (int32_t i = 0; i < count; ++i) {
+    const Kernel* kernel = choose(steps[i], lists, list_count);
+    if (!kernel) return i;
+    KernelNeeds needs{};
+    kernel->query(steps[i], &needs);
+    bound[i] = {kernel, nullptr, needs.chunks};
+    sizes->state_bytes += round_up(needs.state_bytes);
+    sizes->weight_bytes += round_up(needs.weight_bytes);
+    const size_t scratch = round_up(needs.scratch_bytes);
+    if (scratch > sizes->scratch_bytes) sizes->scratch_bytes = scratch;
+  }
+  return -1;
+}
+
+const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* state, uint8_t* weights, Bound* bound,
+                 int32_t* failed) {
+  for (int32_t i = 0; i < count; ++i) {
+    KernelNeeds needs{};
+    bound[i].kernel->query(steps[i], &needs);
+    bound[i].state = state;
+    const char* message = bound[i].kernel->prepare(steps[i], arena, state, reinterpret_cast<float*>(weights));
+    if (message) {
+      *failed = i;
+      return message;
+    }
+    state += round_up(needs.state_bytes);
+    weights += round_up(needs.weight_bytes);
+  }
+  return nullptr;
+}
+
+void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {
+  if (bound.chunks == 1 || parallel.threads == 1 || !parallel.parallel) {
+    for (int32_t chunk = 0; chunk < bound.chunks; ++chunk) bound.kernel->run(bound.state, chunk, scratch);
+    return;
+  }
+  Context context{&bound, scratch, scratch_stride};
+  parallel.parallel(parallel.self, bound.chunks, run_chunk, &context);
+}
+
+void execute(const Bound* bound, int32_t count, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {
+  for (int32_t i = 0; i < count; ++i) execute_step(bound[i], scratch, scratch_stride, parallel);
+}
+
+void release(const Bound* bound, int32_t count) {
+  for (int32_t i = 0; i < count; ++i) {
+    if (bound[i].kernel->destroy) bound[i].kernel->destroy(bound[i].state);
+  }
+}
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,261 @@
+#include <sparsenet/session.h>
+
+#include "passes/pipeline.h"
+#include "plan/plan.h"
+#include "runtime/backend_table.h"
+#include "runtime/executor.h"
+#include "runtime/isa.h"
+#include "runtime/thread_pool.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace sparsenet {
+namespace {
+
+// Zeroed, aligned memory that says so when there is none.
+class Block {
+ public:
+  bool allocate(size_t bytes) {
+    const size_t rounded = (bytes + rt::kAlignment) / rt::kAlignment * rt::kAlignment;
+    if (rounded < bytes) return false;
+    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(rt::kAlignment, rounded)));
+    if (memory_) std::memset(memory_.get(), 0, rounded);
+    return memory_ != nullptr;
+  }
+  uint8_t* get() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(uint8_t* p) const { std::free(p); }
+  };
+  std::unique_ptr<uint8_t, Free> memory_;
+};
+
+const char* op_name(rt::StepOp op) {
+  switch (op) {
+    case rt::StepOp::kConv: return "Conv";
+    case rt::StepOp::kPool: return "Pool";
+    case rt::StepOp::kGlobalPool: return "GlobalPool";
+    case rt::StepOp::kAffine: return "Affine";
+    case rt::StepOp::kUnary: return "Activation";
+    case rt::StepOp::kBinary: return "Binary";
+    case rt::StepOp::kSoftmax: return "Softmax";
+    case rt::StepOp::kReduceMean: return "ReduceMean";
+    case rt::StepOp::kStridedCopy: return "Copy";
+    case rt::StepOp::kAttention: return "Attention";
+  }
+  return "?";
+}
+
+// Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a port.
+template <class Visit>
+void for_each_channel(const PlanPort& port, Visit visit) {
+  const rt::View& v = port.view;
+  const int64_t area = int64_t{v.h} * v.w;
+  int32_t first = 0;
+  for (int32_t i = 0; i < v.segment_count; ++i) {
+    const rt::Segment& segment = v.segments[i];
+    for (int32_t n = 0; n < v.n; ++n) {
+      for (int32_t c = 0; c < segment.channels; ++c) {
+        visit((int64_t{n} * v.c + first + c) * area, n * area, area, segment, c);
+      }
+    }
+    first += segment.channels;
+  }
+}
+
+}  // namespace
+
+class Session::Impl {
+ public:
+  ~Impl() { rt::release(bound.data(), static_cast<int32_t>(prepared)); }
+
+  Status create(const Graph& graph, const SessionOptions& options);
+  void begin() {
+    if (pool) pool->begin_run();
+    if (backend && backend->begin_run) backend->begin_run(threads);
+  }
+  void end() {
+    if (pool) pool->end_run();
+  }
+
+  Plan plan;
+  const BackendEntry* backend = nullptr;
+  Block arena, state, weights, scratch;
+  size_t scratch_stride = 0;
+  std::vector<rt::Bound> bound;
+  size_t prepared = 0;
+  std::unique_ptr<ThreadPool> pool;
+  rt::Parallel parallel{nullptr, nullptr, 1};
+  int threads = 1;
+
+  std::vector<TensorInfo> inputs, outputs;
+  std::vector<StepInfo> steps;
+  std::vector<BufferInfo> buffers;
+  MemoryReport memory;
+};
+
+Status Session::Impl::create(const Graph& source, const SessionOptions& options) {
+  if (options.threads < 0 || options.threads > 1024) {
+    return invalid_argument("threads: expected 0 to 1024, found " + std::to_string(options.threads));
+  }
+  backend = find_backend(options.backend);
+  if (!backend) {
+    return unsupported("backend '" + std::string(name(options.backend)) + "' is not in this build; it has: " + available_backends());
+  }
+  threads = options.threads == 0 ? usable_cpus() : options.threads;
+
+  Graph graph = source;
+  SPARSENET_RETURN_IF_ERROR(graph.set_batch(options.batch));
+  SPARSENET_RETURN_IF_ERROR(run_passes(&graph, options.optimize ? PassLevel::kAll : PassLevel::kRequired));
+  Result<Plan> made = make_plan(graph);
+  if (!made.ok()) return made.status();
+  plan = std::move(*made);
+
+  const auto count = static_cast<int32_t>(plan.steps.size());
+  bound.assign(plan.steps.size(), {});
+  rt::Sizes sizes{};
+  const rt::Kernel* const* lists[kMaxKernelLists];
+  const int32_t list_count = backend->kernel_lists(lists);
+  const int32_t missing = rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &sizes);
+  if (missing >= 0) {
+    const rt::Step& step = plan.steps[static_cast<size_t>(missing)];
+    return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " + op_name(step.op));
+  }
+  scratch_stride = sizes.scratch_bytes;
+  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) || !weights.allocate(sizes.weight_bytes) ||
+      !scratch.allocate(scratch_stride * static_cast<size_t>(threads))) {
+    return out_of_memory("the session needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
+                         std::to_string(sizes.weight_bytes) + " of weights and " +
+                         std::to_string(scratch_stride * static_cast<size_t>(threads)) + " of scratch");
+  }
+  if (backend->begin_run) backend->begin_run(threads);
+  int32_t failed = -1;
+  const char* message = rt::bind(plan.steps.data(), count, arena.get(), state.get(), weights.get(), bound.data(), &failed);
+  prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
+  if (message) {
+    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
+                       bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
+  }
+  if (threads > 1) {
+    if (backend->parallel) {
+      parallel = {backend->parallel, nullptr, threads};
+    } else {
+      pool = std::make_unique<ThreadPool>(threads);
+      threads = pool->size();
+      parallel = {[](void* self, int32_t chunks, ThreadPool::ChunkFunction function, void* context) {
+                    static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
+                  },
+                  pool.get(), threads};
+    }
+  }
+
+  for (const PlanPort& port : plan.inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
+  for (const PlanPort& port : plan.outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    StepInfo info;
+    info.name = plan.steps[i].name;
+    info.op = op_name(plan.steps[i].op);
+    info.kernel = bound[i].kernel->name;
+    info.backend = bound[i].kernel->backend;
+    info.is_copy = plan.steps[i].is_copy;
+    info.macs = plan.step_macs[i];
+    steps.push_back(std::move(info));
+  }
+  for (const PlanBuffer& b : plan.buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
+  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_stride * static_cast<size_t>(threads), sizes.weight_bytes};
+  // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
+  bool in_place = false;
+  for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;
+  if (!in_place) std::vector<std::shared_ptr<const void>>().swap(plan.parameter_owners);
+  return {};
+}
+
+Result<Session> Session::create(const Graph& graph, const SessionOptions& options) {
+  try {
+    auto impl = std::make_unique<Impl>();
+    SPARSENET_RETURN_IF_ERROR(impl->create(graph, options));
+    return Session(std::move(impl));
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kOutOfMemory, "no memory left while planning");
+  }
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+const std::vector<TensorInfo>& Session::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Session::outputs() const { return impl_->outputs; }
+const std::vector<StepInfo>& Session::steps() const { return impl_->steps; }
+const std::vector<BufferInfo>& Session::buffers() const { return impl_->buffers; }
+MemoryReport Session::memory() const { return impl_->memory; }
+int Session::threads() const { return impl_->threads; }
+
+Status Session::set_input(size_t index, const float* data, size_t elements) {
+  if (index >= impl_->plan.inputs.size()) {
+    return invalid_argument("input " + std::to_string(index) + ": the graph has " +
+                            std::to_string(impl_->plan.inputs.size()) + " inputs");
+  }
+  const PlanPort& port = impl_->plan.inputs[index];
+  if (static_cast<int64_t>(elements) != element_count(port.shape)) {
+    return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
+                            " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
+  }
+  uint8_t* arena = impl_->arena.get();
+  for_each_channel(port, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+    float* to = reinterpret_cast<float*>(arena + s.offset) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = data[from + p];
+  });
+  return {};
+}
+
+Status Session::get_output(size_t index, float* data, size_t elements) const {
+  if (index >= impl_->plan.outputs.size()) {
+    return invalid_argument("output " + std::to_string(index) + ": the graph has " +
+                            std::to_string(impl_->plan.outputs.size()) + " outputs");
+  }
+  const PlanPort& port = impl_->plan.outputs[index];
+  if (static_cast<int64_t>(elements) != element_count(port.shape)) {
+    return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
+                            " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
+  }
+  const uint8_t* arena = impl_->arena.get();
+  for_each_channel(port, [&](int64_t to, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+    const float* from = (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
+  });
+  return {};
+}
+
+Status Session::run() {
+  impl_->begin();
+  rt::execute(impl_->bound.data(), static_cast<int32_t>(impl_->bound.size()), impl_->scratch.get(), impl_->scratch_stride,
+              impl_->parallel);
+  impl_->end();
+  return {};
+}
+
+Status Session::run_profiled() {
+  using Clock = std::chrono::steady_clock;
+  impl_->begin();
+  for (size_t i = 0; i < impl_->bound.size(); ++i) {
+    const auto start = Clock::now();
+    rt::execute_step(impl_->bound[i], impl_->scratch.get(), impl_->scratch_stride, impl_->parallel);
+    impl_->steps[i].milliseconds = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  }
+  impl_->end();
+  return {};
+}
+
+double measure_fma_peak_gflops(double seconds) { return active_isa().fma_peak(seconds); }
+
+std::string version() { return SPARSENET_VERSION; }
+
+}  // namespace sparsenet

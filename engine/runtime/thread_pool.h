@@ -1,0 +1,67 @@
+// ThreadPool: runs the chunks of a step on a few threads with little ceremony.
+//
+// Within a run (begin_run .. end_run) workers wait for the next step by spinning, since a step takes microseconds; between runs they sleep
+// on a condition variable and cost nothing. A worker that wakes late or is preempted never holds the others up: every chunk is taken by
+// compare-and-swap, first from the thread's own share (so that a thread meets the same rows in step after step, in its own
+// cache), then from the others'.
+//
+// Memory order: a chunk's effects happen before the return of the parallel() call that ran it, and everything the caller
+// did before parallel() happens before the chunk.
+//
+// Thread safety: one caller at a time, always the thread between begin_run and end_run.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace sparsenet {
+
+class ThreadPool {
+ public:
+  using ChunkFunction = void (*)(void* context, int32_t chunk, int32_t thread);
+  static constexpr int32_t kMaxChunks = 0xffff;
+
+  // Starts threads - 1 workers; the caller is thread 0. If the system refuses some, size() tells how many there are.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void begin_run();
+  // Calls function(context, chunk, thread) once for every chunk in [0, chunks), chunks <= kMaxChunks; returns when all are done.
+  void parallel(int32_t chunks, ChunkFunction function, void* context);
+  void end_run();
+
+ private:
+  // A thread's share of the current step in one word, so that taking a chunk is one compare-and-swap and a word that
+  // belongs to another step can never be mistaken: step number (32 bits), next chunk (16), end (16).
+  struct alignas(64) Share {
+    std::atomic<uint64_t> word{0};
+  };
+
+  bool take(Share& share, uint32_t step, int32_t* chunk);
+  void work(uint32_t step, int32_t thread);
+  void worker_main(int32_t thread);
+
+  std::vector<std::thread> workers_;
+  std::unique_ptr<Share[]> shares_;
+
+  alignas(64) std::atomic<uint32_t> step_{0};  // number of the step on offer
+  alignas(64) std::atomic<int32_t> done_{0};   // chunks of it that are finished
+  std::atomic<bool> running_{false};
+  ChunkFunction function_ = nullptr;  // of the step on offer; read only by a thread that holds one of its chunks
+  void* context_ = nullptr;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stop_ = false;
+};
+
+}  // namespace sparsenet
