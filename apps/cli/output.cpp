@@ -27,7 +27,7 @@ std::string fixed(double number, int digits) {
 }
 
 std::string bytes_text(size_t bytes) {
-  const auto exact = grouped(static_cast<int64_t>(bytes)) + " bytes";
+  auto exact = grouped(static_cast<int64_t>(bytes)) + " bytes";
   const auto amount = static_cast<double>(bytes);
   if (bytes >= size_t{1} << 20) return fixed(amount / (1 << 20), 2) + " MiB (" + exact + ")";
   if (bytes >= size_t{1} << 10) return fixed(amount / (1 << 10), 1) + " KiB (" + exact + ")";

@@ -103,11 +103,11 @@ Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec) {
   std::string directory = spec.paths[0];
   if (!is_directory(directory))
     return not_found(directory + ": expected a directory with the " + spec.kind + " binary files");
-  const auto unpacked = directory + "/" + form.folder;
-  if (!is_file(directory + "/" + form.test[0]) && is_directory(unpacked)) directory = unpacked;
+  const auto unpacked = join_path(directory, form.folder);
+  if (!is_file(join_path(directory, form.test[0])) && is_directory(unpacked)) directory = unpacked;
 
   std::vector<std::string> names;
-  const std::string names_path = directory + "/" + form.names_file;
+  const std::string names_path = join_path(directory, form.names_file);
   if (is_file(names_path)) {
     auto lines = read_lines(names_path);
     if (!lines.ok()) return lines.status();
@@ -121,7 +121,7 @@ Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec) {
   auto cifar = std::make_unique<Cifar>(form.label_bytes, std::move(names));
   for (const std::string& split : spec.splits) {
     for (const std::string& name : split == "train" ? form.train : form.test) {
-      SPARSENET_RETURN_IF_ERROR(cifar->append(directory + "/" + name, form.classes));
+      SPARSENET_RETURN_IF_ERROR(cifar->append(join_path(directory, name), form.classes));
     }
   }
   return std::unique_ptr<Dataset>(std::move(cifar));

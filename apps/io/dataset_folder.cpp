@@ -18,7 +18,7 @@ class Folder : public Dataset {
     if (!entries.ok()) return entries.status();
     std::vector<std::string> classes;
     for (const std::string& entry : *entries) {
-      if (is_directory(directory + "/" + entry)) classes.push_back(entry);
+      if (is_directory(join_path(directory, entry))) classes.push_back(entry);
     }
     if (classes.empty()) return not_found(directory + ": expected one folder a class, found no folder");
     if (names_.empty()) {
@@ -28,12 +28,12 @@ class Folder : public Dataset {
     }
     const size_t before = paths_.size();
     for (size_t c = 0; c < classes.size(); ++c) {
-      const std::string folder = directory + "/" + classes[c];
+      const std::string folder = join_path(directory, classes[c]);
       auto files = list_directory(folder);
       if (!files.ok()) return files.status();
       for (const std::string& file : *files) {
         if (!has_image_suffix(file)) continue;
-        paths_.push_back(folder + "/" + file);
+        paths_.push_back(join_path(folder, file));
         labels_.push_back(static_cast<int64_t>(c));
       }
     }
@@ -57,7 +57,7 @@ Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec) {
   auto folder = std::make_unique<Folder>();
   for (const std::string& split : spec.splits) {
     // DIR/train and DIR/test are taken where they exist; without a suffix, DIR itself may hold the classes.
-    const std::string part = directory + "/" + split;
+    const std::string part = join_path(directory, split);
     const bool has_split = is_directory(part);
     if (!has_split && spec.split_given) return not_found(part + ": expected a directory with one folder a class");
     SPARSENET_RETURN_IF_ERROR(folder->append(has_split ? part : directory));

@@ -84,6 +84,10 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit) 
   return bytes;
 }
 
+std::string join_path(const std::string& directory, const std::string& name) {
+  return (fs::path(directory) / name).string();
+}
+
 bool is_directory(const std::string& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);

@@ -35,6 +35,7 @@ class File {
 // The whole file; files above `limit` bytes are refused before anything is allocated.
 Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit);
 
+std::string join_path(const std::string& directory, const std::string& name);
 bool is_directory(const std::string& path);
 bool is_file(const std::string& path);
 

@@ -99,8 +99,8 @@ class HeaderParser {
 };
 
 Status parse_type(const std::string& descr, const std::string& path, NpyHeader& header) {
-  const Status unknown = unsupported(path + ": expected an array of float16/32/64, boolean or integers, found type '" +
-                                     descr.substr(0, 40) + "'");
+  Status unknown = unsupported(path + ": expected an array of float16/32/64, boolean or integers, found type '" +
+                               descr.substr(0, 40) + "'");
   if (descr.size() != 3 || std::strchr("<>|=", descr[0]) == nullptr) return unknown;
   header.big_endian = descr[0] == '>';
   header.kind = descr[1];
