@@ -30,7 +30,7 @@ class Random {
 };
 
 // Pixels of an image where the model says how it sees them, else standard normal values.
-[[maybe_unused]] std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
+std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
   std::vector<float> values(static_cast<size_t>(element_count(shape)));
   const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -50,10 +50,6 @@ class Random {
 
 Status add_test_vectors(int count, Model* model) {
   if (count <= 0) return {};
-#ifndef SPARSENET_HAVE_SESSION
-  (void)model;
-  return unsupported("this build has no runtime to compute them");
-#else
   SessionOptions options;
   options.backend = Backend::kReference;
   options.threads = 1;
@@ -83,7 +79,6 @@ Status add_test_vectors(int count, Model* model) {
     model->test_vectors.push_back(std::move(vector));
   }
   return {};
-#endif
 }
 
 }  // namespace sparsenet::converter

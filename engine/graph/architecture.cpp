@@ -311,7 +311,7 @@ Status check_architecture(const Architecture& arch) {
   return {};
 }
 
-Result<Architecture> parse_architecture(const std::string& text) {
+static Result<Architecture> parse(const std::string& text) {
   std::string lower = text;  // the literature writes SparseNet-abc-V1 as well
   for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const std::string_view view = lower;
@@ -330,6 +330,14 @@ Result<Architecture> parse_architecture(const std::string& text) {
   }
   SPARSENET_RETURN_IF_ERROR(check_architecture(arch).with_context(context));
   return arch;
+}
+
+Result<Architecture> parse_architecture(const std::string& text) {
+  try {
+    return parse(text);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("no memory left while reading an architecture");
+  }
 }
 
 std::string to_string(const Architecture& arch) {

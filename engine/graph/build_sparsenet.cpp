@@ -113,7 +113,7 @@ class Builder {
 
   // Squeeze and excitation (arXiv 1709.01507), reduction 8: h sigmoid(W2 relu(W1 mean(h) + b1) + b2)
   ValueId squeeze_excite(const std::string& name, ValueId h) {
-    const int64_t reduced = k_ < 8 ? 1 : k_ / 8;
+    const int64_t reduced = (k_ + 7) / 8;
     ValueId f = layers_.flatten(name + ".flatten", layers_.unary(Op::kGlobalAveragePool, name + ".pool", h));
     f = layers_.relu(name + ".relu", layers_.fully_connected(name + ".fc1", f, reduced));
     f = layers_.unary(Op::kSigmoid, name + ".sigmoid", layers_.fully_connected(name + ".fc2", f, k_));

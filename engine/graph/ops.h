@@ -44,6 +44,9 @@ constexpr size_t attrs_index() {
   }
 }
 
+// Refuses an activation of an unknown kind, or with parameters that are not finite or not in order.
+Status check_activation(const Activation& activation);
+
 // Shape rules, by family.
 Status infer_conv(ShapeContext&);
 Status infer_fully_connected(ShapeContext&);

@@ -30,6 +30,7 @@ Status check_matrix(const ShapeContext& c, size_t i, const char* what, int64_t r
 
 Status infer_conv(ShapeContext& c) {
   const auto& a = std::get<ConvAttrs>(c.node.attrs);
+  SPARSENET_RETURN_IF_ERROR(check_activation(a.activation));
   SPARSENET_RETURN_IF_ERROR(check_rank(c, 0, "input", 4));
   SPARSENET_RETURN_IF_ERROR(check_rank(c, 1, "weight", 4));
   const Shape& x = c.input(0);
@@ -69,6 +70,7 @@ Status infer_conv(ShapeContext& c) {
 }
 
 Status infer_fully_connected(ShapeContext& c) {
+  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<FullyConnectedAttrs>(c.node.attrs).activation));
   SPARSENET_RETURN_IF_ERROR(check_rank(c, 0, "input", 2));
   SPARSENET_RETURN_IF_ERROR(check_rank(c, 1, "weight", 2));
   const Shape& x = c.input(0);
@@ -93,6 +95,7 @@ Status infer_batch_norm(ShapeContext& c) {
 Status infer_affine(ShapeContext& c) {
   const Shape& x = c.input(0);
   if (x.size() < 2) return c.mismatch("input", "rank 2 or more", to_string(x));
+  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<AffineAttrs>(c.node.attrs).activation));
   SPARSENET_RETURN_IF_ERROR(check_vector(c, 1, "scale", x[1]));
   SPARSENET_RETURN_IF_ERROR(check_vector(c, 2, "shift", x[1]));
   c.outputs[0] = x;
@@ -102,6 +105,8 @@ Status infer_affine(ShapeContext& c) {
 Status infer_attention(ShapeContext& c) {
   SPARSENET_RETURN_IF_ERROR(check_rank(c, 0, "input", 4));
   const int64_t channels = c.input(0)[1];
+  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<AttentionAttrs>(c.node.attrs).activation));
+  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<AttentionAttrs>(c.node.attrs).gate));
   const bool paper = std::get<AttentionAttrs>(c.node.attrs).kind == AttentionAttrs::Kind::kPaper;
   const size_t expected = paper ? 9 : 5;
   if (c.input_count() != expected) {

@@ -6,6 +6,17 @@
 
 namespace sparsenet {
 
+Status check_activation(const Activation& a) {
+  if (a.kind > Activation::Kind::kTanh) {
+    return ShapeContext::mismatch("activation", "a kind of 0 to 7", std::to_string(static_cast<int>(a.kind)));
+  }
+  const bool bounds = a.kind == Activation::Kind::kClip;  // infinite bounds are meaningful, NaN is not
+  if (bounds ? !(a.a <= a.b) : (!std::isfinite(a.a) || !std::isfinite(a.b))) {
+    return ShapeContext::mismatch("activation", bounds ? "low <= high" : "finite parameters", std::to_string(a.a) + " and " + std::to_string(a.b));
+  }
+  return {};
+}
+
 Status infer_unary(ShapeContext& c) {
   c.outputs[0] = c.input(0);
   return {};

@@ -9,6 +9,8 @@ namespace sparsenet {
 Status remove_identity(Graph* graph) {
   std::vector<bool> removed(graph->nodes.size(), false);
   std::vector<ValueId> becomes(graph->values.size(), kNoValue);
+  std::vector<bool> is_output(graph->values.size(), false);  // these keep their names, and so their nodes
+  for (ValueId id : graph->outputs) is_output[static_cast<size_t>(id)] = true;
   for (size_t i = 0; i < graph->nodes.size(); ++i) {
     Node& node = graph->nodes[i];
     for (ValueId& id : node.inputs) {
@@ -22,12 +24,9 @@ Status remove_identity(Graph* graph) {
       for (size_t d = 0; d < perm.size(); ++d) nothing = nothing && perm[d] == static_cast<int32_t>(d);
     }
     if (node.op == Op::kConcat) nothing = node.inputs.size() == 1;
-    if (!nothing) continue;
+    if (!nothing || is_output[static_cast<size_t>(node.outputs[0])]) continue;
     removed[i] = true;
     becomes[static_cast<size_t>(node.outputs[0])] = node.inputs[0];
-  }
-  for (ValueId& id : graph->outputs) {
-    if (becomes[static_cast<size_t>(id)] != kNoValue) id = becomes[static_cast<size_t>(id)];
   }
   erase_nodes(graph, removed);
   return {};

@@ -215,9 +215,9 @@ Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end)
 void Lowering::share_memory() {
   for (size_t i = 0; i < drafts_.size(); ++i) {
     Draft& draft = drafts_[i];
-    if (!draft.may_share) continue;
     const int out = draft.out.pieces[0].buffer;
     for (const Lowered* operand : {&draft.in, &draft.in2}) {
+      if (!(operand == &draft.in ? draft.share_in : draft.share_in2)) continue;
       if (operand->pieces.size() != 1 || operand->pieces[0].buffer < 0 || operand->pieces[0].start != 0) continue;
       if (operand->pieces[0].pixel_stride != draft.out.pieces[0].pixel_stride) continue;
       int from = operand->pieces[0].buffer;
@@ -225,14 +225,15 @@ void Lowering::share_memory() {
       VirtualBuffer& target = buffers_[static_cast<size_t>(from)];
       VirtualBuffer& moved = buffers_[static_cast<size_t>(out)];
       if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0) continue;
-      // The other operand must not be the same memory seen through another view.
+      // The other operand must not be the same memory, unless an elementwise step sees it the same way.
       const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
       bool clash = false;
       for (const Piece& piece : other->pieces) {
         int b = piece.buffer;
         while (b >= 0 && buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
-        clash = clash || (b == from && !(other->pieces.size() == 1 && piece.start == 0 &&
-                                         piece.pixel_stride == operand->pieces[0].pixel_stride));
+        const bool same_elements = draft.share_in && other->pieces.size() == 1 && piece.start == 0 &&
+                                   piece.pixel_stride == operand->pieces[0].pixel_stride;
+        clash = clash || (b == from && !same_elements);
       }
       if (clash) continue;
       moved.merged_into = from;

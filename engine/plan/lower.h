@@ -37,7 +37,9 @@ class Lowering {
     rt::Step step{};
     Lowered in, in2, out;
     int64_t macs = 0;
-    bool may_share = false;  // out may take over the memory of in (or in2): elements are read before they are written
+    // Operands whose memory the output may take over when nobody reads them later. An elementwise step reads every element before it
+    // writes it; a convolution does so for its residual only.
+    bool share_in = false, share_in2 = false;
   };
   struct VirtualBuffer {
     std::string name;

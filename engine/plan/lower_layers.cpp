@@ -71,7 +71,7 @@ Status Lowering::lower_conv(const Node& node) {
     Result<Lowered> residual = dense(node.inputs[3], node);
     if (!residual.ok()) return residual.status();
     draft.in2 = *residual;
-    draft.may_share = true;
+    draft.share_in2 = true;
   }
   draft.out = new_value(node.outputs[0]);
   draft.macs = node_macs(graph_, node);
@@ -141,7 +141,7 @@ Status Lowering::lower_affine(const Node& node) {
   draft.step.pre_scale = *scale;
   draft.step.pre_shift = *shift;
   draft.step.act = to_act(std::get<AffineAttrs>(node.attrs).activation);
-  draft.may_share = true;
+  draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));
@@ -172,7 +172,7 @@ Status Lowering::lower_unary(const Node& node) {
   if (!in.ok()) return in.status();
   draft.in = *in;
   draft.step.act = to_act(activation);
-  draft.may_share = true;
+  draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));
@@ -194,7 +194,7 @@ Status Lowering::lower_attention(const Node& node) {
       a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
   draft.step.attention_act = to_act(a.activation);
   draft.step.attention_gate = to_act(a.gate);
-  draft.may_share = true;
+  draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));

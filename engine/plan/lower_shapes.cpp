@@ -49,7 +49,7 @@ Status Lowering::lower_binary(const Node& node) {
   const Shape& out_shape = shape(node.outputs[0]);
   Draft draft = start(node, rt::StepOp::kBinary);
   draft.step.binary = binary_op(node.op);
-  draft.may_share = true;
+  draft.share_in = draft.share_in2 = true;
   bool same = true;
   for (size_t i = 0; i < 2; ++i) {
     same = same && shape(node.inputs[i]) == out_shape;
@@ -110,7 +110,7 @@ Status Lowering::lower_softmax(const Node& node) {
   Draft draft = start(node, rt::StepOp::kSoftmax);
   draft.in = *in;
   draft.out = new_value(node.outputs[0]);
-  draft.may_share = true;
+  draft.share_in = true;
   const auto axis = static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis);
   const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(s, draft.out);
   rt::Strided st{};

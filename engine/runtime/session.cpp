@@ -204,6 +204,7 @@ Status Session::set_input(size_t index, const float* data, size_t elements) {
                             std::to_string(impl_->plan.inputs.size()) + " inputs");
   }
   const PlanPort& port = impl_->plan.inputs[index];
+  if (!data) return invalid_argument("input '" + port.name + "': no data");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
     return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
@@ -222,6 +223,7 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
                             std::to_string(impl_->plan.outputs.size()) + " outputs");
   }
   const PlanPort& port = impl_->plan.outputs[index];
+  if (!data) return invalid_argument("output '" + port.name + "': no room for the data");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
     return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));

@@ -1,7 +1,5 @@
 #include "runtime/thread_pool.h"
 
-#include <system_error>
-
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
@@ -32,8 +30,8 @@ ThreadPool::ThreadPool(int threads) : shares_(new Share[static_cast<size_t>(thre
   for (int32_t i = 1; i < threads; ++i) {
     try {
       workers_.emplace_back([this, i] { worker_main(i); });
-    } catch (const std::system_error&) {
-      break;  // fewer threads than asked for: slower, not wrong
+    } catch (...) {
+      break;  // no thread or no memory: fewer threads than asked for are slower, not wrong
     }
   }
 }

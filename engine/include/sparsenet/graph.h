@@ -13,6 +13,7 @@
 //
 // Ownership: a Graph owns its lists; constant data is shared (Tensor::owner), often straight from a memory-mapped file.
 // Thread safety: const access from several threads is safe; mutation is not.
+// Memory: a Graph is made of standard containers; calls that grow it may throw std::bad_alloc. Sessions, loading and saving do not throw.
 #pragma once
 
 #include <sparsenet/status.h>
