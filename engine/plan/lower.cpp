@@ -45,14 +45,14 @@ Lowered Lowering::frame(ValueId id) const {
   return v;
 }
 
-Result<const float*> Lowering::constant(const Node& node, size_t input) {
+Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn when) {
   if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return static_cast<const float*>(nullptr);
   const Value& value = graph_.values[static_cast<size_t>(node.inputs[input])];
   if (!value.is_constant || value.type != DataType::kFloat32) {
     return unsupported(describe(node) + ": input '" + value.name + "': expected a float32 constant, found " +
                        (value.is_constant ? name(value.type) : "a computed value"));
   }
-  plan_.parameter_owners.push_back(value.constant.owner);
+  (when == ReadIn::kRun ? plan_.view_owners : plan_.parameter_owners).push_back(value.constant.owner);
   return value.constant.f32();
 }
 
@@ -173,7 +173,7 @@ Status Lowering::input_with_pre(const Node& node, Draft* draft) {
   ValueId id = node.inputs[0];
   if (fused_[static_cast<size_t>(id)]) {
     const Node& affine = *producer_[static_cast<size_t>(id)];
-    Result<const float*> scale = constant(affine, 1), shift = constant(affine, 2);
+    Result<const float*> scale = constant(affine, 1, ReadIn::kRun), shift = constant(affine, 2, ReadIn::kRun);
     if (!scale.ok()) return scale.status();
     if (!shift.ok()) return shift.status();
     const rt::Act act = to_act(std::get<AffineAttrs>(affine.attrs).activation);

@@ -71,7 +71,8 @@ class Lowering {
   Result<Lowered> value(ValueId id);                     // pieces of a value or of a constant
   Result<Lowered> dense(ValueId id, const Node& node);   // one piece in the arena, pixels side by side; copies if it must
   Lowered new_value(ValueId id);                         // a new buffer for a node's output
-  Result<const float*> constant(const Node& node, size_t input);
+  enum class ReadIn { kPrepare, kRun };  // when kernels read a parameter: it must live as long
+  Result<const float*> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
   Lowered frame(ValueId id) const;                       // the extents of a value, without pieces
 
   // Steps.

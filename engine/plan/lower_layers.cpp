@@ -135,7 +135,7 @@ Status Lowering::lower_affine(const Node& node) {
   Result<Lowered> in = value(node.inputs[0]);
   if (!in.ok()) return in.status();
   draft.in = *in;
-  Result<const float*> scale = constant(node, 1), shift = constant(node, 2);
+  Result<const float*> scale = constant(node, 1, ReadIn::kRun), shift = constant(node, 2, ReadIn::kRun);
   if (!scale.ok()) return scale.status();
   if (!shift.ok()) return shift.status();
   draft.step.pre_scale = *scale;

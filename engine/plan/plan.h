@@ -39,7 +39,7 @@ struct Plan {
   std::deque<rt::Strided> strided;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
-  std::vector<std::shared_ptr<const void>> view_owners;       // of constants that views read in every run
+  std::vector<std::shared_ptr<const void>> view_owners;       // of constants that steps read in every run: constant channels, affines in front
   std::vector<std::shared_ptr<const void>> parameter_owners;  // of parameters that kernels read in prepare, the reference ones also in run
 };
 
