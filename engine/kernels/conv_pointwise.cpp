@@ -8,7 +8,7 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
-constexpr int kGatherFloats = 24 * 1024;  // at most so much is gathered before it is used
+constexpr int kGatherFloats = 32 * 1024;  // at most so much is gathered before it is used
 
 struct State {
   Source source;
@@ -24,11 +24,12 @@ struct State {
 
 int64_t pixel_count(const View& v) { return int64_t{v.n} * v.h * v.w; }
 
-int chunk_pixels(int64_t pixels) { return pixels <= 512 ? 12 : pixels <= 16384 ? 48 : 192; }
+// Small enough for a few threads to share small images evenly, large enough to use full register tiles.
+int chunk_pixels(int64_t pixels) { return pixels <= 128 ? 16 : pixels <= 512 ? 24 : pixels <= 16384 ? 48 : 192; }
 
 int gather_pixels(const Step& step) {
   const int fit = kGatherFloats / step.in.c / 12 * 12;
-  return imin(imax(fit, 12), chunk_pixels(pixel_count(step.in)) <= 12 ? 12 : 24);
+  return imin(imin(imax(fit, 12), 24), chunk_pixels(pixel_count(step.in)));
 }
 
 bool is_dense(const Step& step) { return step.in.segment_count == 1 && !step.pre_scale; }

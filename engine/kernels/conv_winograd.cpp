@@ -39,7 +39,7 @@ int chunk_tiles(const Step& s) {
   const int tiles = tile_count(s);
   int n = 160 * 1024 / (kPlanes * 4 * imax(s.in.c, 1));
   n = n >= 24 ? 24 : n >= 16 ? 16 : 8;
-  const int even = ceil_div(tiles, 4);  // at least four chunks where tiles allow it
+  const int even = ceil_div(tiles, 2);  // at least two chunks; more would read the weights more often
   return imax(imin(n, even), imin(tiles, 4));
 }
 

@@ -14,16 +14,27 @@
 #include <new>
 #include <utility>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace sparsenet {
 namespace {
 
 // Zeroed, aligned memory that says so when there is none.
 class Block {
  public:
+  static constexpr size_t kHugePage = size_t{2} << 20;
+
   bool allocate(size_t bytes) {
-    const size_t rounded = (bytes + rt::kAlignment) / rt::kAlignment * rt::kAlignment;
+    // Large blocks ask for huge pages: weights are read once a run from end to end, and a page walk every 4 KB of it shows.
+    const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
+    const size_t rounded = (bytes + alignment) / alignment * alignment;
     if (rounded < bytes) return false;
-    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(rt::kAlignment, rounded)));
+    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded)));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (memory_ && alignment == kHugePage) madvise(memory_.get(), rounded, MADV_HUGEPAGE);
+#endif
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
