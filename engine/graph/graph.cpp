@@ -1,9 +1,9 @@
 #include <sparsenet/graph.h>
 
-#include "graph/ops.h"
-
 #include <unordered_set>
 #include <utility>
+
+#include "graph/ops.h"
 
 namespace sparsenet {
 namespace {
@@ -50,7 +50,8 @@ ValueId Graph::add_constant(std::string name, Tensor tensor) {
 ValueId Graph::add_node(Op op, std::string node_name, std::vector<ValueId> node_inputs, Attrs attrs,
                         std::string output_name) {
   if (output_name.empty()) output_name = unique_name(*this, node_name);
-  return add_node_multi(op, std::move(node_name), std::move(node_inputs), std::move(attrs), {std::move(output_name)})[0];
+  return add_node_multi(op, std::move(node_name), std::move(node_inputs), std::move(attrs),
+                        {std::move(output_name)})[0];
 }
 
 std::vector<ValueId> Graph::add_node_multi(Op op, std::string node_name, std::vector<ValueId> node_inputs, Attrs attrs,
@@ -102,10 +103,12 @@ Status Graph::infer_shapes() {
   for (ValueId id : inputs) {
     if (!in_range(id)) return invalid_model("graph input " + std::to_string(id) + " does not exist");
     const Value& value = values[static_cast<size_t>(id)];
-    if (made[static_cast<size_t>(id)]) return invalid_model("graph input '" + value.name + "' is a constant or listed twice");
+    if (made[static_cast<size_t>(id)])
+      return invalid_model("graph input '" + value.name + "' is a constant or listed twice");
     made[static_cast<size_t>(id)] = true;
     if (value.shape.empty() || value.shape.size() > kMaxRank || element_count(value.shape) <= 0) {
-      return invalid_model("graph input '" + value.name + "': shape " + to_string(value.shape) + " is empty or too large");
+      return invalid_model("graph input '" + value.name + "': shape " + to_string(value.shape) +
+                           " is empty or too large");
     }
     if (batch == 0) batch = value.shape[0];
     if (value.shape[0] != batch) {
@@ -116,14 +119,16 @@ Status Graph::infer_shapes() {
   for (const Node& node : nodes) {
     for (ValueId id : node.inputs) {
       if (id == kNoValue) continue;
-      if (!in_range(id)) return invalid_model(describe(node) + ": input value " + std::to_string(id) + " does not exist");
+      if (!in_range(id))
+        return invalid_model(describe(node) + ": input value " + std::to_string(id) + " does not exist");
       if (!made[static_cast<size_t>(id)]) {
         return invalid_model(describe(node) + ": input '" + values[static_cast<size_t>(id)].name +
                              "' is used before it is made");
       }
     }
     for (ValueId id : node.outputs) {
-      if (!in_range(id)) return invalid_model(describe(node) + ": output value " + std::to_string(id) + " does not exist");
+      if (!in_range(id))
+        return invalid_model(describe(node) + ": output value " + std::to_string(id) + " does not exist");
       if (made[static_cast<size_t>(id)]) {
         return invalid_model(describe(node) + ": output '" + values[static_cast<size_t>(id)].name + "' is made twice");
       }
@@ -131,7 +136,8 @@ Status Graph::infer_shapes() {
     }
     std::vector<Shape> shapes;
     SPARSENET_RETURN_IF_ERROR(infer_node(*this, node, &shapes));
-    for (size_t i = 0; i < shapes.size(); ++i) values[static_cast<size_t>(node.outputs[i])].shape = std::move(shapes[i]);
+    for (size_t i = 0; i < shapes.size(); ++i)
+      values[static_cast<size_t>(node.outputs[i])].shape = std::move(shapes[i]);
   }
   for (ValueId id : outputs) {
     if (!in_range(id) || !made[static_cast<size_t>(id)]) {

@@ -55,7 +55,9 @@ const char* name(Op op) {
   return definition ? definition->name : "unknown op";
 }
 
-std::string describe(const Node& node) { return std::string(name(node.op)) + " '" + node.name + "'"; }
+std::string describe(const Node& node) {
+  return std::string(name(node.op)) + " '" + node.name + "'";
+}
 
 Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outputs) {
   const OpDefinition* definition = find_op(node.op);

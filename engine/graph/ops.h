@@ -1,5 +1,5 @@
-// The table of operations: for each op its name, its arity, the attributes it takes and its shape rule. To add an op: a number in
-// graph.h, a shape rule in one of the ops_*.cpp files, a row in ops.cpp.
+// The table of operations: for each op its name, its arity, the attributes it takes and its shape rule. To add an op: a
+// number in graph.h, a shape rule in one of the ops_*.cpp files, a row in ops.cpp.
 #pragma once
 
 #include <sparsenet/graph.h>

@@ -47,9 +47,9 @@ Status infer_conv(ShapeContext& c) {
     }
   }
   if (a.groups < 1 || x[1] % a.groups != 0 || w[0] % a.groups != 0) {
-    return c.mismatch("groups", "a divisor of " + std::to_string(x[1]) + " input and " + std::to_string(w[0]) +
-                                    " output channels",
-                      std::to_string(a.groups));
+    return c.mismatch(
+        "groups", "a divisor of " + std::to_string(x[1]) + " input and " + std::to_string(w[0]) + " output channels",
+        std::to_string(a.groups));
   }
   if (w[1] != x[1] / a.groups) {
     return c.mismatch("weight", std::to_string(x[1] / a.groups) + " input channels a group", to_string(w));

@@ -1,8 +1,8 @@
 // Shape rules of elementwise ops and Softmax.
-#include "graph/ops.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "graph/ops.h"
 
 namespace sparsenet {
 
@@ -12,7 +12,8 @@ Status check_activation(const Activation& a) {
   }
   const bool bounds = a.kind == Activation::Kind::kClip;  // infinite bounds are meaningful, NaN is not
   if (bounds ? !(a.a <= a.b) : (!std::isfinite(a.a) || !std::isfinite(a.b))) {
-    return ShapeContext::mismatch("activation", bounds ? "low <= high" : "finite parameters", std::to_string(a.a) + " and " + std::to_string(a.b));
+    return ShapeContext::mismatch("activation", bounds ? "low <= high" : "finite parameters",
+                                  std::to_string(a.a) + " and " + std::to_string(a.b));
   }
   return {};
 }
@@ -52,7 +53,8 @@ Status infer_binary(ShapeContext& c) {
   for (size_t i = 0; i < rank; ++i) {
     const int64_t x = i + a.size() < rank ? 1 : a[i + a.size() - rank];
     const int64_t y = i + b.size() < rank ? 1 : b[i + b.size() - rank];
-    if (x != y && x != 1 && y != 1) return c.mismatch("inputs", "shapes that broadcast", to_string(a) + " and " + to_string(b));
+    if (x != y && x != 1 && y != 1)
+      return c.mismatch("inputs", "shapes that broadcast", to_string(a) + " and " + to_string(b));
     out[i] = x == 1 ? y : x;
   }
   c.outputs[0] = std::move(out);

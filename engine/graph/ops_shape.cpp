@@ -42,7 +42,8 @@ Status infer_split(ShapeContext& c) {
   }
   int64_t sum = 0;
   for (size_t i = 0; i < a.sizes.size(); ++i) {
-    if (a.sizes[i] < 1 || a.sizes[i] > x[at]) return c.mismatch("sizes", "1 to " + std::to_string(x[at]), std::to_string(a.sizes[i]));
+    if (a.sizes[i] < 1 || a.sizes[i] > x[at])
+      return c.mismatch("sizes", "1 to " + std::to_string(x[at]), std::to_string(a.sizes[i]));
     sum += a.sizes[i];
     c.outputs[i] = x;
     c.outputs[i][at] = a.sizes[i];
@@ -66,9 +67,9 @@ Status infer_slice(ShapeContext& c) {
     }
     const int64_t dim = x[static_cast<size_t>(a.axes[i])];
     if (a.starts[i] < 0 || a.ends[i] > dim || a.starts[i] >= a.ends[i] || a.steps[i] < 1) {
-      return c.mismatch("range of axis " + std::to_string(a.axes[i]), "0 <= start < end <= " + std::to_string(dim) + ", step >= 1",
-                        std::to_string(a.starts[i]) + ".." + std::to_string(a.ends[i]) + " step " +
-                            std::to_string(a.steps[i]));
+      return c.mismatch(
+          "range of axis " + std::to_string(a.axes[i]), "0 <= start < end <= " + std::to_string(dim) + ", step >= 1",
+          std::to_string(a.starts[i]) + ".." + std::to_string(a.ends[i]) + " step " + std::to_string(a.steps[i]));
     }
     out[static_cast<size_t>(a.axes[i])] = (a.ends[i] - a.starts[i] - 1) / a.steps[i] + 1;
   }
@@ -129,12 +130,14 @@ Status infer_reshape(ShapeContext& c) {
 Status infer_transpose(ShapeContext& c) {
   const auto& perm = std::get<TransposeAttrs>(c.node.attrs).perm;
   const Shape& x = c.input(0);
-  if (perm.size() != x.size()) return c.mismatch("perm", std::to_string(x.size()) + " axes", std::to_string(perm.size()));
+  if (perm.size() != x.size())
+    return c.mismatch("perm", std::to_string(x.size()) + " axes", std::to_string(perm.size()));
   std::vector<bool> seen(x.size(), false);
   Shape out;
   for (int32_t axis : perm) {
     SPARSENET_RETURN_IF_ERROR(check_axis(x, axis));
-    if (seen[static_cast<size_t>(axis)]) return c.mismatch("perm", "each axis once", "axis " + std::to_string(axis) + " twice");
+    if (seen[static_cast<size_t>(axis)])
+      return c.mismatch("perm", "each axis once", "axis " + std::to_string(axis) + " twice");
     seen[static_cast<size_t>(axis)] = true;
     out.push_back(x[static_cast<size_t>(axis)]);
   }

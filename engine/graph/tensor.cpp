@@ -7,11 +7,16 @@ namespace sparsenet {
 
 const char* name(DataType type) {
   switch (type) {
-    case DataType::kFloat32: return "float32";
-    case DataType::kInt32: return "int32";
-    case DataType::kInt64: return "int64";
-    case DataType::kUInt8: return "uint8";
-    case DataType::kInt8: return "int8";
+    case DataType::kFloat32:
+      return "float32";
+    case DataType::kInt32:
+      return "int32";
+    case DataType::kInt64:
+      return "int64";
+    case DataType::kUInt8:
+      return "uint8";
+    case DataType::kInt8:
+      return "int8";
   }
   return "unknown";
 }
@@ -19,10 +24,13 @@ const char* name(DataType type) {
 size_t size_of(DataType type) {
   switch (type) {
     case DataType::kFloat32:
-    case DataType::kInt32: return 4;
-    case DataType::kInt64: return 8;
+    case DataType::kInt32:
+      return 4;
+    case DataType::kInt64:
+      return 8;
     case DataType::kUInt8:
-    case DataType::kInt8: return 1;
+    case DataType::kInt8:
+      return 1;
   }
   return 0;
 }

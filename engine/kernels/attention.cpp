@@ -1,5 +1,5 @@
-// Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h in the same memory it came in
-// (or not). See AttentionAttrs in sparsenet/graph.h for the formulas. A chunk is one image.
+// Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h in the same
+// memory it came in (or not). See AttentionAttrs in sparsenet/graph.h for the formulas. A chunk is one image.
 #include "kernels/activation.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -14,14 +14,18 @@ struct State {
   int32_t pixels, c, padded, hidden, hidden_padded;
   bool paper;
   Act act, gate, behind;
-  // Weights are stored input-major with padded outputs: [input][outputs padded], so that a product is a sum of scaled vectors.
+  // Weights are stored input-major with padded outputs: [input][outputs padded], so that a product is a sum of scaled
+  // vectors.
   const float *s1, *t1, *w1, *b1, *s2, *t2, *w2, *b2;
 };
 
-int round_lanes(int c) { return ceil_div(c, kLanes) * kLanes; }
+int round_lanes(int c) {
+  return ceil_div(c, kLanes) * kLanes;
+}
 
 bool supports(const Step& s) {
-  return s.op == StepOp::kAttention && s.in.segment_count == 1 && s.out.segment_count == 1 && !s.in.segments[0].constant && s.in.n < 65000;
+  return s.op == StepOp::kAttention && s.in.segment_count == 1 && s.out.segment_count == 1 &&
+         !s.in.segments[0].constant && s.in.n < 65000;
 }
 
 // Floats of every parameter block, in the order s1 t1 w1 b1 s2 t2 w2 b2.
@@ -44,7 +48,9 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State);
   needs->weight_bytes = total * sizeof(float);
   // g, e, the affine's result, f
-  needs->scratch_bytes = static_cast<size_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) * sizeof(float);
+  needs->scratch_bytes =
+      static_cast<size_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) *
+      sizeof(float);
   needs->chunks = s.in.n;
 }
 

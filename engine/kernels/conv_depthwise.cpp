@@ -1,4 +1,5 @@
-// Depthwise convolution: one filter a channel. Vectors run along the channels; the input is read in place, padding is skipped.
+// Depthwise convolution: one filter a channel. Vectors run along the channels; the input is read in place, padding is
+// skipped.
 #include "kernels/activation.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -14,12 +15,19 @@ struct State {
   const float* residual;
   ptrdiff_t x_stride, out_stride, residual_stride, padded;
   Act act;
-  int32_t h, w, c, oh, ow, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, rows, bands;
+  int32_t h, w, c, oh, ow, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, rows,
+      bands;
 };
 
-int padded_channels(const Step& s) { return ceil_div(s.in.c, kLanes) * kLanes; }
-int rows_of(const Step& s) { return imax(1, imin(64 / imax(s.out.w, 1), s.out.h / 4)); }
-int64_t bands_of(const Step& s) { return int64_t{s.out.n} * ceil_div(s.out.h, rows_of(s)); }
+int padded_channels(const Step& s) {
+  return ceil_div(s.in.c, kLanes) * kLanes;
+}
+int rows_of(const Step& s) {
+  return imax(1, imin(64 / imax(s.out.w, 1), s.out.h / 4));
+}
+int64_t bands_of(const Step& s) {
+  return int64_t{s.out.n} * ceil_div(s.out.h, rows_of(s));
+}
 
 bool supports(const Step& s) {
   return s.op == StepOp::kConv && s.groups > 1 && s.groups == s.in.c && s.groups == s.out.c &&
@@ -91,7 +99,9 @@ SPARSENET_INLINE void quad(const State& s, int image, int oy, int ox, int c) {
   V acc[4];
   for (int p = 0; p < 4; ++p) acc[p] = load(s.bias + c);
   const ptrdiff_t step = s.stride_w * s.x_stride;
-  const float* base = s.x + ((ptrdiff_t{image} * s.h + oy * s.stride_h - s.pad_top) * s.w + ox * s.stride_w - s.pad_left) * s.x_stride + c;
+  const float* base =
+      s.x + ((ptrdiff_t{image} * s.h + oy * s.stride_h - s.pad_top) * s.w + ox * s.stride_w - s.pad_left) * s.x_stride +
+      c;
   for (int ky = 0; ky < s.kernel_h; ++ky) {
     for (int kx = 0; kx < s.kernel_w; ++kx) {
       const V w = load(s.weights + (ky * s.kernel_w + kx) * s.padded + c);

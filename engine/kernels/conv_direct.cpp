@@ -1,5 +1,6 @@
-// Convolution of any kernel, stride, dilation, padding and number of groups. A chunk is a band of output rows of one image: the input
-// rows it needs are gathered into scratch with their padding (and the affine in front), so the inner loops know no borders.
+// Convolution of any kernel, stride, dilation, padding and number of groups. A chunk is a band of output rows of one
+// image: the input rows it needs are gathered into scratch with their padding (and the affine in front), so the inner
+// loops know no borders.
 #include "kernels/gemm.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -22,17 +23,24 @@ struct State {
   int32_t stride_h, stride_w, dilation_h, dilation_w, kernel_h, kernel_w, pad_top, pad_left, band_width;
 };
 
-int band_input_rows(const Step& s, int rows) { return (rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1; }
-int band_input_width(const Step& s) { return (s.out.w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1; }
+int band_input_rows(const Step& s, int rows) {
+  return (rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+}
+int band_input_width(const Step& s) {
+  return (s.out.w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
+}
 
 int band_rows(const Step& s) {
-  // Around 64 pixels a band, an even number of rows where there are so many, and at least four bands an image if possible.
+  // Around 64 pixels a band, an even number of rows where there are so many, and at least four bands an image if
+  // possible.
   int rows = imax(1, 64 / s.out.w);
   if (rows > 1) rows = rows / 2 * 2;
   return imin(rows, imax(s.out.h / 4, 1));
 }
 
-int64_t bands(const Step& s) { return int64_t{s.out.n} * ceil_div(s.out.h, band_rows(s)); }
+int64_t bands(const Step& s) {
+  return int64_t{s.out.n} * ceil_div(s.out.h, band_rows(s));
+}
 
 bool supports(const Step& s) {
   return s.op == StepOp::kConv && s.out.segment_count == 1 && s.in2.segment_count <= 1 && bands(s) < 65000;
@@ -44,9 +52,10 @@ ptrdiff_t group_weights(const Step& s) {
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State) + source_bytes(s.in);
-  needs->weight_bytes = static_cast<size_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
-  needs->scratch_bytes = static_cast<size_t>(band_input_rows(s, band_rows(s))) * static_cast<size_t>(band_input_width(s)) *
-                         static_cast<size_t>(s.in.c) * 4;
+  needs->weight_bytes =
+      static_cast<size_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
+  needs->scratch_bytes = static_cast<size_t>(band_input_rows(s, band_rows(s))) *
+                         static_cast<size_t>(band_input_width(s)) * static_cast<size_t>(s.in.c) * 4;
   needs->chunks = static_cast<int32_t>(bands(s));
 }
 
@@ -123,7 +132,8 @@ void fill_band(const State& s, int image, int y0, int rows, float* band) {
   }
 }
 
-// Grouped, or dilated along a row: the pieces of a pixel's operand do not lie at one fixed stride, so taps are walked one by one.
+// Grouped, or dilated along a row: the pieces of a pixel's operand do not lie at one fixed stride, so taps are walked
+// one by one.
 void run_taps(const State& s, const float* band, int rows, float* y, const float* residual) {
   constexpr int kPixels = 4;
   const int taps = s.kernel_h * s.kernel_w;
@@ -140,8 +150,11 @@ void run_taps(const State& s, const float* band, int rows, float* y, const float
           const float* w = wg + ptrdiff_t{b} * taps * s.group_in * kLanes;
           for (int ky = 0; ky < s.kernel_h; ++ky) {
             for (int kx = 0; kx < s.kernel_w; ++kx) {
-              const float* in = band + (ptrdiff_t{r * s.stride_h + ky * s.dilation_h} * s.band_width +
-                                        x0 * s.stride_w + kx * s.dilation_w) * s.c + g * s.group_in;
+              const float* in =
+                  band +
+                  (ptrdiff_t{r * s.stride_h + ky * s.dilation_h} * s.band_width + x0 * s.stride_w + kx * s.dilation_w) *
+                      s.c +
+                  g * s.group_in;
               for (int c = 0; c < s.group_in; ++c, w += kLanes) {
                 const V wv = load(w);
                 for (int p = 0; p < kPixels; ++p) {
@@ -156,7 +169,8 @@ void run_taps(const State& s, const float* band, int rows, float* y, const float
             const ptrdiff_t o = ptrdiff_t{g} * s.group_out + b * kLanes;
             V v = acc[p];
             if (residual) {
-              v += load_first(residual + r * s.shape.residual_row_stride + (x0 + p) * s.shape.residual_pixel_stride + o, lanes);
+              v += load_first(residual + r * s.shape.residual_row_stride + (x0 + p) * s.shape.residual_pixel_stride + o,
+                              lanes);
             }
             v = vmin(vmax(v, low), high);
             store_first(y + r * s.shape.out_row_stride + (x0 + p) * s.shape.out_pixel_stride + o, v, lanes);

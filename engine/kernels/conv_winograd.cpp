@@ -1,12 +1,14 @@
-// 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products an input channel for 16 outputs instead of
-// 144. Matrices from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308), points 0, +-1, +-2.
+// 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products an input channel for 16 outputs
+// instead of 144. Matrices from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv
+// 1509.09308), points 0, +-1, +-2.
 //
 // A chunk is a run of 4x4 output tiles (any tiles, also of several images). Per chunk, in scratch:
-//   V[f][tile][c]  the 36 transformed input values; the affine in front, the padding and the gathering of channel ranges happen on
+//   V[f][tile][c]  the 36 transformed input values; the affine in front, the padding and the gathering of channel
+//   ranges happen on
 //                  the way in
 //   M[f][tile][o]  36 small matrix products V[f] U[f]
-// and the inverse transform adds the bias and applies the bounds on the way out. Planes V[f] lie an odd number of cache lines apart: a
-// power of two would send the 36 stores of a transform to the same cache set.
+// and the inverse transform adds the bias and applies the bounds on the way out. Planes V[f] lie an odd number of cache
+// lines apart: a power of two would send the 36 stores of a transform to the same cache set.
 #include "kernels/gemm.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -32,7 +34,9 @@ struct State {
   ptrdiff_t v_plane, m_plane, u_plane, m_stride;
 };
 
-int tile_count(const Step& s) { return s.out.n * ceil_div(s.out.h, kTile) * ceil_div(s.out.w, kTile); }
+int tile_count(const Step& s) {
+  return s.out.n * ceil_div(s.out.h, kTile) * ceil_div(s.out.w, kTile);
+}
 
 // Tiles of a chunk: enough for full register tiles, few enough for V to stay in the second-level cache.
 int chunk_tiles(const Step& s) {
@@ -43,7 +47,9 @@ int chunk_tiles(const Step& s) {
   return imax(imin(n, even), imin(tiles, 4));
 }
 
-int round_lanes(int c) { return ceil_div(c, kLanes) * kLanes; }
+int round_lanes(int c) {
+  return ceil_div(c, kLanes) * kLanes;
+}
 
 // An odd number of 16-float lines.
 ptrdiff_t plane(ptrdiff_t elements) {
@@ -65,7 +71,8 @@ void query(const Step& s, KernelNeeds* needs) {
   const int t = chunk_tiles(s);
   needs->state_bytes = sizeof(State) + source_bytes(s.in);
   needs->weight_bytes = static_cast<size_t>(kPlanes * packed_elements(s.out.c, s.in.c, 1) + round_lanes(s.out.c)) * 4;
-  needs->scratch_bytes = static_cast<size_t>(kPlanes * (plane(ptrdiff_t{t} * s.in.c) + plane(ptrdiff_t{t} * round_lanes(s.out.c)))) * 4;
+  needs->scratch_bytes =
+      static_cast<size_t>(kPlanes * (plane(ptrdiff_t{t} * s.in.c) + plane(ptrdiff_t{t} * round_lanes(s.out.c)))) * 4;
   needs->chunks = ceil_div(tile_count(s), t);
 }
 
@@ -167,8 +174,8 @@ SPARSENET_INLINE TilePlace place(const State& s, int32_t tile) {
 
 // Transforms one vector of channels of one tile. `base` is the segment's first pixel of the image, channel included.
 template <Pre kPre, bool kPartial>
-SPARSENET_INLINE void input_tile(const State& s, const TilePlace& at, const float* base, ptrdiff_t stride, V scale, V shift,
-                                 V low, V high, int lanes, float* v) {
+SPARSENET_INLINE void input_tile(const State& s, const TilePlace& at, const float* base, ptrdiff_t stride, V scale,
+                                 V shift, V low, V high, int lanes, float* v) {
   const int y0 = at.y - s.pad_top, x0 = at.x - s.pad_left;
   V t[6][6];
   if (!kPartial && y0 >= 0 && x0 >= 0 && y0 + kWindow <= s.h && x0 + kWindow <= s.w) {
@@ -303,9 +310,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   auto* v = static_cast<float*>(scratch);
   float* m = v + kPlanes * s.v_plane;
   switch (pre_of(s.source)) {
-    case Pre::kNone: input_transform<Pre::kNone>(s, first, count, v); break;
-    case Pre::kLow: input_transform<Pre::kLow>(s, first, count, v); break;
-    case Pre::kBoth: input_transform<Pre::kBoth>(s, first, count, v); break;
+    case Pre::kNone:
+      input_transform<Pre::kNone>(s, first, count, v);
+      break;
+    case Pre::kLow:
+      input_transform<Pre::kLow>(s, first, count, v);
+      break;
+    case Pre::kBoth:
+      input_transform<Pre::kBoth>(s, first, count, v);
+      break;
   }
   const Epilogue none{nullptr, 0, 0};
   for (int f = 0; f < kPlanes; ++f) {

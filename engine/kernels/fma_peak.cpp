@@ -1,7 +1,7 @@
 // The multiply-add peak of one core: independent chains of vector FMAs in registers, nothing else.
-#include "kernels/simd.h"
-
 #include <time.h>
+
+#include "kernels/simd.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {

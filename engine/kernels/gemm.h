@@ -1,9 +1,11 @@
 // The register tile that every convolution kernel is built on.
 //
-//   y[p][o] = act(bias[o] + residual[p][o] + sum over runs r, elements e of x[p][r * run_stride + e] * w[o][r * run_length + e])
+//   y[p][o] = act(bias[o] + residual[p][o] + sum over runs r, elements e of x[p][r * run_stride + e] * w[o][r *
+//   run_length + e])
 //
-// for R x Q pixels p and B vectors of output channels o. Weights are packed as [block of kLanes outputs][r, e][kLanes], the last
-// block padded with zeros, so the inner loop loads B weight vectors and R * Q broadcast inputs for R * Q * B multiply-adds.
+// for R x Q pixels p and B vectors of output channels o. Weights are packed as [block of kLanes outputs][r, e][kLanes],
+// the last block padded with zeros, so the inner loop loads B weight vectors and R * Q broadcast inputs for R * Q * B
+// multiply-adds.
 #pragma once
 
 #include "kernels/activation.h"
@@ -33,15 +35,16 @@ SPARSENET_INLINE Epilogue epilogue_of(const float* bias, const Act& act) {
   return {bias, bounds ? act.low : -INFINITY, bounds ? act.high : INFINITY};
 }
 
-// Products alone stay below 8 independent chains when a tile is tiny; such tiles split the sum into kSplit partial sums.
+// Products alone stay below 8 independent chains when a tile is tiny; such tiles split the sum into kSplit partial
+// sums.
 template <int kTile>
 constexpr int split_of() {
   return kTile >= 8 ? 1 : kTile >= 4 ? 2 : kTile >= 2 ? 4 : 8;
 }
 
 template <int R, int Q, int B>
-__attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
-                                         const float* residual, int first_output) {
+__attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, const float* w, const Epilogue& e,
+                                         float* y, const float* residual, int first_output) {
   constexpr int kSplit = split_of<R * Q * B>();
   V acc[kSplit][R * Q][B];
 #pragma GCC unroll 32
@@ -158,19 +161,23 @@ SPARSENET_INLINE int next_blocks(int left) {
   return ceil_div(left, tiles);
 }
 
-// All output channels of rows x count pixels; `w` is the whole packed matrix.
-inline void gemm_all(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
-                     const float* residual, int rows, int count) {
+// Blocks [begin, end) of the output channels of rows x count pixels; `w` is the whole packed matrix, y and residual
+// begin at channel 0.
+inline void gemm_blocks(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
+                        const float* residual, int rows, int count, int begin, int end) {
   const ptrdiff_t block = static_cast<ptrdiff_t>(s.runs) * s.run_length * kLanes;
-  const int blocks = ceil_div(s.outputs, kLanes);
-  for (int b = 0; b < blocks;) {
-    const int take = next_blocks(blocks - b);
+  for (int b = begin; b < end;) {
+    const int take = next_blocks(end - b);
     const int first = b * kLanes;
     const float* wb = w + b * block;
     const float* rb = residual ? residual + first : nullptr;
     switch (take) {
-      case 1: gemm_rows<1>(s, x, wb, e, y + first, rb, first, rows, count); break;
-      case 2: gemm_rows<2>(s, x, wb, e, y + first, rb, first, rows, count); break;
+      case 1:
+        gemm_rows<1>(s, x, wb, e, y + first, rb, first, rows, count);
+        break;
+      case 2:
+        gemm_rows<2>(s, x, wb, e, y + first, rb, first, rows, count);
+        break;
       case 3:
         if constexpr (kMaxBlocks > 2) gemm_rows<3>(s, x, wb, e, y + first, rb, first, rows, count);
         break;
@@ -180,6 +187,12 @@ inline void gemm_all(const GemmShape& s, const float* x, const float* w, const E
     }
     b += take;
   }
+}
+
+// All output channels.
+inline void gemm_all(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
+                     const float* residual, int rows, int count) {
+  gemm_blocks(s, x, w, e, y, residual, rows, count, 0, ceil_div(s.outputs, kLanes));
 }
 
 // Runs the activations that are not bounds over finished rows of outputs.
@@ -197,8 +210,8 @@ __attribute__((noinline)) inline void activate_rows(const Act& act, float* y, pt
   }
 }
 
-// Packs weight [outputs][inputs][taps] (taps = kh * kw, row-major) of one group as gemm_tile reads it, channels innermost:
-// [block][tap][input][kLanes].
+// Packs weight [outputs][inputs][taps] (taps = kh * kw, row-major) of one group as gemm_tile reads it, channels
+// innermost: [block][tap][input][kLanes].
 inline void pack_weights(const float* weight, int outputs, int inputs, int taps, float* packed) {
   for (int o = 0; o < outputs; ++o) {
     float* block = packed + static_cast<ptrdiff_t>(o / kLanes) * taps * inputs * kLanes + o % kLanes;

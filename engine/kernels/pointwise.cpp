@@ -1,5 +1,5 @@
-// Elementwise steps: Affine (also the gathering copy), Unary, and Binary where both operands have the output's shape or one is
-// a value a channel.
+// Elementwise steps: Affine (also the gathering copy), Unary, and Binary where both operands have the output's shape or
+// one is a value a channel.
 #include "kernels/activation.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -7,7 +7,9 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
-int64_t pixel_count(const View& v) { return int64_t{v.n} * v.h * v.w; }
+int64_t pixel_count(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
 
 int chunk_pixels(const Step& s) {
   const int64_t pixels = pixel_count(s.out);
@@ -78,9 +80,12 @@ void affine_run(const void* memory, int32_t chunk, void*) {
   }
 }
 
-bool same_shape(const View& a, const View& b) { return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c; }
+bool same_shape(const View& a, const View& b) {
+  return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
+}
 
-// Segments of both operands that begin and end at the same channels can be walked side by side; one operand may be a single range.
+// Segments of both operands that begin and end at the same channels can be walked side by side; one operand may be a
+// single range.
 bool binary_supports(const Step& s) {
   return s.op == StepOp::kBinary && !s.strided && s.out.segment_count == 1 && same_shape(s.in, s.out) &&
          same_shape(s.in2, s.out);
@@ -121,10 +126,18 @@ void binary_run(const void* memory, int32_t chunk, void*) {
   const int64_t first = int64_t{chunk} * s.chunk_pixels;
   const int count = static_cast<int>(s.pixels - first < s.chunk_pixels ? s.pixels - first : s.chunk_pixels);
   switch (s.op) {
-    case BinaryOp::kAdd: binary_impl<BinaryOp::kAdd>(s, first, count); break;
-    case BinaryOp::kSub: binary_impl<BinaryOp::kSub>(s, first, count); break;
-    case BinaryOp::kMul: binary_impl<BinaryOp::kMul>(s, first, count); break;
-    case BinaryOp::kDiv: binary_impl<BinaryOp::kDiv>(s, first, count); break;
+    case BinaryOp::kAdd:
+      binary_impl<BinaryOp::kAdd>(s, first, count);
+      break;
+    case BinaryOp::kSub:
+      binary_impl<BinaryOp::kSub>(s, first, count);
+      break;
+    case BinaryOp::kMul:
+      binary_impl<BinaryOp::kMul>(s, first, count);
+      break;
+    case BinaryOp::kDiv:
+      binary_impl<BinaryOp::kDiv>(s, first, count);
+      break;
   }
 }
 

@@ -1,5 +1,5 @@
-// Pooling. Vectors run along the channels; channel ranges and an affine in front (BN + ReLU of a transition or the head) are read
-// on the way in.
+// Pooling. Vectors run along the channels; channel ranges and an affine in front (BN + ReLU of a transition or the
+// head) are read on the way in.
 #include "kernels/activation.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -98,9 +98,15 @@ void run_row(const State& s, int32_t row) {
 void run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   switch (pre_of(s.source)) {
-    case Pre::kNone: run_row<Pre::kNone>(s, chunk); break;
-    case Pre::kLow: run_row<Pre::kLow>(s, chunk); break;
-    case Pre::kBoth: run_row<Pre::kBoth>(s, chunk); break;
+    case Pre::kNone:
+      run_row<Pre::kNone>(s, chunk);
+      break;
+    case Pre::kLow:
+      run_row<Pre::kLow>(s, chunk);
+      break;
+    case Pre::kBoth:
+      run_row<Pre::kBoth>(s, chunk);
+      break;
   }
 }
 
@@ -147,16 +153,28 @@ void global_run_impl(const State& s, int32_t image) {
 void global_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   switch (pre_of(s.source)) {
-    case Pre::kNone: global_run_impl<Pre::kNone>(s, chunk); break;
-    case Pre::kLow: global_run_impl<Pre::kLow>(s, chunk); break;
-    case Pre::kBoth: global_run_impl<Pre::kBoth>(s, chunk); break;
+    case Pre::kNone:
+      global_run_impl<Pre::kNone>(s, chunk);
+      break;
+    case Pre::kLow:
+      global_run_impl<Pre::kLow>(s, chunk);
+      break;
+    case Pre::kBoth:
+      global_run_impl<Pre::kBoth>(s, chunk);
+      break;
   }
 }
 
 }  // namespace
 
 const Kernel kPool = {"pool2d_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
-const Kernel kGlobalPool = {
-    "global_pool_f32_" SPARSENET_ISA_NAME, "portable", global_supports, global_query, prepare, global_run, nullptr, false};
+const Kernel kGlobalPool = {"global_pool_f32_" SPARSENET_ISA_NAME,
+                            "portable",
+                            global_supports,
+                            global_query,
+                            prepare,
+                            global_run,
+                            nullptr,
+                            false};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

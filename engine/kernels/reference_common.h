@@ -1,10 +1,10 @@
 // What the reference kernels share: their state is the step itself.
 #pragma once
 
-#include "runtime/kernel.h"
-
 #include <cmath>
 #include <cstring>
+
+#include "runtime/kernel.h"
 
 namespace sparsenet::rt {
 
@@ -13,7 +13,9 @@ struct ReferenceState {
   uint8_t* arena;
 };
 
-inline void reference_query(const Step&, KernelNeeds* needs) { *needs = {sizeof(ReferenceState), 0, 0, 1}; }
+inline void reference_query(const Step&, KernelNeeds* needs) {
+  *needs = {sizeof(ReferenceState), 0, 0, 1};
+}
 
 inline const char* reference_prepare(const Step& step, uint8_t* arena, void* state, float*) {
   const ReferenceState value{step, arena};
@@ -23,12 +25,18 @@ inline const char* reference_prepare(const Step& step, uint8_t* arena, void* sta
 
 inline float activate_one(float x, const Act& act) {
   switch (act.kind) {
-    case Act::kBounds: return std::fmin(std::fmax(x, act.low), act.high);
-    case Act::kLeakyRelu: return x < 0.f ? act.alpha * x : x;
-    case Act::kSigmoid: return 1.f / (1.f + std::exp(-x));
-    case Act::kHardSigmoid: return std::fmin(std::fmax(act.alpha * x + act.beta, 0.f), 1.f);
-    case Act::kHardSwish: return x * std::fmin(std::fmax(x / 6.f + 0.5f, 0.f), 1.f);
-    case Act::kTanh: return std::tanh(x);
+    case Act::kBounds:
+      return std::fmin(std::fmax(x, act.low), act.high);
+    case Act::kLeakyRelu:
+      return x < 0.f ? act.alpha * x : x;
+    case Act::kSigmoid:
+      return 1.f / (1.f + std::exp(-x));
+    case Act::kHardSigmoid:
+      return std::fmin(std::fmax(act.alpha * x + act.beta, 0.f), 1.f);
+    case Act::kHardSwish:
+      return x * std::fmin(std::fmax(x / 6.f + 0.5f, 0.f), 1.f);
+    case Act::kTanh:
+      return std::tanh(x);
   }
   return x;
 }

@@ -10,7 +10,9 @@ bool supports(const Step& step) {
   return step.op == kOp;
 }
 
-float* base(const View& view, uint8_t* arena) { return element(view, arena, 0, 0); }
+float* base(const View& view, uint8_t* arena) {
+  return element(view, arena, 0, 0);
+}
 
 // Odometer over dims [begin, end) that carries the offsets of the output and both inputs along.
 struct Walk {
@@ -39,10 +41,14 @@ struct Walk {
 
 float combine(BinaryOp op, float a, float b) {
   switch (op) {
-    case BinaryOp::kAdd: return a + b;
-    case BinaryOp::kSub: return a - b;
-    case BinaryOp::kMul: return a * b;
-    case BinaryOp::kDiv: return a / b;
+    case BinaryOp::kAdd:
+      return a + b;
+    case BinaryOp::kSub:
+      return a - b;
+    case BinaryOp::kMul:
+      return a * b;
+    case BinaryOp::kDiv:
+      return a / b;
   }
   return a;
 }
@@ -126,10 +132,38 @@ void strided_copy_run(const void* state, int32_t, void*) {
 
 }  // namespace
 
-const Kernel kReferenceBinary = {"binary_f32_reference", "reference", supports<StepOp::kBinary>, reference_query, reference_prepare, binary_run, nullptr, false};
-const Kernel kReferenceSoftmax = {"softmax_f32_reference", "reference", supports<StepOp::kSoftmax>, reference_query, reference_prepare, softmax_run, nullptr, false};
-const Kernel kReferenceReduceMean = {"reduce_mean_f32_reference", "reference", supports<StepOp::kReduceMean>, reference_query, reference_prepare, reduce_mean_run, nullptr, false};
-const Kernel kReferenceStridedCopy = {"strided_copy_f32_reference", "reference", supports<StepOp::kStridedCopy>, reference_query, reference_prepare, strided_copy_run, nullptr, false};
+const Kernel kReferenceBinary = {"binary_f32_reference",
+                                 "reference",
+                                 supports<StepOp::kBinary>,
+                                 reference_query,
+                                 reference_prepare,
+                                 binary_run,
+                                 nullptr,
+                                 false};
+const Kernel kReferenceSoftmax = {"softmax_f32_reference",
+                                  "reference",
+                                  supports<StepOp::kSoftmax>,
+                                  reference_query,
+                                  reference_prepare,
+                                  softmax_run,
+                                  nullptr,
+                                  false};
+const Kernel kReferenceReduceMean = {"reduce_mean_f32_reference",
+                                     "reference",
+                                     supports<StepOp::kReduceMean>,
+                                     reference_query,
+                                     reference_prepare,
+                                     reduce_mean_run,
+                                     nullptr,
+                                     false};
+const Kernel kReferenceStridedCopy = {"strided_copy_f32_reference",
+                                      "reference",
+                                      supports<StepOp::kStridedCopy>,
+                                      reference_query,
+                                      reference_prepare,
+                                      strided_copy_run,
+                                      nullptr,
+                                      false};
 
 const Kernel* const kReferenceKernels[] = {
     &kReferenceConv,   &kReferencePool,    &kReferenceGlobalPool, &kReferenceAffine,      &kReferenceAttention,

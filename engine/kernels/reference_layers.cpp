@@ -8,7 +8,9 @@ template <StepOp kOp>
 bool supports(const Step& step) {
   return step.op == kOp;
 }
-bool affine_supports(const Step& step) { return step.op == StepOp::kAffine || step.op == StepOp::kUnary; }
+bool affine_supports(const Step& step) {
+  return step.op == StepOp::kAffine || step.op == StepOp::kUnary;
+}
 
 void conv_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
@@ -132,7 +134,8 @@ void attention_run(const void* state, int32_t, void* scratch) {
     } else {
       const float *w1 = s.params[0], *b1 = s.params[1], *w2 = s.params[2], *b2 = s.params[3];
       float* h = f + c;
-      for (int32_t i = 0; i < s.hidden; ++i) h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention_act);
+      for (int32_t i = 0; i < s.hidden; ++i)
+        h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention_act);
       for (int32_t i = 0; i < c; ++i) {
         f[i] = activate_one(row(w2 + int64_t{i} * s.hidden, h, s.hidden, b2[i]), s.attention_gate);
       }
@@ -147,10 +150,39 @@ void attention_run(const void* state, int32_t, void* scratch) {
 
 }  // namespace
 
-const Kernel kReferenceConv = {"conv2d_f32_reference", "reference", supports<StepOp::kConv>, reference_query, reference_prepare, conv_run, nullptr, false};
-const Kernel kReferencePool = {"pool2d_f32_reference", "reference", supports<StepOp::kPool>, reference_query, reference_prepare, pool_run, nullptr, false};
-const Kernel kReferenceGlobalPool = {"global_pool_f32_reference", "reference", supports<StepOp::kGlobalPool>, reference_query, reference_prepare, global_pool_run, nullptr, false};
-const Kernel kReferenceAffine = {"affine_f32_reference", "reference", affine_supports, reference_query, reference_prepare, affine_run, nullptr, false};
-const Kernel kReferenceAttention = {"attention_f32_reference", "reference", supports<StepOp::kAttention>, attention_query, reference_prepare, attention_run, nullptr, false};
+const Kernel kReferenceConv = {"conv2d_f32_reference",
+                               "reference",
+                               supports<StepOp::kConv>,
+                               reference_query,
+                               reference_prepare,
+                               conv_run,
+                               nullptr,
+                               false};
+const Kernel kReferencePool = {"pool2d_f32_reference",
+                               "reference",
+                               supports<StepOp::kPool>,
+                               reference_query,
+                               reference_prepare,
+                               pool_run,
+                               nullptr,
+                               false};
+const Kernel kReferenceGlobalPool = {"global_pool_f32_reference",
+                                     "reference",
+                                     supports<StepOp::kGlobalPool>,
+                                     reference_query,
+                                     reference_prepare,
+                                     global_pool_run,
+                                     nullptr,
+                                     false};
+const Kernel kReferenceAffine = {"affine_f32_reference", "reference", affine_supports, reference_query,
+                                 reference_prepare,      affine_run,  nullptr,         false};
+const Kernel kReferenceAttention = {"attention_f32_reference",
+                                    "reference",
+                                    supports<StepOp::kAttention>,
+                                    attention_query,
+                                    reference_prepare,
+                                    attention_run,
+                                    nullptr,
+                                    false};
 
 }  // namespace sparsenet::rt

@@ -1,8 +1,9 @@
 // Vectors of the instruction set that this file is compiled for.
 //
 // Kernel sources are written once over the type V (kLanes floats) and compiled once an instruction set: CMake defines
-// SPARSENET_ISA (the namespace) and SPARSENET_LANES and gives the flags to those files alone. They include no standard C++ header: an inline
-// function of the library compiled for AVX-512 must never be the copy the linker keeps for everyone.
+// SPARSENET_ISA (the namespace) and SPARSENET_LANES and gives the flags to those files alone. They include no standard
+// C++ header: an inline function of the library compiled for AVX-512 must never be the copy the linker keeps for
+// everyone.
 #pragma once
 
 #include <math.h>
@@ -33,9 +34,15 @@ constexpr int kAccumulators = 24;
 constexpr int kAccumulators = 12;
 #endif
 
-SPARSENET_INLINE V load(const float* p) { return *reinterpret_cast<const VUnaligned*>(p); }
-SPARSENET_INLINE void store(float* p, V v) { *reinterpret_cast<VUnaligned*>(p) = v; }
-SPARSENET_INLINE V splat(float x) { return x - V{}; }
+SPARSENET_INLINE V load(const float* p) {
+  return *reinterpret_cast<const VUnaligned*>(p);
+}
+SPARSENET_INLINE void store(float* p, V v) {
+  *reinterpret_cast<VUnaligned*>(p) = v;
+}
+SPARSENET_INLINE V splat(float x) {
+  return x - V{};
+}
 
 // The first n lanes (0 < n <= kLanes); loads fill the others with zero, stores leave memory beyond them alone.
 SPARSENET_INLINE V load_first(const float* p, int n) {
@@ -80,14 +87,24 @@ SPARSENET_INLINE V vmin(V a, V b) {
 #endif
 }
 
-SPARSENET_INLINE float fmax1(float a, float b) { return a > b ? a : b; }
-SPARSENET_INLINE float fmin1(float a, float b) { return a < b ? a : b; }
-SPARSENET_INLINE int imin(int a, int b) { return a < b ? a : b; }
-SPARSENET_INLINE int imax(int a, int b) { return a > b ? a : b; }
-SPARSENET_INLINE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+SPARSENET_INLINE float fmax1(float a, float b) {
+  return a > b ? a : b;
+}
+SPARSENET_INLINE float fmin1(float a, float b) {
+  return a < b ? a : b;
+}
+SPARSENET_INLINE int imin(int a, int b) {
+  return a < b ? a : b;
+}
+SPARSENET_INLINE int imax(int a, int b) {
+  return a > b ? a : b;
+}
+SPARSENET_INLINE int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
 
-// e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through the exponent
-// bits. Inputs are held to [-87, 88], where the result is a normal number.
+// e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through
+// the exponent bits. Inputs are held to [-87, 88], where the result is a normal number.
 SPARSENET_INLINE V vexp(V x) {
   x = vmin(vmax(x, splat(-87.f)), splat(88.f));
   const V t = x * 1.44269504f;
@@ -104,8 +121,11 @@ SPARSENET_INLINE V vexp(V x) {
   return p * reinterpret_cast<V>((n + 127) << 23);
 }
 
-SPARSENET_INLINE V vsigmoid(V x) { return 1.f / (1.f + vexp(-x)); }
-// tanh x = 1 - 2 / (e^2x + 1): absolute error near 1e-7; small |x| take the odd polynomial, whose relative error stays small.
+SPARSENET_INLINE V vsigmoid(V x) {
+  return 1.f / (1.f + vexp(-x));
+}
+// tanh x = 1 - 2 / (e^2x + 1): absolute error near 1e-7; small |x| take the odd polynomial, whose relative error stays
+// small.
 SPARSENET_INLINE V vtanh(V x) {
   const V x2 = x * x;
   const V small = x * (1.f + x2 * (-1.f / 3 + x2 * (2.f / 15 + x2 * (-17.f / 315))));

@@ -92,9 +92,15 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
 // Writes `count` consecutive pixels, all channels side by side, affine and bounds applied.
 inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
   switch (pre_of(s)) {
-    case Pre::kNone: gather_impl<Pre::kNone>(s, pixel, count, out, out_stride); break;
-    case Pre::kLow: gather_impl<Pre::kLow>(s, pixel, count, out, out_stride); break;
-    case Pre::kBoth: gather_impl<Pre::kBoth>(s, pixel, count, out, out_stride); break;
+    case Pre::kNone:
+      gather_impl<Pre::kNone>(s, pixel, count, out, out_stride);
+      break;
+    case Pre::kLow:
+      gather_impl<Pre::kLow>(s, pixel, count, out, out_stride);
+      break;
+    case Pre::kBoth:
+      gather_impl<Pre::kBoth>(s, pixel, count, out, out_stride);
+      break;
   }
 }
 

@@ -1,10 +1,10 @@
 // Scale-and-shift a channel: from BatchNorm and from constants, into the layers before and after.
-#include "passes/passes.h"
-#include "passes/rewrite.h"
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "passes/passes.h"
+#include "passes/rewrite.h"
 
 namespace sparsenet {
 
@@ -106,9 +106,13 @@ bool has_activation(const Node& node) {
   return a.kind != Activation::Kind::kNone;
 }
 
-bool has_residual(const Node& node) { return node.inputs.size() > 3 && node.inputs[3] != kNoValue; }
+bool has_residual(const Node& node) {
+  return node.inputs.size() > 3 && node.inputs[3] != kNoValue;
+}
 
-ValueId bias_of(const Node& node) { return node.inputs.size() > 2 ? node.inputs[2] : kNoValue; }
+ValueId bias_of(const Node& node) {
+  return node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
+}
 
 void set_parameters(Graph* graph, Node* node, std::vector<float> weight, std::vector<float> bias) {
   const std::string name = node->name;
@@ -123,7 +127,8 @@ void set_parameters(Graph* graph, Node* node, std::vector<float> weight, std::ve
 }  // namespace
 
 Status fold_affine_backward(Graph* graph) {
-  // Chains of several affines (a scale, then a shift) fold one after the other, so uses are counted anew until nothing changes.
+  // Chains of several affines (a scale, then a shift) fold one after the other, so uses are counted anew until nothing
+  // changes.
   for (bool changed = true; changed;) {
     changed = false;
     const Uses uses(*graph);
@@ -132,7 +137,8 @@ Status fold_affine_backward(Graph* graph) {
       const Node affine = graph->nodes[i];
       if (affine.op != Op::kAffine) continue;
       const int maker = uses.producer(affine.inputs[0]);
-      if (maker < 0 || removed[static_cast<size_t>(maker)] || uses.only_user(affine.inputs[0]) != static_cast<int>(i)) continue;
+      if (maker < 0 || removed[static_cast<size_t>(maker)] || uses.only_user(affine.inputs[0]) != static_cast<int>(i))
+        continue;
       Node& layer = node_at(graph, maker);
       if (has_activation(layer) || has_residual(layer)) continue;
       const float* scale = constant_f32(*graph, affine.inputs[1]);
@@ -195,7 +201,8 @@ Status fold_affine_forward(Graph* graph) {
     int64_t groups = 1;
     if (layer.op == Op::kConv) {
       const auto& a = std::get<ConvAttrs>(layer.attrs);
-      if (a.pads != std::array<int32_t, 4>{0, 0, 0, 0}) continue;  // padding is zero behind the affine, not in front of it
+      if (a.pads != std::array<int32_t, 4>{0, 0, 0, 0})
+        continue;  // padding is zero behind the affine, not in front of it
       groups = a.groups;
     } else if (layer.op != Op::kFullyConnected) {
       continue;

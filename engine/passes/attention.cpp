@@ -1,8 +1,8 @@
 // recognize_attention: finds the channel gates by walking back from the product h * f.
+#include <utility>
+
 #include "passes/passes.h"
 #include "passes/rewrite.h"
-
-#include <utility>
 
 namespace sparsenet {
 namespace {
@@ -230,7 +230,8 @@ bool Matcher::squeeze_excite(int mul) {
     std::vector<int> inner;
     Layer second, first;
     int index = -1;
-    if (!layer(f, &second) || second.activation.kind == Activation::Kind::kNone || !layer(second.input, &first)) continue;
+    if (!layer(f, &second) || second.activation.kind == Activation::Kind::kNone || !layer(second.input, &first))
+      continue;
     std::vector<int> passed;
     const Node* pool = made_by(skip_reshape(first.input, &passed), Op::kGlobalAveragePool, &index);
     if (!pool || pool->inputs[0] != h) continue;

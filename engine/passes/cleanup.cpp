@@ -1,8 +1,8 @@
 // remove_identity, remove_dead_nodes, convert_reduce_mean, merge_pad: small rewrites without arithmetic.
+#include <utility>
+
 #include "passes/passes.h"
 #include "passes/rewrite.h"
-
-#include <utility>
 
 namespace sparsenet {
 

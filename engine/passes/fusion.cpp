@@ -1,8 +1,8 @@
 // fuse_residual, fuse_activation, pool_before_conv, convert_flattened_fc.
+#include <utility>
+
 #include "passes/passes.h"
 #include "passes/rewrite.h"
-
-#include <utility>
 
 namespace sparsenet {
 
@@ -17,11 +17,13 @@ Status fuse_residual(Graph* graph) {
     for (size_t side : {size_t{first > second ? 0u : 1u}, size_t{first > second ? 1u : 0u}}) {
       const int maker = uses.producer(add.inputs[side]);
       const ValueId other = add.inputs[1 - side];
-      if (maker < 0 || removed[static_cast<size_t>(maker)] || uses.only_user(add.inputs[side]) != static_cast<int>(i)) continue;
+      if (maker < 0 || removed[static_cast<size_t>(maker)] || uses.only_user(add.inputs[side]) != static_cast<int>(i))
+        continue;
       const Node& conv = node_at(graph, maker);
       if (conv.op != Op::kConv || std::get<ConvAttrs>(conv.attrs).activation.kind != Activation::Kind::kNone) continue;
       if (conv.inputs.size() > 3 && conv.inputs[3] != kNoValue) continue;
-      if (graph->shape(other) != graph->shape(add.outputs[0]) || graph->shape(conv.outputs[0]) != graph->shape(other)) continue;
+      if (graph->shape(other) != graph->shape(add.outputs[0]) || graph->shape(conv.outputs[0]) != graph->shape(other))
+        continue;
       if (graph->values[static_cast<size_t>(other)].is_constant) continue;
       // What Pad and Concat make is a view, which an Add of its own reads without a copy.
       const int other_maker = uses.producer(other);

@@ -11,8 +11,8 @@ Status remove_identity(Graph* graph);
 // Mean over rows and columns of an image becomes GlobalAveragePool (with a Reshape where the dimensions go).
 Status convert_reduce_mean(Graph* graph);
 
-// The channel gates of the family as one op: the paper's attention h + h f(h) and squeeze-and-excite h f(h), with f made of a
-// global average pool, 1x1 convolutions or fully connected layers, and activations.
+// The channel gates of the family as one op: the paper's attention h + h f(h) and squeeze-and-excite h f(h), with f
+// made of a global average pool, 1x1 convolutions or fully connected layers, and activations.
 Status recognize_attention(Graph* graph);
 
 // Zero padding of rows and columns in front of a convolution moves into it.
@@ -36,7 +36,8 @@ Status fuse_residual(Graph* graph);
 // An activation behind Conv, FullyConnected or Affine becomes part of it.
 Status fuse_activation(Graph* graph);
 
-// Average pooling commutes with a 1x1 convolution: pool first, on a quarter of the pixels (of a transition) remains to convolve.
+// Average pooling commutes with a 1x1 convolution: pool first, on a quarter of the pixels (of a transition) remains to
+// convolve.
 Status pool_before_conv(Graph* graph);
 
 // Flatten of an image in front of FullyConnected: the layer becomes a convolution with a window as large as the image.

@@ -8,7 +8,8 @@
 
 namespace sparsenet {
 
-// Makers and users of all values at the time it was made; a pass that edits as it goes keeps to nodes it has not touched.
+// Makers and users of all values at the time it was made; a pass that edits as it goes keeps to nodes it has not
+// touched.
 class Uses {
  public:
   explicit Uses(const Graph& graph);
@@ -41,6 +42,8 @@ void erase_nodes(Graph* graph, const std::vector<bool>& removed);
 // The activation that a node applies, if it is nothing but one.
 bool is_activation(const Node& node, Activation* activation);
 
-inline Node& node_at(Graph* graph, int index) { return graph->nodes[static_cast<size_t>(index)]; }
+inline Node& node_at(Graph* graph, int index) {
+  return graph->nodes[static_cast<size_t>(index)];
+}
 
 }  // namespace sparsenet

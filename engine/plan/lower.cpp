@@ -1,28 +1,41 @@
 #include "plan/lower.h"
 
-#include "graph/ops.h"
-#include "plan/memory_planner.h"
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "graph/ops.h"
+#include "plan/memory_planner.h"
 
 namespace sparsenet {
 
 rt::Act to_act(const Activation& a) {
   rt::Act act{rt::Act::kBounds, -INFINITY, INFINITY, a.a, a.b};
   switch (a.kind) {
-    case Activation::Kind::kNone: break;
-    case Activation::Kind::kRelu: act.low = 0.f; break;
+    case Activation::Kind::kNone:
+      break;
+    case Activation::Kind::kRelu:
+      act.low = 0.f;
+      break;
     case Activation::Kind::kClip:
       act.low = a.a;
       act.high = a.b;
       break;
-    case Activation::Kind::kLeakyRelu: act.kind = rt::Act::kLeakyRelu; break;
-    case Activation::Kind::kSigmoid: act.kind = rt::Act::kSigmoid; break;
-    case Activation::Kind::kHardSigmoid: act.kind = rt::Act::kHardSigmoid; break;
-    case Activation::Kind::kHardSwish: act.kind = rt::Act::kHardSwish; break;
-    case Activation::Kind::kTanh: act.kind = rt::Act::kTanh; break;
+    case Activation::Kind::kLeakyRelu:
+      act.kind = rt::Act::kLeakyRelu;
+      break;
+    case Activation::Kind::kSigmoid:
+      act.kind = rt::Act::kSigmoid;
+      break;
+    case Activation::Kind::kHardSigmoid:
+      act.kind = rt::Act::kHardSigmoid;
+      break;
+    case Activation::Kind::kHardSwish:
+      act.kind = rt::Act::kHardSwish;
+      break;
+    case Activation::Kind::kTanh:
+      act.kind = rt::Act::kTanh;
+      break;
   }
   return act;
 }
@@ -221,16 +234,19 @@ void Lowering::share_memory() {
       if (operand->pieces.size() != 1 || operand->pieces[0].buffer < 0 || operand->pieces[0].start != 0) continue;
       if (operand->pieces[0].pixel_stride != draft.out.pieces[0].pixel_stride) continue;
       int from = operand->pieces[0].buffer;
-      while (buffers_[static_cast<size_t>(from)].merged_into >= 0) from = buffers_[static_cast<size_t>(from)].merged_into;
+      while (buffers_[static_cast<size_t>(from)].merged_into >= 0)
+        from = buffers_[static_cast<size_t>(from)].merged_into;
       VirtualBuffer& target = buffers_[static_cast<size_t>(from)];
       VirtualBuffer& moved = buffers_[static_cast<size_t>(out)];
-      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0) continue;
+      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0)
+        continue;
       // The other operand must not be the same memory, unless an elementwise step sees it the same way.
       const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
       bool clash = false;
       for (const Piece& piece : other->pieces) {
         int b = piece.buffer;
-        while (b >= 0 && buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
+        while (b >= 0 && buffers_[static_cast<size_t>(b)].merged_into >= 0)
+          b = buffers_[static_cast<size_t>(b)].merged_into;
         const bool same_elements = draft.share_in && other->pieces.size() == 1 && piece.start == 0 &&
                                    piece.pixel_stride == operand->pieces[0].pixel_stride;
         clash = clash || (b == from && !same_elements);
@@ -331,6 +347,8 @@ Result<Plan> Lowering::run() {
   return std::move(plan_);
 }
 
-Result<Plan> make_plan(const Graph& graph) { return Lowering(graph).run(); }
+Result<Plan> make_plan(const Graph& graph) {
+  return Lowering(graph).run();
+}
 
 }  // namespace sparsenet

@@ -1,9 +1,9 @@
 // Lowering: graph nodes to steps. Internal to plan/.
 #pragma once
 
-#include "plan/plan.h"
-
 #include <unordered_map>
+
+#include "plan/plan.h"
 
 namespace sparsenet {
 
@@ -37,8 +37,8 @@ class Lowering {
     rt::Step step{};
     Lowered in, in2, out;
     int64_t macs = 0;
-    // Operands whose memory the output may take over when nobody reads them later. An elementwise step reads every element before it
-    // writes it; a convolution does so for its residual only.
+    // Operands whose memory the output may take over when nobody reads them later. An elementwise step reads every
+    // element before it writes it; a convolution does so for its residual only.
     bool share_in = false, share_in2 = false;
   };
   struct VirtualBuffer {
@@ -68,12 +68,13 @@ class Lowering {
 
   // Values.
   const Shape& shape(ValueId id) const { return graph_.shape(id); }
-  Result<Lowered> value(ValueId id);                     // pieces of a value or of a constant
-  Result<Lowered> dense(ValueId id, const Node& node);   // one piece in the arena, pixels side by side; copies if it must
-  Lowered new_value(ValueId id);                         // a new buffer for a node's output
-  enum class ReadIn { kPrepare, kRun };  // when kernels read a parameter: it must live as long
+  Result<Lowered> value(ValueId id);  // pieces of a value or of a constant
+  Result<Lowered> dense(ValueId id,
+                        const Node& node);  // one piece in the arena, pixels side by side; copies if it must
+  Lowered new_value(ValueId id);            // a new buffer for a node's output
+  enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter: it must live as long
   Result<const float*> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
-  Lowered frame(ValueId id) const;                       // the extents of a value, without pieces
+  Lowered frame(ValueId id) const;  // the extents of a value, without pieces
 
   // Steps.
   Draft start(const Node& node, rt::StepOp op);

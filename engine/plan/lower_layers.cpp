@@ -1,46 +1,63 @@
 // Lowering of the ops that compute on pixels and channels.
+#include <utility>
+
 #include "graph/ops.h"
 #include "plan/lower.h"
-
-#include <utility>
 
 namespace sparsenet {
 
 Status Lowering::lower_node(const Node& node) {
   switch (node.op) {
-    case Op::kConv: return lower_conv(node);
-    case Op::kFullyConnected: return lower_fully_connected(node);
+    case Op::kConv:
+      return lower_conv(node);
+    case Op::kFullyConnected:
+      return lower_fully_connected(node);
     case Op::kMaxPool:
-    case Op::kAveragePool: return lower_pool(node);
-    case Op::kGlobalAveragePool: return lower_global_pool(node);
-    case Op::kAffine: return lower_affine(node);
+    case Op::kAveragePool:
+      return lower_pool(node);
+    case Op::kGlobalAveragePool:
+      return lower_global_pool(node);
+    case Op::kAffine:
+      return lower_affine(node);
     case Op::kRelu:
     case Op::kClip:
     case Op::kLeakyRelu:
     case Op::kSigmoid:
     case Op::kHardSigmoid:
     case Op::kHardSwish:
-    case Op::kTanh: return lower_unary(node);
+    case Op::kTanh:
+      return lower_unary(node);
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
-    case Op::kDiv: return lower_binary(node);
-    case Op::kAttention: return lower_attention(node);
-    case Op::kSoftmax: return lower_softmax(node);
-    case Op::kReduceMean: return lower_reduce_mean(node);
-    case Op::kConcat: return lower_concat(node);
-    case Op::kSplit: return lower_split(node);
-    case Op::kSlice: return lower_slice(node);
-    case Op::kPad: return lower_pad(node);
-    case Op::kReshape: return lower_reshape(node);
-    case Op::kTranspose: return lower_transpose(node);
+    case Op::kDiv:
+      return lower_binary(node);
+    case Op::kAttention:
+      return lower_attention(node);
+    case Op::kSoftmax:
+      return lower_softmax(node);
+    case Op::kReduceMean:
+      return lower_reduce_mean(node);
+    case Op::kConcat:
+      return lower_concat(node);
+    case Op::kSplit:
+      return lower_split(node);
+    case Op::kSlice:
+      return lower_slice(node);
+    case Op::kPad:
+      return lower_pad(node);
+    case Op::kReshape:
+      return lower_reshape(node);
+    case Op::kTranspose:
+      return lower_transpose(node);
     case Op::kIdentity: {
       Result<Lowered> v = value(node.inputs[0]);
       if (!v.ok()) return v.status();
       values_[static_cast<size_t>(node.outputs[0])] = *v;
       return {};
     }
-    case Op::kBatchNorm: break;
+    case Op::kBatchNorm:
+      break;
   }
   return internal_error(describe(node) + ": not lowered; the passes should have replaced it");
 }
@@ -151,21 +168,31 @@ Status Lowering::lower_affine(const Node& node) {
 Status Lowering::lower_unary(const Node& node) {
   Activation activation;
   switch (node.op) {
-    case Op::kRelu: activation.kind = Activation::Kind::kRelu; break;
+    case Op::kRelu:
+      activation.kind = Activation::Kind::kRelu;
+      break;
     case Op::kClip: {
       const auto& a = std::get<ClipAttrs>(node.attrs);
       activation = {Activation::Kind::kClip, a.low, a.high};
       break;
     }
-    case Op::kLeakyRelu: activation = {Activation::Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0}; break;
+    case Op::kLeakyRelu:
+      activation = {Activation::Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0};
+      break;
     case Op::kHardSigmoid: {
       const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
       activation = {Activation::Kind::kHardSigmoid, a.alpha, a.beta};
       break;
     }
-    case Op::kSigmoid: activation.kind = Activation::Kind::kSigmoid; break;
-    case Op::kHardSwish: activation.kind = Activation::Kind::kHardSwish; break;
-    default: activation.kind = Activation::Kind::kTanh; break;
+    case Op::kSigmoid:
+      activation.kind = Activation::Kind::kSigmoid;
+      break;
+    case Op::kHardSwish:
+      activation.kind = Activation::Kind::kHardSwish;
+      break;
+    default:
+      activation.kind = Activation::Kind::kTanh;
+      break;
   }
   Draft draft = start(node, rt::StepOp::kUnary);
   Result<Lowered> in = value(node.inputs[0]);
@@ -190,8 +217,7 @@ Status Lowering::lower_attention(const Node& node) {
     if (!parameter.ok()) return parameter.status();
     draft.step.params[i - 1] = *parameter;
   }
-  draft.step.hidden =
-      a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
+  draft.step.hidden = a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
   draft.step.attention_act = to_act(a.activation);
   draft.step.attention_gate = to_act(a.gate);
   draft.share_in = true;

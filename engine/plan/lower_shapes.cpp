@@ -1,22 +1,30 @@
 // Lowering of ops that move or broadcast data. Most become views; what is left walks an index space with strides.
-#include "graph/ops.h"
-#include "plan/lower.h"
-
 #include <algorithm>
 #include <utility>
+
+#include "graph/ops.h"
+#include "plan/lower.h"
 
 namespace sparsenet {
 namespace {
 
-bool is_image(const Shape& s) { return s.size() == 4; }
-bool has_channels(const Shape& s) { return s.size() == 4 || s.size() == 2; }
+bool is_image(const Shape& s) {
+  return s.size() == 4;
+}
+bool has_channels(const Shape& s) {
+  return s.size() == 4 || s.size() == 2;
+}
 
 rt::BinaryOp binary_op(Op op) {
   switch (op) {
-    case Op::kSub: return rt::BinaryOp::kSub;
-    case Op::kMul: return rt::BinaryOp::kMul;
-    case Op::kDiv: return rt::BinaryOp::kDiv;
-    default: return rt::BinaryOp::kAdd;
+    case Op::kSub:
+      return rt::BinaryOp::kSub;
+    case Op::kMul:
+      return rt::BinaryOp::kMul;
+    case Op::kDiv:
+      return rt::BinaryOp::kDiv;
+    default:
+      return rt::BinaryOp::kAdd;
   }
 }
 
@@ -145,7 +153,9 @@ Status Lowering::lower_reduce_mean(const Node& node) {
   draft.out = new_value(node.outputs[0]);
   const std::vector<int64_t> from = physical_strides(s, *in);
   const std::vector<int64_t> to = physical_strides(shape(node.outputs[0]), draft.out);
-  auto reduced = [&](size_t i) { return std::find(a.axes.begin(), a.axes.end(), static_cast<int32_t>(i)) != a.axes.end(); };
+  auto reduced = [&](size_t i) {
+    return std::find(a.axes.begin(), a.axes.end(), static_cast<int32_t>(i)) != a.axes.end();
+  };
   rt::Strided st{};
   st.rank = static_cast<int32_t>(s.size());
   size_t d = 0, out_axis = 0;
@@ -200,7 +210,8 @@ Status Lowering::lower_concat(const Node& node) {
       return {};
     }
   }
-  if (out_shape.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
+  if (out_shape.size() > rt::kMaxDims)
+    return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
   // One copy an operand into its place.
   std::vector<Lowered> operands;
   for (ValueId id : node.inputs) {
@@ -299,7 +310,8 @@ Status Lowering::lower_pad(const Node& node) {
   const auto& a = std::get<PadAttrs>(node.attrs);
   const Shape& s = shape(node.inputs[0]);
   bool channels_only = has_channels(s);
-  for (size_t d = 0; d < s.size(); ++d) channels_only = channels_only && (d == 1 || (a.before[d] == 0 && a.after[d] == 0));
+  for (size_t d = 0; d < s.size(); ++d)
+    channels_only = channels_only && (d == 1 || (a.before[d] == 0 && a.after[d] == 0));
   if (channels_only) {
     // Constant channels are a view of one constant vector, the same at every pixel.
     Result<Lowered> in = value(node.inputs[0]);
@@ -362,7 +374,8 @@ Status Lowering::lower_reshape(const Node& node) {
   auto& result = values_[static_cast<size_t>(node.outputs[0])];
   auto channels = [](const Shape& x) { return x[1]; };
   auto one_pixel = [](const Shape& x) { return x.size() == 2 || (x.size() == 4 && x[2] == 1 && x[3] == 1); };
-  const bool vectors = has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
+  const bool vectors =
+      has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
   if (s == t || vectors) {
     Result<Lowered> in = value(node.inputs[0]);
     if (!in.ok()) return in.status();

@@ -8,9 +8,13 @@
 namespace sparsenet {
 namespace {
 
-size_t round_up(size_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
+size_t round_up(size_t bytes) {
+  return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+}
 
-bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) { return a.first <= b.last && b.first <= a.last; }
+bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
 
 // Places buffers in the given order; stops early once `limit` is reached.
 size_t place(std::vector<PlannedBuffer>* buffers, const std::vector<size_t>& order, bool best_fit, size_t limit) {
@@ -109,8 +113,8 @@ size_t plan_memory(std::vector<PlannedBuffer>* buffers) {
       if (best > bound) attempt(order, variant);
     }
   }
-  // Moves one random buffer to an earlier place; keeps what helps. Bounded by work, not by time, so that results do not depend on
-  // the machine.
+  // Moves one random buffer to an earlier place; keeps what helps. Bounded by work, not by time, so that results do not
+  // depend on the machine.
   uint64_t random = 0x9e3779b97f4a7c15u;
   const size_t tries = n < 2 ? 0 : std::min<size_t>(400, 4000000 / (n * n));
   for (size_t i = 0; i < tries && best > bound; ++i) {

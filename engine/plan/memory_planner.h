@@ -1,10 +1,11 @@
 // Memory planner: buffers with a size and a lifetime in, offsets out. It knows nothing of ops.
 //
-// Algorithm. Placing buffers of fixed lifetimes in the smallest arena is NP-hard, so several greedy orders are tried (by size, by lifetime
-// times size, by start, by the size of what is alive with them) and the best result is kept. Each order places one buffer at a time at the lowest offset
-// where no buffer already placed, and alive at the same time, is in the way (best fit among gaps as the second variant). If the lower
-// bound is missed, a few hundred seeded perturbations of the best order follow. Deterministic: the same buffers give the same offsets.
-// Limits: lifetimes are whole steps; a buffer never moves; quadratic in the number of buffers, which is a few hundred.
+// Algorithm. Placing buffers of fixed lifetimes in the smallest arena is NP-hard, so several greedy orders are tried
+// (by size, by lifetime times size, by start, by the size of what is alive with them) and the best result is kept. Each
+// order places one buffer at a time at the lowest offset where no buffer already placed, and alive at the same time, is
+// in the way (best fit among gaps as the second variant). If the lower bound is missed, a few hundred seeded
+// perturbations of the best order follow. Deterministic: the same buffers give the same offsets. Limits: lifetimes are
+// whole steps; a buffer never moves; quadratic in the number of buffers, which is a few hundred.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,6 @@
 // Plan: a graph lowered to steps over one arena. Made once, then only read; a session binds it to kernels.
 #pragma once
 
-#include "runtime/step.h"
-
 #include <sparsenet/graph.h>
 #include <sparsenet/status.h>
 
@@ -11,6 +9,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "runtime/step.h"
 
 namespace sparsenet {
 
@@ -24,7 +24,7 @@ struct PlanBuffer {
 struct PlanPort {
   std::string name;
   Shape shape;
-  rt::View view;   // rank 4: the image tensor; other ranks: [N, C] or one pixel with all elements as channels
+  rt::View view;  // rank 4: the image tensor; other ranks: [N, C] or one pixel with all elements as channels
 };
 
 struct Plan {
@@ -39,8 +39,10 @@ struct Plan {
   std::deque<rt::Strided> strided;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
-  std::vector<std::shared_ptr<const void>> view_owners;       // of constants that steps read in every run: constant channels, affines in front
-  std::vector<std::shared_ptr<const void>> parameter_owners;  // of parameters that kernels read in prepare, the reference ones also in run
+  std::vector<std::shared_ptr<const void>>
+      view_owners;  // of constants that steps read in every run: constant channels, affines in front
+  std::vector<std::shared_ptr<const void>>
+      parameter_owners;  // of parameters that kernels read in prepare, the reference ones also in run
 };
 
 // Lowers a graph whose shapes are inferred. Errors name the node.

@@ -30,8 +30,8 @@ int32_t onednn_lists(const rt::Kernel* const** lists) {
 }
 #endif
 
-// `auto`: our own kernels for every step. Measured (docs/benchmarks.md): they are ahead of oneDNN's on every convolution of the family,
-// and one pool of threads serves all steps.
+// `auto`: our own kernels for every step. Measured (docs/benchmarks.md): they are ahead of oneDNN's on every
+// convolution of the family, and one pool of threads serves all steps.
 const BackendEntry kBackends[] = {
     {Backend::kAuto, "auto", portable_lists, nullptr, nullptr},
     {Backend::kPortable, "portable", portable_lists, nullptr, nullptr},
@@ -62,7 +62,9 @@ std::string available_backends() {
   return names;
 }
 
-bool is_available(Backend backend) { return find_backend(backend) != nullptr; }
+bool is_available(Backend backend) {
+  return find_backend(backend) != nullptr;
+}
 
 const char* name(Backend backend) {
   for (const BackendEntry& entry : kBackends) {

@@ -1,11 +1,12 @@
-// The table of backends that steps can be bound to in this process: for each the kernel lists in the order they are tried.
+// The table of backends that steps can be bound to in this process: for each the kernel lists in the order they are
+// tried.
 #pragma once
-
-#include "runtime/kernel.h"
 
 #include <sparsenet/session.h>
 
 #include <string>
+
+#include "runtime/kernel.h"
 
 namespace sparsenet {
 
@@ -18,7 +19,8 @@ struct BackendEntry {
   int32_t (*kernel_lists)(const rt::Kernel* const** lists);
   void (*begin_run)(int threads);  // null, or what the calling thread must be told before a run
   // Null: our thread pool. Otherwise how chunks reach this backend's own threads.
-  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread), void* context);
+  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
+                   void* context);
 };
 
 const BackendEntry* find_backend(Backend backend);  // null if it is not available

@@ -3,7 +3,9 @@
 namespace sparsenet::rt {
 namespace {
 
-size_t round_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t round_up(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 struct Context {
   const Bound* bound;

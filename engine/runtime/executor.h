@@ -1,17 +1,18 @@
 // Executor: binds the steps of a plan to kernels in memory that the caller provides, and runs them.
 //
-// This file and the kernels are the whole of what a device needs to run a plan: no heap, no exceptions, no RTTI, no operating system.
-// Order of calls: measure() -> allocate -> bind() -> execute() as often as wanted -> release().
+// This file and the kernels are the whole of what a device needs to run a plan: no heap, no exceptions, no RTTI, no
+// operating system. Order of calls: measure() -> allocate -> bind() -> execute() as often as wanted -> release().
 #pragma once
 
 #include "runtime/kernel.h"
 
 namespace sparsenet::rt {
 
-// How chunks reach threads. `parallel` calls function(context, chunk, thread) once for every chunk, with thread < threads, and
-// returns when all are done; a null `parallel` means one thread.
+// How chunks reach threads. `parallel` calls function(context, chunk, thread) once for every chunk, with thread <
+// threads, and returns when all are done; a null `parallel` means one thread.
 struct Parallel {
-  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread), void* context);
+  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
+                   void* context);
   void* self;
   int32_t threads;
 };
@@ -32,14 +33,15 @@ constexpr size_t kAlignment = 64;
 // The first kernel in the lists that supports the step; null if there is none. Lists are terminated by null.
 const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_t list_count);
 
-// Chooses a kernel for every step (bound[i].kernel) and adds up what they need. Returns the index of a step that no kernel
-// supports, or -1.
+// Chooses a kernel for every step (bound[i].kernel) and adds up what they need. Returns the index of a step that no
+// kernel supports, or -1.
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
                 Sizes* sizes);
 
-// Prepares all steps in zeroed, 64-byte aligned memory of the measured sizes. Returns null, or a message with static storage and the
-// failing step's index in *failed; steps before it must still be released.
-const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* state, uint8_t* weights, Bound* bound, int32_t* failed);
+// Prepares all steps in zeroed, 64-byte aligned memory of the measured sizes. Returns null, or a message with static
+// storage and the failing step's index in *failed; steps before it must still be released.
+const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* state, uint8_t* weights, Bound* bound,
+                 int32_t* failed);
 
 void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);
 void execute(const Bound* bound, int32_t count, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);

@@ -4,10 +4,10 @@
 #include <cstdlib>
 #include <cstring>
 
-#define SPARSENET_DECLARE_ISA(isa)                       \
-  namespace rt::isa {                                    \
-  extern const Kernel* const kPortableKernels[];         \
-  double fma_peak(double seconds);                       \
+#define SPARSENET_DECLARE_ISA(isa)               \
+  namespace rt::isa {                            \
+  extern const Kernel* const kPortableKernels[]; \
+  double fma_peak(double seconds);               \
   }
 
 namespace sparsenet {
@@ -20,9 +20,13 @@ SPARSENET_DECLARE_ISA(avx512)
 
 namespace {
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 #if defined(SPARSENET_X86)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
@@ -49,7 +53,8 @@ const Isa& pick() {
     for (const Entry& entry : kEntries) {
       if (std::strcmp(entry.isa.name, wanted) == 0 && entry.supported()) return entry.isa;
     }
-    std::fprintf(stderr, "sparsenet: SPARSENET_ISA=%s is not a name that this build and this CPU have; ignored\n", wanted);
+    std::fprintf(stderr, "sparsenet: SPARSENET_ISA=%s is not a name that this build and this CPU have; ignored\n",
+                 wanted);
   }
   for (const Entry& entry : kEntries) {
     if (entry.supported()) return entry.isa;

@@ -11,8 +11,8 @@ struct Isa {
   double (*fma_peak)(double seconds);  // GFLOP/s of one core
 };
 
-// The widest one that this CPU has, or the one that the environment variable SPARSENET_ISA names (if the CPU has it; anything
-// else is ignored with one line on stderr). Decided at the first call; thread-safe.
+// The widest one that this CPU has, or the one that the environment variable SPARSENET_ISA names (if the CPU has it;
+// anything else is ignored with one line on stderr). Decided at the first call; thread-safe.
 const Isa& active_isa();
 
 }  // namespace sparsenet

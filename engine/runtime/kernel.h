@@ -1,9 +1,10 @@
 // Kernel: an implementation of one kind of step.
 //
-// Kernels stand in ordered lists, fastest first, the plain reference last; the first that supports a step gets it. A kernel
-// works in memory that the caller provides: `state` (its own prepared data), `weights` (packed constants), `scratch` (per thread,
-// contents undefined between calls). Work is cut into `chunks` that may run in any order, on any thread, at the same time; the cut depends on
-// the step alone, never on the thread count, so results are the same bits for every number of threads.
+// Kernels stand in ordered lists, fastest first, the plain reference last; the first that supports a step gets it. A
+// kernel works in memory that the caller provides: `state` (its own prepared data), `weights` (packed constants),
+// `scratch` (per thread, contents undefined between calls). Work is cut into `chunks` that may run in any order, on any
+// thread, at the same time; the cut depends on the step alone, never on the thread count, so results are the same bits
+// for every number of threads.
 #pragma once
 
 #include "runtime/step.h"
@@ -23,8 +24,8 @@ struct Kernel {
   bool (*supports)(const Step& step);
   // What the step needs with this kernel; sizes are rounded up to 64 by the caller.
   void (*query)(const Step& step, KernelNeeds* needs);
-  // Fills state and weights; both are 64-byte aligned and zeroed. `arena` is where run() will find the activations. Returns null,
-  // or a message with static storage.
+  // Fills state and weights; both are 64-byte aligned and zeroed. `arena` is where run() will find the activations.
+  // Returns null, or a message with static storage.
   const char* (*prepare)(const Step& step, uint8_t* arena, void* state, float* weights);
   void (*run)(const void* state, int32_t chunk, void* scratch);
   void (*destroy)(void* state);  // null: nothing to release

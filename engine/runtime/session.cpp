@@ -1,18 +1,18 @@
 #include <sparsenet/session.h>
 
-#include "passes/pipeline.h"
-#include "plan/plan.h"
-#include "runtime/backend_table.h"
-#include "runtime/executor.h"
-#include "runtime/isa.h"
-#include "runtime/thread_pool.h"
-
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
+
+#include "passes/pipeline.h"
+#include "plan/plan.h"
+#include "runtime/backend_table.h"
+#include "runtime/executor.h"
+#include "runtime/isa.h"
+#include "runtime/thread_pool.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -27,7 +27,8 @@ class Block {
   static constexpr size_t kHugePage = size_t{2} << 20;
 
   bool allocate(size_t bytes) {
-    // Large blocks ask for huge pages: weights are read once a run from end to end, and a page walk every 4 KB of it shows.
+    // Large blocks ask for huge pages: weights are read once a run from end to end, and a page walk every 4 KB of it
+    // shows.
     const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
     const size_t rounded = (bytes + alignment) / alignment * alignment;
     if (rounded < bytes) return false;
@@ -38,7 +39,9 @@ class Block {
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
-  uint8_t* get() const { return memory_.get(); }
+  uint8_t* get() const {
+    return memory_.get();
+  }
 
  private:
   struct Free {
@@ -49,16 +52,26 @@ class Block {
 
 const char* op_name(rt::StepOp op) {
   switch (op) {
-    case rt::StepOp::kConv: return "Conv";
-    case rt::StepOp::kPool: return "Pool";
-    case rt::StepOp::kGlobalPool: return "GlobalPool";
-    case rt::StepOp::kAffine: return "Affine";
-    case rt::StepOp::kUnary: return "Activation";
-    case rt::StepOp::kBinary: return "Binary";
-    case rt::StepOp::kSoftmax: return "Softmax";
-    case rt::StepOp::kReduceMean: return "ReduceMean";
-    case rt::StepOp::kStridedCopy: return "Copy";
-    case rt::StepOp::kAttention: return "Attention";
+    case rt::StepOp::kConv:
+      return "Conv";
+    case rt::StepOp::kPool:
+      return "Pool";
+    case rt::StepOp::kGlobalPool:
+      return "GlobalPool";
+    case rt::StepOp::kAffine:
+      return "Affine";
+    case rt::StepOp::kUnary:
+      return "Activation";
+    case rt::StepOp::kBinary:
+      return "Binary";
+    case rt::StepOp::kSoftmax:
+      return "Softmax";
+    case rt::StepOp::kReduceMean:
+      return "ReduceMean";
+    case rt::StepOp::kStridedCopy:
+      return "Copy";
+    case rt::StepOp::kAttention:
+      return "Attention";
   }
   return "?";
 }
@@ -117,7 +130,8 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   }
   backend = find_backend(options.backend);
   if (!backend) {
-    return unsupported("backend '" + std::string(name(options.backend)) + "' is not in this build; it has: " + available_backends());
+    return unsupported("backend '" + std::string(name(options.backend)) +
+                       "' is not in this build; it has: " + available_backends());
   }
   threads = options.threads == 0 ? usable_cpus() : options.threads;
 
@@ -136,18 +150,20 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   const int32_t missing = rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &sizes);
   if (missing >= 0) {
     const rt::Step& step = plan.steps[static_cast<size_t>(missing)];
-    return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " + op_name(step.op));
+    return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " +
+                       op_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
-  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) || !weights.allocate(sizes.weight_bytes) ||
-      !scratch.allocate(scratch_stride * static_cast<size_t>(threads))) {
+  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
+      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_stride * static_cast<size_t>(threads))) {
     return out_of_memory("the session needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
                          std::to_string(sizes.weight_bytes) + " of weights and " +
                          std::to_string(scratch_stride * static_cast<size_t>(threads)) + " of scratch");
   }
   if (backend->begin_run) backend->begin_run(threads);
   int32_t failed = -1;
-  const char* message = rt::bind(plan.steps.data(), count, arena.get(), state.get(), weights.get(), bound.data(), &failed);
+  const char* message =
+      rt::bind(plan.steps.data(), count, arena.get(), state.get(), weights.get(), bound.data(), &failed);
   prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
   if (message) {
     return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
@@ -179,7 +195,8 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
     steps.push_back(std::move(info));
   }
   for (const PlanBuffer& b : plan.buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_stride * static_cast<size_t>(threads), sizes.weight_bytes};
+  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_stride * static_cast<size_t>(threads),
+            sizes.weight_bytes};
   // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
   bool in_place = false;
   for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;
@@ -202,12 +219,24 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
-const std::vector<TensorInfo>& Session::inputs() const { return impl_->inputs; }
-const std::vector<TensorInfo>& Session::outputs() const { return impl_->outputs; }
-const std::vector<StepInfo>& Session::steps() const { return impl_->steps; }
-const std::vector<BufferInfo>& Session::buffers() const { return impl_->buffers; }
-MemoryReport Session::memory() const { return impl_->memory; }
-int Session::threads() const { return impl_->threads; }
+const std::vector<TensorInfo>& Session::inputs() const {
+  return impl_->inputs;
+}
+const std::vector<TensorInfo>& Session::outputs() const {
+  return impl_->outputs;
+}
+const std::vector<StepInfo>& Session::steps() const {
+  return impl_->steps;
+}
+const std::vector<BufferInfo>& Session::buffers() const {
+  return impl_->buffers;
+}
+MemoryReport Session::memory() const {
+  return impl_->memory;
+}
+int Session::threads() const {
+  return impl_->threads;
+}
 
 Status Session::set_input(size_t index, const float* data, size_t elements) {
   if (index >= impl_->plan.inputs.size()) {
@@ -241,7 +270,8 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
   }
   const uint8_t* arena = impl_->arena.get();
   for_each_channel(port, [&](int64_t to, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
-    const float* from = (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
+    const float* from =
+        (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
   });
   return {};
@@ -249,8 +279,8 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
 
 Status Session::run() {
   impl_->begin();
-  rt::execute(impl_->bound.data(), static_cast<int32_t>(impl_->bound.size()), impl_->scratch.get(), impl_->scratch_stride,
-              impl_->parallel);
+  rt::execute(impl_->bound.data(), static_cast<int32_t>(impl_->bound.size()), impl_->scratch.get(),
+              impl_->scratch_stride, impl_->parallel);
   impl_->end();
   return {};
 }
@@ -267,8 +297,12 @@ Status Session::run_profiled() {
   return {};
 }
 
-double measure_fma_peak_gflops(double seconds) { return active_isa().fma_peak(seconds); }
+double measure_fma_peak_gflops(double seconds) {
+  return active_isa().fma_peak(seconds);
+}
 
-std::string version() { return SPARSENET_VERSION; }
+std::string version() {
+  return SPARSENET_VERSION;
+}
 
 }  // namespace sparsenet

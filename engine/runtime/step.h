@@ -1,11 +1,11 @@
 // Step: one thing the executor does, as plain data. The planner makes steps from a graph; kernels read them in prepare.
 //
-// Everything is a view into memory that a plan owns: no step owns anything. Kernel files for wider instruction sets include this
-// header, so nothing here may have code that a compiler could emit out of line.
+// Everything is a view into memory that a plan owns: no step owns anything. Kernel files for wider instruction sets
+// include this header, so nothing here may have code that a compiler could emit out of line.
 //
 // Activations. A tensor of n images, h rows, w columns and c channels is stored pixel by pixel (NHWC). A View lists the
-// channel ranges (segments) that make up its channels, in order; concatenation, splitting and slicing of channels are views and cost
-// nothing. Channel c of pixel p = (image * h + y) * w + x of a segment lies at
+// channel ranges (segments) that make up its channels, in order; concatenation, splitting and slicing of channels are
+// views and cost nothing. Channel c of pixel p = (image * h + y) * w + x of a segment lies at
 //     base + p * pixel_stride + c      (float elements)
 // where base is `constant`, or arena + offset.
 #pragma once
@@ -37,16 +37,16 @@ struct Act {
 };
 
 enum class StepOp : uint8_t {
-  kConv = 0,       // also fully connected layers: one pixel an image
-  kPool,           // max or average over windows; a 1x1 window with a stride subsamples
-  kGlobalPool,     // mean over all pixels of an image: out is n x 1 x 1 x c
-  kAffine,         // out = act(in * scale + shift) per channel; gathers segments; without scale a plain copy
-  kUnary,          // out = act(in), any dense memory
-  kBinary,         // out = a op b with broadcasting (Strided)
-  kSoftmax,        // over `inner` dimension (Strided)
-  kReduceMean,     // (Strided)
-  kStridedCopy,    // transpose, slice, pad, concat of general shapes (Strided)
-  kAttention,      // channel gate, see AttentionAttrs in sparsenet/graph.h
+  kConv = 0,     // also fully connected layers: one pixel an image
+  kPool,         // max or average over windows; a 1x1 window with a stride subsamples
+  kGlobalPool,   // mean over all pixels of an image: out is n x 1 x 1 x c
+  kAffine,       // out = act(in * scale + shift) per channel; gathers segments; without scale a plain copy
+  kUnary,        // out = act(in), any dense memory
+  kBinary,       // out = a op b with broadcasting (Strided)
+  kSoftmax,      // over `inner` dimension (Strided)
+  kReduceMean,   // (Strided)
+  kStridedCopy,  // transpose, slice, pad, concat of general shapes (Strided)
+  kAttention,    // channel gate, see AttentionAttrs in sparsenet/graph.h
 };
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv };

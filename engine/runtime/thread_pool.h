@@ -1,12 +1,12 @@
 // ThreadPool: runs the chunks of a step on a few threads with little ceremony.
 //
-// Within a run (begin_run .. end_run) workers wait for the next step by spinning, since a step takes microseconds; between runs they sleep
-// on a condition variable and cost nothing. A worker that wakes late or is preempted never holds the others up: every chunk is taken by
-// compare-and-swap, first from the thread's own share (so that a thread meets the same rows in step after step, in its own
-// cache), then from the others'.
+// Within a run (begin_run .. end_run) workers wait for the next step by spinning, since a step takes microseconds;
+// between runs they sleep on a condition variable and cost nothing. A worker that wakes late or is preempted never
+// holds the others up: every chunk is taken by compare-and-swap, first from the thread's own share (so that a thread
+// meets the same rows in step after step, in its own cache), then from the others'.
 //
-// Memory order: a chunk's effects happen before the return of the parallel() call that ran it, and everything the caller
-// did before parallel() happens before the chunk.
+// Memory order: a chunk's effects happen before the return of the parallel() call that ran it, and everything the
+// caller did before parallel() happens before the chunk.
 //
 // Thread safety: one caller at a time, always the thread between begin_run and end_run.
 #pragma once
@@ -35,7 +35,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void begin_run();
-  // Calls function(context, chunk, thread) once for every chunk in [0, chunks), chunks <= kMaxChunks; returns when all are done.
+  // Calls function(context, chunk, thread) once for every chunk in [0, chunks), chunks <= kMaxChunks; returns when all
+  // are done.
   void parallel(int32_t chunks, ChunkFunction function, void* context);
   void end_run();
 

@@ -30,8 +30,8 @@ struct Architecture {
   bool pre_relu = true;                // the ReLU between BN and the 1x1 convolution of a bottleneck layer
   int classes = 10;
   float bn_epsilon = 1e-5f;
-  int depth = 20;                      // ResNet only
-  int image_size = 0;                  // 0: 32 (cifar stem), 224 (imagenet stem)
+  int depth = 20;      // ResNet only
+  int image_size = 0;  // 0: 32 (cifar stem), 224 (imagenet stem)
 };
 
 // Errors (kInvalidArgument) name the key, what was expected and what was found, and list the known names.
@@ -40,9 +40,10 @@ Result<Architecture> parse_architecture(const std::string& text);
 // The spelled-out form that parse_architecture reads back to the same architecture.
 std::string to_string(const Architecture& arch);
 
-// The graph with He initialisation (normal, std sqrt(2 / (KH KW O))), BN scale 1, shift 0, mean 0, variance 1, biases 0.
-// The same seed gives the same bits. Constants are named as in the reference PyTorch form and stand in its order
-// (see docs/converting.md), so weights import by name or by order. Input "input" [1, 3, S, S], output "logits" [1, classes].
+// The graph with He initialisation (normal, std sqrt(2 / (KH KW O))), BN scale 1, shift 0, mean 0, variance 1, biases
+// 0. The same seed gives the same bits. Constants are named as in the reference PyTorch form and stand in its order
+// (see docs/converting.md), so weights import by name or by order. Input "input" [1, 3, S, S], output "logits" [1,
+// classes].
 Result<Graph> build_graph(const Architecture& arch, uint64_t seed = 0);
 
 // Short names that `sparsenet create --help` and error messages list.

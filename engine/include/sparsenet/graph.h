@@ -13,7 +13,8 @@
 //
 // Ownership: a Graph owns its lists; constant data is shared (Tensor::owner), often straight from a memory-mapped file.
 // Thread safety: const access from several threads is safe; mutation is not.
-// Memory: a Graph is made of standard containers; calls that grow it may throw std::bad_alloc. Sessions, loading and saving do not throw.
+// Memory: a Graph is made of standard containers; calls that grow it may throw std::bad_alloc. Sessions, loading and
+// saving do not throw.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -33,8 +34,8 @@ const char* name(DataType type);
 size_t size_of(DataType type);  // bytes of one element
 
 using Shape = std::vector<int64_t>;
-std::string to_string(const Shape& shape);      // "[1, 3, 32, 32]"
-int64_t element_count(const Shape& shape);      // product of the dimensions; -1 where it does not fit or one is negative
+std::string to_string(const Shape& shape);  // "[1, 3, 32, 32]"
+int64_t element_count(const Shape& shape);  // product of the dimensions; -1 where it does not fit or one is negative
 
 // Immutable array of constants, row-major in its own shape. Cheap to copy: the data is shared.
 struct Tensor {
@@ -54,7 +55,7 @@ struct Tensor {
 // Numbers are part of the file format: never reused, never renumbered.
 enum class Op : uint16_t {
   kConv = 1,            // x, weight [O, I/g, KH, KW], bias [O]?, residual (same shape as output)?     ConvAttrs
-  kFullyConnected = 2,  // x [N, I], weight [O, I], bias [O]?                                            FullyConnectedAttrs
+  kFullyConnected = 2,  // x [N, I], weight [O, I], bias [O]? FullyConnectedAttrs
   kBatchNorm = 3,       // x, scale [C], shift [C], mean [C], variance [C]                               BatchNormAttrs
   kRelu = 4,            // max(x, 0)
   kClip = 5,            // min(max(x, low), high); Relu6 is 0..6                                         ClipAttrs
@@ -63,12 +64,12 @@ enum class Op : uint16_t {
   kHardSigmoid = 8,     // min(max(alpha x + beta, 0), 1)                                                AlphaBetaAttrs
   kHardSwish = 9,       // x min(max(x / 6 + 1/2, 0), 1)
   kTanh = 10,
-  kSoftmax = 11,          // along one axis                                                              AxisAttrs
-  kConcat = 12,           // n inputs, along one axis                                                    AxisAttrs
-  kSplit = 13,            // n outputs, along one axis                                                   SplitAttrs
-  kSlice = 14,            // strided range per axis                                                      SliceAttrs
-  kPad = 15,              // constant padding                                                            PadAttrs
-  kAdd = 16,              // a, b with NumPy broadcasting
+  kSoftmax = 11,  // along one axis                                                              AxisAttrs
+  kConcat = 12,   // n inputs, along one axis                                                    AxisAttrs
+  kSplit = 13,    // n outputs, along one axis                                                   SplitAttrs
+  kSlice = 14,    // strided range per axis                                                      SliceAttrs
+  kPad = 15,      // constant padding                                                            PadAttrs
+  kAdd = 16,      // a, b with NumPy broadcasting
   kSub = 17,
   kMul = 18,
   kDiv = 19,
@@ -89,7 +90,14 @@ const char* name(Op op);
 // An activation fused behind another op. Parameters as in the op of the same name.
 struct Activation {
   enum class Kind : uint8_t {
-    kNone = 0, kRelu = 1, kClip = 2, kLeakyRelu = 3, kSigmoid = 4, kHardSigmoid = 5, kHardSwish = 6, kTanh = 7
+    kNone = 0,
+    kRelu = 1,
+    kClip = 2,
+    kLeakyRelu = 3,
+    kSigmoid = 4,
+    kHardSigmoid = 5,
+    kHardSwish = 6,
+    kTanh = 7
   };
   Kind kind = Kind::kNone;
   float a = 0;  // Clip: low; LeakyRelu, HardSigmoid: alpha
@@ -99,12 +107,12 @@ struct Activation {
 
 struct NoAttrs {};
 struct ConvAttrs {
-  std::array<int32_t, 2> kernel{1, 1};      // height, width; equals the weight's
+  std::array<int32_t, 2> kernel{1, 1};  // height, width; equals the weight's
   std::array<int32_t, 2> stride{1, 1};
   std::array<int32_t, 2> dilation{1, 1};
   std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right; zeros
   int32_t groups = 1;
-  Activation activation;                    // after bias and residual; set by passes and by importers of fused formats
+  Activation activation;  // after bias and residual; set by passes and by importers of fused formats
 };
 struct FullyConnectedAttrs {
   Activation activation;
@@ -138,8 +146,8 @@ struct PoolAttrs {
   std::array<int32_t, 2> kernel{1, 1};
   std::array<int32_t, 2> stride{1, 1};
   std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
-  bool ceil_mode = false;                   // output size rounds up; windows that start in the right padding are dropped
-  bool count_include_pad = false;           // average only: divide by the whole window (clipped to the padded input)
+  bool ceil_mode = false;          // output size rounds up; windows that start in the right padding are dropped
+  bool count_include_pad = false;  // average only: divide by the whole window (clipped to the padded input)
 };
 struct ReduceAttrs {
   std::vector<int32_t> axes;  // ascending, 0 .. rank-1
@@ -175,9 +183,9 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 struct Value {
   std::string name;  // unique within the graph
   DataType type = DataType::kFloat32;
-  Shape shape;       // filled by infer_shapes() for everything that is not an input or a constant
+  Shape shape;  // filled by infer_shapes() for everything that is not an input or a constant
   bool is_constant = false;
-  Tensor constant;   // only when is_constant; its shape equals `shape`
+  Tensor constant;  // only when is_constant; its shape equals `shape`
 };
 
 struct Node {
@@ -207,7 +215,8 @@ class Graph {
                                       std::vector<std::string> output_names);
 
   // Checks everything: ids in range, one maker a value, execution order, unique names, attributes, and shapes (which
-  // it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what was found.
+  // it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what was
+  // found.
   Status infer_shapes();
   // Sets dimension 0 of every input to n (n >= 1) and infers shapes again.
   Status set_batch(int64_t n);
@@ -222,15 +231,15 @@ class Graph {
 
 // What a model file says of itself, so that applications need no flags.
 struct Metadata {
-  std::string name;                     // e.g. "sparsenet-abc-v0"
-  std::string architecture;             // ARCH string of the builder, empty for an imported graph
-  std::string provenance;               // where the weights come from, free text
-  std::string license;                  // SPDX identifier or free text
-  std::vector<std::string> labels;      // one a class, or empty
-  std::string color_order = "RGB";      // "RGB", "BGR" or "GRAY"
-  std::vector<float> mean, std_dev;     // per channel, of 0..255 pixel values: x = (pixel - mean) / std; empty: 0 and 1
-  std::string resize = "bilinear";      // how an image of another size is brought to the input's: "bilinear",
-                                        // "bilinear-crop" (short side, then centre crop)
+  std::string name;                  // e.g. "sparsenet-abc-v0"
+  std::string architecture;          // ARCH string of the builder, empty for an imported graph
+  std::string provenance;            // where the weights come from, free text
+  std::string license;               // SPDX identifier or free text
+  std::vector<std::string> labels;   // one a class, or empty
+  std::string color_order = "RGB";   // "RGB", "BGR" or "GRAY"
+  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values: x = (pixel - mean) / std; empty: 0 and 1
+  std::string resize = "bilinear";   // how an image of another size is brought to the input's: "bilinear",
+                                     // "bilinear-crop" (short side, then centre crop)
 };
 
 // Inputs with the outputs that the source framework (or the portable reference) computed for them.

@@ -7,7 +7,8 @@
 //   session->get_output(0, logits, classes);
 //
 // Memory: create() allocates everything; run() allocates nothing.
-// Thread safety: one session may be used by one thread at a time; different sessions are independent, also of one model.
+// Thread safety: one session may be used by one thread at a time; different sessions are independent, also of one
+// model.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -35,8 +36,8 @@ bool is_available(Backend backend);  // compiled in, and usable on this machine
 
 struct SessionOptions {
   Backend backend = Backend::kAuto;
-  int threads = 0;    // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
-  int64_t batch = 1;  // images a run
+  int threads = 0;       // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
+  int64_t batch = 1;     // images a run
   bool optimize = true;  // false: no graph passes but the ones execution needs; for tests
 };
 
@@ -54,11 +55,11 @@ struct MemoryReport {
 };
 
 struct StepInfo {
-  std::string name;     // of the node the step came from
+  std::string name;  // of the node the step came from
   std::string op;
-  std::string kernel;   // e.g. "conv2d_winograd4_f32_avx512"
-  std::string backend;  // the one that executes it
-  bool is_copy = false; // only moves data: Concat, Slice, Transpose, Pad as a step of its own
+  std::string kernel;       // e.g. "conv2d_winograd4_f32_avx512"
+  std::string backend;      // the one that executes it
+  bool is_copy = false;     // only moves data: Concat, Slice, Transpose, Pad as a step of its own
   double milliseconds = 0;  // of the last run_profiled()
   int64_t macs = 0;
 };
@@ -72,19 +73,19 @@ struct BufferInfo {
 
 class Session {
  public:
-  // Plans and binds. Errors: kInvalidModel (the graph), kUnsupported (an op or a backend; names the node), kOutOfMemory,
-  // kInvalidArgument (threads < 0, batch < 1).
+  // Plans and binds. Errors: kInvalidModel (the graph), kUnsupported (an op or a backend; names the node),
+  // kOutOfMemory, kInvalidArgument (threads < 0, batch < 1).
   static Result<Session> create(const Graph& graph, const SessionOptions& options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  const std::vector<TensorInfo>& inputs() const;   // shapes with the session's batch
+  const std::vector<TensorInfo>& inputs() const;  // shapes with the session's batch
   const std::vector<TensorInfo>& outputs() const;
 
-  // Copies `elements` float32 values in the tensor's own shape (images: NCHW) into the arena. kInvalidArgument if the count
-  // or the index is wrong. An input keeps its value until it is set again only if the plan keeps its memory: set every
-  // input before every run.
+  // Copies `elements` float32 values in the tensor's own shape (images: NCHW) into the arena. kInvalidArgument if the
+  // count or the index is wrong. An input keeps its value until it is set again only if the plan keeps its memory: set
+  // every input before every run.
   Status set_input(size_t index, const float* data, size_t elements);
   Status run();
   Status get_output(size_t index, float* data, size_t elements) const;
