@@ -1,5 +1,9 @@
 // Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h in the same
-// memory it came in (or not). See AttentionAttrs in sparsenet/graph.h for the formulas. A chunk is one image.
+// memory it came in (or not). See AttentionAttrs in sparsenet/graph.h for the formulas.
+//
+// A chunk is a range of pixels of one image, so that every thread sums and scales the pixels it convolved. The first
+// round leaves the sums of each chunk beside the state; the second adds them up in the chunks' order, computes the gate
+// (again in every chunk: it is cheaper than to wait for it) and scales.
 #include "kernels/activation.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
@@ -11,9 +15,10 @@ struct State {
   const float* in;
   float* out;
   ptrdiff_t in_stride, out_stride;
-  int32_t pixels, c, padded, hidden, hidden_padded;
+  float* sums;  // [chunk][padded]
+  int32_t pixels, parts, part_pixels, c, padded, hidden, hidden_padded;
   bool paper;
-  Act act, gate, behind;
+  Act act, gate;
   // Weights are stored input-major with padded outputs: [input][outputs padded], so that a product is a sum of scaled
   // vectors.
   const float *s1, *t1, *w1, *b1, *s2, *t2, *w2, *b2;
@@ -23,9 +28,15 @@ int round_lanes(int c) {
   return ceil_div(c, kLanes) * kLanes;
 }
 
+// Chunks of an image.
+int parts_of(const Step& s) {
+  const int pixels = s.in.h * s.in.w;
+  return pixels >= 512 ? 4 : pixels >= 256 ? 2 : 1;
+}
+
 bool supports(const Step& s) {
   return s.op == StepOp::kAttention && s.in.segment_count == 1 && s.out.segment_count == 1 &&
-         !s.in.segments[0].constant && s.in.n < 65000;
+         !s.in.segments[0].constant && s.in.n < 16000;
 }
 
 // Floats of every parameter block, in the order s1 t1 w1 b1 s2 t2 w2 b2.
@@ -45,13 +56,13 @@ void query(const Step& s, KernelNeeds* needs) {
   size_t sizes[8], total = 0;
   block_sizes(s, sizes);
   for (size_t size : sizes) total += size;
-  needs->state_bytes = sizeof(State);
+  needs->state_bytes = sizeof(State) + static_cast<size_t>(s.in.n * parts_of(s) * round_lanes(s.in.c)) * sizeof(float);
   needs->weight_bytes = total * sizeof(float);
   // g, e, the affine's result, f
   needs->scratch_bytes =
       static_cast<size_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) *
       sizeof(float);
-  needs->chunks = s.in.n;
+  needs->chunks = s.in.n * parts_of(s);
 }
 
 void transpose(const float* from, int rows, int columns, int padded_rows, float* to) {
@@ -67,6 +78,9 @@ const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weigh
   s->in_stride = step.in.segments[0].pixel_stride;
   s->out_stride = step.out.segments[0].pixel_stride;
   s->pixels = step.in.h * step.in.w;
+  s->sums = reinterpret_cast<float*>(s + 1);
+  s->parts = parts_of(step);
+  s->part_pixels = ceil_div(s->pixels, s->parts);
   s->c = step.in.c;
   s->padded = round_lanes(s->c);
   s->hidden = step.hidden;
@@ -74,7 +88,6 @@ const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weigh
   s->paper = step.hidden == 0;
   s->act = step.attention_act;
   s->gate = step.attention_gate;
-  s->behind = step.act;
   size_t sizes[8];
   block_sizes(step, sizes);
   float* at[8];
@@ -125,32 +138,53 @@ void affine(const float* x, const float* scale, const float* shift, int padded, 
   for (int o = 0; o < padded; o += kLanes) store(y + o, activate(load(x + o) * load(scale + o) + load(shift + o), act));
 }
 
-void mean(const State& s, int32_t image, float* g) {
-  const float inverse = 1.f / static_cast<float>(s.pixels);
+struct Range {
+  int64_t first;  // pixel of the batch
+  int32_t count;
+};
+
+Range range_of(const State& s, int32_t chunk) {
+  const int32_t image = chunk / s.parts, begin = chunk % s.parts * s.part_pixels;
+  return {int64_t{image} * s.pixels + begin, imin(s.part_pixels, s.pixels - begin)};
+}
+
+void run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const Range range = range_of(s, chunk);
   for (int c = 0; c < s.c; c += kLanes) {
     const int lanes = imin(kLanes, s.c - c);
     V acc[4] = {V{}, V{}, V{}, V{}};
-    const float* p = s.in + ptrdiff_t{image} * s.pixels * s.in_stride + c;
+    const float* p = s.in + range.first * s.in_stride + c;
     int x = 0;
     if (lanes == kLanes) {
-      for (; x + 4 <= s.pixels; x += 4, p += 4 * s.in_stride) {
+      for (; x + 4 <= range.count; x += 4, p += 4 * s.in_stride) {
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) acc[j] += load(p + j * s.in_stride);
       }
     }
-    for (; x < s.pixels; ++x, p += s.in_stride) acc[0] += load_first(p, lanes);
-    store(g + c, ((acc[0] + acc[1]) + (acc[2] + acc[3])) * inverse);
+    for (; x < range.count; ++x, p += s.in_stride) acc[x & 3] += load_first(p, lanes);
+    store(s.sums + ptrdiff_t{chunk} * s.padded + c, (acc[0] + acc[1]) + (acc[2] + acc[3]));
   }
 }
 
-void run(const void* memory, int32_t image, void* scratch) {
+void mean(const State& s, int32_t image, float* g) {
+  const float inverse = 1.f / static_cast<float>(s.pixels);
+  const float* sums = s.sums + ptrdiff_t{image} * s.parts * s.padded;
+  for (int c = 0; c < s.padded; c += kLanes) {
+    V sum = load(sums + c);
+    for (int part = 1; part < s.parts; ++part) sum += load(sums + ptrdiff_t{part} * s.padded + c);
+    store(g + c, sum * inverse);
+  }
+}
+
+void finish(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
   auto* g = static_cast<float*>(scratch);
   float* e = g + s.padded;
   float* f = e + s.padded;
   float* t = f + s.padded;
   constexpr Act kRelu = {Act::kBounds, 0.f, INFINITY, 0.f, 0.f};
-  mean(s, image, g);
+  mean(s, chunk / s.parts, g);
   if (s.paper) {
     affine(g, s.s1, s.t1, s.padded, s.act, t);
     product(t, s.c, s.w1, s.b1, s.padded, e);
@@ -163,16 +197,17 @@ void run(const void* memory, int32_t image, void* scratch) {
     for (int o = 0; o < s.hidden_padded; o += kLanes) store(t + o, activate(load(t + o), s.act));
     product(t, s.hidden, s.w2, s.b2, s.padded, f);
   }
+  const Range range = range_of(s, chunk);
   for (int c = 0; c < s.c; c += kLanes) {
     const int lanes = imin(kLanes, s.c - c);
     V gate = activate(load(f + c), s.gate);
     if (s.paper) gate += 1.f;
-    const float* x = s.in + ptrdiff_t{image} * s.pixels * s.in_stride + c;
-    float* y = s.out + ptrdiff_t{image} * s.pixels * s.out_stride + c;
+    const float* x = s.in + range.first * s.in_stride + c;
+    float* y = s.out + range.first * s.out_stride + c;
     if (lanes == kLanes) {
-      for (int p = 0; p < s.pixels; ++p, x += s.in_stride, y += s.out_stride) store(y, load(x) * gate);
+      for (int p = 0; p < range.count; ++p, x += s.in_stride, y += s.out_stride) store(y, load(x) * gate);
     } else {
-      for (int p = 0; p < s.pixels; ++p, x += s.in_stride, y += s.out_stride) {
+      for (int p = 0; p < range.count; ++p, x += s.in_stride, y += s.out_stride) {
         store_first(y, load_first(x, lanes) * gate, lanes);
       }
     }
@@ -182,6 +217,6 @@ void run(const void* memory, int32_t image, void* scratch) {
 }  // namespace
 
 const Kernel kAttention = {
-    "attention_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+    "attention_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false, finish};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -7,15 +7,27 @@ size_t round_up(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+using ChunkRun = void (*)(const void* state, int32_t chunk, void* scratch);
+
 struct Context {
-  const Bound* bound;
+  ChunkRun run;
+  const void* state;
   uint8_t* scratch;
   size_t scratch_stride;
 };
 
 void run_chunk(void* context, int32_t chunk, int32_t thread) {
   const auto& c = *static_cast<const Context*>(context);
-  c.bound->kernel->run(c.bound->state, chunk, c.scratch + static_cast<size_t>(thread) * c.scratch_stride);
+  c.run(c.state, chunk, c.scratch + static_cast<size_t>(thread) * c.scratch_stride);
+}
+
+void run_chunks(ChunkRun run, const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {
+  if (bound.chunks == 1 || parallel.threads == 1 || !parallel.parallel) {
+    for (int32_t chunk = 0; chunk < bound.chunks; ++chunk) run(bound.state, chunk, scratch);
+    return;
+  }
+  Context context{run, bound.state, scratch, scratch_stride};
+  parallel.parallel(parallel.self, bound.chunks, run_chunk, &context);
 }
 
 }  // namespace
@@ -64,12 +76,8 @@ const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* stat
 }
 
 void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {
-  if (bound.chunks == 1 || parallel.threads == 1 || !parallel.parallel) {
-    for (int32_t chunk = 0; chunk < bound.chunks; ++chunk) bound.kernel->run(bound.state, chunk, scratch);
-    return;
-  }
-  Context context{&bound, scratch, scratch_stride};
-  parallel.parallel(parallel.self, bound.chunks, run_chunk, &context);
+  run_chunks(bound.kernel->run, bound, scratch, scratch_stride, parallel);
+  if (bound.kernel->finish) run_chunks(bound.kernel->finish, bound, scratch, scratch_stride, parallel);
 }
 
 void execute(const Bound* bound, int32_t count, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {

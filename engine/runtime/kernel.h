@@ -30,6 +30,8 @@ struct Kernel {
   void (*run)(const void* state, int32_t chunk, void* scratch);
   void (*destroy)(void* state);  // null: nothing to release
   bool own_threads;              // runs its single chunk on the caller's OpenMP threads (oneDNN)
+  // A second round over the same chunks, after all of the first are done: for what depends on all of them (a mean).
+  void (*finish)(const void* state, int32_t chunk, void* scratch) = nullptr;
 };
 
 struct KernelList {
