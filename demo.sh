@@ -49,7 +49,7 @@ title "3. Does a file give the same answers on this machine as where it was made
 show $sparsenet verify $out/sparsenet-abc-v0.snet
 show $sparsenet verify $out/mlperf-tiny-resnet8.snet
 
-title "4. A larger one of the family, with random weights: where the time goes"
+title "4. A larger one of the family, with random weights: speed and memory"
 show $sparsenet create sparsenet-abc-v1 -o $out/sparsenet-abc-v1.snet
 show $sparsenet bench $out/sparsenet-abc-v1.snet --runs 200
 
@@ -63,7 +63,7 @@ if [ -e "$more" ]; then
   show $sparsenet bench $out/resnet20.snet --runs 500
   if [ -e $data/test_batch.bin ]; then
     for network in sparsenet-abc-v0 mlperf-tiny-resnet8 resnet20; do
-      show $sparsenet eval $out/$network.snet --data cifar10:$data --limit 2000
+      show $sparsenet eval $out/$network.snet --data cifar10:$data
     done
   fi
 fi
