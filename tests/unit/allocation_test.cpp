@@ -45,6 +45,7 @@ void count_free(const void* p) {
 }  // namespace
 
 #if SPARSENET_OWN_MALLOC
+#pragma GCC visibility push(default)  // hidden, libraries would miss ours and call libc's
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);
@@ -79,6 +80,7 @@ void free(void* p) {
   __libc_free(p);
 }
 }
+#pragma GCC visibility pop
 
 namespace {
 void* raw_allocate(size_t size) {
