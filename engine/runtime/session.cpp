@@ -142,6 +142,8 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   if (!made.ok()) return made.status();
   plan = std::move(*made);
 
+  // Before kernels are asked what they need: oneDNN's scratch depends on the number of threads.
+  if (backend->begin_run) backend->begin_run(threads);
   const auto count = static_cast<int32_t>(plan.steps.size());
   bound.assign(plan.steps.size(), {});
   rt::Sizes sizes{};
@@ -160,7 +162,6 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
                          std::to_string(sizes.weight_bytes) + " of weights and " +
                          std::to_string(scratch_stride * static_cast<size_t>(threads)) + " of scratch");
   }
-  if (backend->begin_run) backend->begin_run(threads);
   int32_t failed = -1;
   const char* message =
       rt::bind(plan.steps.data(), count, arena.get(), state.get(), weights.get(), bound.data(), &failed);

@@ -1,0 +1,56 @@
+// What the steps as oneDNN primitives have in common: the engine, layouts, and where activations lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/onednn/compat.h"
+#include "runtime/step.h"
+
+namespace sparsenet::onednn {
+
+dnnl::engine& cpu();
+
+// One channel range of the arena without gaps. oneDNN falls to a slow reference for anything else.
+bool is_dense(const rt::View& view);
+
+dnnl::memory::desc image(const rt::View& view);
+
+// Appends the activation; false where this oneDNN has none.
+bool append(const rt::Act& act, dnnl::post_ops* ops);
+
+// Padding behind the input. oneDNN wants it to fit the output size exactly, so what the windows do not reach is taken
+// off: it may be less than none, by less than a stride.
+int32_t pad_end(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
+
+// Whether every window covers at least one input pixel along one direction.
+bool windows_touch_input(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
+
+// A plain, and thus very slow, implementation, by its name.
+bool is_reference(const char* implementation);
+
+inline size_t round_up(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+inline const float* resolve(const rt::Segment& segment, const uint8_t* arena) {
+  return segment.constant ? segment.constant : reinterpret_cast<const float*>(arena + segment.offset);
+}
+
+// Source pixels in several channel ranges, or with an affine and bounds to be applied on the way.
+struct Range {
+  const float* base;
+  int32_t channels, pixel_stride;
+};
+struct Gather {
+  const Range* ranges;
+  int32_t range_count, channels;
+  int64_t pixels;
+  const float *scale, *shift;  // null: a plain copy
+  float low, high;
+};
+
+// Writes all channels of all pixels side by side, on the OpenMP threads.
+void gather(const Gather& gather, float* to);
+
+}  // namespace sparsenet::onednn

@@ -1,0 +1,185 @@
+// Convolutions (also grouped, depthwise and fully connected ones) as oneDNN primitives over plain NHWC memory.
+//
+// oneDNN falls back to a reference implementation, hundreds of times slower, without a word where a layout does not
+// suit it; so every primitive descriptor is looked at, and a step that would get one goes to the portable kernels.
+// Sources in several channel ranges or with an affine in front are gathered into scratch first.
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <unordered_map>
+
+#include "backends/onednn/common.h"
+#include "backends/onednn/onednn_backend.h"
+
+namespace sparsenet::onednn {
+namespace {
+
+using dnnl::memory;
+using rt::Step;
+
+bool needs_gather(const Step& s) {
+  return s.pre_scale || !is_dense(s.in);
+}
+
+size_t gather_bytes(const Step& s) {
+  if (!needs_gather(s)) return 0;
+  return round_up(static_cast<size_t>(s.in.n) * static_cast<size_t>(s.in.h) * static_cast<size_t>(s.in.w) *
+                  static_cast<size_t>(s.in.c) * sizeof(float));
+}
+
+memory::dims weight_dims(const Step& s) {
+  if (s.groups == 1) return {s.out.c, s.in.c, s.kernel_h, s.kernel_w};
+  return {s.groups, s.out.c / s.groups, s.in.c / s.groups, s.kernel_h, s.kernel_w};
+}
+
+// The primitive descriptor of a step, or null where oneDNN has none that is worth running.
+std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& s) {
+  if (s.op != rt::StepOp::kConv || !is_dense(s.out)) return nullptr;
+  if (s.in2.segment_count > 1 || (s.in2.segment_count == 1 && !is_dense(s.in2))) return nullptr;
+  // Version 2.6.3 crashes in its AVX-512 kernels where a window lies in the padding and the activation is a clip.
+  if (!windows_touch_input(s.in.h, s.out.h, s.kernel_h, s.dilation_h, s.stride_h, s.pad_top) ||
+      !windows_touch_input(s.in.w, s.out.w, s.kernel_w, s.dilation_w, s.stride_w, s.pad_left)) {
+    return nullptr;
+  }
+  try {
+    dnnl::post_ops ops;
+    if (s.in2.segment_count == 1) ops.append_sum(1.f);
+    if (!append(s.act, &ops)) return nullptr;
+    dnnl::primitive_attr attr;
+    attr.set_post_ops(ops);
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const memory::desc weights(weight_dims(s), memory::data_type::f32, memory::format_tag::any);
+    const memory::desc bias({s.out.c}, memory::data_type::f32, memory::format_tag::x);
+    auto pd = std::make_unique<dnnl::convolution_forward::primitive_desc>(
+        make_convolution(cpu(), image(s.in), weights, bias, image(s.out), {s.stride_h, s.stride_w},
+                         {s.dilation_h - 1, s.dilation_w - 1}, {s.pad_top, s.pad_left},
+                         {pad_end(s.in.h, s.out.h, s.kernel_h, s.dilation_h, s.stride_h, s.pad_top),
+                          pad_end(s.in.w, s.out.w, s.kernel_w, s.dilation_w, s.stride_w, s.pad_left)},
+                         attr));
+    if (is_reference(pd->impl_info_str())) return nullptr;
+    return pd;
+  } catch (const dnnl::error&) {
+    return nullptr;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+// All that a run needs; lives on the heap, made in prepare.
+struct Convolution {
+  dnnl::convolution_forward primitive;
+  dnnl::stream stream;
+  std::unordered_map<int, memory> arguments;
+  memory scratchpad, source;  // the same memory objects as among the arguments
+  std::unique_ptr<Range[]> ranges;
+  Gather source_gather{}, residual_gather{};
+  Range residual{};  // where it is not already in the output's memory
+  bool gathers = false, copies_residual = false;
+  size_t gather_size = 0;
+  void* scratch = nullptr;  // that the memory objects point to
+  float* out = nullptr;
+  size_t out_elements = 0;
+};
+
+struct State {
+  Convolution* convolution;
+};
+
+bool supports(const Step& step) {
+  return describe(step) != nullptr;
+}
+
+void query(const Step& step, rt::KernelNeeds* needs) {
+  *needs = {sizeof(State), 0, 0, 1};
+  const auto pd = describe(step);
+  if (!pd) return;  // prepare will say so
+  needs->weight_bytes =
+      round_up(pd->weights_desc().get_size()) + round_up(static_cast<size_t>(step.out.c) * sizeof(float));
+  needs->scratch_bytes = gather_bytes(step) + round_up(pd->scratchpad_desc().get_size());
+}
+
+void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) {
+  const memory::desc given(weight_dims(step), memory::data_type::f32,
+                           step.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
+  memory from(given, cpu(), const_cast<float*>(step.weight));  // only read
+  memory to = packed;
+  dnnl::reorder(from, to).execute(*stream, from, to);
+  stream->wait();
+}
+
+const char* prepare(const Step& step, uint8_t* arena, void* state, float* weights) {
+  const auto pd = describe(step);
+  if (!pd) return "oneDNN refused a convolution that it had accepted";
+  try {
+    auto c = std::make_unique<Convolution>();
+    c->primitive = dnnl::convolution_forward(*pd);
+    c->stream = dnnl::stream(cpu());
+
+    const memory packed(pd->weights_desc(), cpu(), weights);
+    pack_weights(step, packed, &c->stream);
+    float* bias = weights + round_up(pd->weights_desc().get_size()) / sizeof(float);
+    if (step.bias) std::memcpy(bias, step.bias, static_cast<size_t>(step.out.c) * sizeof(float));
+
+    const int32_t count = step.in.segment_count;
+    c->ranges = std::make_unique<Range[]>(static_cast<size_t>(count));
+    for (int32_t i = 0; i < count; ++i) {
+      const rt::Segment& segment = step.in.segments[i];
+      c->ranges[static_cast<size_t>(i)] = {resolve(segment, arena), segment.channels, segment.pixel_stride};
+    }
+    c->gathers = needs_gather(step);
+    c->gather_size = gather_bytes(step);
+    c->source_gather = {c->ranges.get(), count,          step.in.c,    int64_t{step.in.n} * step.in.h * step.in.w,
+                        step.pre_scale,  step.pre_shift, step.pre_low, step.pre_high};
+
+    c->out = reinterpret_cast<float*>(arena + step.out.segments[0].offset);
+    c->out_elements = pd->dst_desc().get_size() / sizeof(float);
+    if (step.in2.segment_count == 1) {
+      c->residual = {resolve(step.in2.segments[0], arena), step.out.c, step.out.c};
+      c->copies_residual = c->residual.base != c->out;
+      c->residual_gather = {&c->residual, 1,       step.out.c, int64_t{step.out.n} * step.out.h * step.out.w,
+                            nullptr,      nullptr, 0,          0};
+    }
+    c->source = memory(image(step.in), cpu(), c->gathers ? nullptr : const_cast<float*>(c->ranges[0].base));
+    c->scratchpad = memory(pd->scratchpad_desc(), cpu(), nullptr);
+    c->arguments = {{DNNL_ARG_SRC, c->source},
+                    {DNNL_ARG_WEIGHTS, packed},
+                    {DNNL_ARG_BIAS, memory(pd->bias_desc(), cpu(), bias)},
+                    {DNNL_ARG_DST, memory(image(step.out), cpu(), c->out)},
+                    {DNNL_ARG_SCRATCHPAD, c->scratchpad}};
+    static_cast<State*>(state)->convolution = c.release();
+    return nullptr;
+  } catch (const dnnl::error&) {
+    return "oneDNN could not make the convolution";
+  } catch (const std::bad_alloc&) {
+    return "no memory left for a oneDNN primitive";
+  }
+}
+
+void run(const void* state, int32_t, void* scratch) {
+  Convolution& c = *static_cast<const State*>(state)->convolution;
+  try {
+    if (c.scratch != scratch) {  // the first run; a session's scratch does not move
+      if (c.gathers) c.source.set_data_handle(scratch);
+      c.scratchpad.set_data_handle(static_cast<uint8_t*>(scratch) + c.gather_size);
+      c.scratch = scratch;
+    }
+    if (c.gathers) gather(c.source_gather, static_cast<float*>(scratch));
+    if (c.copies_residual) gather(c.residual_gather, c.out);
+    c.primitive.execute(c.stream, c.arguments);
+    c.stream.wait();
+  } catch (...) {
+    // A prepared primitive has nothing left to fail at but its argument list; NaN is then the honest output.
+    for (size_t i = 0; i < c.out_elements; ++i) c.out[i] = NAN;
+  }
+}
+
+void destroy(void* state) {
+  delete static_cast<State*>(state)->convolution;
+}
+
+}  // namespace
+
+const rt::Kernel kConvolution = {"conv2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true};
+
+}  // namespace sparsenet::onednn

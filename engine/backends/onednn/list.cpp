@@ -1,0 +1,7 @@
+#include "backends/onednn/onednn_backend.h"
+
+namespace sparsenet::rt {
+
+const Kernel* const kOneDnnKernels[] = {&onednn::kConvolution, nullptr};
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,28 @@
+// The oneDNN backend: convolutions as oneDNN primitives, made once in prepare; every other step goes to the portable
+// kernels.
+//
+// Such a session has one kind of threads, OpenMP's, which oneDNN uses: our own kernels' chunks are handed to them as
+// well.
+#pragma once
+
+#include "runtime/kernel.h"
+
+namespace sparsenet {
+
+namespace rt {
+extern const Kernel* const kOneDnnKernels[];  // terminated by null
+}
+
+namespace onednn {
+extern const rt::Kernel kConvolution;
+}
+
+// Sets the number of OpenMP threads that the calling thread starts. Before kernels are asked what they need, and before
+// every run: primitives are made for a number of threads.
+void onednn_begin_run(int threads);
+
+// rt::Parallel over the OpenMP threads.
+void onednn_parallel(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
+                     void* context);
+
+}  // namespace sparsenet
