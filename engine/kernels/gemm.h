@@ -161,13 +161,13 @@ SPARSENET_INLINE int next_blocks(int left) {
   return ceil_div(left, tiles);
 }
 
-// Blocks [begin, end) of the output channels of rows x count pixels; `w` is the whole packed matrix, y and residual
-// begin at channel 0.
-inline void gemm_blocks(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
-                        const float* residual, int rows, int count, int begin, int end) {
+// All output channels of rows x count pixels; `w` is the whole packed matrix.
+inline void gemm_all(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
+                     const float* residual, int rows, int count) {
   const ptrdiff_t block = static_cast<ptrdiff_t>(s.runs) * s.run_length * kLanes;
-  for (int b = begin; b < end;) {
-    const int take = next_blocks(end - b);
+  const int blocks = ceil_div(s.outputs, kLanes);
+  for (int b = 0; b < blocks;) {
+    const int take = next_blocks(blocks - b);
     const int first = b * kLanes;
     const float* wb = w + b * block;
     const float* rb = residual ? residual + first : nullptr;
@@ -187,12 +187,6 @@ inline void gemm_blocks(const GemmShape& s, const float* x, const float* w, cons
     }
     b += take;
   }
-}
-
-// All output channels.
-inline void gemm_all(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
-                     const float* residual, int rows, int count) {
-  gemm_blocks(s, x, w, e, y, residual, rows, count, 0, ceil_div(s.outputs, kLanes));
 }
 
 // Runs the activations that are not bounds over finished rows of outputs.
