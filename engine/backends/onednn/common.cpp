@@ -1,5 +1,7 @@
 #include "backends/onednn/common.h"
 
+#include <omp.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -66,6 +68,13 @@ bool windows_touch_input(int32_t in, int32_t out, int32_t kernel, int32_t dilati
 
 bool is_reference(const char* implementation) {
   return std::strstr(implementation, "ref") != nullptr;
+}
+
+OneThread::OneThread() : threads_(omp_get_max_threads()) {
+  omp_set_num_threads(1);
+}
+OneThread::~OneThread() {
+  omp_set_num_threads(threads_);
 }
 
 namespace {

@@ -37,6 +37,18 @@ inline const float* resolve(const rt::Segment& segment, const uint8_t* arena) {
   return segment.constant ? segment.constant : reinterpret_cast<const float*>(arena + segment.offset);
 }
 
+// While it lives the calling thread works alone.
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int threads_;
+};
+
 // Source pixels in several channel ranges, or with an affine and bounds to be applied on the way.
 struct Range {
   const float* base;

@@ -22,6 +22,21 @@ inline dnnl::convolution_forward::primitive_desc make_convolution(
 #endif
 }
 
+inline dnnl::pooling_forward::primitive_desc make_pooling(
+    const dnnl::engine& engine, dnnl::algorithm algorithm, const dnnl::memory::desc& src, const dnnl::memory::desc& dst,
+    const dnnl::memory::dims& strides, const dnnl::memory::dims& kernel, const dnnl::memory::dims& pads_begin,
+    const dnnl::memory::dims& pads_end, const dnnl::primitive_attr& attr) {
+  using Pooling = dnnl::pooling_forward;
+  constexpr auto kKind = dnnl::prop_kind::forward_inference;
+#if DNNL_VERSION_MAJOR >= 3
+  return Pooling::primitive_desc(engine, kKind, algorithm, src, dst, strides, kernel, {0, 0}, pads_begin, pads_end,
+                                 attr);
+#else
+  const Pooling::desc desc(kKind, algorithm, src, dst, strides, kernel, pads_begin, pads_end);
+  return Pooling::primitive_desc(desc, attr, engine);
+#endif
+}
+
 inline void append_activation(dnnl::post_ops* ops, dnnl::algorithm algorithm, float alpha, float beta) {
 #if DNNL_VERSION_MAJOR >= 3
   ops->append_eltwise(algorithm, alpha, beta);

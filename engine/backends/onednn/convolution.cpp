@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <unordered_map>
 
 #include "backends/onednn/common.h"
@@ -99,7 +100,9 @@ void query(const Step& step, rt::KernelNeeds* needs) {
   needs->scratch_bytes = gather_bytes(step) + round_up(pd->scratchpad_desc().get_size());
 }
 
+// On the calling thread: waking the others for each small tensor takes longer.
 void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) {
+  const OneThread one_thread;
   const memory::desc given(weight_dims(step), memory::data_type::f32,
                            step.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
   memory from(given, cpu(), const_cast<float*>(step.weight));  // only read
@@ -179,6 +182,11 @@ void destroy(void* state) {
 }
 
 }  // namespace
+
+std::string convolution_implementation(const Step& step) {
+  const auto pd = describe(step);
+  return pd ? pd->impl_info_str() : "";
+}
 
 const rt::Kernel kConvolution = {"conv2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true};
 

@@ -2,6 +2,6 @@
 
 namespace sparsenet::rt {
 
-const Kernel* const kOneDnnKernels[] = {&onednn::kConvolution, nullptr};
+const Kernel* const kOneDnnKernels[] = {&onednn::kConvolution, &onednn::kPooling, nullptr};
 
 }  // namespace sparsenet::rt

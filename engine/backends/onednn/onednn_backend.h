@@ -1,9 +1,11 @@
-// The oneDNN backend: convolutions as oneDNN primitives, made once in prepare; every other step goes to the portable
-// kernels.
+// The oneDNN backend: convolutions and pools as oneDNN primitives, made once in prepare; every other step goes to
+// the portable kernels.
 //
 // Such a session has one kind of threads, OpenMP's, which oneDNN uses: our own kernels' chunks are handed to them as
 // well.
 #pragma once
+
+#include <string>
 
 #include "runtime/kernel.h"
 
@@ -15,7 +17,12 @@ extern const Kernel* const kOneDnnKernels[];  // terminated by null
 
 namespace onednn {
 extern const rt::Kernel kConvolution;
-}
+extern const rt::Kernel kPooling;
+
+// oneDNN's own name of the implementation that a convolution step gets ("jit:avx512_core"); empty where the backend
+// leaves the step to others.
+std::string convolution_implementation(const rt::Step& step);
+}  // namespace onednn
 
 // Sets the number of OpenMP threads that the calling thread starts. Before kernels are asked what they need, and before
 // every run: primitives are made for a number of threads.

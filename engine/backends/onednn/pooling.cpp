@@ -1,0 +1,129 @@
+// Max and average pooling as oneDNN primitives, where the source is dense and no activation stands before or behind.
+#include <cmath>
+#include <memory>
+#include <new>
+#include <unordered_map>
+
+#include "backends/onednn/common.h"
+#include "backends/onednn/onednn_backend.h"
+
+namespace sparsenet::onednn {
+namespace {
+
+using dnnl::memory;
+using rt::Step;
+
+bool is_plain(const rt::Act& act) {
+  return act.kind == rt::Act::kBounds && act.low == -INFINITY && act.high == INFINITY;
+}
+
+// Windows that reach beyond the padding: oneDNN would count what lies there as padding too, ONNX does not.
+bool sticks_out(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t pad_begin, int32_t pad_behind) {
+  return int64_t{out - 1} * stride + kernel > int64_t{in} + pad_begin + pad_behind;
+}
+
+std::unique_ptr<dnnl::pooling_forward::primitive_desc> describe(const Step& s) {
+  if (s.op != rt::StepOp::kPool || s.pre_scale || !is_plain(s.act) || !is_dense(s.in) || !is_dense(s.out)) {
+    return nullptr;
+  }
+  if (!windows_touch_input(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top) ||
+      !windows_touch_input(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)) {
+    return nullptr;
+  }
+  auto algorithm = dnnl::algorithm::pooling_max;
+  if (!s.max_pool) {
+    algorithm = dnnl::algorithm::pooling_avg_exclude_padding;
+    if (s.count_include_pad) {
+      algorithm = dnnl::algorithm::pooling_avg_include_padding;
+      if (sticks_out(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
+          sticks_out(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
+        return nullptr;
+      }
+    }
+  }
+  try {
+    dnnl::primitive_attr attr;
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    auto pd = std::make_unique<dnnl::pooling_forward::primitive_desc>(
+        make_pooling(cpu(), algorithm, image(s.in), image(s.out), {s.stride_h, s.stride_w}, {s.kernel_h, s.kernel_w},
+                     {s.pad_top, s.pad_left},
+                     {pad_end(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top),
+                      pad_end(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)},
+                     attr));
+    if (is_reference(pd->impl_info_str())) return nullptr;
+    return pd;
+  } catch (const dnnl::error&) {
+    return nullptr;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+struct Pooling {
+  dnnl::pooling_forward primitive;
+  dnnl::stream stream;
+  std::unordered_map<int, memory> arguments;
+  memory scratchpad;        // the same memory object as among the arguments
+  void* scratch = nullptr;  // that it points to
+  float* out = nullptr;
+  size_t out_elements = 0;
+};
+
+struct State {
+  Pooling* pooling;
+};
+
+bool supports(const Step& step) {
+  return describe(step) != nullptr;
+}
+
+void query(const Step& step, rt::KernelNeeds* needs) {
+  const auto pd = describe(step);
+  *needs = {sizeof(State), 0, pd ? round_up(pd->scratchpad_desc().get_size()) : 0, 1};
+}
+
+const char* prepare(const Step& step, uint8_t* arena, void* state, float*) {
+  const auto pd = describe(step);
+  if (!pd) return "oneDNN refused a pooling step that it had accepted";
+  try {
+    auto p = std::make_unique<Pooling>();
+    p->primitive = dnnl::pooling_forward(*pd);
+    p->stream = dnnl::stream(cpu());
+    p->out = reinterpret_cast<float*>(arena + step.out.segments[0].offset);
+    p->out_elements = pd->dst_desc().get_size() / sizeof(float);
+    p->scratchpad = memory(pd->scratchpad_desc(), cpu(), nullptr);
+    p->arguments = {{DNNL_ARG_SRC, memory(image(step.in), cpu(), arena + step.in.segments[0].offset)},
+                    {DNNL_ARG_DST, memory(image(step.out), cpu(), p->out)},
+                    {DNNL_ARG_SCRATCHPAD, p->scratchpad}};
+    static_cast<State*>(state)->pooling = p.release();
+    return nullptr;
+  } catch (const dnnl::error&) {
+    return "oneDNN could not make the pooling primitive";
+  } catch (const std::bad_alloc&) {
+    return "no memory left for a oneDNN primitive";
+  }
+}
+
+void run(const void* state, int32_t, void* scratch) {
+  Pooling& p = *static_cast<const State*>(state)->pooling;
+  try {
+    if (p.scratch != scratch) {  // the first run; a session's scratch does not move
+      p.scratchpad.set_data_handle(scratch);
+      p.scratch = scratch;
+    }
+    p.primitive.execute(p.stream, p.arguments);
+    p.stream.wait();
+  } catch (...) {
+    for (size_t i = 0; i < p.out_elements; ++i) p.out[i] = NAN;  // see convolution.cpp
+  }
+}
+
+void destroy(void* state) {
+  delete static_cast<State*>(state)->pooling;
+}
+
+}  // namespace
+
+const rt::Kernel kPooling = {"pool2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true};
+
+}  // namespace sparsenet::onednn
