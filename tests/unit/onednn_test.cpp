@@ -295,6 +295,16 @@ TEST_CASE("what oneDNN runs slowly or wrongly is left to other kernels") {
   s.pad_bottom = 4;  // the last row of windows lies in the padding
   s.out.h = 11;
   CHECK(!onednn::kConvolution.supports(s));
+  s.pad_bottom = 1;
+  s.stride_w = 2;
+  c.in[0] = {0, nullptr, 1, 1};
+  s.in = {1, 8, 2, 1, c.in.data(), 1};
+  s.out.h = 8;
+  s.out.w = 1;
+  CHECK(!onednn::kConvolution.supports(s));
+  s.stride_w = 1;
+  s.pad_left = 0;
+  CHECK(onednn::kConvolution.supports(s));
 }
 
 TEST_CASE("oneDNN convolutions equal the reference kernel") {
