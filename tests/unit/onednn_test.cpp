@@ -117,6 +117,7 @@ void window(Random& random, int32_t in, int32_t* out, int32_t* kernel, int32_t* 
   *pad_behind = random.integer(0, std::max(0, span - 1));
   while (in + *pad_begin + *pad_behind < span) ++*pad_begin;
   *out = (in + *pad_begin + *pad_behind - span) / *stride + 1;
+  if (*out > 1 && random.chance(0.1)) --*out;  // as where a slice took the rest
 }
 
 Case random_convolution(uint64_t seed) {
@@ -148,6 +149,7 @@ Case random_convolution(uint64_t seed) {
   const int residual = random.integer(0, 3);
   if (residual == 1) c.in2 = c.out;  // in place
   if (residual == 2) c.in2.push_back(c.place(n * oh * ow, outputs, outputs));
+  c.place(16, 16, 16);  // to see writes behind the output
   c.connect();
 
   auto fill = [&random](std::vector<float>* values, size_t count) {
@@ -198,6 +200,7 @@ Case random_pool(uint64_t seed) {
   s.out = {n, oh, ow, channels, nullptr, 0};
   c.in.push_back(c.place(n * h * w, channels, channels));
   c.out.push_back(c.place(n * oh * ow, channels, channels));
+  c.place(16, 16, 16);  // to see writes behind the output
   c.connect();
   for (float& v : c.arena) v = static_cast<float>(random.real(-1, 1));
   c.text = "seed " + std::to_string(seed) + (s.max_pool ? ": max " : ": mean ") + std::to_string(h) + "x" +
@@ -220,9 +223,14 @@ std::vector<double> run_kernel(const rt::Kernel& kernel, const Case& c) {
     kernel.run(state.memory.get(), chunk, scratch.memory.get());
   }
   if (kernel.destroy) kernel.destroy(state.memory.get());
-  const auto* out = reinterpret_cast<const float*>(arena.memory.get() + c.out[0].offset);
   const rt::View& v = c.step.out;
-  return std::vector<double>(out, out + int64_t{v.n} * v.h * v.w * v.c);
+  const size_t count = static_cast<size_t>(v.n) * static_cast<size_t>(v.h * v.w) * static_cast<size_t>(v.c);
+  const auto* all = reinterpret_cast<const float*>(arena.memory.get());
+  const size_t first = c.out[0].offset / sizeof(float), behind = first + count;
+  CHECK_MESSAGE(std::equal(all, all + first, c.arena.data()), c.text, ": wrote before the output");
+  CHECK_MESSAGE(std::equal(all + behind, all + c.arena.size(), c.arena.data() + behind), c.text,
+                ": wrote behind the output");
+  return std::vector<double>(all + first, all + behind);
 }
 
 // Compares all cases that the kernel takes; says how many those are.

@@ -54,7 +54,8 @@ int32_t pad_end(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32
   return (out - 1) * stride + (kernel - 1) * dilation + 1 - in - pad_begin;
 }
 
-bool windows_touch_input(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin) {
+bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin) {
+  if (pad_end(in, out, kernel, dilation, stride, pad_begin) <= -stride) return false;
   for (int32_t o = 0; o < out; ++o) {
     bool touches = false;
     for (int32_t k = 0; k < kernel && !touches; ++k) {

@@ -23,8 +23,9 @@ bool append(const rt::Act& act, dnnl::post_ops* ops);
 // off: it may be less than none, by less than a stride.
 int32_t pad_end(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
 
-// Whether every window covers at least one input pixel along one direction.
-bool windows_touch_input(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
+// Whether oneDNN can be trusted with the windows along one direction: each covers at least one input pixel, and no
+// further window would fit. Where the output is cut short by a whole stride, its AVX2 and SSE pools write beyond it.
+bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
 
 // A plain, and thus very slow, implementation, by its name.
 bool is_reference(const char* implementation);

@@ -26,8 +26,8 @@ std::unique_ptr<dnnl::pooling_forward::primitive_desc> describe(const Step& s) {
   if (s.op != rt::StepOp::kPool || s.pre_scale || !is_plain(s.act) || !is_dense(s.in) || !is_dense(s.out)) {
     return nullptr;
   }
-  if (!windows_touch_input(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top) ||
-      !windows_touch_input(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)) {
+  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top) ||
+      !windows_fit(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)) {
     return nullptr;
   }
   auto algorithm = dnnl::algorithm::pooling_max;
