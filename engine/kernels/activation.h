@@ -9,15 +9,15 @@ namespace sparsenet::rt::SPARSENET_ISA {
 SPARSENET_INLINE V activate(V x, const Act& act) {
   switch (act.kind) {
     case Act::kBounds:
-      return vmin(vmax(x, splat(act.low)), splat(act.high));
+      return bounded(x, splat(act.low), splat(act.high));
     case Act::kLeakyRelu:
       return x < 0.f ? x * act.alpha : x;
     case Act::kSigmoid:
       return vsigmoid(x);
     case Act::kHardSigmoid:
-      return vmin(vmax(x * act.alpha + act.beta, V{}), splat(1.f));
+      return bounded(x * act.alpha + act.beta, V{}, splat(1.f));
     case Act::kHardSwish:
-      return x * vmin(vmax(x * (1.f / 6) + 0.5f, V{}), splat(1.f));
+      return x * bounded(x * (1.f / 6) + 0.5f, V{}, splat(1.f));
     case Act::kTanh:
       return vtanh(x);
   }

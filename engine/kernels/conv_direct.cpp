@@ -172,7 +172,7 @@ void run_taps(const State& s, const float* band, int rows, float* y, const float
               v += load_first(residual + r * s.shape.residual_row_stride + (x0 + p) * s.shape.residual_pixel_stride + o,
                               lanes);
             }
-            v = vmin(vmax(v, low), high);
+            v = bounded(v, low, high);
             store_first(y + r * s.shape.out_row_stride + (x0 + p) * s.shape.out_pixel_stride + o, v, lanes);
           }
         }

@@ -229,31 +229,18 @@ template <Pre kPre>
 __attribute__((noinline)) void input_transform(const State& s, int32_t first, int32_t count, float* v) {
   const V low = splat(s.source.low), high = splat(s.source.high);
   const ptrdiff_t image = ptrdiff_t{s.h} * s.w;
-  int channel = 0;
-  for (int32_t i = 0; i < s.source.count; ++i) {
-    const SourceSegment& segment = s.source.segments[i];
-    const ptrdiff_t stride = segment.pixel_stride;
-    for (int c = 0; c < segment.channels;) {
-      const int lanes = imin(kLanes, segment.channels - c);
-      V scale{}, shift{};
-      if (kPre != Pre::kNone) {
-        scale = load_first(s.source.scale + channel, lanes);
-        shift = load_first(s.source.shift + channel, lanes);
+  for_each_vector<kPre>(s.source, [&](const ChannelVector& from) {
+    for (int32_t t = 0; t < count; ++t) {
+      const TilePlace at = place(s, first + t);
+      const float* base = from.base + at.image * image * from.stride;
+      float* to = v + ptrdiff_t{t} * s.c + from.channel;
+      if (from.lanes == kLanes) {
+        input_tile<kPre, false>(s, at, base, from.stride, from.scale, from.shift, low, high, from.lanes, to);
+      } else {
+        input_tile<kPre, true>(s, at, base, from.stride, from.scale, from.shift, low, high, from.lanes, to);
       }
-      for (int32_t t = 0; t < count; ++t) {
-        const TilePlace at = place(s, first + t);
-        const float* base = segment.base + at.image * image * stride + c;
-        float* to = v + ptrdiff_t{t} * s.c + channel;
-        if (lanes == kLanes) {
-          input_tile<kPre, false>(s, at, base, stride, scale, shift, low, high, lanes, to);
-        } else {
-          input_tile<kPre, true>(s, at, base, stride, scale, shift, low, high, lanes, to);
-        }
-      }
-      c += lanes;
-      channel += lanes;
     }
-  }
+  });
 }
 
 __attribute__((noinline)) void output_transform(const State& s, int32_t first, int32_t count, const float* m) {
@@ -287,7 +274,7 @@ __attribute__((noinline)) void output_transform(const State& s, int32_t first, i
           const ptrdiff_t p = pixel + ptrdiff_t{i} * s.ow + j;
           V value = y[j] + bias;
           if (s.residual) value += load_first(s.residual + p * s.residual_stride + o, lanes);
-          value = vmin(vmax(value, low), high);
+          value = bounded(value, low, high);
           float* to = s.out + p * s.out_stride + o;
           if (lanes == kLanes) {
             store(to, value);
@@ -309,17 +296,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int32_t count = imin(s.chunk_tiles, s.tiles - first);
   auto* v = static_cast<float*>(scratch);
   float* m = v + kPlanes * s.v_plane;
-  switch (pre_of(s.source)) {
-    case Pre::kNone:
-      input_transform<Pre::kNone>(s, first, count, v);
-      break;
-    case Pre::kLow:
-      input_transform<Pre::kLow>(s, first, count, v);
-      break;
-    case Pre::kBoth:
-      input_transform<Pre::kBoth>(s, first, count, v);
-      break;
-  }
+  by_pre(s.source, [&](auto pre) { input_transform<decltype(pre)::value>(s, first, count, v); });
   const Epilogue none{nullptr, 0, 0};
   for (int f = 0; f < kPlanes; ++f) {
     gemm_all(s.shape, v + f * s.v_plane, s.weights + f * s.u_plane, none, m + f * s.m_plane, nullptr, 1, count);

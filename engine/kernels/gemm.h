@@ -99,7 +99,7 @@ __attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, con
       if (e.bias) {
         v += load(e.bias + first_output + b * kLanes);
         if (residual) v += load_first(rp + b * kLanes, lanes);
-        v = vmin(vmax(v, low), high);
+        v = bounded(v, low, high);
       }
       if (partial) {
         store_first(yp + b * kLanes, v, lanes);

@@ -55,64 +55,43 @@ template <Pre kPre>
 void run_row(const State& s, int32_t row) {
   const int image = row / s.oh, oy = row % s.oh;
   const int y_begin = oy * s.stride_h - s.pad_top, y_end = y_begin + s.kernel_h;
+  const int y0 = imax(y_begin, 0), y1 = imin(y_end, s.h);
   const V low = splat(s.source.low), high = splat(s.source.high);
-  int channel = 0;
-  for (int32_t i = 0; i < s.source.count; ++i) {
-    const SourceSegment& segment = s.source.segments[i];
-    const ptrdiff_t stride = segment.pixel_stride;
-    for (int c = 0; c < segment.channels;) {
-      const int lanes = imin(kLanes, segment.channels - c);
-      V scale{}, shift{};
-      if (kPre != Pre::kNone) {
-        scale = load_first(s.source.scale + channel, lanes);
-        shift = load_first(s.source.shift + channel, lanes);
-      }
-      for (int ox = 0; ox < s.ow; ++ox) {
-        const int x_begin = ox * s.stride_w - s.pad_left, x_end = x_begin + s.kernel_w;
-        const int y0 = imax(y_begin, 0), y1 = imin(y_end, s.h), x0 = imax(x_begin, 0), x1 = imin(x_end, s.w);
-        V acc = s.max_pool ? splat(-INFINITY) : V{};
-        for (int y = y0; y < y1; ++y) {
-          const float* p = segment.base + ((ptrdiff_t{image} * s.h + y) * s.w + x0) * stride + c;
-          for (int x = x0; x < x1; ++x, p += stride) {
-            const V v = apply_pre<kPre>(lanes == kLanes ? load(p) : load_first(p, lanes), scale, shift, low, high);
-            acc = s.max_pool ? vmax(acc, v) : acc + v;
-          }
+  for_each_vector<kPre>(s.source, [&](const ChannelVector& v) {
+    for (int ox = 0; ox < s.ow; ++ox) {
+      const int x_begin = ox * s.stride_w - s.pad_left, x_end = x_begin + s.kernel_w;
+      const int x0 = imax(x_begin, 0), x1 = imin(x_end, s.w);
+      V acc = s.max_pool ? splat(-INFINITY) : V{};
+      for (int y = y0; y < y1; ++y) {
+        const float* p = v.base + ((ptrdiff_t{image} * s.h + y) * s.w + x0) * v.stride;
+        for (int x = x0; x < x1; ++x, p += v.stride) {
+          const V in = v.lanes == kLanes ? load(p) : load_first(p, v.lanes);
+          const V value = apply_pre<kPre>(in, v.scale, v.shift, low, high);
+          acc = s.max_pool ? vmax(acc, value) : acc + value;
         }
-        if (!s.max_pool) {
-          int count = (y1 - y0) * (x1 - x0);
-          if (s.count_include_pad) {
-            // The window, clipped to the padded input: with rounding up it may stick out of that too.
-            count = (imin(y_end, s.h + s.pad_bottom) - y_begin) * (imin(x_end, s.w + s.pad_right) - x_begin);
-          }
-          acc *= 1.f / static_cast<float>(imax(count, 1));
-        }
-        acc = activate(acc, s.act);
-        store_first(s.out + ((ptrdiff_t{image} * s.oh + oy) * s.ow + ox) * s.out_stride + channel, acc, lanes);
       }
-      c += lanes;
-      channel += lanes;
+      if (!s.max_pool) {
+        int count = (y1 - y0) * (x1 - x0);
+        if (s.count_include_pad) {
+          // The window, clipped to the padded input: with rounding up it may stick out of that too.
+          count = (imin(y_end, s.h + s.pad_bottom) - y_begin) * (imin(x_end, s.w + s.pad_right) - x_begin);
+        }
+        acc *= 1.f / static_cast<float>(imax(count, 1));
+      }
+      float* to = s.out + ((ptrdiff_t{image} * s.oh + oy) * s.ow + ox) * s.out_stride + v.channel;
+      store_first(to, activate(acc, s.act), v.lanes);
     }
-  }
+  });
 }
 
 void run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  switch (pre_of(s.source)) {
-    case Pre::kNone:
-      run_row<Pre::kNone>(s, chunk);
-      break;
-    case Pre::kLow:
-      run_row<Pre::kLow>(s, chunk);
-      break;
-    case Pre::kBoth:
-      run_row<Pre::kBoth>(s, chunk);
-      break;
-  }
+  by_pre(s.source, [&](auto pre) { run_row<decltype(pre)::value>(s, chunk); });
 }
 
-// Mean over all pixels of an image; a chunk is one channel range of one image.
+// Mean over all pixels; a chunk is an image.
 bool global_supports(const Step& s) {
-  return s.op == StepOp::kGlobalPool && s.out.segment_count == 1 && int64_t{s.in.n} * s.in.segment_count < 65000;
+  return s.op == StepOp::kGlobalPool && s.out.segment_count == 1 && s.in.n < 65000;
 }
 
 void global_query(const Step& s, KernelNeeds* needs) {
@@ -125,44 +104,22 @@ void global_run_impl(const State& s, int32_t image) {
   const V low = splat(s.source.low), high = splat(s.source.high);
   const int pixels = s.h * s.w;
   const float inverse = 1.f / static_cast<float>(pixels);
-  int channel = 0;
-  for (int32_t i = 0; i < s.source.count; ++i) {
-    const SourceSegment& segment = s.source.segments[i];
-    const ptrdiff_t stride = segment.pixel_stride;
-    for (int c = 0; c < segment.channels;) {
-      const int lanes = imin(kLanes, segment.channels - c);
-      V scale{}, shift{};
-      if (kPre != Pre::kNone) {
-        scale = load_first(s.source.scale + channel, lanes);
-        shift = load_first(s.source.shift + channel, lanes);
-      }
-      // Four sums, so that additions do not wait for each other.
-      V acc[4] = {V{}, V{}, V{}, V{}};
-      const float* p = segment.base + ptrdiff_t{image} * pixels * stride + c;
-      for (int x = 0; x < pixels; ++x, p += stride) {
-        acc[x & 3] += apply_pre<kPre>(lanes == kLanes ? load(p) : load_first(p, lanes), scale, shift, low, high);
-      }
-      const V mean = ((acc[0] + acc[1]) + (acc[2] + acc[3])) * inverse;
-      store_first(s.out + image * s.out_stride + channel, activate(mean, s.act), lanes);
-      c += lanes;
-      channel += lanes;
+  for_each_vector<kPre>(s.source, [&](const ChannelVector& v) {
+    // Four sums, so that additions do not wait for each other.
+    V acc[4] = {V{}, V{}, V{}, V{}};
+    const float* p = v.base + ptrdiff_t{image} * pixels * v.stride;
+    for (int x = 0; x < pixels; ++x, p += v.stride) {
+      const V in = v.lanes == kLanes ? load(p) : load_first(p, v.lanes);
+      acc[x & 3] += apply_pre<kPre>(in, v.scale, v.shift, low, high);
     }
-  }
+    const V mean = ((acc[0] + acc[1]) + (acc[2] + acc[3])) * inverse;
+    store_first(s.out + image * s.out_stride + v.channel, activate(mean, s.act), v.lanes);
+  });
 }
 
 void global_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  switch (pre_of(s.source)) {
-    case Pre::kNone:
-      global_run_impl<Pre::kNone>(s, chunk);
-      break;
-    case Pre::kLow:
-      global_run_impl<Pre::kLow>(s, chunk);
-      break;
-    case Pre::kBoth:
-      global_run_impl<Pre::kBoth>(s, chunk);
-      break;
-  }
+  by_pre(s.source, [&](auto pre) { global_run_impl<decltype(pre)::value>(s, chunk); });
 }
 
 }  // namespace

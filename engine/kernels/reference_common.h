@@ -23,18 +23,23 @@ inline const char* reference_prepare(const Step& step, uint8_t* arena, void* sta
   return nullptr;
 }
 
+// min(max(x, low), high); NaN stays NaN, which fmin and fmax would drop.
+inline float bounded_one(float x, float low, float high) {
+  return x < low ? low : x > high ? high : x;
+}
+
 inline float activate_one(float x, const Act& act) {
   switch (act.kind) {
     case Act::kBounds:
-      return std::fmin(std::fmax(x, act.low), act.high);
+      return bounded_one(x, act.low, act.high);
     case Act::kLeakyRelu:
       return x < 0.f ? act.alpha * x : x;
     case Act::kSigmoid:
       return 1.f / (1.f + std::exp(-x));
     case Act::kHardSigmoid:
-      return std::fmin(std::fmax(act.alpha * x + act.beta, 0.f), 1.f);
+      return bounded_one(act.alpha * x + act.beta, 0.f, 1.f);
     case Act::kHardSwish:
-      return x * std::fmin(std::fmax(x / 6.f + 0.5f, 0.f), 1.f);
+      return x * bounded_one(x / 6.f + 0.5f, 0.f, 1.f);
     case Act::kTanh:
       return std::tanh(x);
   }
@@ -57,7 +62,7 @@ inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c
 inline float input_at(const ReferenceState& s, int64_t pixel, int32_t c) {
   const float x = *element(s.step.in, s.arena, pixel, c);
   if (!s.step.pre_scale) return x;
-  return std::fmin(std::fmax(x * s.step.pre_scale[c] + s.step.pre_shift[c], s.step.pre_low), s.step.pre_high);
+  return bounded_one(x * s.step.pre_scale[c] + s.step.pre_shift[c], s.step.pre_low, s.step.pre_high);
 }
 
 }  // namespace sparsenet::rt

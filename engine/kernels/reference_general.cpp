@@ -39,6 +39,14 @@ struct Walk {
   }
 };
 
+// Calls visit(walk) at every index of dims [first, last).
+template <class Visit>
+void for_each(const Strided& s, int first, int last, Visit visit) {
+  Walk walk(s, first, last);
+  do visit(walk);
+  while (walk.next());
+}
+
 float combine(BinaryOp op, float a, float b) {
   switch (op) {
     case BinaryOp::kAdd:
@@ -69,10 +77,9 @@ void binary_run(const void* state, int32_t, void*) {
   const float* a = base(r.step.in, r.arena) + s.in_start[0];
   const float* b = base(r.step.in2, r.arena) + s.in_start[1];
   float* y = base(r.step.out, r.arena) + s.out_start;
-  Walk walk(s, 0, s.rank);
-  do {
-    y[walk.out] = activate_one(combine(r.step.binary, a[walk.in[0]], b[walk.in[1]]), r.step.act);
-  } while (walk.next());
+  for_each(s, 0, s.rank, [&](const Walk& at) {
+    y[at.out] = activate_one(combine(r.step.binary, a[at.in[0]], b[at.in[1]]), r.step.act);
+  });
 }
 
 void softmax_run(const void* state, int32_t, void*) {
@@ -80,23 +87,18 @@ void softmax_run(const void* state, int32_t, void*) {
   const Strided& s = *r.step.strided;
   const float* x = base(r.step.in, r.arena);
   float* y = base(r.step.out, r.arena);
-  Walk outer(s, 0, s.reduced_from);
-  do {
+  for_each(s, 0, s.reduced_from, [&](const Walk& outer) {
+    const auto along = [&](auto visit) { for_each(s, s.reduced_from, s.rank, visit); };
     float top = -INFINITY;
-    Walk find(s, s.reduced_from, s.rank);
-    do top = std::fmax(top, x[outer.in[0] + find.in[0]]);
-    while (find.next());
+    along([&](const Walk& at) { top = std::fmax(top, x[outer.in[0] + at.in[0]]); });
     double sum = 0;
-    Walk add(s, s.reduced_from, s.rank);
-    do {
-      const float e = std::exp(x[outer.in[0] + add.in[0]] - top);
-      y[outer.out + add.out] = e;
+    along([&](const Walk& at) {
+      const float e = std::exp(x[outer.in[0] + at.in[0]] - top);
+      y[outer.out + at.out] = e;
       sum += e;
-    } while (add.next());
-    Walk scale(s, s.reduced_from, s.rank);
-    do y[outer.out + scale.out] = static_cast<float>(y[outer.out + scale.out] / sum);
-    while (scale.next());
-  } while (outer.next());
+    });
+    along([&](const Walk& at) { y[outer.out + at.out] = static_cast<float>(y[outer.out + at.out] / sum); });
+  });
 }
 
 void reduce_mean_run(const void* state, int32_t, void*) {
@@ -104,16 +106,14 @@ void reduce_mean_run(const void* state, int32_t, void*) {
   const Strided& s = *r.step.strided;
   const float* x = base(r.step.in, r.arena);
   float* y = base(r.step.out, r.arena);
-  Walk outer(s, 0, s.reduced_from);
-  do {
+  for_each(s, 0, s.reduced_from, [&](const Walk& outer) {
     double sum = 0, count = 0;
-    Walk inner(s, s.reduced_from, s.rank);
-    do {
-      sum += x[outer.in[0] + inner.in[0]];
+    for_each(s, s.reduced_from, s.rank, [&](const Walk& at) {
+      sum += x[outer.in[0] + at.in[0]];
       count += 1;
-    } while (inner.next());
+    });
     y[outer.out] = activate_one(static_cast<float>(sum / count), r.step.act);
-  } while (outer.next());
+  });
 }
 
 void strided_copy_run(const void* state, int32_t, void*) {
@@ -125,9 +125,7 @@ void strided_copy_run(const void* state, int32_t, void*) {
     for (int64_t i = 0; i < s.out_elements; ++i) y[i] = s.fill_value;
   }
   y += s.out_start;
-  Walk walk(s, 0, s.rank);
-  do y[walk.out] = x[walk.in[0]];
-  while (walk.next());
+  for_each(s, 0, s.rank, [&](const Walk& at) { y[at.out] = x[at.in[0]]; });
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ void attention_run(const void* state, int32_t, void* scratch) {
       const float *s2 = s.params[4], *t2 = s.params[5], *w2 = s.params[6], *b2 = s.params[7];
       for (int32_t i = 0; i < c; ++i) t[i] = activate_one(s1[i] * g[i] + t1[i], s.attention_act);
       for (int32_t i = 0; i < c; ++i) e[i] = row(w1 + int64_t{i} * c, t, c, b1[i]);
-      for (int32_t i = 0; i < 2 * c; ++i) t[i] = std::fmax(s2[i] * (i < c ? e[i] : g[i - c]) + t2[i], 0.f);
+      for (int32_t i = 0; i < 2 * c; ++i) t[i] = bounded_one(s2[i] * (i < c ? e[i] : g[i - c]) + t2[i], 0.f, INFINITY);
       for (int32_t i = 0; i < c; ++i) {
         f[i] = 1.f + activate_one(row(w2 + int64_t{i} * 2 * c, t, 2 * c, b2[i]), s.attention_gate);
       }

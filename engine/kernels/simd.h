@@ -67,7 +67,8 @@ SPARSENET_INLINE void store_first(float* p, V v, int n) {
 #endif
 }
 
-// NaN in `a` gives `b`, as the hardware instructions do.
+// Where either operand is NaN the second is the result, as in the x86 instructions: with the bound first, NaN goes
+// through.
 SPARSENET_INLINE V vmax(V a, V b) {
 #if defined(__AVX512F__)
   return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
@@ -87,12 +88,6 @@ SPARSENET_INLINE V vmin(V a, V b) {
 #endif
 }
 
-SPARSENET_INLINE float fmax1(float a, float b) {
-  return a > b ? a : b;
-}
-SPARSENET_INLINE float fmin1(float a, float b) {
-  return a < b ? a : b;
-}
 SPARSENET_INLINE int imin(int a, int b) {
   return a < b ? a : b;
 }
@@ -103,10 +98,15 @@ SPARSENET_INLINE int ceil_div(int a, int b) {
   return (a + b - 1) / b;
 }
 
+// min(max(x, low), high); NaN stays NaN.
+SPARSENET_INLINE V bounded(V x, V low, V high) {
+  return vmin(high, vmax(low, x));
+}
+
 // e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through
 // the exponent bits. Inputs are held to [-87, 88], where the result is a normal number.
 SPARSENET_INLINE V vexp(V x) {
-  x = vmin(vmax(x, splat(-87.f)), splat(88.f));
+  x = bounded(x, splat(-87.f), splat(88.f));
   const V t = x * 1.44269504f;
   const VInt n = __builtin_convertvector(t + (t < 0.f ? splat(-0.5f) : splat(0.5f)), VInt);
   const V f = __builtin_convertvector(n, V);

@@ -53,8 +53,57 @@ SPARSENET_INLINE Pre pre_of(const Source& s) {
 template <Pre kPre>
 SPARSENET_INLINE V apply_pre(V x, V scale, V shift, V low, V high) {
   if (kPre == Pre::kNone) return x;
-  x = vmax(x * scale + shift, low);
-  return kPre == Pre::kBoth ? vmin(x, high) : x;
+  x = vmax(low, x * scale + shift);
+  return kPre == Pre::kBoth ? vmin(high, x) : x;
+}
+
+// A Pre as a type, for by_pre.
+template <Pre kValue>
+struct PreTag {
+  static constexpr Pre value = kValue;
+};
+
+// Calls f(PreTag) with the source's own Pre, so that the inner loops know it at compile time.
+template <class F>
+SPARSENET_INLINE void by_pre(const Source& s, F f) {
+  switch (pre_of(s)) {
+    case Pre::kNone:
+      f(PreTag<Pre::kNone>{});
+      break;
+    case Pre::kLow:
+      f(PreTag<Pre::kLow>{});
+      break;
+    case Pre::kBoth:
+      f(PreTag<Pre::kBoth>{});
+      break;
+  }
+}
+
+// A vector of channels of every pixel: pixel p has it at base + p * stride.
+struct ChannelVector {
+  const float* base;
+  ptrdiff_t stride;
+  int channel, lanes;  // the first one's place among all channels; how many lanes are in use
+  V scale, shift;
+};
+
+// Calls f for all channels of a source, a vector at a time; vectors do not cross segments.
+template <Pre kPre, class F>
+SPARSENET_INLINE void for_each_vector(const Source& s, F f) {
+  int channel = 0;
+  for (int32_t i = 0; i < s.count; ++i) {
+    const SourceSegment& segment = s.segments[i];
+    for (int c = 0; c < segment.channels; c += kLanes) {
+      const int lanes = imin(kLanes, segment.channels - c);
+      ChannelVector v{segment.base + c, segment.pixel_stride, channel + c, lanes, V{}, V{}};
+      if (kPre != Pre::kNone) {
+        v.scale = load_first(s.scale + v.channel, lanes);
+        v.shift = load_first(s.shift + v.channel, lanes);
+      }
+      f(v);
+    }
+    channel += segment.channels;
+  }
 }
 
 template <Pre kPre>
@@ -91,17 +140,7 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
 
 // Writes `count` consecutive pixels, all channels side by side, affine and bounds applied.
 inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
-  switch (pre_of(s)) {
-    case Pre::kNone:
-      gather_impl<Pre::kNone>(s, pixel, count, out, out_stride);
-      break;
-    case Pre::kLow:
-      gather_impl<Pre::kLow>(s, pixel, count, out, out_stride);
-      break;
-    case Pre::kBoth:
-      gather_impl<Pre::kBoth>(s, pixel, count, out, out_stride);
-      break;
-  }
+  by_pre(s, [&](auto pre) { gather_impl<decltype(pre)::value>(s, pixel, count, out, out_stride); });
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,64 @@
+// A NaN that enters a network must be seen at its end: bounds and activations may not swallow it.
+#include <doctest/doctest.h>
+#include <sparsenet/session.h>
+
+#include <cmath>
+#include <limits>
+
+namespace {
+
+using namespace sparsenet;
+
+// x -> Conv with the activation behind it -> Affine + ReLU in front of a 1x1 Conv.
+Graph network(int32_t kernel, int64_t channels, Op activation) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {1, channels, 16, 16});
+  const ValueId w = graph.add_constant("w", Tensor::filled({16, channels, kernel, kernel}, 0.01f));
+  ConvAttrs attrs;
+  attrs.kernel = {kernel, kernel};
+  attrs.pads = {kernel / 2, kernel / 2, kernel / 2, kernel / 2};
+  ValueId y = graph.add_node(Op::kConv, "conv", {x, w, kNoValue}, attrs, "conv_out");
+  Attrs activation_attrs = NoAttrs{};
+  if (activation == Op::kClip) activation_attrs = ClipAttrs{0.f, 6.f};
+  if (activation == Op::kHardSigmoid) activation_attrs = AlphaBetaAttrs{0.2f, 0.5f};
+  y = graph.add_node(activation, "activation", {y}, activation_attrs, "activated");
+  std::vector<ValueId> bn{y};
+  for (const char* name : {"scale", "shift", "mean", "variance"}) {
+    bn.push_back(graph.add_constant(name, Tensor::filled({16}, 1.f)));
+  }
+  y = graph.add_node(Op::kBatchNorm, "bn", bn, BatchNormAttrs{}, "normalised");
+  y = graph.add_node(Op::kRelu, "relu", {y}, NoAttrs{}, "rectified");
+  const ValueId last = graph.add_constant("last", Tensor::filled({8, 16, 1, 1}, 0.1f));
+  y = graph.add_node(Op::kConv, "conv1x1", {y, last, kNoValue}, ConvAttrs{}, "y");
+  graph.outputs = {y};
+  return graph;
+}
+
+}  // namespace
+
+TEST_CASE("NaN in the input is NaN in every output that depends on it") {
+  for (Backend backend : {Backend::kReference, Backend::kPortable, Backend::kAuto}) {
+    for (int32_t kernel : {1, 3, 5}) {
+      for (int64_t channels : {3, 16}) {  // 3x3 with 16 channels goes by Winograd
+        for (Op activation : {Op::kRelu, Op::kClip, Op::kSigmoid, Op::kHardSigmoid, Op::kHardSwish, Op::kTanh}) {
+          CAPTURE(name(backend));
+          CAPTURE(kernel);
+          CAPTURE(channels);
+          CAPTURE(name(activation));
+          SessionOptions options;
+          options.backend = backend;
+          options.threads = 1;
+          auto session = Session::create(network(kernel, channels, activation), options);
+          REQUIRE_MESSAGE(session.ok(), session.status().message());
+          std::vector<float> in(static_cast<size_t>(channels) * 256, 0.5f), out(8 * 256);
+          in[8 * 16 + 8] = std::numeric_limits<float>::quiet_NaN();  // channel 0, row 8, column 8
+          REQUIRE(session->set_input(0, in.data(), in.size()).ok());
+          REQUIRE(session->run().ok());
+          REQUIRE(session->get_output(0, out.data(), out.size()).ok());
+          for (size_t c = 0; c < 8; ++c) CHECK(std::isnan(out[c * 256 + 8 * 16 + 8]));
+          CHECK(std::isfinite(out[0]));  // a corner that does not see it
+        }
+      }
+    }
+  }
+}
