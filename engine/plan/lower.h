@@ -81,6 +81,10 @@ class Lowering {
   void finish(Draft draft);
   Status input_with_pre(const Node& node, Draft* draft);  // in = the value, through a fused Affine if there is one
   Status strided_copy(const Node& node, const Lowered& from, const Lowered& to, const rt::Strided& strided);
+  // A node that becomes one strided copy of its dense input: walks `dims`, and adjust(from, to, &strided) with both
+  // sides' strides sets what is not plain.
+  template <class Adjust>
+  Status lower_copy(const Node& node, const Shape& dims, Adjust adjust);
   Status reorder(const Node& node, const Lowered& from, const Shape& shape, bool to_rows, Lowered* out);
   Lowered channel_range(const Lowered& from, int64_t begin, int64_t end) const;
   std::vector<int64_t> physical_strides(const Shape& shape, const Lowered& value) const;

@@ -193,6 +193,27 @@ Status Lowering::strided_copy(const Node& node, const Lowered& from, const Lower
   return {};
 }
 
+template <class Adjust>
+Status Lowering::lower_copy(const Node& node, const Shape& dims, Adjust adjust) {
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  const Lowered out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(shape(node.outputs[0]), out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(dims.size());
+  for (size_t d = 0; d < dims.size(); ++d) {
+    st.dims[d] = dims[d];
+    st.out_strides[d] = to[d];
+    st.in_strides[0][d] = from[d];
+  }
+  adjust(from, to, &st);
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
 Status Lowering::lower_concat(const Node& node) {
   const auto axis = static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis);
   const Shape& out_shape = shape(node.outputs[0]);
@@ -288,22 +309,12 @@ Status Lowering::lower_slice(const Node& node) {
     finish(std::move(draft));
     return {};
   }
-  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
-  const Lowered out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(length, out);
-  rt::Strided st{};
-  st.rank = static_cast<int32_t>(s.size());
-  for (size_t d = 0; d < s.size(); ++d) {
-    st.dims[d] = length[d];
-    st.out_strides[d] = to[d];
-    st.in_strides[0][d] = from[d] * step[d];
-    st.in_start[0] += from[d] * start_at[d];
-  }
-  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
-  values_[static_cast<size_t>(node.outputs[0])] = out;
-  return {};
+  return lower_copy(node, length, [&](const auto& from, const auto&, rt::Strided* st) {
+    for (size_t d = 0; d < from.size(); ++d) {
+      st->in_strides[0][d] = from[d] * step[d];
+      st->in_start[0] += from[d] * start_at[d];
+    }
+  });
 }
 
 Status Lowering::lower_pad(const Node& node) {
@@ -328,25 +339,12 @@ Status Lowering::lower_pad(const Node& node) {
     values_[static_cast<size_t>(node.outputs[0])] = std::move(out);
     return {};
   }
-  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
-  const Lowered out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(shape(node.outputs[0]), out);
-  rt::Strided st{};
-  st.rank = static_cast<int32_t>(s.size());
-  for (size_t d = 0; d < s.size(); ++d) {
-    st.dims[d] = s[d];
-    st.out_strides[d] = to[d];
-    st.in_strides[0][d] = from[d];
-    st.out_start += to[d] * a.before[d];
-  }
-  st.fill_first = true;
-  st.fill_value = a.value;
-  st.out_elements = element_count(shape(node.outputs[0]));
-  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
-  values_[static_cast<size_t>(node.outputs[0])] = out;
-  return {};
+  return lower_copy(node, s, [&](const auto&, const auto& to, rt::Strided* st) {
+    for (size_t d = 0; d < to.size(); ++d) st->out_start += to[d] * a.before[d];
+    st->fill_first = true;
+    st->fill_value = a.value;
+    st->out_elements = element_count(shape(node.outputs[0]));
+  });
 }
 
 // Copies an image value to row-major order of its logical shape (to_rows), or row-major data to an image value.
@@ -411,8 +409,6 @@ Status Lowering::lower_reshape(const Node& node) {
 
 Status Lowering::lower_transpose(const Node& node) {
   const auto& perm = std::get<TransposeAttrs>(node.attrs).perm;
-  const Shape& s = shape(node.inputs[0]);
-  const Shape& t = shape(node.outputs[0]);
   bool identity = true;
   for (size_t i = 0; i < perm.size(); ++i) identity = identity && perm[i] == static_cast<int32_t>(i);
   if (identity) {
@@ -421,21 +417,9 @@ Status Lowering::lower_transpose(const Node& node) {
     values_[static_cast<size_t>(node.outputs[0])] = *in;
     return {};
   }
-  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
-  const Lowered out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, out);
-  rt::Strided st{};
-  st.rank = static_cast<int32_t>(s.size());
-  for (size_t d = 0; d < t.size(); ++d) {
-    st.dims[d] = t[d];
-    st.out_strides[d] = to[d];
-    st.in_strides[0][d] = from[static_cast<size_t>(perm[d])];
-  }
-  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
-  values_[static_cast<size_t>(node.outputs[0])] = out;
-  return {};
+  return lower_copy(node, shape(node.outputs[0]), [&](const auto& from, const auto&, rt::Strided* st) {
+    for (size_t d = 0; d < perm.size(); ++d) st->in_strides[0][d] = from[static_cast<size_t>(perm[d])];
+  });
 }
 
 }  // namespace sparsenet
