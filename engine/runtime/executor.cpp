@@ -43,7 +43,7 @@ const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_
 
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
                 Sizes* sizes) {
-  *sizes = {0, 0, 0};
+  *sizes = {0, 0, 0, 0};
   for (int32_t i = 0; i < count; ++i) {
     const Kernel* kernel = choose(steps[i], lists, list_count);
     if (!kernel) return i;
@@ -53,7 +53,8 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
     sizes->state_bytes += round_up(needs.state_bytes);
     sizes->weight_bytes += round_up(needs.weight_bytes);
     const size_t scratch = round_up(needs.scratch_bytes);
-    if (scratch > sizes->scratch_bytes) sizes->scratch_bytes = scratch;
+    size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
+    if (scratch > most) most = scratch;
   }
   return -1;
 }

@@ -26,6 +26,8 @@ struct Bound {
 struct Sizes {
   size_t state_bytes, weight_bytes;
   size_t scratch_bytes;  // of one thread
+  size_t
+      single_scratch_bytes;  // of a step that runs on the calling thread alone: it may use the other threads' as well
 };
 
 constexpr size_t kAlignment = 64;

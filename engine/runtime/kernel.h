@@ -14,7 +14,7 @@ namespace sparsenet::rt {
 struct KernelNeeds {
   size_t state_bytes;
   size_t weight_bytes;
-  size_t scratch_bytes;  // per thread
+  size_t scratch_bytes;  // per thread; once for a kernel with own_threads
   int32_t chunks;        // >= 1
 };
 
@@ -32,11 +32,6 @@ struct Kernel {
   bool own_threads;              // runs its single chunk on the caller's OpenMP threads (oneDNN)
   // A second round over the same chunks, after all of the first are done: for what depends on all of them (a mean).
   void (*finish)(const void* state, int32_t chunk, void* scratch) = nullptr;
-};
-
-struct KernelList {
-  const Kernel* const* kernels;
-  int32_t count;
 };
 
 }  // namespace sparsenet::rt

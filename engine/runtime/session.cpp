@@ -1,5 +1,6 @@
 #include <sparsenet/session.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -156,11 +157,12 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
                        op_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
+  const size_t scratch_bytes = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
   if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
-      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_stride * static_cast<size_t>(threads))) {
+      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
     return out_of_memory("the session needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
-                         std::to_string(sizes.weight_bytes) + " of weights and " +
-                         std::to_string(scratch_stride * static_cast<size_t>(threads)) + " of scratch");
+                         std::to_string(sizes.weight_bytes) + " of weights and " + std::to_string(scratch_bytes) +
+                         " of scratch");
   }
   int32_t failed = -1;
   const char* message =
@@ -196,8 +198,7 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
     steps.push_back(std::move(info));
   }
   for (const PlanBuffer& b : plan.buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_stride * static_cast<size_t>(threads),
-            sizes.weight_bytes};
+  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_bytes, sizes.weight_bytes};
   // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
   bool in_place = false;
   for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;

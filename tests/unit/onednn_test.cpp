@@ -333,6 +333,21 @@ TEST_CASE("oneDNN pools equal the reference kernel") {
 #endif
 }
 
+TEST_CASE("scratch is reported as it is needed: once, whatever the number of threads") {
+  // The widest gathered input of abc-v1: the last layer of the first block reads 2k + 7k channels of 32 x 32 pixels.
+  const size_t widest = size_t{9 * 16} * 32 * 32 * sizeof(float);
+  const Graph graph = architecture_graph("sparsenet-abc-v1");
+  for (int threads : {1, 2, 4}) {
+    SessionOptions options;
+    options.backend = Backend::kOneDnn;
+    options.threads = threads;
+    const auto session = Session::create(graph, options);
+    REQUIRE_MESSAGE(session.ok(), session.status().message());
+    CHECK(session->memory().scratch_bytes >= widest);
+    CHECK(session->memory().scratch_bytes < 2 * widest);
+  }
+}
+
 TEST_CASE("more threads than CPUs, and sessions of different thread counts side by side") {
   const Graph graph = architecture_graph("resnet20");
   std::vector<float> image(3 * 32 * 32), expected(10), found(10);

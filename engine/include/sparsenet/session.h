@@ -6,9 +6,9 @@
 //   session->run();
 //   session->get_output(0, logits, classes);
 //
-// Memory: create() allocates everything; run() allocates nothing.
-// Thread safety: one session may be used by one thread at a time; different sessions are independent, also of one
-// model.
+// Memory: create() allocates everything; run() allocates nothing. (oneDNN, where that backend is asked for, makes a
+// constant number of small allocations of its own in each run and frees them within it.) Thread safety: one session may
+// be used by one thread at a time; different sessions are independent, also of one model.
 #pragma once
 
 #include <sparsenet/graph.h>
