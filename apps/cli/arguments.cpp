@@ -48,6 +48,16 @@ void BackendOptions::add_to(CLI::App& command) {
       ->default_str("0");
 }
 
+void RunOptions::add_to(CLI::App& command) {
+  command.add_option("--batch", batch, "images a run")->check(in_range(1, 1 << 16))->default_str(std::to_string(batch));
+  command.add_option("--warmup,--warmup_runs", warmup, "runs before the measured ones")
+      ->check(in_range(0, 1 << 24))
+      ->default_str(std::to_string(warmup));
+  command.add_option("-r,--runs,--num_runs", runs, "measured runs")
+      ->check(in_range(1, 1 << 24))
+      ->default_str(std::to_string(runs));
+}
+
 Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   SessionOptions options;
   auto parsed = parse_backend(backend);

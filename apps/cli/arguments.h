@@ -54,6 +54,13 @@ struct BackendOptions {
   Result<SessionOptions> resolve(int64_t batch) const;
 };
 
+// How often a measuring command runs.
+struct RunOptions {
+  int64_t batch = 1;
+  int warmup = 10, runs = 100;
+  void add_to(CLI::App& command);  // the defaults in the help text are the members' values at this moment
+};
+
 struct LoadedModel {
   std::string path;
   Model model;

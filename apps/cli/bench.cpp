@@ -13,8 +13,7 @@ namespace {
 struct Options {
   ModelArgument model;
   BackendOptions backend;
-  int64_t batch = 1;
-  int warmup = 10, runs = 100;
+  RunOptions count;
   bool peak = false, json = false;
 };
 
@@ -67,13 +66,13 @@ Status measure(Session& session, const Options& options, Measurement& result) {
   result.first_run_ms = *first;
   // The machine's speed may change while it is measured: the peak is taken on both sides, and the better one counts.
   if (options.peak) result.peak_gflops = measure_fma_peak_gflops();
-  for (int i = 0; i < options.warmup; ++i) {
+  for (int i = 0; i < options.count.warmup; ++i) {
     auto run = buffers.run(session);
     if (!run.ok()) return run.status();
   }
   std::vector<double> latencies;
-  latencies.reserve(static_cast<size_t>(options.runs));
-  for (int i = 0; i < options.runs; ++i) {
+  latencies.reserve(static_cast<size_t>(options.count.runs));
+  for (int i = 0; i < options.count.runs; ++i) {
     auto run = buffers.run(session);
     if (!run.ok()) return run.status();
     latencies.push_back(*run);
@@ -85,10 +84,10 @@ Status measure(Session& session, const Options& options, Measurement& result) {
 
 void print_result(const Options& options, const LoadedModel& model, const Session& session, const Measurement& m) {
   const MemoryReport memory = session.memory();
-  const double rate = static_cast<double>(options.batch) * 1000 / m.latency.mean;
+  const double rate = static_cast<double>(options.count.batch) * 1000 / m.latency.mean;
   // Two operations a multiply-accumulate of the direct convolution, whatever algorithm ran.
   const double flops =
-      2.0 * static_cast<double>(model.model.graph.macs_per_image()) * static_cast<double>(options.batch);
+      2.0 * static_cast<double>(model.model.graph.macs_per_image()) * static_cast<double>(options.count.batch);
   const double achieved = flops / (m.latency.p50 * 1e6);
   const double percent = m.peak_gflops > 0 ? 100 * achieved / (m.peak_gflops * session.threads()) : 0;
   const size_t peak_rss = peak_rss_bytes();
@@ -98,8 +97,8 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
     json["model"] = model.path;
     json["backend"] = options.backend.backend;
     json["threads"] = session.threads();
-    json["batch"] = options.batch;
-    json["runs"] = options.runs;
+    json["batch"] = options.count.batch;
+    json["runs"] = options.count.runs;
     json["latency_ms"] = {{"min", l.min}, {"mean", l.mean}, {"stddev", l.stddev}, {"p50", l.p50},
                           {"p90", l.p90}, {"p95", l.p95},   {"p99", l.p99},       {"max", l.max}};
     json["first_run_ms"] = m.first_run_ms;
@@ -109,7 +108,7 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
     json["scratch_bytes"] = memory.scratch_bytes;
     json["weights_bytes"] = memory.weights_bytes;
     json["peak_rss_bytes"] = peak_rss;
-    json["warmup"] = options.warmup;
+    json["warmup"] = options.count.warmup;
     json["achieved_gflops"] = achieved;
     if (options.peak) {
       json["fma_peak_gflops"] = m.peak_gflops;
@@ -120,7 +119,7 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
   }
   std::printf("%s: backend %s, %d thread%s, batch %lld, %d runs after %d to warm up\n\n", model.path.c_str(),
               options.backend.backend.c_str(), session.threads(), session.threads() == 1 ? "" : "s",
-              static_cast<long long>(options.batch), options.runs, options.warmup);
+              static_cast<long long>(options.count.batch), options.count.runs, options.count.warmup);
   Table table({"latency", "min", "mean", "stddev", "p50", "p90", "p95", "p99", "max"});
   table.add({"ms", fixed(l.min, 3), fixed(l.mean, 3), fixed(l.stddev, 3), fixed(l.p50, 3), fixed(l.p90, 3),
              fixed(l.p95, 3), fixed(l.p99, 3), fixed(l.max, 3)});
@@ -144,7 +143,7 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
 int bench(const Options& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
-  auto session_options = options.backend.resolve(options.batch);
+  auto session_options = options.backend.resolve(options.count.batch);
   if (!session_options.ok()) return usage_error(session_options.status().message());
   const Stopwatch watch;
   auto loaded = load(*path);
@@ -166,13 +165,7 @@ void add_bench(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("1");
-  command->add_option("--warmup,--warmup_runs", options->warmup, "runs before the measured ones")
-      ->check(in_range(0, 1 << 24))
-      ->default_str("10");
-  command->add_option("-r,--runs,--num_runs", options->runs, "measured runs")
-      ->check(in_range(1, 1 << 24))
-      ->default_str("100");
+  options->count.add_to(*command);
   command->add_flag("--peak", options->peak, "compare with the core's measured multiply-add peak");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);

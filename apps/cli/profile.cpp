@@ -14,8 +14,7 @@ namespace {
 struct Options {
   ModelArgument model;
   BackendOptions backend;
-  int64_t batch = 1;
-  int warmup = 10, runs = 50;
+  RunOptions count{1, 10, 50};
   std::string trace;
   bool json = false;
 };
@@ -36,7 +35,7 @@ using StepTimes = std::vector<double>;  // milliseconds, one a step
 Result<std::vector<StepTimes>> measure(Session& session, const Options& options) {
   const std::vector<std::vector<float>> inputs = random_inputs(session);
   std::vector<StepTimes> runs;
-  for (int run = -options.warmup; run < options.runs; ++run) {
+  for (int run = -options.count.warmup; run < options.count.runs; ++run) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       SPARSENET_RETURN_IF_ERROR(session.set_input(i, inputs[i].data(), inputs[i].size()));
     }
@@ -154,15 +153,15 @@ Json profile_json(const LoadedModel& model, const Session& session, const Option
           {"model", model.path},
           {"backend", options.backend.backend},
           {"threads", session.threads()},
-          {"batch", options.batch},
-          {"runs", options.runs},
+          {"batch", options.count.batch},
+          {"runs", options.count.runs},
           {"total_ms", sum}};
 }
 
 int profile(const Options& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
-  auto session_options = options.backend.resolve(options.batch);
+  auto session_options = options.backend.resolve(options.count.batch);
   if (!session_options.ok()) return usage_error(session_options.status().message());
   auto loaded = load(*path);
   if (!loaded.ok()) return fail(loaded.status());
@@ -192,13 +191,7 @@ void add_profile(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("1");
-  command->add_option("--warmup,--warmup_runs", options->warmup, "runs before the measured ones")
-      ->check(in_range(0, 1 << 20))
-      ->default_str("10");
-  command->add_option("-r,--runs,--num_runs", options->runs, "measured runs")
-      ->check(in_range(1, 1 << 20))
-      ->default_str("50");
+  options->count.add_to(*command);
   command->add_option("--trace", options->trace, "also write a Chrome / Perfetto trace to this .json file");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);
