@@ -71,10 +71,11 @@ void transpose(const float* from, int rows, int columns, int padded_rows, float*
   }
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
-  auto* s = static_cast<State*>(memory);
-  s->in = dense_pointer(step.in, arena);
-  s->out = dense_pointer(step.out, arena);
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  float* weights = place.weights;
+  s->in = dense_pointer(step.in, place.arena);
+  s->out = dense_pointer(step.out, place.arena);
   s->in_stride = step.in.segments[0].pixel_stride;
   s->out_stride = step.out.segments[0].pixel_stride;
   s->pixels = step.in.h * step.in.w;
@@ -216,7 +217,16 @@ void finish(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kAttention = {
-    "attention_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false, finish};
+const Kernel kAttention = {"attention_f32_" SPARSENET_ISA_NAME,
+                           "portable",
+                           supports,
+                           query,
+                           prepare,
+                           run,
+                           nullptr,
+                           false,
+                           finish,
+                           nullptr,
+                           true};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

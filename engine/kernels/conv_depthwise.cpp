@@ -1,6 +1,6 @@
 // Depthwise convolution: one filter a channel. Vectors run along the channels; the input is read in place, padding is
 // skipped.
-#include "kernels/activation.h"
+#include "kernels/gemm.h"
 #include "kernels/portable.h"
 #include "kernels/source.h"
 
@@ -9,8 +9,9 @@ namespace {
 
 struct State {
   const float* x;
-  const float* weights;  // [tap][c padded]
-  const float* bias;
+  Parameters parameters;
+  float* weights;  // [tap][c padded]
+  float* bias;
   float* out;
   const float* residual;
   ptrdiff_t x_stride, out_stride, residual_stride, padded;
@@ -42,26 +43,34 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = static_cast<int32_t>(bands_of(s));
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
-  auto* s = static_cast<State*>(memory);
-  const int taps = step.kernel_h * step.kernel_w;
-  s->padded = padded_channels(step);
-  for (int c = 0; c < step.in.c; ++c) {
-    for (int t = 0; t < taps; ++t) weights[t * s->padded + c] = step.weight[ptrdiff_t{c} * taps + t];
-    if (step.bias) weights[taps * s->padded + c] = step.bias[c];
+void refresh(const void* memory, int32_t part, int32_t) {
+  if (part != 0) return;
+  const auto& s = *static_cast<const State*>(memory);
+  const Parameters& p = s.parameters;
+  for (int c = 0; c < s.c; ++c) {
+    const float* w = p.weight + ptrdiff_t{c} * p.taps + p.first;
+    for (int t = 0; t < p.taps; ++t) s.weights[t * s.padded + c] = w[t * p.tap];
+    if (p.bias) s.bias[c] = p.bias[c];
   }
-  s->weights = weights;
-  s->bias = weights + taps * s->padded;
-  s->x = dense_pointer(step.in, arena);
-  s->out = dense_pointer(step.out, arena);
-  s->residual = dense_pointer(step.in2, arena);
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->padded = padded_channels(step);
+  s->parameters = parameters_of(step);
+  s->weights = place.weights;
+  s->bias = place.weights + step.kernel_h * step.kernel_w * s->padded;
+  s->c = step.in.c;
+  refresh(s, 0, 1);
+  s->x = dense_pointer(step.in, place.arena);
+  s->out = dense_pointer(step.out, place.arena);
+  s->residual = dense_pointer(step.in2, place.arena);
   s->x_stride = step.in.segments[0].pixel_stride;
   s->out_stride = step.out.segments[0].pixel_stride;
   s->residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
   s->act = step.act;
   s->h = step.in.h;
   s->w = step.in.w;
-  s->c = step.in.c;
   s->oh = step.out.h;
   s->ow = step.out.w;
   s->kernel_h = step.kernel_h;
@@ -144,7 +153,16 @@ void run(const void* memory, int32_t chunk, void*) {
 
 }  // namespace
 
-const Kernel kConvDepthwise = {
-    "conv2d_depthwise_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+const Kernel kConvDepthwise = {"conv2d_depthwise_f32_" SPARSENET_ISA_NAME,
+                               "portable",
+                               supports,
+                               query,
+                               prepare,
+                               run,
+                               nullptr,
+                               false,
+                               nullptr,
+                               refresh,
+                               true};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

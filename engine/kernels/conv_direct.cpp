@@ -13,7 +13,8 @@ struct State {
   GemmShape shape;
   Epilogue epilogue;
   Act act;
-  const float* weights;
+  Parameters parameters;
+  float* weights;
   float* out;
   const float* residual;
   ptrdiff_t group_weights;  // floats of one group's packed weights
@@ -59,29 +60,30 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = static_cast<int32_t>(bands(s));
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
-  auto* s = static_cast<State*>(memory);
-  s->source = make_source(step, arena, s + 1);
+void refresh(const void* memory, int32_t part, int32_t parts) {
+  const auto& s = *static_cast<const State*>(memory);
+  float* bias = s.weights + s.groups * s.group_weights;
+  for (int g = 0; g < s.groups; ++g) {
+    pack_weights(s.parameters, g, s.weights + g * s.group_weights, part, parts);
+    if (part == 0) pack_bias(s.parameters, g, bias + g * s.group_bias);
+  }
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->source = make_source(step, place.arena, s + 1);
   s->groups = step.groups;
   s->group_in = step.in.c / step.groups;
   s->group_out = step.out.c / step.groups;
   s->group_weights = group_weights(step);
   s->group_bias = packed_elements(s->group_out, 1, 1);
-  const int taps = step.kernel_h * step.kernel_w;
-  float* bias = weights + s->groups * s->group_weights;
-  for (int g = 0; g < s->groups; ++g) {
-    pack_weights(step.weight + ptrdiff_t{g} * s->group_out * s->group_in * taps, s->group_out, s->group_in, taps,
-                 weights + g * s->group_weights);
-    if (step.bias) {
-      memcpy(bias + g * s->group_bias, step.bias + ptrdiff_t{g} * s->group_out,
-             static_cast<size_t>(s->group_out) * sizeof(float));
-    }
-  }
-  s->weights = weights;
+  s->parameters = parameters_of(step);
+  s->weights = place.weights;
+  refresh(s, 0, 1);
   s->act = step.act;
-  s->epilogue = epilogue_of(bias, step.act);
-  s->out = dense_pointer(step.out, arena);
-  s->residual = dense_pointer(step.in2, arena);
+  s->epilogue = epilogue_of(place.weights + s->groups * s->group_weights, step.act);
+  s->out = dense_pointer(step.out, place.arena);
+  s->residual = dense_pointer(step.in2, place.arena);
   s->h = step.in.h;
   s->w = step.in.w;
   s->c = step.in.c;
@@ -201,7 +203,16 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvDirect = {
-    "conv2d_direct_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+const Kernel kConvDirect = {"conv2d_direct_f32_" SPARSENET_ISA_NAME,
+                            "portable",
+                            supports,
+                            query,
+                            prepare,
+                            run,
+                            nullptr,
+                            false,
+                            nullptr,
+                            refresh,
+                            true};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

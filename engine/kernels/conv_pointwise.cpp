@@ -15,7 +15,9 @@ struct State {
   GemmShape shape;
   Epilogue epilogue;
   Act act;
-  const float* weights;
+  Parameters parameters;
+  float* weights;
+  float* bias;
   float* out;
   const float* residual;
   int64_t pixels;
@@ -61,20 +63,26 @@ void query(const Step& step, KernelNeeds* needs) {
   needs->chunks = static_cast<int32_t>((pixels + chunk - 1) / chunk);
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
-  auto* s = static_cast<State*>(memory);
-  s->source = make_source(step, arena, s + 1);
+void refresh(const void* memory, int32_t part, int32_t parts) {
+  const auto& s = *static_cast<const State*>(memory);
+  pack_weights(s.parameters, 0, s.weights, part, parts);
+  if (part == 0) pack_bias(s.parameters, 0, s.bias);
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->source = make_source(step, place.arena, s + 1);
   s->pixels = pixel_count(step.in);
   s->chunk_pixels = chunk_pixels(s->pixels);
   s->gather_pixels = is_dense(step) ? s->chunk_pixels : gather_pixels(step);
-  pack_weights(step.weight, step.out.c, step.in.c, 1, weights);
-  float* bias = weights + packed_elements(step.out.c, step.in.c, 1);
-  if (step.bias) memcpy(bias, step.bias, static_cast<size_t>(step.out.c) * sizeof(float));
-  s->weights = weights;
+  s->parameters = parameters_of(step);
+  s->weights = place.weights;
+  s->bias = place.weights + packed_elements(step.out.c, step.in.c, 1);
+  refresh(s, 0, 1);
   s->act = step.act;
-  s->epilogue = epilogue_of(bias, step.act);
-  s->out = dense_pointer(step.out, arena);
-  s->residual = dense_pointer(step.in2, arena);
+  s->epilogue = epilogue_of(s->bias, step.act);
+  s->out = dense_pointer(step.out, place.arena);
+  s->residual = dense_pointer(step.in2, place.arena);
   GemmShape& g = s->shape;
   g.pixel_stride = is_dense(step) ? step.in.segments[0].pixel_stride : step.in.c;
   g.runs = 1;
@@ -107,7 +115,16 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvPointwise = {
-    "conv2d_pointwise_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+const Kernel kConvPointwise = {"conv2d_pointwise_f32_" SPARSENET_ISA_NAME,
+                               "portable",
+                               supports,
+                               query,
+                               prepare,
+                               run,
+                               nullptr,
+                               false,
+                               nullptr,
+                               refresh,
+                               true};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -23,8 +23,9 @@ struct State {
   GemmShape shape;
   Act act;
   float low, high;
-  const float* weights;  // [36][block][c][kLanes]
-  const float* bias;
+  Parameters parameters;
+  float* weights;  // [36][block][c][kLanes]
+  float* bias;
   float* out;
   ptrdiff_t out_stride;
   const float* residual;
@@ -77,7 +78,7 @@ void query(const Step& s, KernelNeeds* needs) {
 }
 
 // U = G g G^T for one 3x3 filter.
-void transform_filter(const float* g, float u[kPlanes]) {
+void transform_filter(const float g[9], float u[kPlanes]) {
   static const float kG[6][3] = {{1.f / 4, 0, 0},
                                  {-1.f / 6, -1.f / 6, -1.f / 6},
                                  {-1.f / 6, 1.f / 6, -1.f / 6},
@@ -93,9 +94,27 @@ void transform_filter(const float* g, float u[kPlanes]) {
   }
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weights) {
-  auto* s = static_cast<State*>(memory);
-  s->source = make_source(step, arena, s + 1);
+void refresh(const void* memory, int32_t part, int32_t parts) {
+  const auto& s = *static_cast<const State*>(memory);
+  const Parameters& p = s.parameters;
+  const int begin = static_cast<int>(int64_t{p.inputs} * part / parts);
+  const int end = static_cast<int>(int64_t{p.inputs} * (part + 1) / parts);
+  for (int o = 0; o < p.outputs; ++o) {
+    for (int c = begin; c < end; ++c) {
+      float g[9], u[kPlanes];
+      const float* w = p.weight + p.first + o * p.out + c * p.in;
+      for (int t = 0; t < 9; ++t) g[t] = w[t * p.tap];
+      transform_filter(g, u);
+      float* at = s.weights + (ptrdiff_t{o} / kLanes * s.c + c) * kLanes + o % kLanes;
+      for (int f = 0; f < kPlanes; ++f) at[f * s.u_plane] = u[f];
+    }
+  }
+  if (part == 0) pack_bias(p, 0, s.bias);
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->source = make_source(step, place.arena, s + 1);
   s->act = step.act;
   const Epilogue e = epilogue_of(nullptr, step.act);
   s->low = e.low;
@@ -116,22 +135,14 @@ const char* prepare(const Step& step, uint8_t* arena, void* memory, float* weigh
   s->v_plane = plane(ptrdiff_t{s->chunk_tiles} * s->c);
   s->m_plane = plane(ptrdiff_t{s->chunk_tiles} * s->m_stride);
   s->u_plane = packed_elements(s->o, s->c, 1);
-  s->out = dense_pointer(step.out, arena);
+  s->out = dense_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
-  s->residual = dense_pointer(step.in2, arena);
+  s->residual = dense_pointer(step.in2, place.arena);
   s->residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
-  s->weights = weights;
-  float* bias = weights + kPlanes * s->u_plane;
-  if (step.bias) memcpy(bias, step.bias, static_cast<size_t>(s->o) * sizeof(float));
-  s->bias = bias;
-  for (int o = 0; o < s->o; ++o) {
-    for (int c = 0; c < s->c; ++c) {
-      float u[kPlanes];
-      transform_filter(step.weight + (ptrdiff_t{o} * s->c + c) * 9, u);
-      float* at = weights + (ptrdiff_t{o} / kLanes * s->c + c) * kLanes + o % kLanes;
-      for (int f = 0; f < kPlanes; ++f) at[f * s->u_plane] = u[f];
-    }
-  }
+  s->parameters = parameters_of(step);
+  s->weights = place.weights;
+  s->bias = place.weights + kPlanes * s->u_plane;
+  refresh(s, 0, 1);
   GemmShape& g = s->shape;
   g.pixel_stride = s->c;
   g.runs = 1;
@@ -306,7 +317,16 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvWinograd4 = {
-    "conv2d_winograd4_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
+const Kernel kConvWinograd4 = {"conv2d_winograd4_f32_" SPARSENET_ISA_NAME,
+                               "portable",
+                               supports,
+                               query,
+                               prepare,
+                               run,
+                               nullptr,
+                               false,
+                               nullptr,
+                               refresh,
+                               true};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -204,16 +204,40 @@ __attribute__((noinline)) inline void activate_rows(const Act& act, float* y, pt
   }
 }
 
-// Packs weight [outputs][inputs][taps] (taps = kh * kw, row-major) of one group as gemm_tile reads it, channels
-// innermost: [block][tap][input][kLanes].
-inline void pack_weights(const float* weight, int outputs, int inputs, int taps, float* packed) {
-  for (int o = 0; o < outputs; ++o) {
-    float* block = packed + static_cast<ptrdiff_t>(o / kLanes) * taps * inputs * kLanes + o % kLanes;
-    for (int i = 0; i < inputs; ++i) {
-      const float* w = weight + (static_cast<ptrdiff_t>(o) * inputs + i) * taps;
-      for (int t = 0; t < taps; ++t) block[(static_cast<ptrdiff_t>(t) * inputs + i) * kLanes] = w[t];
+// Where a convolution's parameters come from: element (output o, input i, tap t) of a group at
+// weight[first + o * out + i * in + t * tap].
+struct Parameters {
+  const float* weight;
+  const float* bias;
+  ptrdiff_t out, in, tap, first;
+  int32_t outputs, inputs, taps;  // of one group
+};
+
+SPARSENET_INLINE Parameters parameters_of(const Step& s) {
+  const int32_t outputs = s.out.c / s.groups, inputs = s.in.c / s.groups, taps = s.kernel_h * s.kernel_w;
+  if (s.weight_transposed) {
+    return {s.weight, s.bias, taps, ptrdiff_t{outputs} * taps, -1, taps - 1, outputs, inputs, taps};
+  }
+  return {s.weight, s.bias, ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
+}
+
+// Packs the weights of one group as gemm_tile reads them, channels innermost: [block][tap][input][kLanes]. A `part` of
+// `parts` does a range of the inputs.
+inline void pack_weights(const Parameters& p, int group, float* packed, int part, int parts) {
+  const float* weight = p.weight + ptrdiff_t{group} * p.outputs * p.inputs * p.taps + p.first;
+  const int begin = static_cast<int>(int64_t{p.inputs} * part / parts);
+  const int end = static_cast<int>(int64_t{p.inputs} * (part + 1) / parts);
+  for (int o = 0; o < p.outputs; ++o) {
+    float* block = packed + static_cast<ptrdiff_t>(o / kLanes) * p.taps * p.inputs * kLanes + o % kLanes;
+    for (int i = begin; i < end; ++i) {
+      const float* w = weight + o * p.out + i * p.in;
+      for (int t = 0; t < p.taps; ++t) block[(static_cast<ptrdiff_t>(t) * p.inputs + i) * kLanes] = w[t * p.tap];
     }
   }
+}
+
+inline void pack_bias(const Parameters& p, int group, float* packed) {
+  if (p.bias) memcpy(packed, p.bias + ptrdiff_t{group} * p.outputs, static_cast<size_t>(p.outputs) * sizeof(float));
 }
 
 SPARSENET_INLINE ptrdiff_t packed_elements(int outputs, int inputs, int taps) {

@@ -40,18 +40,18 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = chunk_count(s);
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float*) {
-  auto* s = static_cast<State*>(memory);
-  s->a = make_source(step, arena, s + 1);
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->a = make_source(step, place.arena, s + 1);
   if (step.in2.segment_count > 0) {
     Step second = step;
     second.in = step.in2;
     second.pre_scale = nullptr;
-    s->b = make_source(second, arena, reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
+    s->b = make_source(second, place.arena, reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
   }
   s->act = step.act;
   s->op = step.binary;
-  s->out = dense_pointer(step.out, arena);
+  s->out = dense_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
   s->pixels = pixel_count(step.out);
   s->chunk_pixels = chunk_pixels(step);

@@ -28,11 +28,11 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = s.out.n * s.out.h;
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* memory, float*) {
-  auto* s = static_cast<State*>(memory);
-  s->source = make_source(step, arena, s + 1);
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->source = make_source(step, place.arena, s + 1);
   s->act = step.act;
-  s->out = dense_pointer(step.out, arena);
+  s->out = dense_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
   s->h = step.in.h;
   s->w = step.in.w;

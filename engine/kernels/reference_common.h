@@ -14,12 +14,12 @@ struct ReferenceState {
 };
 
 inline void reference_query(const Step&, KernelNeeds* needs) {
-  *needs = {sizeof(ReferenceState), 0, 0, 1};
+  *needs = {sizeof(ReferenceState), 0, 0, 0, 1};
 }
 
-inline const char* reference_prepare(const Step& step, uint8_t* arena, void* state, float*) {
-  const ReferenceState value{step, arena};
-  std::memcpy(state, &value, sizeof(value));
+inline const char* reference_prepare(const Step& step, const Place& place) {
+  const ReferenceState value{step, place.arena};
+  std::memcpy(place.state, &value, sizeof(value));
   return nullptr;
 }
 

@@ -12,6 +12,15 @@ bool affine_supports(const Step& step) {
   return step.op == StepOp::kAffine || step.op == StepOp::kUnary;
 }
 
+// Of output channel o, input channel c of its group and a tap.
+int64_t weight_index(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
+  const int32_t group_in = s.in.c / s.groups, group_out = s.out.c / s.groups;
+  if (!s.weight_transposed) return ((int64_t{o} * group_in + c) * s.kernel_h + ky) * s.kernel_w + kx;
+  const int32_t in = o / group_out * group_in + c;
+  return ((int64_t{in} * group_out + o % group_out) * s.kernel_h + s.kernel_h - 1 - ky) * s.kernel_w + s.kernel_w - 1 -
+         kx;
+}
+
 void conv_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
@@ -31,8 +40,7 @@ void conv_run(const void* state, int32_t, void*) {
               if (x < 0 || x >= s.in.w) continue;
               const int64_t from = (int64_t{n} * s.in.h + y) * s.in.w + x;
               for (int32_t c = 0; c < group_in; ++c) {
-                const int64_t w = ((int64_t{o} * group_in + c) * s.kernel_h + ky) * s.kernel_w + kx;
-                sum += input_at(r, from, first + c) * s.weight[w];
+                sum += input_at(r, from, first + c) * s.weight[weight_index(s, o, c, ky, kx)];
               }
             }
           }

@@ -30,12 +30,34 @@ void run_chunks(ChunkRun run, const Bound& bound, uint8_t* scratch, size_t scrat
   parallel.parallel(parallel.self, bound.chunks, run_chunk, &context);
 }
 
+constexpr int32_t kRefreshParts = 8;
+
+// `scratch` is not used: packing needs none.
+void refresh_part(void* context, int32_t part, int32_t) {
+  const Bound& bound = *static_cast<const Bound*>(context);
+  bound.kernel->refresh(bound.state, part, kRefreshParts);
+}
+
+void refresh(const Bound& bound, const Parallel& parallel) {
+  if (parallel.threads == 1 || !parallel.parallel) {
+    bound.kernel->refresh(bound.state, 0, 1);
+    return;
+  }
+  Bound copy = bound;
+  parallel.parallel(parallel.self, kRefreshParts, refresh_part, &copy);
+}
+
+// A kernel whose copy of the parameters would be out of date after the first update.
+bool outdated(const Step& step, const Kernel& kernel) {
+  return step.variable && kernel.copies_parameters && !kernel.refresh;
+}
+
 }  // namespace
 
 const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_t list_count) {
   for (int32_t i = 0; i < list_count; ++i) {
     for (const Kernel* const* kernel = lists[i]; *kernel; ++kernel) {
-      if ((*kernel)->supports(step)) return *kernel;
+      if (!outdated(step, **kernel) && (*kernel)->supports(step)) return *kernel;
     }
   }
   return nullptr;
@@ -43,29 +65,31 @@ const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_
 
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
                 Sizes* sizes) {
-  *sizes = {0, 0, 0, 0};
+  *sizes = {};
   for (int32_t i = 0; i < count; ++i) {
     const Kernel* kernel = choose(steps[i], lists, list_count);
     if (!kernel) return i;
     KernelNeeds needs{};
     kernel->query(steps[i], &needs);
-    bound[i] = {kernel, nullptr, needs.chunks};
+    bound[i] = {kernel, nullptr, needs.chunks, steps[i].variable && kernel->refresh};
     sizes->state_bytes += round_up(needs.state_bytes);
     sizes->weight_bytes += round_up(needs.weight_bytes);
     const size_t scratch = round_up(needs.scratch_bytes);
     size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
     if (scratch > most) most = scratch;
+    if (needs.shared_bytes > sizes->shared_bytes) sizes->shared_bytes = round_up(needs.shared_bytes);
   }
   return -1;
 }
 
-const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* state, uint8_t* weights, Bound* bound,
-                 int32_t* failed) {
+const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* bound, int32_t* failed) {
+  uint8_t *state = memory.state, *weights = memory.weights;
   for (int32_t i = 0; i < count; ++i) {
     KernelNeeds needs{};
     bound[i].kernel->query(steps[i], &needs);
     bound[i].state = state;
-    const char* message = bound[i].kernel->prepare(steps[i], arena, state, reinterpret_cast<float*>(weights));
+    const Place place{memory.arena, state, reinterpret_cast<float*>(weights), memory.shared};
+    const char* message = bound[i].kernel->prepare(steps[i], place);
     if (message) {
       *failed = i;
       return message;
@@ -77,6 +101,7 @@ const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* stat
 }
 
 void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel) {
+  if (bound.refresh) refresh(bound, parallel);
   run_chunks(bound.kernel->run, bound, scratch, scratch_stride, parallel);
   if (bound.kernel->finish) run_chunks(bound.kernel->finish, bound, scratch, scratch_stride, parallel);
 }

@@ -21,13 +21,14 @@ struct Bound {
   const Kernel* kernel;
   void* state;
   int32_t chunks;
+  bool refresh;  // the kernel packs its weights before every run
 };
 
 struct Sizes {
   size_t state_bytes, weight_bytes;
-  size_t scratch_bytes;  // of one thread
-  size_t
-      single_scratch_bytes;  // of a step that runs on the calling thread alone: it may use the other threads' as well
+  size_t scratch_bytes;         // of one thread
+  size_t single_scratch_bytes;  // of a step that runs on the calling thread alone: it may use the other threads' too
+  size_t shared_bytes;          // of all threads together, for one step
 };
 
 constexpr size_t kAlignment = 64;
@@ -42,8 +43,10 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
 
 // Prepares all steps in zeroed, 64-byte aligned memory of the measured sizes. Returns null, or a message with static
 // storage and the failing step's index in *failed; steps before it must still be released.
-const char* bind(const Step* steps, int32_t count, uint8_t* arena, uint8_t* state, uint8_t* weights, Bound* bound,
-                 int32_t* failed);
+struct Memory {
+  uint8_t *arena, *state, *weights, *shared;
+};
+const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* bound, int32_t* failed);
 
 void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);
 void execute(const Bound* bound, int32_t count, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);

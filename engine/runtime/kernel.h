@@ -2,7 +2,8 @@
 //
 // Kernels stand in ordered lists, fastest first, the plain reference last; the first that supports a step gets it. A
 // kernel works in memory that the caller provides: `state` (its own prepared data), `weights` (packed constants),
-// `scratch` (per thread, contents undefined between calls). Work is cut into `chunks` that may run in any order, on any
+// `scratch` (per thread, contents undefined between calls), `shared` (one for all chunks of a run, contents undefined
+// between runs). Work is cut into `chunks` that may run in any order, on any
 // thread, at the same time; the cut depends on the step alone, never on the thread count, so results are the same bits
 // for every number of threads.
 #pragma once
@@ -15,7 +16,16 @@ struct KernelNeeds {
   size_t state_bytes;
   size_t weight_bytes;
   size_t scratch_bytes;  // per thread; once for a kernel with own_threads
-  int32_t chunks;        // >= 1
+  size_t shared_bytes;
+  int32_t chunks;  // >= 1
+};
+
+// Where a bound step lives. State and weights are zeroed, and all are 64-byte aligned.
+struct Place {
+  uint8_t* arena;  // where run() will find the activations
+  void* state;
+  float* weights;
+  void* shared;
 };
 
 struct Kernel {
@@ -24,14 +34,16 @@ struct Kernel {
   bool (*supports)(const Step& step);
   // What the step needs with this kernel; sizes are rounded up to 64 by the caller.
   void (*query)(const Step& step, KernelNeeds* needs);
-  // Fills state and weights; both are 64-byte aligned and zeroed. `arena` is where run() will find the activations.
-  // Returns null, or a message with static storage.
-  const char* (*prepare)(const Step& step, uint8_t* arena, void* state, float* weights);
+  // Fills state and weights. Returns null, or a message with static storage.
+  const char* (*prepare)(const Step& step, const Place& place);
   void (*run)(const void* state, int32_t chunk, void* scratch);
   void (*destroy)(void* state);  // null: nothing to release
   bool own_threads;              // runs its single chunk on the caller's OpenMP threads (oneDNN)
   // A second round over the same chunks, after all of the first are done: for what depends on all of them (a mean).
   void (*finish)(const void* state, int32_t chunk, void* scratch) = nullptr;
+  // Packs the parameters anew, one part of `parts`: before every run of a step with variable parameters.
+  void (*refresh)(const void* state, int32_t part, int32_t parts) = nullptr;
+  bool copies_parameters = false;  // in prepare; without a refresh such a kernel is not used for those steps
 };
 
 }  // namespace sparsenet::rt

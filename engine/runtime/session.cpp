@@ -51,30 +51,24 @@ class Block {
   std::unique_ptr<uint8_t, Free> memory_;
 };
 
+// In the order of rt::StepOp.
+const char* const kStepNames[] = {
+    "Conv",           "Pool",           "GlobalPool",
+    "Affine",         "Activation",     "Binary",
+    "Softmax",        "ReduceMean",     "Copy",
+    "Attention",      "BatchStats",     "FoldStats",
+    "UpdateRunning",  "NormalizeGrad",  "FoldStatsGrad",
+    "BatchStatsGrad", "ConvGradWeight", "ConvGradInput",
+    "ActivationGrad", "MaxPoolGrad",    "AveragePoolGrad",
+    "SoftmaxGrad",    "ReduceSum",      "Expand",
+    "ExpandPixels",   "DotPixels",      "ScalePixels",
+    "Fill",           "Accumulate",     "CrossEntropy",
+    "SquareSum",      "UpdateSgd",      "UpdateAdam",
+};
+
 const char* op_name(rt::StepOp op) {
-  switch (op) {
-    case rt::StepOp::kConv:
-      return "Conv";
-    case rt::StepOp::kPool:
-      return "Pool";
-    case rt::StepOp::kGlobalPool:
-      return "GlobalPool";
-    case rt::StepOp::kAffine:
-      return "Affine";
-    case rt::StepOp::kUnary:
-      return "Activation";
-    case rt::StepOp::kBinary:
-      return "Binary";
-    case rt::StepOp::kSoftmax:
-      return "Softmax";
-    case rt::StepOp::kReduceMean:
-      return "ReduceMean";
-    case rt::StepOp::kStridedCopy:
-      return "Copy";
-    case rt::StepOp::kAttention:
-      return "Attention";
-  }
-  return "?";
+  static_assert(sizeof(kStepNames) / sizeof(kStepNames[0]) == static_cast<size_t>(rt::StepOp::kUpdateAdam) + 1);
+  return kStepNames[static_cast<size_t>(op)];
 }
 
 // Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a port.
@@ -157,7 +151,8 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
                        op_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
-  const size_t scratch_bytes = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
+  const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
+  const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
   if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
       !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
     return out_of_memory("the session needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
@@ -166,7 +161,8 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   }
   int32_t failed = -1;
   const char* message =
-      rt::bind(plan.steps.data(), count, arena.get(), state.get(), weights.get(), bound.data(), &failed);
+      rt::bind(plan.steps.data(), count, {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch},
+               bound.data(), &failed);
   prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
   if (message) {
     return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +

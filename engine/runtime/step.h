@@ -47,6 +47,32 @@ enum class StepOp : uint8_t {
   kReduceMean,   // (Strided)
   kStridedCopy,  // transpose, slice, pad, concat of general shapes (Strided)
   kAttention,    // channel gate, see AttentionAttrs in sparsenet/graph.h
+
+  // Training. Operands stand in Step::operands, in the order of the graph op of the same name (sparsenet/graph.h), its
+  // inputs first; what else is used is said here.
+  kBatchStats,  // epsilon
+  kFoldStats,
+  kUpdateRunning,  // alpha: momentum; beta: factor of the variance
+  kNormalizeGrad,  // act: bounds
+  kFoldStatsGrad,
+  kBatchStatsGrad,
+  kConvGradWeight,   // in: x with the affine in front; in2: dy; out: dw; operands: db, if any; the window
+  kConvGradInput,    // in: dy; out: dx; weight as in the forward convolution; the window
+  kActivationGrad,   // act
+  kMaxPoolGrad,      // the window
+  kAveragePoolGrad,  // the window
+  kSoftmaxGrad,      // in: dy; in2: y; out; strided as kSoftmax, in_strides of both
+  kReduceSum,        // in; out; strided as kReduceMean; alpha: factor
+  kExpand,           // in; out; strided: out[i] = alpha * in[i] with broadcasting
+  kExpandPixels,     // operands: dy [n, 1, 1, c], dx; dx (+)= alpha * dy at every pixel; accumulate
+  kDotPixels,        // operands: a, b [n, h, w, c], out [n, 1, 1, c]: sum over the pixels of a * b
+  kScalePixels,      // operands: x [n, h, w, c], f [n, 1, 1, c], out: x * f
+  kFill,             // operands: out; alpha
+  kAccumulate,       // operands: from, to; to += from
+  kCrossEntropy,     // alpha: label smoothing; beta: factor of dlogits
+  kSquareSum,        // operands: x, out[1] += sum of squares, in double precision within a run
+  kUpdateSgd,        // operands: parameters, gradients, momentum, control
+  kUpdateAdam,       // operands: parameters, gradients, both moments, control
 };
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv };
@@ -97,6 +123,14 @@ struct Step {
   const float* params[8];
   int32_t hidden;
   Act attention_act, attention_gate;
+
+  // Training. `variable`: weight and bias are in the arena and change between runs. `weight_transposed`: the weight is
+  // that of the convolution whose input gradient this kConv computes: [in c][out c / groups][kh][kw], taps in reverse.
+  bool variable, weight_transposed;
+  bool accumulate;
+  float epsilon, alpha, beta;
+  const View* operands;
+  int32_t operand_count;
 };
 
 }  // namespace sparsenet::rt

@@ -97,7 +97,7 @@ bool supports(const Step& step) {
 }
 
 void query(const Step& step, rt::KernelNeeds* needs) {
-  *needs = {sizeof(State), 0, 0, 1};
+  *needs = {sizeof(State), 0, 0, 0, 1};
   const auto pd = describe(step);
   if (!pd) return;  // prepare will say so
   needs->weight_bytes =
@@ -116,7 +116,7 @@ void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) 
   stream->wait();
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* state, float* weights) {
+const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
   if (!pd) return "oneDNN refused a convolution that it had accepted";
   try {
@@ -124,26 +124,26 @@ const char* prepare(const Step& step, uint8_t* arena, void* state, float* weight
     c->primitive = dnnl::convolution_forward(*pd);
     c->stream = dnnl::stream(cpu());
 
-    const memory packed(pd->weights_desc(), cpu(), weights);
+    const memory packed(pd->weights_desc(), cpu(), place.weights);
     pack_weights(step, packed, &c->stream);
-    float* bias = weights + round_up(pd->weights_desc().get_size()) / sizeof(float);
+    float* bias = place.weights + round_up(pd->weights_desc().get_size()) / sizeof(float);
     if (step.bias) std::memcpy(bias, step.bias, static_cast<size_t>(step.out.c) * sizeof(float));
 
     const int32_t count = step.in.segment_count;
     c->ranges = std::make_unique<Range[]>(static_cast<size_t>(count));
     for (int32_t i = 0; i < count; ++i) {
       const rt::Segment& segment = step.in.segments[i];
-      c->ranges[static_cast<size_t>(i)] = {resolve(segment, arena), segment.channels, segment.pixel_stride};
+      c->ranges[static_cast<size_t>(i)] = {resolve(segment, place.arena), segment.channels, segment.pixel_stride};
     }
     c->gathers = needs_gather(step);
     c->gather_size = gather_bytes(step);
     c->source_gather = {c->ranges.get(), count,          step.in.c,    int64_t{step.in.n} * step.in.h * step.in.w,
                         step.pre_scale,  step.pre_shift, step.pre_low, step.pre_high};
 
-    c->out = reinterpret_cast<float*>(arena + step.out.segments[0].offset);
+    c->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);
     c->out_elements = pd->dst_desc().get_size() / sizeof(float);
     if (step.in2.segment_count == 1) {
-      c->residual = {resolve(step.in2.segments[0], arena), step.out.c, step.out.c};
+      c->residual = {resolve(step.in2.segments[0], place.arena), step.out.c, step.out.c};
       c->copies_residual = c->residual.base != c->out;
       c->residual_gather = {&c->residual, 1,       step.out.c, int64_t{step.out.n} * step.out.h * step.out.w,
                             nullptr,      nullptr, 0,          0};
@@ -155,7 +155,7 @@ const char* prepare(const Step& step, uint8_t* arena, void* state, float* weight
                     {DNNL_ARG_BIAS, memory(pd->bias_desc(), cpu(), bias)},
                     {DNNL_ARG_DST, memory(image(step.out), cpu(), c->out)},
                     {DNNL_ARG_SCRATCHPAD, c->scratchpad}};
-    static_cast<State*>(state)->convolution = c.release();
+    static_cast<State*>(place.state)->convolution = c.release();
     return nullptr;
   } catch (const dnnl::error&) {
     return "oneDNN could not make the convolution";
@@ -193,6 +193,7 @@ std::string convolution_implementation(const Step& step) {
   return pd ? pd->impl_info_str() : "";
 }
 
-const rt::Kernel kConvolution = {"conv2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true};
+const rt::Kernel kConvolution = {
+    "conv2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true, nullptr, nullptr, true};
 
 }  // namespace sparsenet::onednn

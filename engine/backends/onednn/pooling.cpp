@@ -79,23 +79,23 @@ bool supports(const Step& step) {
 
 void query(const Step& step, rt::KernelNeeds* needs) {
   const auto pd = describe(step);
-  *needs = {sizeof(State), 0, pd ? round_up(pd->scratchpad_desc().get_size()) : 0, 1};
+  *needs = {sizeof(State), 0, pd ? round_up(pd->scratchpad_desc().get_size()) : 0, 0, 1};
 }
 
-const char* prepare(const Step& step, uint8_t* arena, void* state, float*) {
+const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
   if (!pd) return "oneDNN refused a pooling step that it had accepted";
   try {
     auto p = std::make_unique<Pooling>();
     p->primitive = dnnl::pooling_forward(*pd);
     p->stream = dnnl::stream(cpu());
-    p->out = reinterpret_cast<float*>(arena + step.out.segments[0].offset);
+    p->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);
     p->out_elements = pd->dst_desc().get_size() / sizeof(float);
     p->scratchpad = memory(pd->scratchpad_desc(), cpu(), nullptr);
-    p->arguments = {{DNNL_ARG_SRC, memory(image(step.in), cpu(), arena + step.in.segments[0].offset)},
+    p->arguments = {{DNNL_ARG_SRC, memory(image(step.in), cpu(), place.arena + step.in.segments[0].offset)},
                     {DNNL_ARG_DST, memory(image(step.out), cpu(), p->out)},
                     {DNNL_ARG_SCRATCHPAD, p->scratchpad}};
-    static_cast<State*>(state)->pooling = p.release();
+    static_cast<State*>(place.state)->pooling = p.release();
     return nullptr;
   } catch (const dnnl::error&) {
     return "oneDNN could not make the pooling primitive";

@@ -21,6 +21,7 @@ enum class StatusCode : int {
   kIo = 5,               // the operating system refused to read or to write
   kOutOfMemory = 6,
   kInternal = 7,  // a bug of ours
+  kNotFinite = 8,  // a computation gave NaN or infinity
 };
 
 class [[nodiscard]] Status {
