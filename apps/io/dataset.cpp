@@ -6,7 +6,7 @@ namespace sparsenet::io {
 namespace {
 
 constexpr const char* kForms =
-    "cifar10:DIR, cifar100:DIR, folder:DIR or npy:IMAGES.npy,LABELS.npy, then perhaps #train or #test";
+    "cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR or npy:IMAGES.npy,LABELS.npy, then perhaps #train or #test";
 
 std::vector<std::string> split_at(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -73,6 +73,7 @@ Result<DataSpec> parse_data_spec(const std::string& text, const std::string& def
 
 Result<std::unique_ptr<Dataset>> open_dataset(const DataSpec& spec) {
   if (spec.kind == "cifar10" || spec.kind == "cifar100") return open_cifar(spec);
+  if (spec.kind == "svhn") return open_svhn(spec);
   if (spec.kind == "folder") return open_folder(spec);
   if (spec.kind == "npy") return open_npy(spec);
   return unsupported("data format '" + spec.kind + "' is not available in this version");

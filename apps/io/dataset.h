@@ -1,7 +1,7 @@
 // Labelled images from the common formats, one interface.
 //
-//   DATA      cifar10:DIR  cifar100:DIR  folder:DIR  npy:IMAGES.npy,LABELS.npy
-//   splits    a suffix #train or #test, several joined by +: cifar10:DIR#train+test
+//   DATA      cifar10:DIR  cifar100:DIR  svhn:DIR  folder:DIR  npy:IMAGES.npy,LABELS.npy
+//   splits    a suffix #train or #test (svhn: also #extra), several joined by +: svhn:DIR#train+extra
 //
 // Thread safety: const access from several threads is safe, reading included.
 #pragma once
@@ -50,6 +50,7 @@ Result<std::unique_ptr<Dataset>> open_dataset(const DataSpec& spec);
 
 // The formats behind open_dataset(), one file each.
 Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec);
+Result<std::unique_ptr<Dataset>> open_svhn(const DataSpec& spec);
 Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec);
 Result<std::unique_ptr<Dataset>> open_npy(const DataSpec& spec);
 
