@@ -4,59 +4,22 @@
 #include <cmath>
 
 #include "cli/output.h"
+#include "cli/svg.h"
 
 namespace sparsenet::cli {
 namespace {
+
+using svg::escaped;
+using svg::line;
+using svg::number;
+using svg::round_step;
+using svg::text_at;
 
 constexpr double kLeft = 90, kTop = 70, kWidth = 1180, kHeight = 560, kRight = 30, kBottom = 70;
 
 // Fill colours that stay apart for most kinds of colour vision, light enough for dark text on them.
 constexpr const char* kFills[] = {"#8ecae6", "#ffb703", "#a7c957", "#f4a6b8",
                                   "#c8b6ff", "#f2cc8f", "#90dbc4", "#d4d4d4"};
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else if (byte < 0x20 || byte > 0x7e) {
-      result += '?';  // names come from foreign files: control bytes or broken UTF-8 would spoil the whole document
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
-
-std::string number(double value) {
-  return fixed(value, 2);
-}
-
-std::string text_at(double x, double y, const char* anchor, const std::string& text, const char* extra = "") {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" + anchor + "\" " + extra + ">" +
-         escaped(text) + "</text>\n";
-}
-
-std::string line(double x1, double y1, double x2, double y2, const char* style) {
-  return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) +
-         "\" " + style + "/>\n";
-}
-
-// A round step (1, 2 or 5 times a power of ten) that gives at most `most` ticks.
-double round_step(double range, int most) {
-  double step = std::pow(10.0, std::floor(std::log10(std::max(range / most, 1e-9))));
-  for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
-    if (range / (step * factor) <= most) return step * factor;
-  }
-  return step * 10;
-}
 
 class Drawing {
  public:

@@ -8,13 +8,36 @@
 
 namespace sparsenet::cli {
 
+// The line itself.
+class StatusLine {
+ public:
+  // Elsewhere than on a terminal a line comes every `plain_seconds`.
+  explicit StatusLine(double plain_seconds = 10);
+  ~StatusLine();  // clear()
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  bool terminal() const { return terminal_; }
+  // Whether enough time has passed to show something again.
+  bool due() const;
+  void show(const std::string& text);  // cut to the terminal's width
+  void clear();                        // makes room for other output
+
+ private:
+  bool terminal_, open_ = false;
+  double plain_seconds_;
+  Stopwatch watch_;
+  double next_seconds_;
+};
+
+std::string clock_text(double seconds);         // "1:02:03", "2:03"
+std::string bar_text(double share, int width);  // "[=====>    ]"
+
+// The usual text: how much is done, how fast, how long it will take still.
 class Progress {
  public:
   // `unit` is what is counted, in the plural: "images".
   Progress(std::string task, std::string unit, int64_t total);
-  ~Progress();  // ends the line on a terminal
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
 
   // `note` is appended: the accuracy so far, say.
   void update(int64_t done, const std::string& note);
@@ -22,10 +45,8 @@ class Progress {
  private:
   std::string task_, unit_;
   int64_t total_;
-  bool terminal_;
-  bool line_open_ = false;
+  StatusLine line_;
   Stopwatch watch_;
-  double next_seconds_;
 };
 
 }  // namespace sparsenet::cli

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 namespace sparsenet::cli {
 namespace {
@@ -14,6 +15,20 @@ double percentile(const std::vector<double>& sorted, double fraction) {
   const auto below = static_cast<size_t>(place);
   const size_t above = std::min(below + 1, sorted.size() - 1);
   return sorted[below] + (sorted[above] - sorted[below]) * (place - static_cast<double>(below));
+}
+
+// The line "NAME: 123 kB" of /proc/self/status, in bytes; 0 where there is none.
+size_t status_bytes(const char* name) {
+  std::FILE* status = std::fopen("/proc/self/status", "r");
+  if (status == nullptr) return 0;
+  char line[256];
+  unsigned long kib = 0;
+  const size_t length = std::strlen(name);
+  while (std::fgets(line, sizeof line, status) != nullptr) {
+    if (std::strncmp(line, name, length) == 0 && std::sscanf(line + length, ": %lu kB", &kib) == 1) break;
+  }
+  std::fclose(status);
+  return static_cast<size_t>(kib) * 1024;
 }
 
 }  // namespace
@@ -42,17 +57,14 @@ double median(std::vector<double> values) {
   return percentile(values, 0.5);
 }
 
+size_t rss_bytes() {
+  return status_bytes("VmRSS");
+}
+
 size_t peak_rss_bytes() {
   // VmHWM belongs to this program alone. getrusage's figure survives exec: started from a large parent it would show
   // the parent's size, so it is only the second choice.
-  if (std::FILE* status = std::fopen("/proc/self/status", "r")) {
-    char line[256];
-    unsigned long kib = 0;
-    while (std::fgets(line, sizeof line, status) != nullptr && std::sscanf(line, "VmHWM: %lu kB", &kib) != 1) {
-    }
-    std::fclose(status);
-    if (kib > 0) return static_cast<size_t>(kib) * 1024;
-  }
+  if (const size_t peak = status_bytes("VmHWM"); peak > 0) return peak;
   struct rusage usage {};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
   return static_cast<size_t>(usage.ru_maxrss) * 1024;

@@ -29,5 +29,7 @@ double median(std::vector<double> values);
 
 // The largest resident size of this process so far, 0 where the system does not tell.
 size_t peak_rss_bytes();
+// The resident size now, 0 where the system does not tell.
+size_t rss_bytes();
 
 }  // namespace sparsenet::cli
