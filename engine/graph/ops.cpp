@@ -8,37 +8,64 @@ namespace {
 constexpr size_t kMany = 4096;
 
 constexpr size_t kNone = attrs_index<NoAttrs>();
+constexpr size_t kTrain = attrs_index<TrainAttrs>();
 
 // In the order of their numbers.
 const OpDefinition kOps[] = {
-    {Op::kConv, "Conv", 2, 4, 2, attrs_index<ConvAttrs>(), true, infer_conv},
-    {Op::kFullyConnected, "FullyConnected", 2, 3, 2, attrs_index<FullyConnectedAttrs>(), true, infer_fully_connected},
-    {Op::kBatchNorm, "BatchNorm", 5, 5, 5, attrs_index<BatchNormAttrs>(), true, infer_batch_norm},
-    {Op::kRelu, "Relu", 1, 1, 1, kNone, true, infer_unary},
-    {Op::kClip, "Clip", 1, 1, 1, attrs_index<ClipAttrs>(), true, infer_clip},
-    {Op::kLeakyRelu, "LeakyRelu", 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
-    {Op::kSigmoid, "Sigmoid", 1, 1, 1, kNone, true, infer_unary},
-    {Op::kHardSigmoid, "HardSigmoid", 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
-    {Op::kHardSwish, "HardSwish", 1, 1, 1, kNone, true, infer_unary},
-    {Op::kTanh, "Tanh", 1, 1, 1, kNone, true, infer_unary},
-    {Op::kSoftmax, "Softmax", 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_softmax},
-    {Op::kConcat, "Concat", 1, kMany, 1, attrs_index<AxisAttrs>(), true, infer_concat},
-    {Op::kSplit, "Split", 1, 1, 1, attrs_index<SplitAttrs>(), true, infer_split},
-    {Op::kSlice, "Slice", 1, 1, 1, attrs_index<SliceAttrs>(), true, infer_slice},
-    {Op::kPad, "Pad", 1, 1, 1, attrs_index<PadAttrs>(), true, infer_pad},
-    {Op::kAdd, "Add", 2, 2, 2, kNone, true, infer_binary},
-    {Op::kSub, "Sub", 2, 2, 2, kNone, true, infer_binary},
-    {Op::kMul, "Mul", 2, 2, 2, kNone, true, infer_binary},
-    {Op::kDiv, "Div", 2, 2, 2, kNone, true, infer_binary},
-    {Op::kMaxPool, "MaxPool", 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
-    {Op::kAveragePool, "AveragePool", 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
-    {Op::kGlobalAveragePool, "GlobalAveragePool", 1, 1, 1, kNone, true, infer_global_average_pool},
-    {Op::kReduceMean, "ReduceMean", 1, 1, 1, attrs_index<ReduceAttrs>(), true, infer_reduce_mean},
-    {Op::kReshape, "Reshape", 1, 1, 1, attrs_index<ReshapeAttrs>(), true, infer_reshape},
-    {Op::kTranspose, "Transpose", 1, 1, 1, attrs_index<TransposeAttrs>(), true, infer_transpose},
-    {Op::kIdentity, "Identity", 1, 1, 1, kNone, true, infer_unary},
-    {Op::kAffine, "Affine", 3, 3, 3, attrs_index<AffineAttrs>(), false, infer_affine},
-    {Op::kAttention, "Attention", 5, 9, 5, attrs_index<AttentionAttrs>(), false, infer_attention},
+    {Op::kConv, "Conv", 2, 4, 2, 1, 1, attrs_index<ConvAttrs>(), true, infer_conv},
+    {Op::kFullyConnected, "FullyConnected", 2, 3, 2, 1, 1, attrs_index<FullyConnectedAttrs>(), true,
+     infer_fully_connected},
+    {Op::kBatchNorm, "BatchNorm", 5, 5, 5, 1, 1, attrs_index<BatchNormAttrs>(), true, infer_batch_norm},
+    {Op::kRelu, "Relu", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kClip, "Clip", 1, 1, 1, 1, 1, attrs_index<ClipAttrs>(), true, infer_clip},
+    {Op::kLeakyRelu, "LeakyRelu", 1, 1, 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
+    {Op::kSigmoid, "Sigmoid", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kHardSigmoid, "HardSigmoid", 1, 1, 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
+    {Op::kHardSwish, "HardSwish", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kTanh, "Tanh", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kSoftmax, "Softmax", 1, 1, 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_softmax},
+    {Op::kConcat, "Concat", 1, kMany, 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_concat},
+    {Op::kSplit, "Split", 1, 1, 1, 1, kMany, attrs_index<SplitAttrs>(), true, infer_split},
+    {Op::kSlice, "Slice", 1, 1, 1, 1, 1, attrs_index<SliceAttrs>(), true, infer_slice},
+    {Op::kPad, "Pad", 1, 1, 1, 1, 1, attrs_index<PadAttrs>(), true, infer_pad},
+    {Op::kAdd, "Add", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kSub, "Sub", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kMul, "Mul", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kDiv, "Div", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kMaxPool, "MaxPool", 1, 1, 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
+    {Op::kAveragePool, "AveragePool", 1, 1, 1, 1, 1, attrs_index<PoolAttrs>(), true, infer_pool},
+    {Op::kGlobalAveragePool, "GlobalAveragePool", 1, 1, 1, 1, 1, kNone, true, infer_global_average_pool},
+    {Op::kReduceMean, "ReduceMean", 1, 1, 1, 1, 1, attrs_index<ReduceAttrs>(), true, infer_reduce_mean},
+    {Op::kReshape, "Reshape", 1, 1, 1, 1, 1, attrs_index<ReshapeAttrs>(), true, infer_reshape},
+    {Op::kTranspose, "Transpose", 1, 1, 1, 1, 1, attrs_index<TransposeAttrs>(), true, infer_transpose},
+    {Op::kIdentity, "Identity", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kAffine, "Affine", 3, 3, 3, 1, 1, attrs_index<AffineAttrs>(), false, infer_affine},
+    {Op::kAttention, "Attention", 5, 9, 5, 1, 1, attrs_index<AttentionAttrs>(), false, infer_attention},
+    {Op::kBatchStats, "BatchStats", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {Op::kFoldStats, "FoldStats", 3, 3, 3, 1, 1, kTrain, false, infer_train},
+    {Op::kNormalize, "Normalize", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kUpdateRunning, "UpdateRunning", 3, 3, 3, 0, 0, kTrain, false, infer_train},
+    {Op::kNormalizeGrad, "NormalizeGrad", 3, 5, 3, 1, 2, kTrain, false, infer_train},
+    {Op::kFoldStatsGrad, "FoldStatsGrad", 4, 4, 4, 2, 2, kTrain, false, infer_train},
+    {Op::kBatchStatsGrad, "BatchStatsGrad", 4, 4, 4, 0, 0, kTrain, false, infer_train},
+    {Op::kConvGradWeight, "ConvGradWeight", 2, 2, 2, 1, 2, kTrain, false, infer_train},
+    {Op::kConvGradInput, "ConvGradInput", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kActivationGrad, "ActivationGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kMaxPoolGrad, "MaxPoolGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kAveragePoolGrad, "AveragePoolGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {Op::kSoftmaxGrad, "SoftmaxGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kReduceSum, "ReduceSum", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {Op::kExpand, "Expand", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {Op::kExpandPixels, "ExpandPixels", 1, 2, 1, 0, 1, kTrain, false, infer_train},
+    {Op::kDotPixels, "DotPixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kScalePixels, "ScalePixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {Op::kFill, "Fill", 0, 0, 0, 1, 1, kTrain, false, infer_train},
+    {Op::kAccumulate, "Accumulate", 2, 2, 2, 0, 0, kTrain, false, infer_train},
+    {Op::kCrossEntropy, "CrossEntropy", 2, 2, 2, 2, 2, kTrain, false, infer_train},
+    {Op::kSquareSum, "SquareSum", 2, 2, 2, 0, 0, kTrain, false, infer_train},
+    {Op::kUpdateSgd, "UpdateSgd", 4, 4, 4, 0, 0, kTrain, false, infer_train},
+    {Op::kUpdateAdam, "UpdateAdam", 5, 5, 5, 0, 0, kTrain, false, infer_train},
+    {Op::kSliceGrad, "SliceGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
 };
 
 }  // namespace
@@ -77,8 +104,10 @@ Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outp
     }
   }
   if (node.attrs.index() != definition->attrs_index) return invalid_model(where + ": attributes of another op");
-  if (node.op != Op::kSplit && node.outputs.size() != 1) {
-    return invalid_model(where + ": expected 1 output, found " + std::to_string(node.outputs.size()));
+  if (node.outputs.size() < definition->min_outputs || node.outputs.size() > definition->max_outputs) {
+    return invalid_model(where + ": expected " + std::to_string(definition->min_outputs) + " to " +
+                         std::to_string(definition->max_outputs) + " outputs, found " +
+                         std::to_string(node.outputs.size()));
   }
   ShapeContext context{graph, node, {}};
   context.outputs.resize(node.outputs.size());

@@ -28,8 +28,9 @@ struct OpDefinition {
   const char* name;
   size_t min_inputs, max_inputs;  // max counts absent optional inputs
   size_t required;                // the first `required` inputs may not be absent
-  size_t attrs_index;             // index of the Attrs alternative this op takes
-  bool storable;                  // may stand in a file
+  size_t min_outputs, max_outputs;
+  size_t attrs_index;  // index of the Attrs alternative this op takes
+  bool storable;       // may stand in a file
   Status (*infer)(ShapeContext&);
 };
 
@@ -67,6 +68,7 @@ Status infer_slice(ShapeContext&);
 Status infer_pad(ShapeContext&);
 Status infer_reshape(ShapeContext&);
 Status infer_transpose(ShapeContext&);
+Status infer_train(ShapeContext&);  // all training ops
 
 // Infers the output shapes of one node into `outputs`; the message names op and node.
 Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outputs);

@@ -16,6 +16,31 @@ extern const Kernel kReferenceSoftmax;
 extern const Kernel kReferenceReduceMean;
 extern const Kernel kReferenceStridedCopy;
 
+// Training (reference_train.cpp, reference_train_pointwise.cpp).
+extern const Kernel kReferenceBatchStats;
+extern const Kernel kReferenceFoldStats;
+extern const Kernel kReferenceUpdateRunning;
+extern const Kernel kReferenceNormalizeGrad;
+extern const Kernel kReferenceFoldStatsGrad;
+extern const Kernel kReferenceBatchStatsGrad;
+extern const Kernel kReferenceConvGradWeight;
+extern const Kernel kReferenceConvGradInput;
+extern const Kernel kReferenceActivationGrad;
+extern const Kernel kReferenceMaxPoolGrad;
+extern const Kernel kReferenceAveragePoolGrad;
+extern const Kernel kReferenceSoftmaxGrad;
+extern const Kernel kReferenceReduceSum;
+extern const Kernel kReferenceExpand;
+extern const Kernel kReferenceExpandPixels;
+extern const Kernel kReferenceDotPixels;
+extern const Kernel kReferenceScalePixels;
+extern const Kernel kReferenceFill;
+extern const Kernel kReferenceAccumulate;
+extern const Kernel kReferenceCrossEntropy;
+extern const Kernel kReferenceSquareSum;
+extern const Kernel kReferenceUpdateSgd;
+extern const Kernel kReferenceUpdateAdam;
+
 // In reference_general.cpp; terminated by null.
 extern const Kernel* const kReferenceKernels[];
 

@@ -1,6 +1,7 @@
 // Ops over general shapes: an index space with strides a dimension. Rare in classifiers and small where they occur.
 #include "kernels/reference.h"
 #include "kernels/reference_common.h"
+#include "kernels/walk.h"
 
 namespace sparsenet::rt {
 namespace {
@@ -12,39 +13,6 @@ bool supports(const Step& step) {
 
 float* base(const View& view, uint8_t* arena) {
   return element(view, arena, 0, 0);
-}
-
-// Odometer over dims [begin, end) that carries the offsets of the output and both inputs along.
-struct Walk {
-  const Strided& s;
-  int begin, end;
-  int64_t index[kMaxDims] = {};
-  int64_t out, in[2];
-
-  Walk(const Strided& strided, int first, int last) : s(strided), begin(first), end(last), out(0), in{0, 0} {}
-
-  bool next() {
-    for (int d = end - 1; d >= begin; --d) {
-      ++index[d];
-      out += s.out_strides[d];
-      in[0] += s.in_strides[0][d];
-      in[1] += s.in_strides[1][d];
-      if (index[d] < s.dims[d]) return true;
-      out -= s.out_strides[d] * s.dims[d];
-      in[0] -= s.in_strides[0][d] * s.dims[d];
-      in[1] -= s.in_strides[1][d] * s.dims[d];
-      index[d] = 0;
-    }
-    return false;
-  }
-};
-
-// Calls visit(walk) at every index of dims [first, last).
-template <class Visit>
-void for_each(const Strided& s, int first, int last, Visit visit) {
-  Walk walk(s, first, last);
-  do visit(walk);
-  while (walk.next());
 }
 
 float combine(BinaryOp op, float a, float b) {
@@ -164,8 +132,39 @@ const Kernel kReferenceStridedCopy = {"strided_copy_f32_reference",
                                       false};
 
 const Kernel* const kReferenceKernels[] = {
-    &kReferenceConv,   &kReferencePool,    &kReferenceGlobalPool, &kReferenceAffine,      &kReferenceAttention,
-    &kReferenceBinary, &kReferenceSoftmax, &kReferenceReduceMean, &kReferenceStridedCopy, nullptr,
+    &kReferenceConv,
+    &kReferencePool,
+    &kReferenceGlobalPool,
+    &kReferenceAffine,
+    &kReferenceAttention,
+    &kReferenceBinary,
+    &kReferenceSoftmax,
+    &kReferenceReduceMean,
+    &kReferenceStridedCopy,
+    &kReferenceBatchStats,
+    &kReferenceFoldStats,
+    &kReferenceUpdateRunning,
+    &kReferenceNormalizeGrad,
+    &kReferenceFoldStatsGrad,
+    &kReferenceBatchStatsGrad,
+    &kReferenceConvGradWeight,
+    &kReferenceConvGradInput,
+    &kReferenceActivationGrad,
+    &kReferenceMaxPoolGrad,
+    &kReferenceAveragePoolGrad,
+    &kReferenceSoftmaxGrad,
+    &kReferenceReduceSum,
+    &kReferenceExpand,
+    &kReferenceExpandPixels,
+    &kReferenceDotPixels,
+    &kReferenceScalePixels,
+    &kReferenceFill,
+    &kReferenceAccumulate,
+    &kReferenceCrossEntropy,
+    &kReferenceSquareSum,
+    &kReferenceUpdateSgd,
+    &kReferenceUpdateAdam,
+    nullptr,
 };
 
 }  // namespace sparsenet::rt

@@ -69,10 +69,32 @@ Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn w
   return value.constant.f32();
 }
 
+Status Lowering::parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft) {
+  static const float kSomewhere = 0;  // until the arena has its place: not null
+  const ValueId id = input < node.inputs.size() ? node.inputs[input] : kNoValue;
+  if (id != kNoValue && placement(id)) {
+    Result<Lowered> v = value(id);
+    if (!v.ok()) return v.status();
+    draft->links.push_back({member, v->pieces[0]});
+    draft->reads.push_back(*v);
+    draft->step.*member = &kSomewhere;
+    draft->step.variable = true;
+    return {};
+  }
+  Result<const float*> data = constant(node, input);
+  if (!data.ok()) return data.status();
+  draft->step.*member = *data;
+  return {};
+}
+
 Result<Lowered> Lowering::value(ValueId id) {
   Lowered& known = values_[static_cast<size_t>(id)];
   if (known.known()) return known;
   const Value& v = graph_.values[static_cast<size_t>(id)];
+  if (placement(id)) {
+    known = new_value(id);
+    return known;
+  }
   if (!v.is_constant) return internal_error("value '" + v.name + "' is used before it is made");
   if (v.type != DataType::kFloat32) {
     return unsupported("constant '" + v.name + "': expected float32, found " + std::string(name(v.type)));
@@ -100,6 +122,13 @@ Result<Lowered> Lowering::value(ValueId id) {
 }
 
 Lowered Lowering::new_value(ValueId id) {
+  if (const Persistence::Placement* placed = placement(id)) {
+    Lowered flat;
+    flat.n = flat.h = flat.w = 1;
+    flat.c = static_cast<int32_t>(element_count(shape(id)));
+    flat.pieces = {{region_buffers_[static_cast<size_t>(placed->region)], placed->offset, nullptr, flat.c, flat.c}};
+    return flat;
+  }
   Lowered v = frame(id);
   VirtualBuffer buffer;
   buffer.name = graph_.values[static_cast<size_t>(id)].name;
@@ -126,14 +155,17 @@ Lowering::Draft Lowering::start(const Node& node, rt::StepOp op) {
 
 void Lowering::finish(Draft draft) {
   const int step = static_cast<int>(drafts_.size());
-  for (const Lowered* operand : {&draft.in, &draft.in2, &draft.out}) {
-    for (const Piece& piece : operand->pieces) {
+  auto touch = [&](const Lowered& operand) {
+    for (const Piece& piece : operand.pieces) {
       if (piece.buffer >= 0) {
         VirtualBuffer& buffer = buffers_[static_cast<size_t>(piece.buffer)];
         buffer.last = std::max(buffer.last, step);
       }
     }
-  }
+  };
+  for (const Lowered* operand : {&draft.in, &draft.in2, &draft.out}) touch(*operand);
+  for (const Lowered& operand : draft.operands) touch(operand);
+  for (const Lowered& operand : draft.reads) touch(operand);
   drafts_.push_back(std::move(draft));
 }
 
@@ -151,47 +183,90 @@ Result<Lowered> Lowering::dense(ValueId id, const Node& node) {
   return out;
 }
 
+namespace {
+
+const Activation& affine_activation(const Node& node) {
+  return node.op == Op::kNormalize ? std::get<TrainAttrs>(node.attrs).activation
+                                   : std::get<AffineAttrs>(node.attrs).activation;
+}
+
+}  // namespace
+
 void Lowering::find_fused_affines() {
   producer_.assign(graph_.values.size(), nullptr);
   uses_.assign(graph_.values.size(), 0);
   fused_.assign(graph_.values.size(), false);
-  std::vector<const Node*> consumer(graph_.values.size(), nullptr);
+  // How many of the uses apply the affine themselves.
+  std::vector<int> taken(graph_.values.size(), 0);
+  auto takes = [&](const Node& node) {
+    switch (node.op) {
+      case Op::kMaxPool:
+      case Op::kAveragePool:
+      case Op::kGlobalAveragePool:
+      case Op::kFullyConnected:
+      case Op::kConvGradWeight:
+        return true;
+      case Op::kConv: {
+        const int32_t groups = std::get<ConvAttrs>(node.attrs).groups;
+        return !(groups > 1 && groups == shape(node.inputs[0])[1]);  // a depthwise kernel reads its input in place
+      }
+      default:
+        return false;
+    }
+  };
   for (const Node& node : graph_.nodes) {
     for (ValueId id : node.outputs) producer_[static_cast<size_t>(id)] = &node;
     for (ValueId id : node.inputs) {
-      if (id == kNoValue) continue;
-      ++uses_[static_cast<size_t>(id)];
-      consumer[static_cast<size_t>(id)] = &node;
+      if (id != kNoValue) ++uses_[static_cast<size_t>(id)];
+    }
+    if (!node.inputs.empty() && node.inputs[0] != kNoValue && takes(node)) {
+      ++taken[static_cast<size_t>(node.inputs[0])];
     }
   }
   for (ValueId id : graph_.outputs) ++uses_[static_cast<size_t>(id)];
   for (const Node& node : graph_.nodes) {
-    if (node.op != Op::kAffine) continue;
-    const auto kind = std::get<AffineAttrs>(node.attrs).activation.kind;
+    if (node.op != Op::kAffine && node.op != Op::kNormalize) continue;
+    const auto kind = affine_activation(node).kind;
     if (kind != Activation::Kind::kNone && kind != Activation::Kind::kRelu && kind != Activation::Kind::kClip) continue;
+    // In inference it would be computed twice for two readers; in training that is cheaper than to keep it.
     const auto out = static_cast<size_t>(node.outputs[0]);
-    const Node* next = consumer[out];
-    if (uses_[out] != 1 || !next || next->inputs[0] != node.outputs[0]) continue;
-    bool takes = next->op == Op::kMaxPool || next->op == Op::kAveragePool || next->op == Op::kGlobalAveragePool ||
-                 next->op == Op::kFullyConnected;
-    if (next->op == Op::kConv) {
-      const auto& a = std::get<ConvAttrs>(next->attrs);
-      takes = !(a.groups > 1 && a.groups == shape(node.outputs[0])[1]);  // a depthwise kernel reads its input in place
-    }
-    fused_[out] = takes;
+    fused_[out] = taken[out] == uses_[out] && taken[out] >= 1 && (taken[out] == 1 || node.op == Op::kNormalize);
   }
+}
+
+// The affine that a node stands for, as what a step applies to its input.
+Status Lowering::set_affine(const Node& affine, Draft* draft) {
+  if (affine.op == Op::kNormalize) {
+    Result<Lowered> fold = dense(affine.inputs[1], affine);
+    if (!fold.ok()) return fold.status();
+    Piece scale = fold->pieces[0], shift = fold->pieces[0];
+    if (scale.constant) {
+      draft->step.pre_scale = scale.constant;
+      draft->step.pre_shift = shift.constant + fold->c;
+      return {};
+    }
+    static const float kSomewhere = 0;
+    shift.start += fold->c;
+    draft->step.pre_scale = draft->step.pre_shift = &kSomewhere;
+    draft->links.push_back({&rt::Step::pre_scale, scale});
+    draft->links.push_back({&rt::Step::pre_shift, shift});
+    draft->reads.push_back(*fold);
+    return {};
+  }
+  Result<const float*> scale = constant(affine, 1, ReadIn::kRun), shift = constant(affine, 2, ReadIn::kRun);
+  if (!scale.ok()) return scale.status();
+  if (!shift.ok()) return shift.status();
+  draft->step.pre_scale = *scale;
+  draft->step.pre_shift = *shift;
+  return {};
 }
 
 Status Lowering::input_with_pre(const Node& node, Draft* draft) {
   ValueId id = node.inputs[0];
   if (fused_[static_cast<size_t>(id)]) {
     const Node& affine = *producer_[static_cast<size_t>(id)];
-    Result<const float*> scale = constant(affine, 1, ReadIn::kRun), shift = constant(affine, 2, ReadIn::kRun);
-    if (!scale.ok()) return scale.status();
-    if (!shift.ok()) return shift.status();
-    const rt::Act act = to_act(std::get<AffineAttrs>(affine.attrs).activation);
-    draft->step.pre_scale = *scale;
-    draft->step.pre_shift = *shift;
+    SPARSENET_RETURN_IF_ERROR(set_affine(affine, draft));
+    const rt::Act act = to_act(affine_activation(affine));
     draft->step.pre_low = act.low;
     draft->step.pre_high = act.high;
     id = affine.inputs[0];
@@ -228,6 +303,7 @@ Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end)
 void Lowering::share_memory() {
   for (size_t i = 0; i < drafts_.size(); ++i) {
     Draft& draft = drafts_[i];
+    if (draft.out.pieces.size() != 1) continue;
     const int out = draft.out.pieces[0].buffer;
     for (const Lowered* operand : {&draft.in, &draft.in2}) {
       if (!(operand == &draft.in ? draft.share_in : draft.share_in2)) continue;
@@ -238,8 +314,10 @@ void Lowering::share_memory() {
         from = buffers_[static_cast<size_t>(from)].merged_into;
       VirtualBuffer& target = buffers_[static_cast<size_t>(from)];
       VirtualBuffer& moved = buffers_[static_cast<size_t>(out)];
-      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0)
+      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0 ||
+          moved.first != static_cast<int>(i)) {
         continue;
+      }
       // The other operand must not be the same memory, unless an elementwise step sees it the same way.
       const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
       bool clash = false;
@@ -260,17 +338,19 @@ void Lowering::share_memory() {
   }
 }
 
+size_t Lowering::offset_of(const Piece& piece) const {
+  int b = piece.buffer;
+  while (buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
+  return plan_.buffers[static_cast<size_t>(b)].offset + static_cast<size_t>(piece.start) * sizeof(float);
+}
+
 rt::View Lowering::view(const Lowered& value, Plan* plan) {
   rt::View v{value.n, value.h, value.w, value.c, nullptr, static_cast<int32_t>(value.pieces.size())};
   if (value.pieces.empty()) return v;
   std::vector<rt::Segment> segments;
   for (const Piece& piece : value.pieces) {
     rt::Segment segment{0, piece.constant, piece.channels, piece.pixel_stride};
-    if (piece.buffer >= 0) {
-      int b = piece.buffer;
-      while (buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
-      segment.offset = plan->buffers[static_cast<size_t>(b)].offset + static_cast<size_t>(piece.start) * sizeof(float);
-    }
+    if (piece.buffer >= 0) segment.offset = offset_of(piece);
     segments.push_back(segment);
   }
   plan->segments.push_back(std::move(segments));
@@ -287,6 +367,15 @@ Result<Plan> Lowering::run() {
     }
   }
   values_.assign(graph_.values.size(), {});
+  placements_.assign(graph_.values.size(), nullptr);
+  for (const Persistence::Placement& p : persistence_.placements) placements_[static_cast<size_t>(p.value)] = &p;
+  for (size_t i = 0; i < persistence_.region_floats.size(); ++i) {
+    region_buffers_.push_back(static_cast<int>(buffers_.size()));
+    VirtualBuffer buffer;
+    buffer.name = "region " + std::to_string(i);
+    buffer.bytes = static_cast<size_t>(persistence_.region_floats[i]) * sizeof(float);
+    buffers_.push_back(std::move(buffer));
+  }
   find_fused_affines();
   std::vector<Lowered> input_values;
   for (ValueId id : graph_.inputs) {
@@ -298,10 +387,13 @@ Result<Plan> Lowering::run() {
     input_values.push_back(values_[static_cast<size_t>(id)]);
   }
   for (const Node& node : graph_.nodes) {
-    if (node.op == Op::kAffine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
+    plan_.node_steps.push_back(drafts_.size());
+    const bool affine = node.op == Op::kAffine || node.op == Op::kNormalize;
+    if (affine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
     SPARSENET_RETURN_IF_ERROR(lower_node(node));
   }
   const int end = static_cast<int>(drafts_.size());
+  for (int id : region_buffers_) buffers_[static_cast<size_t>(id)].last = end;
   std::vector<Lowered> output_values;
   for (ValueId id : graph_.outputs) {
     Result<Lowered> v = value(id);
@@ -328,10 +420,21 @@ Result<Plan> Lowering::run() {
     plan_.buffers[planned_id[i]].offset = planned[i].offset;
     plan_.buffers[planned_id[i]].bytes = planned[i].bytes;
   }
+  for (int id : region_buffers_) plan_.region_offsets.push_back(plan_.buffers[static_cast<size_t>(id)].offset);
   for (Draft& draft : drafts_) {
     draft.step.in = view(draft.in, &plan_);
     draft.step.in2 = view(draft.in2, &plan_);
     draft.step.out = view(draft.out, &plan_);
+    if (!draft.operands.empty()) {
+      std::vector<rt::View> operands;
+      for (const Lowered& operand : draft.operands) operands.push_back(view(operand, &plan_));
+      draft.step.operand_count = static_cast<int32_t>(operands.size());
+      plan_.operands.push_back(std::move(operands));
+      draft.step.operands = plan_.operands.back().data();
+    }
+    for (const Draft::Link& link : draft.links) {
+      plan_.links.push_back({plan_.steps.size(), link.member, offset_of(link.piece)});
+    }
     plan_.steps.push_back(draft.step);
     plan_.step_macs.push_back(draft.macs);
   }
@@ -347,8 +450,8 @@ Result<Plan> Lowering::run() {
   return std::move(plan_);
 }
 
-Result<Plan> make_plan(const Graph& graph) {
-  return Lowering(graph).run();
+Result<Plan> make_plan(const Graph& graph, const Persistence& persistence) {
+  return Lowering(graph, persistence).run();
 }
 
 }  // namespace sparsenet

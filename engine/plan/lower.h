@@ -28,7 +28,7 @@ rt::Act to_act(const Activation& activation);
 
 class Lowering {
  public:
-  explicit Lowering(const Graph& graph) : graph_(graph) {}
+  Lowering(const Graph& graph, const Persistence& persistence) : graph_(graph), persistence_(persistence) {}
   Result<Plan> run();
 
  private:
@@ -36,7 +36,15 @@ class Lowering {
   struct Draft {
     rt::Step step{};
     Lowered in, in2, out;
+    std::vector<Lowered> operands;  // of training steps
+    std::vector<Lowered> reads;     // what else must live until this step
     int64_t macs = 0;
+    // Parameters in the arena: a member of the step points to them.
+    struct Link {
+      const float* rt::Step::*member;
+      Piece piece;
+    };
+    std::vector<Link> links;
     // Operands whose memory the output may take over when nobody reads them later. An elementwise step reads every
     // element before it writes it; a convolution does so for its residual only.
     bool share_in = false, share_in2 = false;
@@ -66,6 +74,19 @@ class Lowering {
   Status lower_reshape(const Node& node);
   Status lower_transpose(const Node& node);
 
+  // Training (lower_train.cpp).
+  Status lower_training(const Node& node);
+  Status lower_normalize(const Node& node);
+  Status lower_conv_grad_weight(const Node& node);
+  Status lower_conv_grad_input(const Node& node);
+  Status lower_softmax_grad(const Node& node);
+  Status lower_reduce_sum(const Node& node);
+  Status lower_expand(const Node& node);
+  Status lower_slice_grad(const Node& node);
+  Status lower_operands(const Node& node);
+  void set_window(const PoolAttrs& attrs, rt::Step* step) const;
+  void set_window(const ConvAttrs& attrs, rt::Step* step) const;
+
   // Values.
   const Shape& shape(ValueId id) const { return graph_.shape(id); }
   Result<Lowered> value(ValueId id);  // pieces of a value or of a constant
@@ -74,6 +95,9 @@ class Lowering {
   Lowered new_value(ValueId id);            // a new buffer for a node's output
   enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter: it must live as long
   Result<const float*> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
+  // Points a member of the draft's step to a parameter: a constant, or a variable in the arena.
+  Status parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft);
+  const Persistence::Placement* placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
   Lowered frame(ValueId id) const;  // the extents of a value, without pieces
 
   // Steps.
@@ -89,11 +113,16 @@ class Lowering {
   Lowered channel_range(const Lowered& from, int64_t begin, int64_t end) const;
   std::vector<int64_t> physical_strides(const Shape& shape, const Lowered& value) const;
 
+  Status set_affine(const Node& affine, Draft* draft);
+  size_t offset_of(const Piece& piece) const;
   void find_fused_affines();
   void share_memory();
   rt::View view(const Lowered& value, Plan* plan);
 
   const Graph& graph_;
+  const Persistence& persistence_;
+  std::vector<const Persistence::Placement*> placements_;  // by value
+  std::vector<int> region_buffers_;
   std::vector<Lowered> values_;
   std::vector<const Node*> producer_;
   std::vector<int> uses_;

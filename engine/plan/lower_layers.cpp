@@ -58,31 +58,46 @@ Status Lowering::lower_node(const Node& node) {
     }
     case Op::kBatchNorm:
       break;
+    default:
+      return lower_training(node);
   }
   return internal_error(describe(node) + ": not lowered; the passes should have replaced it");
+}
+
+void Lowering::set_window(const ConvAttrs& a, rt::Step* s) const {
+  s->kernel_h = a.kernel[0];
+  s->kernel_w = a.kernel[1];
+  s->stride_h = a.stride[0];
+  s->stride_w = a.stride[1];
+  s->dilation_h = a.dilation[0];
+  s->dilation_w = a.dilation[1];
+  s->pad_top = a.pads[0];
+  s->pad_left = a.pads[1];
+  s->pad_bottom = a.pads[2];
+  s->pad_right = a.pads[3];
+  s->groups = a.groups;
+}
+
+void Lowering::set_window(const PoolAttrs& a, rt::Step* s) const {
+  s->count_include_pad = a.count_include_pad;
+  s->kernel_h = a.kernel[0];
+  s->kernel_w = a.kernel[1];
+  s->stride_h = a.stride[0];
+  s->stride_w = a.stride[1];
+  s->pad_top = a.pads[0];
+  s->pad_left = a.pads[1];
+  s->pad_bottom = a.pads[2];
+  s->pad_right = a.pads[3];
 }
 
 Status Lowering::lower_conv(const Node& node) {
   const auto& a = std::get<ConvAttrs>(node.attrs);
   Draft draft = start(node, rt::StepOp::kConv);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
-  Result<const float*> weight = constant(node, 1), bias = constant(node, 2);
-  if (!weight.ok()) return weight.status();
-  if (!bias.ok()) return bias.status();
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, &rt::Step::bias, &draft));
   rt::Step& s = draft.step;
-  s.weight = *weight;
-  s.bias = *bias;
-  s.kernel_h = a.kernel[0];
-  s.kernel_w = a.kernel[1];
-  s.stride_h = a.stride[0];
-  s.stride_w = a.stride[1];
-  s.dilation_h = a.dilation[0];
-  s.dilation_w = a.dilation[1];
-  s.pad_top = a.pads[0];
-  s.pad_left = a.pads[1];
-  s.pad_bottom = a.pads[2];
-  s.pad_right = a.pads[3];
-  s.groups = a.groups;
+  set_window(a, &s);
   s.act = to_act(a.activation);
   if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) {
     Result<Lowered> residual = dense(node.inputs[3], node);
@@ -100,11 +115,8 @@ Status Lowering::lower_conv(const Node& node) {
 Status Lowering::lower_fully_connected(const Node& node) {
   Draft draft = start(node, rt::StepOp::kConv);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
-  Result<const float*> weight = constant(node, 1), bias = constant(node, 2);
-  if (!weight.ok()) return weight.status();
-  if (!bias.ok()) return bias.status();
-  draft.step.weight = *weight;
-  draft.step.bias = *bias;
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, &rt::Step::bias, &draft));
   draft.step.act = to_act(std::get<FullyConnectedAttrs>(node.attrs).activation);
   draft.out = new_value(node.outputs[0]);
   draft.macs = node_macs(graph_, node);
@@ -119,15 +131,7 @@ Status Lowering::lower_pool(const Node& node) {
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
   rt::Step& s = draft.step;
   s.max_pool = node.op == Op::kMaxPool;
-  s.count_include_pad = a.count_include_pad;
-  s.kernel_h = a.kernel[0];
-  s.kernel_w = a.kernel[1];
-  s.stride_h = a.stride[0];
-  s.stride_w = a.stride[1];
-  s.pad_top = a.pads[0];
-  s.pad_left = a.pads[1];
-  s.pad_bottom = a.pads[2];
-  s.pad_right = a.pads[3];
+  set_window(a, &s);
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));

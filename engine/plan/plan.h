@@ -27,15 +27,37 @@ struct PlanPort {
   rt::View view;  // rank 4: the image tensor; other ranks: [N, C] or one pixel with all elements as channels
 };
 
+// Values that stay in memory from run to run: each lies in a region of the arena.
+struct Persistence {
+  struct Placement {
+    ValueId value;
+    int region;
+    int64_t offset;  // floats from the region's start; row-major in the value's own shape
+  };
+  std::vector<int64_t> region_floats;
+  std::vector<Placement> placements;
+};
+
+// A pointer of a step to something in the arena, set once the arena has its place.
+struct PlanLink {
+  size_t step;
+  const float* rt::Step::*member;
+  size_t offset;  // bytes
+};
+
 struct Plan {
   std::vector<rt::Step> steps;
   std::vector<int64_t> step_macs;  // one a step
   std::vector<PlanBuffer> buffers;
   std::vector<PlanPort> inputs, outputs;
   size_t arena_bytes = 0, lower_bound_bytes = 0;
+  std::vector<PlanLink> links;
+  std::vector<size_t> region_offsets;  // bytes; of a training plan
+  std::vector<size_t> node_steps;      // by node: the number of steps before its own
 
   // What the steps point to.
   std::deque<std::vector<rt::Segment>> segments;
+  std::deque<std::vector<rt::View>> operands;
   std::deque<rt::Strided> strided;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
@@ -46,6 +68,6 @@ struct Plan {
 };
 
 // Lowers a graph whose shapes are inferred. Errors name the node.
-Result<Plan> make_plan(const Graph& graph);
+Result<Plan> make_plan(const Graph& graph, const Persistence& persistence = {});
 
 }  // namespace sparsenet

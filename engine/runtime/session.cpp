@@ -11,85 +11,14 @@
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "runtime/backend_table.h"
+#include "runtime/block.h"
 #include "runtime/executor.h"
 #include "runtime/isa.h"
+#include "runtime/port_copy.h"
+#include "runtime/step_names.h"
 #include "runtime/thread_pool.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace sparsenet {
-namespace {
-
-// Zeroed, aligned memory that says so when there is none.
-class Block {
- public:
-  static constexpr size_t kHugePage = size_t{2} << 20;
-
-  bool allocate(size_t bytes) {
-    // Large blocks ask for huge pages: weights are read once a run from end to end, and a page walk every 4 KB of it
-    // shows.
-    const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
-    const size_t rounded = (bytes + alignment) / alignment * alignment;
-    if (rounded < bytes) return false;
-    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded)));
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (memory_ && alignment == kHugePage) madvise(memory_.get(), rounded, MADV_HUGEPAGE);
-#endif
-    if (memory_) std::memset(memory_.get(), 0, rounded);
-    return memory_ != nullptr;
-  }
-  uint8_t* get() const {
-    return memory_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
-  std::unique_ptr<uint8_t, Free> memory_;
-};
-
-// In the order of rt::StepOp.
-const char* const kStepNames[] = {
-    "Conv",           "Pool",           "GlobalPool",
-    "Affine",         "Activation",     "Binary",
-    "Softmax",        "ReduceMean",     "Copy",
-    "Attention",      "BatchStats",     "FoldStats",
-    "UpdateRunning",  "NormalizeGrad",  "FoldStatsGrad",
-    "BatchStatsGrad", "ConvGradWeight", "ConvGradInput",
-    "ActivationGrad", "MaxPoolGrad",    "AveragePoolGrad",
-    "SoftmaxGrad",    "ReduceSum",      "Expand",
-    "ExpandPixels",   "DotPixels",      "ScalePixels",
-    "Fill",           "Accumulate",     "CrossEntropy",
-    "SquareSum",      "UpdateSgd",      "UpdateAdam",
-};
-
-const char* op_name(rt::StepOp op) {
-  static_assert(sizeof(kStepNames) / sizeof(kStepNames[0]) == static_cast<size_t>(rt::StepOp::kUpdateAdam) + 1);
-  return kStepNames[static_cast<size_t>(op)];
-}
-
-// Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a port.
-template <class Visit>
-void for_each_channel(const PlanPort& port, Visit visit) {
-  const rt::View& v = port.view;
-  const int64_t area = int64_t{v.h} * v.w;
-  int32_t first = 0;
-  for (int32_t i = 0; i < v.segment_count; ++i) {
-    const rt::Segment& segment = v.segments[i];
-    for (int32_t n = 0; n < v.n; ++n) {
-      for (int32_t c = 0; c < segment.channels; ++c) {
-        visit((int64_t{n} * v.c + first + c) * area, n * area, area, segment, c);
-      }
-    }
-    first += segment.channels;
-  }
-}
-
-}  // namespace
-
 class Session::Impl {
  public:
   ~Impl() { rt::release(bound.data(), static_cast<int32_t>(prepared)); }
@@ -148,7 +77,7 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   if (missing >= 0) {
     const rt::Step& step = plan.steps[static_cast<size_t>(missing)];
     return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " +
-                       op_name(step.op));
+                       step_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
   const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
@@ -186,7 +115,7 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     StepInfo info;
     info.name = plan.steps[i].name;
-    info.op = op_name(plan.steps[i].op);
+    info.op = step_name(plan.steps[i].op);
     info.kernel = bound[i].kernel->name;
     info.backend = bound[i].kernel->backend;
     info.is_copy = plan.steps[i].is_copy;
@@ -247,11 +176,7 @@ Status Session::set_input(size_t index, const float* data, size_t elements) {
     return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
-  uint8_t* arena = impl_->arena.get();
-  for_each_channel(port, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
-    float* to = reinterpret_cast<float*>(arena + s.offset) + pixel * s.pixel_stride + c;
-    for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = data[from + p];
-  });
+  copy_to_port(port, impl_->arena.get(), data);
   return {};
 }
 
@@ -266,12 +191,7 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
     return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
-  const uint8_t* arena = impl_->arena.get();
-  for_each_channel(port, [&](int64_t to, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
-    const float* from =
-        (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
-    for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
-  });
+  copy_from_port(port, impl_->arena.get(), data);
   return {};
 }
 

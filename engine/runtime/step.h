@@ -77,6 +77,24 @@ enum class StepOp : uint8_t {
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv };
 
+// What the update of parameters reads beside them: floats of a `control` operand.
+enum Control : int32_t {
+  kLearningRate = 0,
+  kGradientScale,  // of the gradients as they are: their mean, clipped
+  kWeightDecay,    // of the first Step::alpha parameters
+  kMomentum,
+  kNesterov,  // SGD; Nesterov: 1 or 0
+  kBeta1,
+  kBeta2,
+  kEpsilon,  // Adam
+  kCorrection1,
+  kCorrection2,  // Adam: 1 / (1 - beta^t)
+  kDecoupled,    // Adam: 1: decay is taken from the parameter (AdamW)
+  kSquareSumHigh,
+  kSquareSumLow,  // written by kSquareSum: the sum as two floats
+  kControlFloats = 16
+};
+
 constexpr int kMaxDims = 8;
 
 // Index space of the general ops: out[i] from in0[i], in1[i] with per-operand strides in elements (0 broadcasts).

@@ -20,7 +20,7 @@ enum class StatusCode : int {
   kNotFound = 4,         // a file, a name or a tensor is missing
   kIo = 5,               // the operating system refused to read or to write
   kOutOfMemory = 6,
-  kInternal = 7,  // a bug of ours
+  kInternal = 7,   // a bug of ours
   kNotFinite = 8,  // a computation gave NaN or infinity
 };
 

@@ -1,0 +1,136 @@
+// Trainer: a graph, its gradients and an optimiser, planned for one batch size in one arena. The same graph that is
+// deployed is trained, from scratch or from a file, whole or in part:
+//
+//   TrainOptions options;
+//   options.batch = 64;
+//   auto trainer = sparsenet::Trainer::create(model->graph, options);
+//   for (...) {
+//     auto result = trainer->step(images, labels, 0.1f);   // NCHW float32, class indices
+//     result->loss, result->correct
+//   }
+//   model->graph = trainer->graph();                        // with the trained parameters
+//   save_model(*model, "trained.snet");
+//
+// The graph has one input [N, C, H, W] (or [N, C]) and one output of logits [N, classes] (a Softmax at the end is
+// left out of training: the loss is the cross-entropy of the logits). BatchNorm uses the statistics of the batch and
+// moves its running ones: running = 0.9 running + 0.1 batch, with the unbiased variance, as PyTorch does by default.
+//
+// Memory: create() allocates everything; step() makes no heap call. Determinism: the parameters after a step depend on
+// the graph, the options but `threads`, and the data alone, bit for bit. Thread safety: one trainer may be used by one
+// thread at a time.
+#pragma once
+
+#include <sparsenet/graph.h>
+#include <sparsenet/session.h>
+#include <sparsenet/status.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sparsenet {
+
+enum class Optimizer : uint8_t {
+  kSgd = 0,    // momentum, Nesterov form (I. Sutskever et al. 2013, as PyTorch writes it)
+  kAdam = 1,   // arXiv 1412.6980; weight decay is added to the gradient
+  kAdamW = 2,  // arXiv 1711.05101; weight decay is taken from the parameter
+};
+
+struct TrainOptions {
+  int64_t batch = 64;
+  int threads = 0;  // 0: as many as CPUs this process may use
+  Optimizer optimizer = Optimizer::kSgd;
+  float momentum = 0.9f;  // SGD; 0: none
+  bool nesterov = true;
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;  // Adam, AdamW
+  float weight_decay = 1e-4f;
+  bool decay_all = true;        // false: weights of Conv and FullyConnected only, no biases, no BatchNorm
+  float label_smoothing = 0.f;  // target = (1 - s) one-hot + s / classes
+  float clip_norm = 0.f;        // gradients are scaled so that their joint L2 norm is at most this; 0: off
+  int accumulate = 1;           // batches whose mean gradient makes one update
+  // What is trained: "none" is frozen; "all-but-head" (the last FullyConnected or Conv is trained, everything in front
+  // of it runs folded and fused as in inference, with the running statistics); "bn-and-bias" (BatchNorm scale and shift
+  // and all biases are trained, weights are not); or a pattern of parameter names with * and ?: those that match are
+  // frozen. A BatchNorm whose scale and shift are frozen uses its running statistics and leaves them alone.
+  std::string freeze = "none";
+  // 0: no limit. Otherwise the most bytes that arena, scratch and packed weights may take together: activations are
+  // recomputed, then the batch is cut into micro-batches (whose gradients are averaged), until it fits. A budget that
+  // cannot do is an error (kInvalidArgument) that names the smallest that can.
+  size_t memory_budget = 0;
+  Backend backend = Backend::kAuto;  // kAuto, kPortable, or kReference: the plain kernels alone, for checking
+};
+
+struct TrainStep {
+  double loss = 0;      // mean cross-entropy of the batch, without label smoothing and weight decay
+  int64_t correct = 0;  // images whose largest logit is at their label
+  int64_t images = 0;
+  bool updated = false;  // false where accumulate has not come round yet
+};
+
+struct TrainMemory {
+  size_t arena_bytes = 0;        // activations, gradients, parameters, optimiser state
+  size_t parameter_bytes = 0;    // of it: parameters, their gradients and the optimiser's state
+  size_t lower_bound_bytes = 0;  // largest sum of live bytes: no plan can need less
+  size_t scratch_bytes = 0;      // working memory of kernels, of all threads
+  size_t packed_bytes = 0;       // weights as kernels keep them
+  int64_t micro_batch = 0;       // images computed at once
+  int64_t recomputed = 0;        // activations computed a second time to save memory
+  double extra_macs = 0;         // what that costs, as a share of one forward pass
+};
+
+struct ParameterInfo {
+  std::string name;  // of the graph's constant
+  Shape shape;
+  bool trained = false;
+  bool decayed = false;
+};
+
+class Trainer {
+ public:
+  // Errors: kUnsupported (an op without a gradient that is not in a frozen part: names the node), kInvalidArgument (an
+  // option: names it), kInvalidModel, kOutOfMemory.
+  static Result<Trainer> create(const Graph& graph, const TrainOptions& options);
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
+  ~Trainer();
+
+  // One batch: `images` has options.batch images in the input's own shape, `labels` as many class indices in
+  // [0, classes). Errors: kInvalidArgument (a label out of range). A loss that is not finite is kNotFinite: the
+  // parameters are then as they were before the step.
+  Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate);
+
+  // The graph it was made of, with the parameters and running statistics as they are now; shapes with batch 1.
+  Graph graph() const;
+  const std::vector<ParameterInfo>& parameters() const;
+  // Copy `elements` values, row-major in the parameter's own shape. Gradients are those of the last step (after
+  // accumulation, before clipping and weight decay) and exist for trained parameters only.
+  Status get_parameter(size_t index, float* data, size_t elements) const;
+  Status get_gradient(size_t index, float* data, size_t elements) const;
+
+  // Everything that the next step depends on (parameters, running statistics, optimiser state, counters), so that
+  // load_state() in a trainer of the same graph and options goes on bit for bit. kInvalidArgument if the size differs.
+  size_t state_bytes() const;
+  Status save_state(void* data, size_t size) const;
+  Status load_state(const void* data, size_t size);
+
+  TrainMemory memory() const;
+  int threads() const;
+  int64_t classes() const;
+  // The planned steps: forward, backward, running statistics, update. step_profiled() is step() with a clock around
+  // each; StepInfo::milliseconds adds up over the micro-batches.
+  const std::vector<StepInfo>& steps() const;
+  Result<TrainStep> step_profiled(const float* images, const int32_t* labels, float learning_rate);
+
+ private:
+  class Impl;
+  explicit Trainer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Gives the last FullyConnected (or 1x1 Conv) layer `classes` outputs, its weights He-initialised from the seed and its
+// bias zero. Errors: kUnsupported where the graph does not end in such a layer.
+Status replace_head(Graph* graph, int64_t classes, uint64_t seed);
+
+}  // namespace sparsenet

@@ -1,0 +1,293 @@
+// Lowering of the training ops. Most become one step whose operands are the node's, in its order.
+#include <utility>
+
+#include "graph/ops.h"
+#include "plan/lower.h"
+
+namespace sparsenet {
+namespace {
+
+// How the operands of a step are read: 'v' any channel ranges, 'd' dense. The first `in_place` letters of outputs that
+// may take over the memory of input 0 are upper case.
+struct OperandRow {
+  Op op;
+  rt::StepOp step;
+  const char* inputs;
+  bool share;  // the last output may take over the memory of input 0
+};
+
+const OperandRow kOperandRows[] = {
+    {Op::kBatchStats, rt::StepOp::kBatchStats, "v", false},
+    {Op::kFoldStats, rt::StepOp::kFoldStats, "vdd", false},
+    {Op::kUpdateRunning, rt::StepOp::kUpdateRunning, "vdd", false},
+    {Op::kNormalizeGrad, rt::StepOp::kNormalizeGrad, "dvdvv", true},
+    {Op::kFoldStatsGrad, rt::StepOp::kFoldStatsGrad, "dvdv", false},
+    {Op::kBatchStatsGrad, rt::StepOp::kBatchStatsGrad, "vvvv", false},
+    {Op::kActivationGrad, rt::StepOp::kActivationGrad, "dd", true},
+    {Op::kMaxPoolGrad, rt::StepOp::kMaxPoolGrad, "dd", false},
+    {Op::kAveragePoolGrad, rt::StepOp::kAveragePoolGrad, "d", false},
+    {Op::kExpandPixels, rt::StepOp::kExpandPixels, "dv", false},
+    {Op::kDotPixels, rt::StepOp::kDotPixels, "vv", false},
+    {Op::kScalePixels, rt::StepOp::kScalePixels, "vd", true},
+    {Op::kFill, rt::StepOp::kFill, "", false},
+    {Op::kAccumulate, rt::StepOp::kAccumulate, "vv", false},
+    {Op::kCrossEntropy, rt::StepOp::kCrossEntropy, "dd", false},
+    {Op::kSquareSum, rt::StepOp::kSquareSum, "dd", false},
+    {Op::kUpdateSgd, rt::StepOp::kUpdateSgd, "dddd", false},
+    {Op::kUpdateAdam, rt::StepOp::kUpdateAdam, "ddddd", false},
+};
+
+}  // namespace
+
+Status Lowering::lower_training(const Node& node) {
+  switch (node.op) {
+    case Op::kNormalize:
+      return lower_normalize(node);
+    case Op::kConvGradWeight:
+      return lower_conv_grad_weight(node);
+    case Op::kConvGradInput:
+      return lower_conv_grad_input(node);
+    case Op::kSoftmaxGrad:
+      return lower_softmax_grad(node);
+    case Op::kReduceSum:
+      return lower_reduce_sum(node);
+    case Op::kExpand:
+      return lower_expand(node);
+    case Op::kSliceGrad:
+      return lower_slice_grad(node);
+    default:
+      return lower_operands(node);
+  }
+}
+
+Status Lowering::lower_operands(const Node& node) {
+  const OperandRow* row = nullptr;
+  for (const OperandRow& candidate : kOperandRows) {
+    if (candidate.op == node.op) row = &candidate;
+  }
+  if (!row) return internal_error(describe(node) + ": not lowered");
+  const auto& a = std::get<TrainAttrs>(node.attrs);
+  Draft draft = start(node, row->step);
+  draft.step.epsilon = a.epsilon;
+  draft.step.alpha = a.alpha;
+  draft.step.beta = a.beta;
+  draft.step.act = to_act(a.activation);
+  set_window(a.pool, &draft.step);
+  for (size_t i = 0; row->inputs[i] != '\0'; ++i) {
+    if (i >= node.inputs.size() || node.inputs[i] == kNoValue) {
+      draft.operands.emplace_back();
+      continue;
+    }
+    Result<Lowered> v = row->inputs[i] == 'd' ? dense(node.inputs[i], node) : value(node.inputs[i]);
+    if (!v.ok()) return v.status();
+    draft.operands.push_back(*v);
+  }
+  if (node.op == Op::kBatchStatsGrad || node.op == Op::kNormalizeGrad || node.op == Op::kExpandPixels) {
+    draft.step.accumulate = node.inputs.size() == std::string(row->inputs).size();
+  }
+  for (ValueId id : node.outputs) {
+    Lowered& known = values_[static_cast<size_t>(id)];
+    known = new_value(id);
+    draft.operands.push_back(known);
+  }
+  if (row->share && !draft.step.accumulate && !node.outputs.empty()) {
+    draft.in = draft.operands[0];
+    if (node.inputs.size() > 1) draft.in2 = draft.operands[1];
+    draft.out = draft.operands.back();
+    draft.share_in = true;
+  }
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_normalize(const Node& node) {
+  Draft draft = start(node, rt::StepOp::kAffine);
+  Result<Lowered> in = value(node.inputs[0]);
+  if (!in.ok()) return in.status();
+  draft.in = *in;
+  SPARSENET_RETURN_IF_ERROR(set_affine(node, &draft));
+  draft.step.act = to_act(std::get<TrainAttrs>(node.attrs).activation);
+  draft.share_in = true;
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_conv_grad_weight(const Node& node) {
+  Draft draft = start(node, rt::StepOp::kConvGradWeight);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  Result<Lowered> dy = dense(node.inputs[1], node);
+  if (!dy.ok()) return dy.status();
+  draft.in2 = *dy;
+  set_window(std::get<TrainAttrs>(node.attrs).conv, &draft.step);
+  draft.out = new_value(node.outputs[0]);
+  // Row-major in the weight's own shape, wherever it lies.
+  Lowered& out = draft.out;
+  out = Lowered{1, 1, 1, static_cast<int32_t>(element_count(shape(node.outputs[0]))), out.pieces};
+  out.pieces[0].channels = out.pieces[0].pixel_stride = out.c;
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  if (node.outputs.size() > 1) {
+    draft.operands.push_back(new_value(node.outputs[1]));
+    values_[static_cast<size_t>(node.outputs[1])] = draft.operands.back();
+  }
+  draft.macs =
+      element_count(shape(node.inputs[1])) * (element_count(shape(node.outputs[0])) / shape(node.outputs[0])[0]);
+  finish(std::move(draft));
+  return {};
+}
+
+// For stride 1 a convolution of dy with the transposed weight; else a step of its own.
+Status Lowering::lower_conv_grad_input(const Node& node) {
+  const ConvAttrs& c = std::get<TrainAttrs>(node.attrs).conv;
+  ConvAttrs back = c;
+  bool plain = c.stride[0] == 1 && c.stride[1] == 1;
+  for (size_t i = 0; i < 4; ++i) {
+    back.pads[i] = c.dilation[i % 2] * (c.kernel[i % 2] - 1) - c.pads[i];
+    plain = plain && back.pads[i] >= 0;
+  }
+  Draft draft = start(node, plain ? rt::StepOp::kConv : rt::StepOp::kConvGradInput);
+  Result<Lowered> dy = plain ? value(node.inputs[0]) : dense(node.inputs[0], node);
+  if (!dy.ok()) return dy.status();
+  draft.in = *dy;
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
+  draft.step.weight_transposed = plain;
+  set_window(plain ? back : c, &draft.step);
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  const Shape& w = shape(node.inputs[1]);
+  draft.macs = element_count(shape(node.inputs[0])) * (element_count(w) / w[0]);
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_softmax_grad(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> dy = dense(node.inputs[0], node), y = dense(node.inputs[1], node);
+  if (!dy.ok()) return dy.status();
+  if (!y.ok()) return y.status();
+  Draft draft = start(node, rt::StepOp::kSoftmaxGrad);
+  draft.in = *dy;
+  draft.in2 = *y;
+  draft.out = new_value(node.outputs[0]);
+  const auto axis = static_cast<size_t>(std::get<TrainAttrs>(node.attrs).axis);
+  const std::vector<int64_t> a = physical_strides(s, *dy), b = physical_strides(s, *y),
+                             to = physical_strides(s, draft.out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  size_t d = 0;
+  auto put = [&](size_t logical) {
+    st.dims[d] = s[logical];
+    st.out_strides[d] = to[logical];
+    st.in_strides[0][d] = a[logical];
+    st.in_strides[1][d] = b[logical];
+    ++d;
+  };
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (i != axis) put(i);
+  }
+  put(axis);
+  st.reduced_from = st.rank - 1;
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+// Sums over the dimensions of x that the result has as 1, or not at all (those in front).
+Status Lowering::lower_reduce_sum(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  const Shape& t = shape(node.outputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  Draft draft = start(node, rt::StepOp::kReduceSum);
+  draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.in = *in;
+  draft.out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, draft.out);
+  const size_t missing = s.size() - t.size();
+  auto reduced = [&](size_t i) { return i < missing || t[i - missing] != s[i]; };
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  size_t d = 0;
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (reduced(i)) continue;
+    st.dims[d] = s[i];
+    st.in_strides[0][d] = from[i];
+    st.out_strides[d] = to[i - missing];
+    ++d;
+  }
+  st.reduced_from = static_cast<int32_t>(d);
+  for (size_t i = 0; i < s.size(); ++i) {
+    if (!reduced(i)) continue;
+    st.dims[d] = s[i];
+    st.in_strides[0][d] = from[i];
+    ++d;
+  }
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_expand(const Node& node) {
+  const Shape& s = shape(node.inputs[0]);
+  const Shape& t = shape(node.outputs[0]);
+  if (t.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(t));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  Draft draft = start(node, rt::StepOp::kExpand);
+  draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.in = *in;
+  draft.out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, draft.out);
+  const size_t missing = t.size() - s.size();
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(t.size());
+  for (size_t i = 0; i < t.size(); ++i) {
+    st.dims[i] = t[i];
+    st.out_strides[i] = to[i];
+    st.in_strides[0][i] = i < missing || s[i - missing] == 1 ? 0 : from[i - missing];
+  }
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+// dy at the elements that the slice took, zero elsewhere.
+Status Lowering::lower_slice_grad(const Node& node) {
+  const SliceAttrs& a = std::get<TrainAttrs>(node.attrs).slice;
+  const Shape& s = shape(node.inputs[0]);
+  const Shape& t = shape(node.outputs[0]);
+  if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
+  Result<Lowered> in = dense(node.inputs[0], node);
+  if (!in.ok()) return in.status();
+  const Lowered out = new_value(node.outputs[0]);
+  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, out);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(s.size());
+  for (size_t d = 0; d < s.size(); ++d) {
+    st.dims[d] = s[d];
+    st.out_strides[d] = to[d];
+    st.in_strides[0][d] = from[d];
+  }
+  for (size_t i = 0; i < a.axes.size(); ++i) {
+    const auto axis = static_cast<size_t>(a.axes[i]);
+    st.out_start += to[axis] * a.starts[i];
+    st.out_strides[axis] *= a.steps[i];
+  }
+  st.fill_first = true;
+  st.fill_value = 0;
+  st.out_elements = element_count(t);
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  values_[static_cast<size_t>(node.outputs[0])] = out;
+  return {};
+}
+
+}  // namespace sparsenet

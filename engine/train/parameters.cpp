@@ -1,0 +1,132 @@
+#include "train/parameters.h"
+
+#include <sparsenet/trainer.h>
+
+#include "graph/initialize.h"
+#include "graph/ops.h"
+
+namespace sparsenet {
+namespace {
+
+enum class Kind { kNone, kWeight, kBias, kNorm };
+
+// The last layer with a weight that the output depends on.
+int head_of(const Graph& graph) {
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Op op = graph.nodes[i].op;
+    if (op == Op::kFullyConnected || op == Op::kConv) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+}  // namespace
+
+bool matches(const std::string& pattern, const std::string& name) {
+  size_t p = 0, n = 0, star = std::string::npos, mark = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      mark = n;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p;
+      ++n;
+    } else if (star != std::string::npos) {
+      p = star + 1;
+      n = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
+                         std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {
+  std::vector<Kind> kinds(graph.values.size(), Kind::kNone);
+  std::vector<bool> in_head(graph.values.size(), false);
+  const int head = head_of(graph);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const bool layer = node.op == Op::kConv || node.op == Op::kFullyConnected;
+    if (!layer && node.op != Op::kBatchNorm) continue;
+    for (size_t input = 1; input <= 2 && input < node.inputs.size(); ++input) {
+      const ValueId id = node.inputs[input];
+      if (id == kNoValue || !graph.values[static_cast<size_t>(id)].is_constant) continue;
+      if (graph.values[static_cast<size_t>(id)].type != DataType::kFloat32) continue;
+      kinds[static_cast<size_t>(id)] = !layer ? Kind::kNorm : input == 1 ? Kind::kWeight : Kind::kBias;
+      if (static_cast<int>(i) == head) in_head[static_cast<size_t>(id)] = true;
+    }
+  }
+  trained->assign(graph.values.size(), false);
+  decayed->assign(graph.values.size(), false);
+  bool any = false, matched = false;
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    if (kinds[i] == Kind::kNone) continue;
+    ParameterInfo info;
+    info.name = graph.values[i].name;
+    info.shape = graph.values[i].shape;
+    if (options.freeze.empty() || options.freeze == "none") {
+      info.trained = true;
+    } else if (options.freeze == "all-but-head") {
+      info.trained = in_head[i];
+    } else if (options.freeze == "bn-and-bias") {
+      info.trained = kinds[i] != Kind::kWeight;
+    } else {
+      const bool frozen = matches(options.freeze, info.name);
+      matched = matched || frozen;
+      info.trained = !frozen;
+    }
+    info.decayed = info.trained && (options.decay_all || kinds[i] == Kind::kWeight);
+    (*trained)[i] = info.trained;
+    (*decayed)[i] = info.decayed;
+    any = any || info.trained;
+    infos->push_back(std::move(info));
+    ids->push_back(static_cast<ValueId>(i));
+  }
+  const bool pattern = !options.freeze.empty() && options.freeze != "none" && options.freeze != "all-but-head" &&
+                       options.freeze != "bn-and-bias";
+  if (pattern && !matched) {
+    return invalid_argument("freeze '" + options.freeze +
+                            "': expected none, all-but-head, bn-and-bias or a pattern that matches a parameter; the "
+                            "graph's first is '" +
+                            (infos->empty() ? std::string() : infos->front().name) + "'");
+  }
+  if (!any) return invalid_argument("freeze '" + options.freeze + "': leaves no parameter to train");
+  return {};
+}
+
+Status replace_head(Graph* graph, int64_t classes, uint64_t seed) {
+  if (classes < 2 || classes > (1 << 20)) {
+    return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
+  }
+  const int head = head_of(*graph);
+  if (head < 0) return unsupported("the graph has no layer whose outputs could be the classes");
+  const Node node = graph->nodes[static_cast<size_t>(head)];
+  if (node.inputs[1] == kNoValue || !graph->values[static_cast<size_t>(node.inputs[1])].is_constant) {
+    return unsupported(describe(node) + ": expected a constant weight");
+  }
+  for (size_t i = static_cast<size_t>(head) + 1; i < graph->nodes.size(); ++i) {
+    const Op op = graph->nodes[i].op;
+    if (op != Op::kSoftmax && op != Op::kReshape && op != Op::kIdentity && op != Op::kGlobalAveragePool) {
+      return unsupported(describe(graph->nodes[i]) + ": stands between the last layer and the output");
+    }
+  }
+  if (node.op == Op::kConv && std::get<ConvAttrs>(node.attrs).groups != 1) {
+    return unsupported(describe(node) + ": expected one group");
+  }
+  Value& weight = graph->values[static_cast<size_t>(node.inputs[1])];
+  weight.shape[0] = classes;
+  const auto count = static_cast<size_t>(element_count(weight.shape));
+  int64_t fan = classes;
+  for (size_t d = 2; d < weight.shape.size(); ++d) fan *= weight.shape[d];
+  weight.constant = Tensor::from(weight.shape, he_normal(count, fan, seed, weight.name));
+  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+    Value& bias = graph->values[static_cast<size_t>(node.inputs[2])];
+    bias.shape = {classes};
+    bias.constant = Tensor::filled({classes}, 0.f);
+  }
+  return graph->infer_shapes();
+}
+
+}  // namespace sparsenet

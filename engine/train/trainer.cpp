@@ -1,0 +1,422 @@
+#include <sparsenet/trainer.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "plan/plan.h"
+#include "runtime/backend_table.h"
+#include "runtime/block.h"
+#include "runtime/executor.h"
+#include "runtime/port_copy.h"
+#include "runtime/step_names.h"
+#include "runtime/thread_pool.h"
+#include "train/parameters.h"
+#include "train/training_graph.h"
+
+namespace sparsenet {
+namespace {
+
+// Indices into TrainingGraph::phase_begins; forward and backward come first.
+enum Phase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePhase };
+
+struct StateHeader {
+  uint64_t updates, accumulated;
+};
+
+Status check_options(const TrainOptions& o) {
+  auto expect = [](bool ok, const std::string& what, const std::string& expected, double found) {
+    return ok ? Status() : invalid_argument(what + ": expected " + expected + ", found " + std::to_string(found));
+  };
+  SPARSENET_RETURN_IF_ERROR(
+      expect(o.batch >= 1 && o.batch <= 65536, "batch", "1 to 65536", static_cast<double>(o.batch)));
+  SPARSENET_RETURN_IF_ERROR(expect(o.threads >= 0 && o.threads <= 1024, "threads", "0 to 1024", o.threads));
+  SPARSENET_RETURN_IF_ERROR(expect(o.momentum >= 0 && o.momentum < 1, "momentum", "0 to below 1", o.momentum));
+  SPARSENET_RETURN_IF_ERROR(expect(o.beta1 >= 0 && o.beta1 < 1, "beta1", "0 to below 1", o.beta1));
+  SPARSENET_RETURN_IF_ERROR(expect(o.beta2 >= 0 && o.beta2 < 1, "beta2", "0 to below 1", o.beta2));
+  SPARSENET_RETURN_IF_ERROR(expect(o.epsilon > 0 && o.epsilon < 1, "epsilon", "above 0 and below 1", o.epsilon));
+  SPARSENET_RETURN_IF_ERROR(
+      expect(o.weight_decay >= 0 && o.weight_decay < 1, "weight decay", "0 to below 1", o.weight_decay));
+  SPARSENET_RETURN_IF_ERROR(
+      expect(o.label_smoothing >= 0 && o.label_smoothing < 1, "label smoothing", "0 to below 1", o.label_smoothing));
+  SPARSENET_RETURN_IF_ERROR(
+      expect(o.clip_norm >= 0 && std::isfinite(o.clip_norm), "clip norm", "0 or more", o.clip_norm));
+  return expect(o.accumulate >= 1 && o.accumulate <= 65536, "accumulate", "1 to 65536", o.accumulate);
+}
+
+}  // namespace
+
+class Trainer::Impl {
+ public:
+  ~Impl() { rt::release(bound.data(), static_cast<int32_t>(prepared)); }
+
+  Status create(const Graph& graph, const TrainOptions& wanted);
+  Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate, bool profiled);
+  float* region(int id) { return reinterpret_cast<float*>(arena.get() + plan.region_offsets[static_cast<size_t>(id)]); }
+  const float* region(int id) const { return const_cast<Impl*>(this)->region(id); }
+  size_t region_bytes(int id) const {
+    return static_cast<size_t>(regions.region_floats[static_cast<size_t>(id)]) * sizeof(float);
+  }
+
+  TrainOptions options;
+  Graph source;  // batch 1
+  std::vector<ParameterInfo> parameters;
+  std::vector<ValueId> parameter_ids;  // of `source`
+  std::vector<int64_t> offsets;        // in the parameter region; -1: not trained
+  Persistence regions;
+  std::vector<ValueId> trained, moving;
+  int64_t classes = 0, input_elements = 0;
+  int64_t micro_batches = 1;
+  TrainMemory memory;
+  std::vector<StepInfo> steps;
+
+ private:
+  Status plan_for(int64_t micro_batch, Plan* made, TrainingGraph* graph) const;
+  Status bind();
+  void execute(size_t begin, size_t end, bool profiled);
+  size_t phase(size_t id) const { return phases[id]; }
+
+  Plan plan;
+  const BackendEntry* backend = nullptr;
+  Block arena, state, weights, scratch;
+  size_t scratch_stride = 0;
+  std::vector<rt::Bound> bound;
+  size_t prepared = 0;
+  std::vector<size_t> phases;  // step indices
+  std::unique_ptr<ThreadPool> pool;
+  rt::Parallel parallel{nullptr, nullptr, 1};
+  std::vector<bool> trained_flags, decayed_flags;
+
+ public:
+  int threads = 1;
+  StateHeader counters{0, 0};
+};
+
+Status Trainer::Impl::plan_for(int64_t micro_batch, Plan* made, TrainingGraph* built) const {
+  Graph graph = source;
+  SPARSENET_RETURN_IF_ERROR(graph.set_batch(micro_batch));
+  TrainingOptions t;
+  t.trained = trained_flags;
+  t.decayed = decayed_flags;
+  t.optimizer = options.optimizer;
+  t.label_smoothing = options.label_smoothing;
+  t.accumulate = options.accumulate > 1 || micro_batch != options.batch;
+  t.clip = options.clip_norm > 0;
+  Result<TrainingGraph> training = build_backward(graph, t);
+  if (!training.ok()) return training.status();
+  *built = std::move(*training);
+  Result<Plan> p = make_plan(built->graph, built->persistence);
+  if (!p.ok()) return p.status();
+  *made = std::move(*p);
+  return {};
+}
+
+Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
+  options = wanted;
+  SPARSENET_RETURN_IF_ERROR(check_options(options));
+  backend = find_backend(options.backend);
+  if (!backend || backend->parallel) {
+    return unsupported("backend '" + std::string(name(options.backend)) + "' does not train; use auto or portable");
+  }
+  threads = options.threads == 0 ? usable_cpus() : options.threads;
+  source = graph;
+  SPARSENET_RETURN_IF_ERROR(source.set_batch(1));
+  SPARSENET_RETURN_IF_ERROR(
+      choose_parameters(source, options, &parameters, &parameter_ids, &trained_flags, &decayed_flags));
+
+  TrainingGraph built;
+  SPARSENET_RETURN_IF_ERROR(plan_for(options.batch, &plan, &built));
+  micro_batches = 1;
+  regions = built.persistence;
+  trained = built.trained;
+  moving = built.moving;
+  for (size_t begin : built.phase_begins) {
+    phases.push_back(begin < plan.node_steps.size() ? plan.node_steps[begin] : plan.steps.size());
+  }
+  phases.push_back(plan.steps.size());
+  offsets.assign(parameter_ids.size(), -1);
+  for (size_t i = 0; i < parameter_ids.size(); ++i) {
+    for (const Persistence::Placement& p : regions.placements) {
+      if (p.value == parameter_ids[i] && p.region == kParameterRegion) offsets[i] = p.offset;
+    }
+  }
+  input_elements = element_count(source.shape(source.inputs[0]));
+  classes = plan.outputs.empty() ? 0 : built.graph.shape(source.outputs[0]).back();
+  SPARSENET_RETURN_IF_ERROR(bind());
+  for (const Persistence::Placement& p : regions.placements) {
+    if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
+    if (static_cast<size_t>(p.value) >= source.values.size()) continue;  // a region as a whole
+    const Tensor& t = source.values[static_cast<size_t>(p.value)].constant;
+    std::memcpy(region(p.region) + p.offset, t.data, t.bytes());
+  }
+  return {};
+}
+
+Status Trainer::Impl::bind() {
+  const auto count = static_cast<int32_t>(plan.steps.size());
+  bound.assign(plan.steps.size(), {});
+  rt::Sizes sizes{};
+  const rt::Kernel* const* lists[kMaxKernelLists];
+  const int32_t list_count = backend->kernel_lists(lists);
+  const int32_t missing = rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &sizes);
+  if (missing >= 0) {
+    const rt::Step& s = plan.steps[static_cast<size_t>(missing)];
+    return unsupported("node '" + std::string(s.name) + "': backend '" + backend->name + "' has no kernel for " +
+                       step_name(s.op));
+  }
+  scratch_stride = sizes.scratch_bytes;
+  const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
+  const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
+  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
+      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
+    return out_of_memory("training needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
+                         std::to_string(sizes.weight_bytes) + " of packed weights and " +
+                         std::to_string(scratch_bytes) + " of scratch");
+  }
+  for (const PlanLink& link : plan.links) {
+    plan.steps[link.step].*link.member = reinterpret_cast<const float*>(arena.get() + link.offset);
+  }
+  int32_t failed = -1;
+  const char* message =
+      rt::bind(plan.steps.data(), count, {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch},
+               bound.data(), &failed);
+  prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
+  if (message) {
+    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
+                       bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
+  }
+  if (threads > 1) {
+    pool = std::make_unique<ThreadPool>(threads);
+    threads = pool->size();
+    parallel = {[](void* self, int32_t chunks, ThreadPool::ChunkFunction function, void* context) {
+                  static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
+                },
+                pool.get(), threads};
+  }
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    StepInfo info;
+    info.name = plan.steps[i].name;
+    info.op = step_name(plan.steps[i].op);
+    info.kernel = bound[i].kernel->name;
+    info.backend = bound[i].kernel->backend;
+    info.is_copy = plan.steps[i].is_copy;
+    info.macs = plan.step_macs[i];
+    steps.push_back(std::move(info));
+  }
+  memory.arena_bytes = plan.arena_bytes;
+  memory.lower_bound_bytes = plan.lower_bound_bytes;
+  for (int64_t floats : regions.region_floats) memory.parameter_bytes += static_cast<size_t>(floats) * sizeof(float);
+  memory.scratch_bytes = scratch_bytes;
+  memory.packed_bytes = sizes.weight_bytes;
+  memory.micro_batch = options.batch / micro_batches;
+  return {};
+}
+
+void Trainer::Impl::execute(size_t begin, size_t end, bool profiled) {
+  using Clock = std::chrono::steady_clock;
+  if (!profiled) {
+    rt::execute(bound.data() + begin, static_cast<int32_t>(end - begin), scratch.get(), scratch_stride, parallel);
+    return;
+  }
+  for (size_t i = begin; i < end; ++i) {
+    const auto start = Clock::now();
+    rt::execute_step(bound[i], scratch.get(), scratch_stride, parallel);
+    steps[i].milliseconds += std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  }
+}
+
+Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels, float learning_rate, bool profiled) {
+  if (!images || !labels) return invalid_argument("step: no images or no labels");
+  for (int64_t i = 0; i < options.batch; ++i) {
+    if (labels[i] < 0 || labels[i] >= classes) {
+      return invalid_argument("label " + std::to_string(i) + ": expected 0 to " + std::to_string(classes - 1) +
+                              ", found " + std::to_string(labels[i]));
+    }
+  }
+  if (profiled) {
+    for (StepInfo& info : steps) info.milliseconds = 0;
+  }
+  const bool sums = region_bytes(kAccumulatedRegion) > 0;
+  const int64_t micro_batch = options.batch / micro_batches;
+  TrainStep result;
+  result.images = options.batch;
+  if (sums && counters.accumulated == 0) std::memset(region(kAccumulatedRegion), 0, region_bytes(kAccumulatedRegion));
+  if (pool) pool->begin_run();
+  Status failure;
+  for (int64_t m = 0; m < micro_batches && failure.ok(); ++m) {
+    copy_to_port(plan.inputs[0], arena.get(), images + m * micro_batch * input_elements);
+    float* targets = reinterpret_cast<float*>(arena.get() + plan.inputs[1].view.segments[0].offset);
+    for (int64_t i = 0; i < micro_batch; ++i) targets[i] = static_cast<float>(labels[m * micro_batch + i]);
+    execute(0, phase(kRunningPhase), profiled);
+    const auto* sum = reinterpret_cast<const float*>(arena.get() + plan.outputs[0].view.segments[0].offset);
+    if (!std::isfinite(sum[0])) {
+      failure = Status(StatusCode::kNotFinite, "the loss is not finite (" + std::to_string(sum[0]) + ")");
+      break;
+    }
+    result.loss += sum[0];
+    result.correct += static_cast<int64_t>(sum[1]);
+    execute(phase(kRunningPhase), phase(kNormPhase), profiled);
+  }
+  result.loss /= static_cast<double>(options.batch);
+  if (failure.ok() && ++counters.accumulated == static_cast<uint64_t>(options.accumulate)) {
+    counters.accumulated = 0;
+    const double t = static_cast<double>(++counters.updates);
+    float* control = region(kControlRegion);
+    const double mean = 1.0 / (static_cast<double>(micro_batches) * options.accumulate);
+    double scale = mean;
+    execute(phase(kNormPhase), phase(kUpdatePhase), profiled);
+    if (options.clip_norm > 0) {
+      const double square = static_cast<double>(control[rt::kSquareSumHigh]) + control[rt::kSquareSumLow];
+      const double norm = std::sqrt(square) * mean;
+      if (norm > options.clip_norm) scale *= static_cast<double>(options.clip_norm) / norm;
+    }
+    control[rt::kLearningRate] = learning_rate;
+    control[rt::kGradientScale] = static_cast<float>(scale);
+    control[rt::kWeightDecay] = options.weight_decay;
+    control[rt::kMomentum] = options.momentum;
+    control[rt::kNesterov] = options.nesterov ? 1.f : 0.f;
+    control[rt::kBeta1] = options.beta1;
+    control[rt::kBeta2] = options.beta2;
+    control[rt::kEpsilon] = options.epsilon;
+    control[rt::kCorrection1] = static_cast<float>(1 / (1 - std::pow(static_cast<double>(options.beta1), t)));
+    control[rt::kCorrection2] = static_cast<float>(1 / (1 - std::pow(static_cast<double>(options.beta2), t)));
+    control[rt::kDecoupled] = options.optimizer == Optimizer::kAdamW ? 1.f : 0.f;
+    execute(phase(kUpdatePhase), bound.size(), profiled);
+    result.updated = true;
+  }
+  if (pool) pool->end_run();
+  if (!failure.ok()) return failure;
+  return result;
+}
+
+Result<Trainer> Trainer::create(const Graph& graph, const TrainOptions& options) {
+  try {
+    auto impl = std::make_unique<Impl>();
+    SPARSENET_RETURN_IF_ERROR(impl->create(graph, options));
+    return Trainer(std::move(impl));
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kOutOfMemory, "no memory left while planning the training");
+  }
+}
+
+Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+Trainer::~Trainer() = default;
+
+Result<TrainStep> Trainer::step(const float* images, const int32_t* labels, float learning_rate) {
+  return impl_->step(images, labels, learning_rate, false);
+}
+Result<TrainStep> Trainer::step_profiled(const float* images, const int32_t* labels, float learning_rate) {
+  return impl_->step(images, labels, learning_rate, true);
+}
+const std::vector<StepInfo>& Trainer::steps() const {
+  return impl_->steps;
+}
+const std::vector<ParameterInfo>& Trainer::parameters() const {
+  return impl_->parameters;
+}
+TrainMemory Trainer::memory() const {
+  return impl_->memory;
+}
+int Trainer::threads() const {
+  return impl_->threads;
+}
+int64_t Trainer::classes() const {
+  return impl_->classes;
+}
+
+Graph Trainer::graph() const {
+  Graph graph = impl_->source;
+  for (const Persistence::Placement& p : impl_->regions.placements) {
+    if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
+    if (static_cast<size_t>(p.value) >= graph.values.size()) continue;
+    Value& value = graph.values[static_cast<size_t>(p.value)];
+    const float* from = impl_->region(p.region) + p.offset;
+    value.constant = Tensor::from(value.shape, std::vector<float>(from, from + element_count(value.shape)));
+  }
+  return graph;
+}
+
+Status Trainer::get_parameter(size_t index, float* data, size_t elements) const {
+  if (index >= impl_->parameters.size()) {
+    return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
+                            std::to_string(impl_->parameters.size()));
+  }
+  const Tensor& t = impl_->source.values[static_cast<size_t>(impl_->parameter_ids[index])].constant;
+  if (!data || static_cast<int64_t>(elements) != t.elements()) {
+    return invalid_argument("parameter '" + impl_->parameters[index].name + "': expected room for " +
+                            std::to_string(t.elements()) + " values, found " + std::to_string(elements));
+  }
+  const int64_t offset = impl_->offsets[index];
+  std::memcpy(data, offset < 0 ? t.f32() : impl_->region(kParameterRegion) + offset, elements * sizeof(float));
+  return {};
+}
+
+Status Trainer::get_gradient(size_t index, float* data, size_t elements) const {
+  if (index >= impl_->parameters.size()) {
+    return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
+                            std::to_string(impl_->parameters.size()));
+  }
+  const ParameterInfo& info = impl_->parameters[index];
+  if (!info.trained) return invalid_argument("parameter '" + info.name + "' is not trained: it has no gradient");
+  if (!data || static_cast<int64_t>(elements) != element_count(info.shape)) {
+    return invalid_argument("parameter '" + info.name + "': expected room for " +
+                            std::to_string(element_count(info.shape)) + " values, found " + std::to_string(elements));
+  }
+  const bool sums = impl_->region_bytes(kAccumulatedRegion) > 0;
+  const float* from = impl_->region(sums ? kAccumulatedRegion : kGradientRegion) + impl_->offsets[index];
+  const uint64_t batches =
+      impl_->counters.accumulated == 0 ? static_cast<uint64_t>(impl_->options.accumulate) : impl_->counters.accumulated;
+  const auto scale =
+      static_cast<float>(sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0);
+  for (size_t i = 0; i < elements; ++i) data[i] = from[i] * scale;
+  return {};
+}
+
+namespace {
+
+constexpr int kStateRegions[] = {kParameterRegion, kMoment1Region, kMoment2Region, kRunningRegion, kAccumulatedRegion};
+
+}  // namespace
+
+size_t Trainer::state_bytes() const {
+  size_t bytes = sizeof(StateHeader);
+  for (int id : kStateRegions) bytes += impl_->region_bytes(id);
+  return bytes;
+}
+
+Status Trainer::save_state(void* data, size_t size) const {
+  if (!data || size != state_bytes()) {
+    return invalid_argument("training state: expected room for " + std::to_string(state_bytes()) + " bytes, found " +
+                            std::to_string(size));
+  }
+  auto* to = static_cast<uint8_t*>(data);
+  std::memcpy(to, &impl_->counters, sizeof(StateHeader));
+  to += sizeof(StateHeader);
+  for (int id : kStateRegions) {
+    std::memcpy(to, impl_->region(id), impl_->region_bytes(id));
+    to += impl_->region_bytes(id);
+  }
+  return {};
+}
+
+Status Trainer::load_state(const void* data, size_t size) {
+  if (!data || size != state_bytes()) {
+    return invalid_argument("training state: expected " + std::to_string(state_bytes()) + " bytes, found " +
+                            std::to_string(size));
+  }
+  const auto* from = static_cast<const uint8_t*>(data);
+  std::memcpy(&impl_->counters, from, sizeof(StateHeader));
+  from += sizeof(StateHeader);
+  for (int id : kStateRegions) {
+    std::memcpy(impl_->region(id), from, impl_->region_bytes(id));
+    from += impl_->region_bytes(id);
+  }
+  return {};
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,215 @@
+#include "train/training_form.h"
+
+#include <utility>
+
+#include "passes/passes.h"
+#include "passes/pipeline.h"
+#include "passes/rewrite.h"
+
+namespace sparsenet {
+namespace {
+
+void remove_final_softmax(Graph* graph) {
+  const ValueId output = graph->outputs[0];
+  for (size_t i = graph->nodes.size(); i-- > 0;) {
+    const Node& node = graph->nodes[i];
+    if (node.outputs[0] != output) continue;
+    if (node.op != Op::kSoftmax && node.op != Op::kIdentity) return;
+    graph->outputs[0] = node.inputs[0];
+    if (node.op == Op::kSoftmax) return;
+    remove_final_softmax(graph);
+    return;
+  }
+}
+
+Node activation_node(const Activation& a, const std::string& name, ValueId from, ValueId to) {
+  Node node;
+  node.name = name + ".activation";
+  node.inputs = {from};
+  node.outputs = {to};
+  switch (a.kind) {
+    case Activation::Kind::kRelu:
+      node.op = Op::kRelu;
+      break;
+    case Activation::Kind::kClip:
+      node.op = Op::kClip;
+      node.attrs = ClipAttrs{a.a, a.b};
+      break;
+    case Activation::Kind::kLeakyRelu:
+      node.op = Op::kLeakyRelu;
+      node.attrs = AlphaBetaAttrs{a.a, 0};
+      break;
+    case Activation::Kind::kSigmoid:
+      node.op = Op::kSigmoid;
+      break;
+    case Activation::Kind::kHardSigmoid:
+      node.op = Op::kHardSigmoid;
+      node.attrs = AlphaBetaAttrs{a.a, a.b};
+      break;
+    case Activation::Kind::kHardSwish:
+      node.op = Op::kHardSwish;
+      break;
+    default:
+      node.op = Op::kTanh;
+      break;
+  }
+  return node;
+}
+
+// Conv and FullyConnected with an activation or a residual: one node each.
+void unfuse(Graph* graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph->nodes) {
+    Activation activation;
+    ValueId residual = kNoValue;
+    if (node.op == Op::kConv) {
+      std::swap(activation, std::get<ConvAttrs>(node.attrs).activation);
+      if (node.inputs.size() > 3) {
+        residual = node.inputs[3];
+        node.inputs.resize(3);
+      }
+    } else if (node.op == Op::kFullyConnected) {
+      std::swap(activation, std::get<FullyConnectedAttrs>(node.attrs).activation);
+    }
+    const ValueId result = node.outputs.empty() ? kNoValue : node.outputs[0];
+    const std::string name = node.name;
+    auto before_result = [&]() { return add_pass_value(graph, name, Shape(graph->shape(result))); };
+    std::vector<Node> behind;
+    if (activation.kind != Activation::Kind::kNone) {
+      const ValueId x = before_result();
+      behind.push_back(activation_node(activation, name, x, result));
+      node.outputs[0] = x;
+    }
+    if (residual != kNoValue) {
+      Node add;
+      add.op = Op::kAdd;
+      add.name = name + ".add";
+      add.outputs = {node.outputs[0]};
+      node.outputs[0] = before_result();
+      add.inputs = {node.outputs[0], residual};
+      behind.insert(behind.begin(), std::move(add));
+    }
+    nodes.push_back(std::move(node));
+    for (Node& more : behind) nodes.push_back(std::move(more));
+  }
+  graph->nodes = std::move(nodes);
+}
+
+bool is_pixel_factor(const Graph& graph, ValueId x, ValueId f) {
+  const Shape &a = graph.shape(x), &b = graph.shape(f);
+  return a.size() == 4 && b.size() == 4 && b[0] == a[0] && b[1] == a[1] && b[2] == 1 && b[3] == 1 && a[2] * a[3] > 1;
+}
+
+// h + h f with f a factor a channel: h (f + 1), so that no product of the size of h is kept.
+void merge_gates(Graph* graph) {
+  const Uses uses(*graph);
+  std::vector<bool> removed(graph->nodes.size(), false);
+  ValueId one = kNoValue;
+  for (size_t i = 0; i < graph->nodes.size(); ++i) {
+    if (graph->nodes[i].op != Op::kAdd) continue;
+    for (size_t side = 0; side < 2; ++side) {
+      const ValueId h = graph->nodes[i].inputs[side], product = graph->nodes[i].inputs[1 - side];
+      const int mul = uses.producer(product);
+      if (mul < 0 || node_at(graph, mul).op != Op::kMul || uses.only_user(product) != static_cast<int>(i)) continue;
+      const std::vector<ValueId> factors = node_at(graph, mul).inputs;
+      const ValueId f = factors[0] == h ? factors[1] : factors[1] == h ? factors[0] : kNoValue;
+      if (f == kNoValue || !is_pixel_factor(*graph, h, f)) continue;
+      if (one == kNoValue) one = add_pass_constant(graph, "one", {1, 1, 1, 1}, {1.f});
+      Node& add = node_at(graph, mul);  // stands where the product stood: f is made by then
+      add.op = Op::kAdd;
+      const ValueId sum = add_pass_value(graph, add.name + ".plus1", Shape(graph->shape(f)));
+      node_at(graph, mul).inputs = {f, one};
+      node_at(graph, mul).outputs = {sum};
+      graph->nodes[i].op = Op::kMul;
+      graph->nodes[i].inputs = {h, sum};
+      break;
+    }
+  }
+  for (Node& node : graph->nodes) {
+    if (node.op != Op::kMul) continue;
+    if (is_pixel_factor(*graph, node.inputs[1], node.inputs[0])) std::swap(node.inputs[0], node.inputs[1]);
+    if (!is_pixel_factor(*graph, node.inputs[0], node.inputs[1])) continue;
+    node.op = Op::kScalePixels;
+    node.attrs = TrainAttrs{};
+  }
+  erase_nodes(graph, removed);
+}
+
+// The nodes that depend on no trained parameter, through the passes of inference, as a graph of their own whose outputs
+// are what the rest reads.
+Status fold_frozen_part(Graph* graph, const std::vector<bool>& active) {
+  std::vector<Node> frozen, rest;
+  for (Node& node : graph->nodes) {
+    bool any = false;
+    for (ValueId id : node.inputs) any = any || (id != kNoValue && active[static_cast<size_t>(id)]);
+    (any ? rest : frozen).push_back(std::move(node));
+  }
+  if (frozen.empty()) {
+    graph->nodes = std::move(rest);
+    return {};
+  }
+  std::vector<bool> made(graph->values.size(), false), wanted(graph->values.size(), false);
+  for (const Node& node : frozen) {
+    for (ValueId id : node.outputs) made[static_cast<size_t>(id)] = true;
+  }
+  auto want = [&](ValueId id) {
+    if (id != kNoValue && made[static_cast<size_t>(id)]) wanted[static_cast<size_t>(id)] = true;
+  };
+  for (const Node& node : rest) {
+    for (ValueId id : node.inputs) want(id);
+  }
+  want(graph->outputs[0]);
+  Graph part;
+  part.values = graph->values;
+  part.inputs = graph->inputs;
+  part.nodes = std::move(frozen);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i]) part.outputs.push_back(static_cast<ValueId>(i));
+  }
+  if (part.outputs.empty()) return internal_error("a frozen part without readers");
+  const std::vector<ValueId> outputs = part.outputs;
+  SPARSENET_RETURN_IF_ERROR(run_passes(&part, PassLevel::kAll));
+  std::vector<ValueId> becomes(part.values.size());
+  for (size_t i = 0; i < becomes.size(); ++i) becomes[i] = static_cast<ValueId>(i);
+  for (size_t i = 0; i < outputs.size(); ++i) becomes[static_cast<size_t>(outputs[i])] = part.outputs[i];
+  graph->values = std::move(part.values);
+  graph->nodes = std::move(part.nodes);
+  for (Node& node : rest) {
+    for (ValueId& id : node.inputs) {
+      if (id != kNoValue) id = becomes[static_cast<size_t>(id)];
+    }
+    graph->nodes.push_back(std::move(node));
+  }
+  graph->outputs[0] = becomes[static_cast<size_t>(graph->outputs[0])];
+  return {};
+}
+
+}  // namespace
+
+std::vector<bool> active_values(const Graph& graph, const std::vector<bool>& trained) {
+  std::vector<bool> active = trained;
+  active.resize(graph.values.size(), false);
+  for (const Node& node : graph.nodes) {
+    bool any = false;
+    for (ValueId id : node.inputs) any = any || (id != kNoValue && active[static_cast<size_t>(id)]);
+    for (ValueId id : node.outputs) active[static_cast<size_t>(id)] = any;
+  }
+  return active;
+}
+
+Status to_training_form(Graph* graph, const std::vector<bool>& trained) {
+  remove_final_softmax(graph);
+  SPARSENET_RETURN_IF_ERROR(remove_identity(graph));
+  SPARSENET_RETURN_IF_ERROR(convert_reduce_mean(graph));
+  SPARSENET_RETURN_IF_ERROR(remove_dead_nodes(graph));
+  SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
+  SPARSENET_RETURN_IF_ERROR(fold_frozen_part(graph, active_values(*graph, trained)));
+  unfuse(graph);
+  SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
+  merge_gates(graph);
+  SPARSENET_RETURN_IF_ERROR(merge_pad(graph));
+  SPARSENET_RETURN_IF_ERROR(pool_before_conv(graph));
+  return graph->infer_shapes();
+}
+
+}  // namespace sparsenet
