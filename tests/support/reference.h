@@ -33,6 +33,9 @@ double activate(const Activation& activation, double x);
 using Operands = std::vector<const Array*>;
 using Arrays = std::vector<Array>;
 
+// One node on operands of inferred shapes; `out` has an array of the right shape for each output.
+Status evaluate_node(const Node& node, const Operands& in, Arrays& out);
+
 namespace reference {
 
 // Layers with weights and pools (reference_layers.cpp).
