@@ -15,10 +15,6 @@ void add_unavailable(CLI::App& app, Action& action, const std::string& name, con
 
 }  // namespace
 
-void add_train(CLI::App& app, Action& action) {
-  add_unavailable(app, action, "train", "Train or fine-tune a network");
-}
-
 void add_quantize(CLI::App& app, Action& action) {
   add_unavailable(app, action, "quantize", "Reduce a network to int8");
 }

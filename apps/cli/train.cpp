@@ -1,0 +1,198 @@
+// sparsenet train: a network from scratch or from a file, whole or in part; see docs/training.md.
+#include <sparsenet/model.h>
+#include <sparsenet/train_tools.h>
+#include <sparsenet/trainer.h>
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "cli/arguments.h"
+#include "cli/train_loop.h"
+#include "cli/train_options.h"
+#include "cli/train_report.h"
+#include "cli/train_start.h"
+
+namespace sparsenet::cli {
+namespace {
+
+constexpr const char* kExamples =
+    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
+NCHW, used as it is); a suffix #train, #test, #train+extra picks the split: without one, --data reads train and --test
+reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of itself after 150, 200, 250 of 280 epochs, or their
+share), cosine, onecycle, constant. The same command gives the same file, byte for byte, on any number of threads.
+
+Examples:
+  sparsenet train sparsenet-abc-v0 --data cifar10:data --test cifar10:data --epochs 40 --schedule onecycle -o net.snet
+  sparsenet train sparsenet-abc-v1 --data cifar10:data -o net.snet --log net.csv --plot net.svg --resume
+  sparsenet train net.snet --data folder:photos --classes 5 --freeze all-but-head --epochs 10 --lr 0.01 -o mine.snet
+  sparsenet train net.snet --data folder:photos --memory-budget 32M --epochs 5 --lr 0.01 -o mine.snet)";
+
+// Hours of training must not end at a folder that was never there.
+Status check_writable(const char* option, const std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return {};
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    return io_error(std::string(option) + ": expected a file, found the directory " + path);
+  }
+  const fs::path parent = fs::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  if (!fs::is_directory(folder, ignored)) {
+    return not_found(std::string(option) + ": " + path + ": expected an existing folder " + folder);
+  }
+  if (::access(folder.c_str(), W_OK) != 0) {
+    return io_error(std::string(option) + ": " + path + ": the folder cannot be written to");
+  }
+  return {};
+}
+
+std::string hex(uint64_t number) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%016" PRIx64, number);
+  return text;
+}
+
+// The options, and hashes of what they only name.
+Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const TrainStart& start) {
+  TrainCommand::Settings settings = command.settings();
+  for (auto& [name, value] : settings) {
+    if (name == "--data") {
+      value += ", " + std::to_string(start.train->size()) + " images with the hash " + hex(start.train->hash());
+    }
+  }
+  Model bare;
+  bare.graph = start.model.graph;
+  auto bytes = serialize_model(bare);
+  if (!bytes.ok()) return bytes.status();
+  settings.emplace_back("--classes", std::to_string(class_count(start.model.graph)));
+  settings.emplace_back("the model", "one with the hash " + hex(hash_bytes(bytes->data(), bytes->size())));
+  settings.emplace_back("the program", "version " + version());
+  return settings;
+}
+
+// The checkpoint to go on from; an empty one where there is none.
+Result<Checkpoint> read_checkpoint(const TrainCommand& command, TrainReport& report) {
+  std::error_code ignored;
+  const bool exists = std::filesystem::exists(command.checkpoint, ignored);
+  if (!command.resume) {
+    if (exists) report.line("note    " + command.checkpoint + " is replaced; --resume would go on from it");
+    return Checkpoint();
+  }
+  if (!exists) {
+    report.line("note    no checkpoint " + command.checkpoint + ": from the beginning");
+    return Checkpoint();
+  }
+  return load_checkpoint(command.checkpoint);
+}
+
+// What a checkpoint with a fitting checksum and settings can still get wrong only if somebody made it up.
+bool plausible(const Checkpoint& c, const TrainCommand& command, int64_t steps_per_epoch) {
+  const auto epochs = static_cast<int64_t>(c.epochs.size());
+  if (epochs > command.epochs || c.step < epochs * steps_per_epoch) return false;
+  if (c.step > std::min((epochs + 1), command.epochs) * steps_per_epoch) return false;
+  return !c.has_step_losses || static_cast<int64_t>(c.step_losses.size()) == c.step;
+}
+
+Status resume(const TrainCommand& command, const TrainCommand::Settings& settings, int64_t steps_per_epoch,
+              Trainer& trainer, Checkpoint& checkpoint) {
+  SPARSENET_RETURN_IF_ERROR(compare_settings(checkpoint, settings).with_context(command.checkpoint));
+  if (command.log_steps && !checkpoint.has_step_losses) {
+    return invalid_argument(command.checkpoint + ": --log-steps: the training began without it");
+  }
+  if (!plausible(checkpoint, command, steps_per_epoch)) {
+    return invalid_model(command.checkpoint + ": damaged checkpoint: its steps and epochs do not fit together");
+  }
+  SPARSENET_RETURN_IF_ERROR(
+      trainer.load_state(checkpoint.state.data(), checkpoint.state.size()).with_context(command.checkpoint));
+  std::vector<uint8_t>().swap(checkpoint.state);
+  return {};
+}
+
+Status write_result(const TrainCommand& command, const Trainer& trainer, TrainStart& start) {
+  Model& model = start.model;
+  model.graph = trainer.graph();
+  SPARSENET_RETURN_IF_ERROR(check_finite(model.graph));
+  model.metadata.provenance = command.provenance(start.model_name, trainer.memory().micro_batch);
+  if (!start.before.empty()) model.metadata.provenance += "; before: " + start.before;
+  SPARSENET_RETURN_IF_ERROR(renew_test_vectors(model));
+  return save_model(model, command.output);
+}
+
+int train(TrainCommand command) {
+  const Status resolved = command.resolve();
+  if (!resolved.ok()) return usage_error(resolved.message());
+  const Backend kernels = command.kernels;
+  if (kernels != Backend::kAuto && kernels != Backend::kPortable && kernels != Backend::kReference) {
+    return fail(unsupported("--backend " + command.backend.backend + ": training runs on auto, portable or reference"));
+  }
+  for (const auto& [option, path] : {std::pair<const char*, const std::string&>{"--output", command.output},
+                                     {"--checkpoint", command.checkpoint},
+                                     {"--log", command.log},
+                                     {"--plot", command.plot}}) {
+    const Status writable = check_writable(option, path);
+    if (!writable.ok()) return fail(writable);
+  }
+
+  bool usage = false;
+  auto start = start_training(command, usage);
+  if (!start.ok()) return usage ? usage_error(start.status().message()) : fail(start.status());
+  auto settings = full_settings(command, *start);
+  if (!settings.ok()) return fail(settings.status());
+  const int64_t steps_per_epoch = start->train->size() / command.batch;
+  TrainReport report(command, start->model_name, steps_per_epoch);
+  auto checkpoint = read_checkpoint(command, report);
+  if (!checkpoint.ok()) return fail(checkpoint.status());
+
+  TrainFigures figures;
+  figures.start_rss = rss_bytes();
+  auto trainer = Trainer::create(start->model.graph, command.train_options());
+  if (!trainer.ok()) return fail(trainer.status().with_context(start->model_name));
+  figures.memory = trainer->memory();
+  // A budget counts only by what follows from it for the numbers.
+  settings->emplace_back("--memory-budget", std::to_string(figures.memory.micro_batch) + " images at once");
+  if (!checkpoint->settings.empty()) {
+    const Status resumed = resume(command, *settings, steps_per_epoch, *trainer, *checkpoint);
+    if (!resumed.ok()) return fail(resumed);
+  }
+  checkpoint->settings = std::move(*settings);
+  checkpoint->has_step_losses = command.log_steps;
+  if (!command.log_steps) checkpoint->step_losses.clear();
+
+  report.memory(figures.memory, trainer->threads(), command.batch);
+  if (static_cast<int64_t>(checkpoint->epochs.size()) == command.epochs) {
+    report.line("note    " + command.checkpoint + ": this training is finished; " + command.output +
+                " is written again");
+  } else if (checkpoint->step > 0) {
+    report.line("note    going on after step " + std::to_string(checkpoint->step) + " of " +
+                std::to_string(command.epochs * steps_per_epoch));
+  }
+  const Status opened = report.open(*checkpoint);
+  if (!opened.ok()) return fail(opened);
+
+  watch_for_interrupts();
+  TrainLoop loop(command, *trainer, *start->train, start->test.get(), *checkpoint, report);
+  const Status trained = loop.run();
+  if (!trained.ok()) {
+    report.end();
+    return fail(trained);
+  }
+  const Status written = write_result(command, *trainer, *start);
+  if (!written.ok()) return fail(written);
+  report.print(*checkpoint, figures);
+  return kDone;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("train", "Train a network from scratch, or fine-tune one");
+  auto options = std::make_shared<TrainCommand>();
+  options->add_to(*command);
+  command->footer(kExamples);
+  command->callback([&action, options] { action = [options] { return train(*options); }; });
+}
+
+}  // namespace sparsenet::cli

@@ -1,0 +1,183 @@
+#include "cli/train_start.h"
+
+#include <sparsenet/architecture.h>
+#include <sparsenet/session.h>
+#include <sparsenet/trainer.h>
+
+#include <filesystem>
+#include <random>
+
+#include "io/file.h"
+
+namespace sparsenet::cli {
+namespace {
+
+// How many classes a data set has; 0 where it does not say.
+int64_t classes_of(const io::DataSpec& spec, const io::Dataset& data) {
+  if (spec.kind == "cifar100") return 100;
+  if (spec.kind == "cifar10" || spec.kind == "svhn") return 10;
+  return static_cast<int64_t>(data.class_names().size());
+}
+
+// Mean and std of the paper's recipe (SVHN: pixels divided by 255). Empty where the data decides, or is used as it is.
+void set_known_normalisation(const std::string& kind, Metadata& metadata) {
+  if (kind == "cifar10") {
+    metadata.mean = {125.3f, 123.0f, 113.9f};
+    metadata.std_dev = {63.0f, 62.1f, 66.7f};
+  } else if (kind == "cifar100") {
+    metadata.mean = {129.3f, 124.1f, 112.4f};
+    metadata.std_dev = {68.2f, 65.4f, 70.4f};
+  } else if (kind == "svhn") {
+    metadata.mean = {0, 0, 0};
+    metadata.std_dev = {255, 255, 255};
+  }
+}
+
+std::vector<std::string> labels_for(const io::Dataset& data, int64_t classes) {
+  const bool fit = static_cast<int64_t>(data.class_names().size()) == classes;
+  return fit ? data.class_names() : std::vector<std::string>();
+}
+
+bool names_a_file(const std::string& source) {
+  const std::string ending = ".snet";
+  const bool ends = source.size() > ending.size() && source.compare(source.size() - ending.size(), 5, ending) == 0;
+  return ends || io::is_file(source);
+}
+
+Status start_fresh(const TrainCommand& command, const io::Dataset& data, TrainStart& start, bool& usage) {
+  auto architecture = parse_architecture(command.source);
+  if (!architecture.ok()) {
+    usage = true;
+    return architecture.status();
+  }
+  // Whoever spells the classes out has decided; else the data says.
+  const bool spelled_out = command.source.find("classes=") != std::string::npos;
+  const int64_t counted = spelled_out ? 0 : classes_of(command.data_spec, data);
+  if (command.classes > 0) {
+    architecture->classes = static_cast<int>(command.classes);
+  } else if (counted > 0 && counted <= 1 << 20) {
+    architecture->classes = static_cast<int>(counted);
+  }
+  auto graph = build_graph(*architecture, command.seed);
+  if (!graph.ok()) return graph.status().with_context(command.source);
+  Metadata& metadata = start.model.metadata;
+  start.model.graph = std::move(*graph);
+  start.model_name = command.source;
+  metadata.architecture = to_string(*architecture);
+  metadata.name = command.source.substr(0, command.source.find(':'));
+  metadata.labels = labels_for(data, architecture->classes);
+  set_known_normalisation(command.data_spec.kind, metadata);
+  return {};
+}
+
+Status start_from_file(const TrainCommand& command, const io::Dataset& data, TrainStart& start) {
+  auto loaded = load(command.source);
+  if (!loaded.ok()) return loaded.status();
+  start.model_name = loaded->name();
+  start.model = std::move(loaded->model);
+  start.before = std::move(start.model.metadata.provenance);
+  const int64_t now = class_count(start.model.graph);
+  if (command.classes == 0 || command.classes == now) return {};
+  const Status replaced = replace_head(&start.model.graph, command.classes, command.seed);
+  if (!replaced.ok()) return replaced.with_context(command.source);
+  Metadata& metadata = start.model.metadata;
+  metadata.labels = labels_for(data, command.classes);
+  // The description of the whole network holds no more; spelled out with the new number it does, where there is one.
+  if (auto architecture = parse_architecture(metadata.architecture); architecture.ok()) {
+    architecture->classes = static_cast<int>(command.classes);
+    metadata.architecture = to_string(*architecture);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<TrainData>> read_data(std::unique_ptr<io::Dataset> data, const std::string& name,
+                                             const TrainStart& start) {
+  const Graph& graph = start.model.graph;
+  if (graph.inputs.size() != 1 || graph.outputs.size() != 1) {
+    return invalid_model(start.model_name + ": expected a network with one input and one output, found " +
+                         std::to_string(graph.inputs.size()) + " and " + std::to_string(graph.outputs.size()));
+  }
+  auto read = TrainData::read(std::move(data), name, graph.shape(graph.inputs[0]), start.model.metadata,
+                              class_count(graph), start.model.metadata.labels);
+  if (!read.ok()) return read.status();
+  return std::make_unique<TrainData>(std::move(*read));
+}
+
+}  // namespace
+
+int64_t class_count(const Graph& graph) {
+  if (graph.outputs.empty()) return 0;
+  const Shape& shape = graph.shape(graph.outputs[0]);
+  return shape.empty() ? 0 : element_count(shape) / std::max<int64_t>(1, shape[0]);
+}
+
+Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
+  usage = false;
+  TrainStart start;
+  auto data = io::open_dataset(command.data_spec);
+  if (!data.ok()) return data.status();
+  std::unique_ptr<io::Dataset> test_set;
+  if (!command.test.empty()) {
+    auto opened = io::open_dataset(command.test_spec);
+    if (!opened.ok()) return opened.status();
+    test_set = std::move(*opened);
+  }
+  const bool from_file = names_a_file(command.source);
+  SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start)
+                                      : start_fresh(command, **data, start, usage));
+  if (command.batch > (*data)->size()) {
+    usage = true;
+    return invalid_argument("--batch: expected at most " + std::to_string((*data)->size()) + ", the images of " +
+                            command.data + ", found " + std::to_string(command.batch));
+  }
+
+  auto train = read_data(std::move(*data), command.data, start);
+  if (!train.ok()) return train.status();
+  start.train = std::move(*train);
+  Metadata& metadata = start.model.metadata;
+  if (!from_file && metadata.mean.empty() && start.train->measure(metadata.mean, metadata.std_dev)) {
+    start.train->normalise(metadata.mean, metadata.std_dev);
+  }
+  if (test_set != nullptr) {
+    auto test = read_data(std::move(test_set), command.test, start);
+    if (!test.ok()) return test.status();
+    start.test = std::move(*test);
+  }
+  return start;
+}
+
+Status renew_test_vectors(Model& model) {
+  SessionOptions options;
+  options.backend = Backend::kReference;
+  options.threads = 1;
+  auto session = Session::create(model.graph, options);
+  if (!session.ok()) return session.status();
+  if (model.test_vectors.empty()) {
+    std::mt19937 random(1);
+    TestVector vector;
+    for (const TensorInfo& input : session->inputs()) {
+      std::vector<float> values(static_cast<size_t>(element_count(input.shape)));
+      // 24 random bits, as a float holds them exactly: uniform in [-1.5, 1.5), about the range of normalised pixels.
+      for (float& value : values) value = static_cast<float>(random() >> 8) * (3.0f / float{1 << 24}) - 1.5f;
+      vector.inputs.push_back(Tensor::from(input.shape, std::move(values)));
+    }
+    model.test_vectors.push_back(std::move(vector));
+  }
+  for (TestVector& vector : model.test_vectors) {
+    for (size_t i = 0; i < vector.inputs.size(); ++i) {
+      const Tensor& input = vector.inputs[i];
+      SPARSENET_RETURN_IF_ERROR(session->set_input(i, input.f32(), static_cast<size_t>(input.elements())));
+    }
+    SPARSENET_RETURN_IF_ERROR(session->run());
+    vector.outputs.clear();
+    for (size_t i = 0; i < session->outputs().size(); ++i) {
+      const Shape& shape = session->outputs()[i].shape;
+      std::vector<float> values(static_cast<size_t>(element_count(shape)));
+      SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
+      vector.outputs.push_back(Tensor::from(shape, std::move(values)));
+    }
+  }
+  return {};
+}
+
+}  // namespace sparsenet::cli
