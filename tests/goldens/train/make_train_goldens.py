@@ -48,8 +48,8 @@ VARIANTS = {
     "accumulate-clip": (TINY, dict(FAST, accumulate=2, clip_norm=0.1, label_smoothing=0.1)),
     "adam": (TINY, dict(optimizer="adam", lr=0.01, weight_decay=0.03)),
     "adam-betas": (TINY, dict(optimizer="adam", lr=0.01, weight_decay=0.0, beta1=0.5, beta2=0.8, epsilon=1e-2)),
-    "adamw": (TINY, dict(optimizer="adamw", lr=0.01, weight_decay=1.0)),
-    "adamw-weights": (TINY, dict(optimizer="adamw", lr=0.01, weight_decay=3.0, decay_all=0)),
+    "adamw": (TINY, dict(optimizer="adamw", lr=0.03, weight_decay=0.9)),
+    "adamw-weights": (TINY, dict(optimizer="adamw", lr=0.03, weight_decay=0.9, decay_all=0)),
 }
 DEFAULTS = dict(SGD, decay_all=1, label_smoothing=0.0, clip_norm=0.0, accumulate=1, beta1=0.9, beta2=0.999, epsilon=1e-8)
 

@@ -34,15 +34,15 @@ def centred(name, count):
 
 
 def parameter(name, shape):
-    """Initial values of the parameter `name`: He-like weights of convolutions, a quarter of it for fully connected
-    ones, BatchNorm scales in 0.5..1.5, small shifts and biases.
+    """Initial values of the parameter `name`: He-like weights, a quarter of it for the last layer, BatchNorm
+    scales in 0.5..1.5, small shifts and biases.
 
     Of tensors of one dimension `.weight` is a BatchNorm's scale and `.bias` a bias or a shift.
     """
     count = int(np.prod(shape))
     u = centred(name, count)
     if len(shape) > 1:
-        u *= math.sqrt(6.0 / (count // shape[0])) * (0.25 if len(shape) == 2 else 1.0)
+        u *= math.sqrt(6.0 / (count // shape[0])) * (0.25 if name in ("fc.weight", "linear.weight") else 1.0)
     elif name.endswith(".weight"):
         u = 1.0 + 0.5 * u
     else:

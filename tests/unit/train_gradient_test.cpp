@@ -1,0 +1,230 @@
+// The gradient of every op against central differences of the loss in double precision, on random small classifiers.
+//
+// A graph is used where no input of a rectifier, clip or pooling window is nearer than 1e-3 to the point where its
+// slope jumps. Of each trained parameter a few elements, and two directions that move all of its elements at once, are
+// compared. Bound: 1e-3 of the largest element (of the norm, for a direction) plus 1e-6. The loss is compared within
+// 1e-5, and the running statistics after the step within 1e-5 of their largest.
+#include <doctest/doctest.h>
+#include <sparsenet/trainer.h>
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "support/check_session.h"
+#include "support/describe.h"
+#include "support/skip.h"
+#include "support/train_graphs.h"
+#include "support/train_reference.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+constexpr double kStep = 1e-6;  // of the central difference
+constexpr double kTolerance = 1e-3, kAbsolute = 1e-5;
+constexpr size_t kSamples = 6;  // elements of a parameter
+constexpr int kMaxReports = 2;  // of one generator
+
+struct Case {
+  Graph graph;
+  std::vector<float> images;
+  std::vector<int32_t> labels;
+  TrainReference::Options options;
+};
+
+Case make_case(const Generator& generator, uint64_t seed) {
+  Case c;
+  c.graph = make_graph(generator, seed);
+  Random random(seed ^ 0x7EAC4E5ull);
+  const Shape& shape = c.graph.shape(c.graph.inputs[0]);
+  c.images.resize(static_cast<size_t>(element_count(shape)));
+  for (float& v : c.images) v = static_cast<float>(random.normal());
+  const auto classes = static_cast<int>(c.graph.shape(c.graph.outputs[0])[1]);
+  for (int64_t n = 0; n < shape[0]; ++n) c.labels.push_back(random.integer(0, classes - 1));
+  c.options.label_smoothing = random.chance(0.3) ? 0.2 : 0;
+  return c;
+}
+
+ValueId find_value(const Graph& graph, const std::string& name) {
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    if (graph.values[i].name == name) return static_cast<ValueId>(i);
+  }
+  return kNoValue;
+}
+
+// What differs of one parameter's gradient, or nothing.
+std::string check_gradient(const TrainReference& reference, ValueId id, const std::vector<float>& gradient,
+                           double absolute, Random& random) {
+  double largest = 0, norm = 0;
+  for (const float g : gradient) {
+    largest = std::max(largest, std::abs(static_cast<double>(g)));
+    norm += static_cast<double>(g) * static_cast<double>(g);
+  }
+  norm = std::sqrt(norm);
+  std::ostringstream out;
+  const auto difference = [&](std::vector<double> delta) {
+    const double up = reference.loss_at(id, delta);
+    for (double& d : delta) d = -d;
+    return (up - reference.loss_at(id, delta)) / (2 * kStep);
+  };
+  for (size_t s = 0; s < std::min(kSamples, gradient.size()); ++s) {
+    const size_t i = gradient.size() <= kSamples ? s : random.next() % gradient.size();
+    std::vector<double> delta(gradient.size(), 0.0);
+    delta[i] = kStep;
+    const double expected = difference(std::move(delta)), found = static_cast<double>(gradient[i]);
+    if (std::abs(found - expected) <= kTolerance * std::max(largest, std::abs(expected)) + absolute) continue;
+    out << "element " << i << ": expected " << expected << ", found " << found << " (largest found " << largest << ")";
+    return out.str();
+  }
+  for (int d = 0; d < 2; ++d) {
+    std::vector<double> delta(gradient.size());
+    double found = 0;
+    for (size_t i = 0; i < delta.size(); ++i) {
+      const double sign = random.chance(0.5) ? 1 : -1;
+      delta[i] = sign * kStep;
+      found += sign * static_cast<double>(gradient[i]);
+    }
+    const double expected = difference(std::move(delta));
+    const double bound = kTolerance * std::max(norm, std::abs(expected)) + absolute;
+    if (std::abs(found - expected) <= bound) continue;
+    out << "along a direction: expected " << expected << ", found " << found << " (norm found " << norm << ")";
+    return out.str();
+  }
+  return {};
+}
+
+std::string check_running(const TrainReference& reference, const Graph& before, const Graph& after) {
+  for (const auto& [id, expected] : reference.running()) {
+    const std::string& name = before.values[static_cast<size_t>(id)].name;
+    const ValueId found = find_value(after, name);
+    if (found == kNoValue) return "'" + name + "' is missing from the trained graph";
+    const Tensor& tensor = after.values[static_cast<size_t>(found)].constant;
+    if (tensor.elements() != static_cast<int64_t>(expected.size())) return "'" + name + "' has another size";
+    double largest = 0, error = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      largest = std::max(largest, std::abs(expected[i]));
+      error = std::max(error, std::abs(static_cast<double>(tensor.f32()[i]) - expected[i]));
+    }
+    if (!(error <= 1e-5 * largest + 1e-6)) return "running statistic '" + name + "' is off by " + std::to_string(error);
+  }
+  return {};
+}
+
+std::string check_case(const Case& c, const TrainReference& reference, int threads, uint64_t seed) {
+  TrainOptions options;
+  options.batch = static_cast<int64_t>(c.labels.size());
+  options.threads = threads;
+  options.label_smoothing = static_cast<float>(c.options.label_smoothing);
+  auto trainer = Trainer::create(c.graph, options);
+  if (!trainer.ok()) return trainer.status().message();
+  const auto step = trainer->step(c.images.data(), c.labels.data(), 0.f);
+  if (!step.ok()) return step.status().message();
+  std::ostringstream out;
+  if (!(std::abs(step->loss - reference.cross_entropy()) <= 1e-5 * (1 + reference.cross_entropy()))) {
+    out << "loss: expected " << reference.cross_entropy() << ", found " << step->loss;
+    return out.str();
+  }
+  if (step->correct != reference.correct() && reference.margin() > 1e-5) return "another count of right answers";
+  if (step->images != options.batch || !step->updated) return "images or updated is wrong";
+
+  std::vector<std::vector<float>> gradients;
+  double largest = 0;
+  for (size_t p = 0; p < trainer->parameters().size(); ++p) {
+    const ParameterInfo& info = trainer->parameters()[p];
+    gradients.emplace_back(static_cast<size_t>(element_count(info.shape)), std::nanf(""));
+    if (!info.trained) return "parameter '" + info.name + "' is not trained";
+    const Status got = trainer->get_gradient(p, gradients.back().data(), gradients.back().size());
+    if (!got.ok()) return got.message();
+    for (const float g : gradients.back()) {
+      if (!std::isfinite(g)) return "the gradient of '" + info.name + "' is not finite";
+      largest = std::max(largest, std::abs(static_cast<double>(g)));
+    }
+  }
+  Random random(seed);
+  for (size_t p = 0; p < gradients.size(); ++p) {
+    const ParameterInfo& info = trainer->parameters()[p];
+    const ValueId id = find_value(c.graph, info.name);
+    if (id == kNoValue) return "parameter '" + info.name + "' is not a constant of the graph";
+    if (info.shape != c.graph.shape(id)) return "parameter '" + info.name + "' has another shape";
+    const std::string problem = check_gradient(reference, id, gradients[p], kAbsolute * largest + 1e-7, random);
+    if (!problem.empty()) return "gradient of '" + info.name + "' " + to_string(info.shape) + ": " + problem;
+  }
+  int64_t expected = 0;  // at least all that the field counts
+  for (const Node& node : c.graph.nodes) {
+    if (node.op == Op::kBatchNorm) expected += 2;
+    if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
+      expected += node.inputs.size() > 2 && node.inputs[2] != kNoValue ? 2 : 1;
+    }
+  }
+  if (static_cast<int64_t>(gradients.size()) < expected) {
+    return std::to_string(gradients.size()) + " parameters are trained, expected " + std::to_string(expected);
+  }
+  return check_running(reference, c.graph, trainer->graph());
+}
+
+// `cases` graphs of a generator that are far from kinks.
+void check_generator(const Generator& generator, int cases, double kink) {
+  int done = 0, failures = 0;
+  for (uint64_t seed = 1; done < cases && seed < 400; ++seed) {
+    const Case c = make_case(generator, seed);
+    const auto reference = TrainReference::create(c.graph, c.images, c.labels, c.options);
+    REQUIRE_MESSAGE(reference.ok(), label(generator, seed), ": ", reference.status().message());
+    if (reference->kink_distance() < kink) continue;
+    const int threads = 1 + done % 3;
+    const std::string problem = check_case(c, *reference, threads, seed);
+    ++done;
+    if (problem.empty()) continue;
+    if (++failures <= kMaxReports) {
+      FAIL_CHECK(label(generator, seed), ", ", threads, " threads: ", problem, "\n", describe_graph(c.graph));
+    }
+  }
+  CHECK_MESSAGE(done == cases, generator.name, ": only ", done, " graphs are far enough from kinks");
+  if (failures > kMaxReports) FAIL_CHECK(generator.name, ": ", failures, " failures in all");
+}
+
+void check_all(const std::vector<Generator>& generators, int cases, double kink = 1e-3) {
+  for (const Generator& generator : generators) check_generator(generator, scaled_by_effort(cases), kink);
+}
+
+}  // namespace
+
+TEST_CASE("gradients of layers equal finite differences") {
+  check_all(train_layer_generators(), 40);
+}
+
+TEST_CASE("gradients of data movement and arithmetic equal finite differences") {
+  check_all(train_data_generators(), 40);
+}
+
+TEST_CASE("gradients of small networks equal finite differences") {
+  check_all(train_network_generators(), 8, 1e-4);
+  check_generator(train_network_generators().back(), scaled_by_effort(120), 1e-4);  // random DAGs: many, and quick
+}
+
+// The reference itself: a linear network's gradient is known, (softmax - target) x / N.
+TEST_CASE("central differences of the reference find a gradient that is known") {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {2, 3});
+  const ValueId w = graph.add_constant("w", Tensor::from({2, 3}, {0.5f, -1, 0.25f, 1, 0.75f, -0.5f}));
+  graph.outputs = {graph.add_node(Op::kFullyConnected, "fc", {x, w}, FullyConnectedAttrs{})};
+  const std::vector<float> images{1, 2, 3, -1, 0.5f, 2};
+  const std::vector<int32_t> labels{1, 0};
+  const auto reference = TrainReference::create(graph, images, labels, {});
+  REQUIRE_MESSAGE(reference.ok(), reference.status().message());
+  for (size_t i = 0; i < 6; ++i) {
+    double expected = 0;
+    for (size_t n = 0; n < 2; ++n) {
+      const double a = reference->logits()[2 * n], b = reference->logits()[2 * n + 1];
+      const double probability = 1 / (1 + std::exp(i < 3 ? b - a : a - b));
+      const double target = labels[n] == static_cast<int32_t>(i / 3) ? 1 : 0;
+      expected += (probability - target) * static_cast<double>(images[3 * n + i % 3]) / 2;
+    }
+    std::vector<double> delta(6, 0.0);
+    delta[i] = kStep;
+    const double up = reference->loss_at(w, delta);
+    delta[i] = -kStep;
+    CHECK((up - reference->loss_at(w, delta)) / (2 * kStep) == doctest::Approx(expected).epsilon(1e-8));
+  }
+}
