@@ -172,6 +172,19 @@ Graph identity(Random& random) {
   return g.classify(g.node(Op::kIdentity, {g.node(Op::kTanh, {g.node(Op::kIdentity, {g.front_image()})})}));
 }
 
+// What has no gradient, the input, stands beside what has: in a norm, a Concat, a sum.
+Graph first_layers(Random& random) {
+  TrainGraphMaker g(random);
+  const ValueId x = g.input({g.batch_, random.integer(1, 4), random.integer(2, 5), random.integer(2, 5)});
+  const int64_t channels = g.shape(x)[1];
+  ValueId y = random.chance(0.5) ? g.batch_norm(x, 1e-3f) : g.node(Op::kTanh, {x});
+  if (random.chance(0.5)) y = g.conv(y, channels, 3);
+  y = random.chance(0.5) ? g.concat({x, y}) : g.node(random.chance(0.5) ? Op::kAdd : Op::kMul, {x, y});
+  if (random.chance(0.7)) y = g.relu(g.batch_norm(y, 1e-3f));
+  if (random.chance(0.5)) y = g.concat({y, g.conv(x, g.channels(), 1)});
+  return g.classify(y);
+}
+
 // One value with many readers: its gradient is a sum.
 Graph many_readers(Random& random) {
   TrainGraphMaker g(random);
@@ -334,9 +347,9 @@ const std::vector<Generator>& train_data_generators() {
 
 const std::vector<Generator>& train_network_generators() {
   static const std::vector<Generator> list{
-      {"many_readers", many_readers},   {"residual", residual},         {"inverted_residual", inverted_residual},
-      {"sparsenet_abc", sparsenet_abc}, {"sparsenet_se", sparsenet_se}, {"sparsenet_basic", sparsenet_basic},
-      {"random_dag", random_dag},
+      {"first_layers", first_layers},           {"many_readers", many_readers},   {"residual", residual},
+      {"inverted_residual", inverted_residual}, {"sparsenet_abc", sparsenet_abc}, {"sparsenet_se", sparsenet_se},
+      {"sparsenet_basic", sparsenet_basic},     {"random_dag", random_dag},
   };
   return list;
 }
