@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -462,6 +463,18 @@ TEST_CASE("train: fine-tuning keeps what the file says of itself; another number
     }
   }
   CHECK(compared == 6);
+}
+
+TEST_CASE("finetune: the example runs on any image classifier") {
+  const std::string out = scratch("finetune.txt");
+  const std::string command = "'" SPARSENET_FINETUNE "' '" + tiny_model() + "' 20 >'" + out + "' 2>&1";
+  CHECK(std::system(command.c_str()) == 0);
+  const std::string text = bytes_of(out);
+  INFO(text);
+  CHECK(contains(text, "before: "));
+  CHECK(contains(text, "step 20: loss "));
+  CHECK(contains(text, "after: "));
+  CHECK(std::system("'" SPARSENET_FINETUNE "' none.snet >/dev/null 2>&1") != 0);
 }
 
 TEST_CASE("train: an architecture with data of its own") {
