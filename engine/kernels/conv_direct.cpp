@@ -1,9 +1,9 @@
 // Convolution of any kernel, stride, dilation, padding and number of groups. A chunk is a band of output rows of one
 // image: the input rows it needs are gathered into scratch with their padding (and the affine in front), so the inner
 // loops know no borders.
+#include "kernels/band.h"
 #include "kernels/gemm.h"
 #include "kernels/portable.h"
-#include "kernels/source.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
@@ -23,13 +23,6 @@ struct State {
   int32_t h, w, c, oh, ow, band_rows, bands;
   int32_t stride_h, stride_w, dilation_h, dilation_w, kernel_h, kernel_w, pad_top, pad_left, band_width;
 };
-
-int band_input_rows(const Step& s, int rows) {
-  return (rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
-}
-int band_input_width(const Step& s) {
-  return (s.out.w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
-}
 
 int band_rows(const Step& s) {
   // Around 64 pixels a band, an even number of rows where there are so many, and at least four bands an image if
@@ -56,7 +49,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->weight_bytes =
       static_cast<size_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
   needs->scratch_bytes = static_cast<size_t>(band_input_rows(s, band_rows(s))) *
-                         static_cast<size_t>(band_input_width(s)) * static_cast<size_t>(s.in.c) * 4;
+                         static_cast<size_t>(band_input_width(s, s.out.w)) * static_cast<size_t>(s.in.c) * 4;
   needs->chunks = static_cast<int32_t>(bands(s));
 }
 
@@ -91,7 +84,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->ow = step.out.w;
   s->band_rows = band_rows(step);
   s->bands = ceil_div(s->oh, s->band_rows);
-  s->band_width = band_input_width(step);
+  s->band_width = band_input_width(step, step.out.w);
   s->stride_h = step.stride_h;
   s->stride_w = step.stride_w;
   s->dilation_h = step.dilation_h;
@@ -113,25 +106,6 @@ const char* prepare(const Step& step, const Place& place) {
   g.run_stride = ptrdiff_t{s->dilation_h} * s->band_width * s->c;
   g.run_length = step.kernel_w * s->c;
   return nullptr;
-}
-
-// Copies the input rows of a band; outside of the image there are zeros.
-void fill_band(const State& s, int image, int y0, int rows, float* band) {
-  const ptrdiff_t row = ptrdiff_t{s.band_width} * s.c;
-  const int left = imin(imax(s.pad_left, 0), s.band_width);
-  const int inside = imax(imin(s.w, s.band_width - left), 0);
-  for (int r = 0; r < rows; ++r, band += row) {
-    const int y = y0 + r;
-    if (y < 0 || y >= s.h) {
-      memset(band, 0, static_cast<size_t>(row) * sizeof(float));
-      continue;
-    }
-    memset(band, 0, static_cast<size_t>(left) * static_cast<size_t>(s.c) * sizeof(float));
-    gather(s.source, (int64_t{image} * s.h + y) * s.w, inside, band + ptrdiff_t{left} * s.c, s.c);
-    const int used = left + inside;
-    memset(band + ptrdiff_t{used} * s.c, 0,
-           static_cast<size_t>(s.band_width - used) * static_cast<size_t>(s.c) * sizeof(float));
-  }
 }
 
 // Grouped, or dilated along a row: the pieces of a pixel's operand do not lie at one fixed stride, so taps are walked
@@ -189,7 +163,9 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int oy = chunk % s.bands * s.band_rows;
   const int rows = imin(s.band_rows, s.oh - oy);
   auto* band = static_cast<float*>(scratch);
-  fill_band(s, image, oy * s.stride_h - s.pad_top, (rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1, band);
+  const BandShape shape{s.h, s.w, s.c, s.pad_left, s.band_width};
+  fill_band(s.source, shape, image, oy * s.stride_h - s.pad_top,
+            (rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1, band);
   const ptrdiff_t row = ptrdiff_t{image} * s.oh + oy;
   float* y = s.out + row * s.shape.out_row_stride;
   const float* residual = s.residual ? s.residual + row * s.shape.residual_row_stride : nullptr;

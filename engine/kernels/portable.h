@@ -16,6 +16,21 @@ extern const Kernel kAffine;
 extern const Kernel kBinary;
 extern const Kernel kAttention;
 
+// Training.
+extern const Kernel kBatchStats;
+extern const Kernel kNormalizeGrad;
+extern const Kernel kBatchStatsGrad;
+extern const Kernel kConvGradWeight;
+extern const Kernel kDotPixels;
+extern const Kernel kScalePixels;
+extern const Kernel kExpandPixels;
+extern const Kernel kAveragePoolGrad;
+extern const Kernel kFill;
+extern const Kernel kAccumulate;
+extern const Kernel kActivationGrad;
+extern const Kernel kUpdateSgd;
+extern const Kernel kUpdateAdam;
+
 // In list.cpp; terminated by null.
 extern const Kernel* const kPortableKernels[];
 
