@@ -191,6 +191,8 @@ Status Builder::loss() {
   a.beta = static_cast<float>(1.0 / static_cast<double>(s[0]));
   const std::vector<ValueId> made = g_->add_node(Op::kCrossEntropy, "train.loss", {logits, labels}, a, 2).outputs;
   graph.outputs = {made[0]};
+  out_.logits = logits;
+  out_.backward_begin = graph.nodes.size();
   g_->contribute(logits, made[1], true);
   return {};
 }

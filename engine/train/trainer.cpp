@@ -15,6 +15,7 @@
 #include "runtime/step_names.h"
 #include "runtime/thread_pool.h"
 #include "train/parameters.h"
+#include "train/recompute.h"
 #include "train/training_graph.h"
 
 namespace sparsenet {
@@ -74,8 +75,22 @@ class Trainer::Impl {
   std::vector<StepInfo> steps;
 
  private:
-  Status plan_for(int64_t micro_batch, Plan* made, TrainingGraph* graph) const;
-  Status bind();
+  struct Program {
+    TrainingGraph training;
+    Plan plan;
+    std::vector<RecomputeChoice> choices;
+    size_t recomputed = 0;
+    rt::Sizes sizes{};
+    size_t bytes = 0;  // arena, scratch and packed weights
+  };
+  // Plans for micro-batches of that size, with the first `recomputed` choices recomputed (SIZE_MAX: all).
+  Status make_program(int64_t micro_batch, size_t recomputed, Program* program) const;
+  Status fit(Program* program);
+  size_t scratch_of(const rt::Sizes& sizes) const {
+    return std::max(sizes.scratch_bytes * static_cast<size_t>(threads), sizes.single_scratch_bytes) +
+           sizes.shared_bytes;
+  }
+  Status bind(const rt::Sizes& sizes);
   void execute(size_t begin, size_t end, bool profiled);
   size_t phase(size_t id) const { return phases[id]; }
 
@@ -95,7 +110,7 @@ class Trainer::Impl {
   StateHeader counters{0, 0};
 };
 
-Status Trainer::Impl::plan_for(int64_t micro_batch, Plan* made, TrainingGraph* built) const {
+Status Trainer::Impl::make_program(int64_t micro_batch, size_t recomputed, Program* program) const {
   Graph graph = source;
   SPARSENET_RETURN_IF_ERROR(graph.set_batch(micro_batch));
   TrainingOptions t;
@@ -107,11 +122,61 @@ Status Trainer::Impl::plan_for(int64_t micro_batch, Plan* made, TrainingGraph* b
   t.clip = options.clip_norm > 0;
   Result<TrainingGraph> training = build_backward(graph, t);
   if (!training.ok()) return training.status();
-  *built = std::move(*training);
-  Result<Plan> p = make_plan(built->graph, built->persistence);
+  program->training = std::move(*training);
+  program->choices = recompute_choices(program->training);
+  program->recomputed = std::min(recomputed, program->choices.size());
+  recompute(&program->training, program->choices, program->recomputed);
+  Result<Plan> p = make_plan(program->training.graph, program->training.persistence);
   if (!p.ok()) return p.status();
-  *made = std::move(*p);
+  program->plan = std::move(*p);
+  const std::vector<rt::Step>& planned = program->plan.steps;
+  std::vector<rt::Bound> measured(planned.size());
+  const rt::Kernel* const* lists[kMaxKernelLists];
+  const int32_t list_count = backend->kernel_lists(lists);
+  const int32_t missing = rt::measure(planned.data(), static_cast<int32_t>(planned.size()), lists, list_count,
+                                      measured.data(), &program->sizes);
+  if (missing >= 0) {
+    const rt::Step& s = planned[static_cast<size_t>(missing)];
+    return unsupported("node '" + std::string(s.name) + "': backend '" + backend->name + "' has no kernel for " +
+                       step_name(s.op));
+  }
+  program->bytes = program->plan.arena_bytes + scratch_of(program->sizes) + program->sizes.weight_bytes;
   return {};
+}
+
+// The largest micro-batches that fit, with as little recomputed as will do.
+Status Trainer::Impl::fit(Program* program) {
+  if (options.memory_budget == 0) return make_program(options.batch, 0, program);
+  size_t smallest = SIZE_MAX;
+  for (micro_batches = 1; micro_batches <= options.batch; ++micro_batches) {
+    if (options.batch % micro_batches != 0) continue;
+    const int64_t micro_batch = options.batch / micro_batches;
+    const Status status = make_program(micro_batch, 0, program);
+    if (!status.ok()) {
+      if (smallest == SIZE_MAX) return status;  // not for want of memory
+      break;                                    // too few values for batch statistics
+    }
+    smallest = std::min(smallest, program->bytes);
+    if (program->bytes <= options.memory_budget) return {};
+    size_t enough = program->choices.size(), few = 0;
+    SPARSENET_RETURN_IF_ERROR(make_program(micro_batch, enough, program));
+    smallest = std::min(smallest, program->bytes);
+    if (program->bytes > options.memory_budget) continue;
+    while (enough - few > 1) {
+      const size_t middle = few + (enough - few) / 2;
+      Program trial;
+      SPARSENET_RETURN_IF_ERROR(make_program(micro_batch, middle, &trial));
+      if (trial.bytes <= options.memory_budget) {
+        enough = middle;
+        *program = std::move(trial);
+      } else {
+        few = middle;
+      }
+    }
+    return {};
+  }
+  return invalid_argument("memory budget: expected " + std::to_string(smallest) + " bytes or more for batch " +
+                          std::to_string(options.batch) + ", found " + std::to_string(options.memory_budget));
 }
 
 Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
@@ -127,9 +192,15 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
   SPARSENET_RETURN_IF_ERROR(
       choose_parameters(source, options, &parameters, &parameter_ids, &trained_flags, &decayed_flags));
 
-  TrainingGraph built;
-  SPARSENET_RETURN_IF_ERROR(plan_for(options.batch, &plan, &built));
-  micro_batches = 1;
+  Program program;
+  SPARSENET_RETURN_IF_ERROR(fit(&program));
+  plan = std::move(program.plan);
+  const TrainingGraph& built = program.training;
+  memory.recomputed = static_cast<int64_t>(program.recomputed);
+  for (size_t i = 0; i < program.recomputed; ++i) {
+    memory.extra_macs += static_cast<double>(program.choices[i].cost) /
+                         static_cast<double>(options.batch / micro_batches * source.macs_per_image());
+  }
   regions = built.persistence;
   trained = built.trained;
   moving = built.moving;
@@ -145,7 +216,7 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
   }
   input_elements = element_count(source.shape(source.inputs[0]));
   classes = plan.outputs.empty() ? 0 : built.graph.shape(source.outputs[0]).back();
-  SPARSENET_RETURN_IF_ERROR(bind());
+  SPARSENET_RETURN_IF_ERROR(bind(program.sizes));
   for (const Persistence::Placement& p : regions.placements) {
     if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
     if (static_cast<size_t>(p.value) >= source.values.size()) continue;  // a region as a whole
@@ -155,21 +226,16 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
   return {};
 }
 
-Status Trainer::Impl::bind() {
+Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   const auto count = static_cast<int32_t>(plan.steps.size());
   bound.assign(plan.steps.size(), {});
-  rt::Sizes sizes{};
+  rt::Sizes again{};
   const rt::Kernel* const* lists[kMaxKernelLists];
   const int32_t list_count = backend->kernel_lists(lists);
-  const int32_t missing = rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &sizes);
-  if (missing >= 0) {
-    const rt::Step& s = plan.steps[static_cast<size_t>(missing)];
-    return unsupported("node '" + std::string(s.name) + "': backend '" + backend->name + "' has no kernel for " +
-                       step_name(s.op));
-  }
+  (void)rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &again);  // chooses the kernels
   scratch_stride = sizes.scratch_bytes;
-  const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
-  const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
+  const size_t scratch_bytes = scratch_of(sizes);
+  const size_t thread_scratch = scratch_bytes - sizes.shared_bytes;
   if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
       !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
     return out_of_memory("training needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +

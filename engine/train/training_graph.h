@@ -27,9 +27,11 @@ enum Region : int {
 struct TrainingGraph {
   Graph graph;
   Persistence persistence;
-  std::vector<ValueId> trained;      // parameters, in the order of the graph's values; ids of the source graph
-  std::vector<ValueId> moving;       // running statistics that move
-  int64_t decayed_floats = 0;        // the parameters that are decayed come first
+  std::vector<ValueId> trained;  // parameters, in the order of the graph's values; ids of the source graph
+  std::vector<ValueId> moving;   // running statistics that move
+  int64_t decayed_floats = 0;    // the parameters that are decayed come first
+  size_t backward_begin = 0;     // node index
+  ValueId logits = kNoValue;
   std::vector<size_t> phase_begins;  // node indices: forward and backward; running statistics; accumulate; norm; update
 };
 

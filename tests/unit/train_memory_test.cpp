@@ -1,0 +1,203 @@
+// Memory of training: what is reported, and what a budget does. Activations that are computed a second time change no
+// bit of the result; a budget holds for arena, scratch and packed weights together; the smallest one is named and
+// works.
+#include <algorithm>
+#include <cctype>
+
+#include "support/graph_maker.h"
+#include "support/train_helpers.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+constexpr int64_t kBatch = 16;
+
+TrainOptions options_of(size_t budget, int threads = 1) {
+  TrainOptions options;
+  options.batch = kBatch;
+  options.threads = threads;
+  options.memory_budget = budget;
+  return options;
+}
+
+size_t total(const TrainMemory& memory) {
+  return memory.arena_bytes + memory.scratch_bytes + memory.packed_bytes;
+}
+
+size_t part_of(size_t bytes, double share) {
+  return static_cast<size_t>(static_cast<double>(bytes) * share);
+}
+
+// The largest whole number in a message that names a smallest budget.
+size_t largest_number(const std::string& text) {
+  size_t largest = 0;
+  for (size_t i = 0; i < text.size();) {
+    size_t number = 0, digits = 0;
+    for (; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) && digits < 18; ++i, ++digits) {
+      number = number * 10 + static_cast<size_t>(text[i] - '0');
+    }
+    largest = std::max(largest, number);
+    if (digits == 0) ++i;
+  }
+  return largest;
+}
+
+size_t smallest_budget(const Graph& graph, int threads = 1) {
+  const auto refused = Trainer::create(graph, options_of(1, threads));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.status().code() == StatusCode::kInvalidArgument);
+  CHECK(refused.status().message().find("budget") != std::string::npos);
+  const size_t smallest = largest_number(refused.status().message());
+  REQUIRE_MESSAGE(smallest > 1, refused.status().message());
+  return smallest;
+}
+
+}  // namespace
+
+TEST_CASE("the report adds up") {
+  for (const std::string text : {"sparsenet-abc-v0", "sparsenet-basic-v0", "resnet20"}) {
+    const Graph graph = train_network(text);
+    const TrainMemory m = make_trainer(graph, options_of(0)).memory();
+    const auto parameters = static_cast<size_t>(graph.parameter_count()) * sizeof(float);
+    CHECK(m.lower_bound_bytes <= m.arena_bytes);
+    CHECK(m.parameter_bytes <= m.arena_bytes);
+    CHECK(m.parameter_bytes >= 3 * parameters);  // parameters, gradients, momentum
+    CHECK(m.micro_batch == kBatch);
+    CHECK(m.recomputed == 0);
+    CHECK(m.extra_macs == 0);
+    MESSAGE(text, ": arena ", m.arena_bytes, ", lower bound ", m.lower_bound_bytes, ", parameters ", m.parameter_bytes,
+            ", scratch ", m.scratch_bytes, ", packed ", m.packed_bytes);
+    TrainOptions adam = options_of(0);
+    adam.optimizer = Optimizer::kAdam;
+    CHECK(make_trainer(graph, adam).memory().parameter_bytes >= 4 * parameters);
+  }
+}
+
+TEST_CASE("a budget is kept, and recomputing changes no bit") {
+  for (const std::string text : {"sparsenet-abc-v0", "sparsenet-basic-v0", "densenet-bc-40-12"}) {
+    const Graph graph = train_network(text);
+    const TrainData data = train_data(2 * kBatch, 10);
+    Trainer plain = make_trainer(graph, options_of(0));
+    const size_t most = total(plain.memory());
+    const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
+    const Parameters expected = parameters_of(plain), statistics = constants_of(plain.graph());
+    bool recomputed = false;
+    size_t last_budget = most;
+    for (const double share : {1.0, 0.9, 0.7, 0.5}) {
+      const size_t budget = part_of(most, share);
+      auto trainer = Trainer::create(graph, options_of(budget, share == 0.7 ? 2 : 1));
+      if (!trainer.ok()) {  // may be too small, and then says so
+        CHECK_MESSAGE(trainer.status().code() == StatusCode::kInvalidArgument, trainer.status().message());
+        CHECK_MESSAGE(largest_number(trainer.status().message()) > budget, trainer.status().message());
+        continue;
+      }
+      const TrainMemory m = trainer->memory();
+      MESSAGE(text, " in ", budget, " bytes: ", total(m), " used, micro-batch ", m.micro_batch, ", recomputed ",
+              m.recomputed, ", extra MACs ", m.extra_macs);
+      CHECK(total(m) <= budget);
+      CHECK(m.extra_macs >= 0);
+      CHECK((m.recomputed > 0) >= (m.extra_macs > 0));
+      if (budget < last_budget) CHECK((m.recomputed > 0 || m.micro_batch < kBatch));
+      last_budget = budget;
+      if (m.micro_batch != kBatch) continue;  // norms then see other batches
+      recomputed = recomputed || m.recomputed > 0;
+      CHECK_MESSAGE(train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses, text, " in ", budget, " bytes");
+      CHECK_MESSAGE(same_bits(parameters_of(*trainer), expected), text, " in ", budget, " bytes");
+      CHECK_MESSAGE(same_bits(constants_of(trainer->graph()), statistics), text, " in ", budget, " bytes");
+    }
+    // A basic layer keeps its groups alone, which many layers read: there is nothing to recompute.
+    const bool bottleneck = text.find("basic") == std::string::npos;
+    CHECK_MESSAGE(recomputed == bottleneck, text, ": budgets met by recomputing: ", recomputed);
+  }
+}
+
+TEST_CASE("the smallest budget is named, works, and is the smallest") {
+  for (const std::string text : {"sparsenet-abc-v0", "resnet20", "sparsenet-abc:blocks=2-2,k=4,path=2"}) {
+    const Graph graph = train_network(text);
+    for (const int threads : {1, 2}) {
+      const size_t smallest = smallest_budget(graph, threads);
+      auto trainer = Trainer::create(graph, options_of(smallest, threads));
+      REQUIRE_MESSAGE(trainer.ok(), text, ": ", trainer.status().message());
+      CHECK(total(trainer->memory()) <= smallest);
+      CHECK(total(trainer->memory()) < total(make_trainer(graph, options_of(0, threads)).memory()));
+      const auto less = Trainer::create(graph, options_of(smallest - 1, threads));
+      REQUIRE_FALSE(less.ok());
+      CHECK(less.status().code() == StatusCode::kInvalidArgument);
+      CHECK(largest_number(less.status().message()) == smallest);
+      const TrainData data = train_data(3 * kBatch, 10);
+      for (const double loss : train_steps(*trainer, data, kBatch, 0, 3, 0.05f)) CHECK(std::isfinite(loss));
+    }
+  }
+}
+
+TEST_CASE("micro-batches have the batch's loss and gradient where no norm sees the difference") {
+  Random random(11);
+  GraphMaker g(random);
+  ValueId x = g.input({1, 3, 12, 12});
+  for (int i = 0; i < 4; ++i) x = g.node(Op::kTanh, {g.conv(x, 12, 3)});
+  const Graph graph = g.finish({g.head(x, 7)});
+  const TrainData data = train_data(2 * kBatch, 7, {3, 12, 12});
+  Trainer plain = make_trainer(graph, options_of(0));
+  Trainer small = make_trainer(graph, options_of(smallest_budget(graph)));
+  CHECK(plain.memory().micro_batch == kBatch);
+  REQUIRE(small.memory().micro_batch < kBatch);
+  CHECK(kBatch % small.memory().micro_batch == 0);
+  for (int64_t i = 0; i < 2; ++i) {
+    const auto a = plain.step(data.batch_images(i, kBatch), data.batch_labels(i, kBatch), 0.1f);
+    const auto b = small.step(data.batch_images(i, kBatch), data.batch_labels(i, kBatch), 0.1f);
+    REQUIRE(a.ok());
+    REQUIRE_MESSAGE(b.ok(), b.status().message());
+    CHECK(b->loss == doctest::Approx(a->loss).epsilon(1e-5));
+    CHECK(b->correct == a->correct);
+    CHECK(b->images == kBatch);
+    CHECK(b->updated);
+    for (size_t p = 0; p < plain.parameters().size(); ++p) {
+      std::vector<float> expected(static_cast<size_t>(element_count(plain.parameters()[p].shape))), found = expected;
+      REQUIRE(plain.get_gradient(p, expected.data(), expected.size()).ok());
+      REQUIRE(small.get_gradient(p, found.data(), found.size()).ok());
+      double norm = 0, square = 0;
+      for (size_t e = 0; e < found.size(); ++e) {
+        norm += std::pow(static_cast<double>(expected[e]), 2);
+        square += std::pow(static_cast<double>(found[e]) - static_cast<double>(expected[e]), 2);
+      }
+      CHECK_MESSAGE(std::sqrt(square) <= 1e-4 * std::sqrt(norm) + 1e-7, plain.parameters()[p].name);
+    }
+  }
+}
+
+TEST_CASE("with the smallest budget, too, the same bits on 1, 2 and 3 threads") {
+  const Graph graph = train_network("sparsenet-abc-v0");
+  const TrainData data = train_data(2 * kBatch, 10);
+  // One budget for all: what threads need differs, and micro-batches would with it.
+  size_t budget = 0;
+  for (int threads = 1; threads <= 3; ++threads) budget = std::max(budget, smallest_budget(graph, threads));
+  Parameters expected;
+  int64_t micro_batch = 0;
+  for (int threads = 1; threads <= 3; ++threads) {
+    Trainer trainer = make_trainer(graph, options_of(budget, threads));
+    train_steps(trainer, data, kBatch, 0, 2, 0.05f);
+    if (threads == 1) {
+      expected = parameters_of(trainer);
+      micro_batch = trainer.memory().micro_batch;
+    }
+    CHECK_MESSAGE(trainer.memory().micro_batch == micro_batch, threads, " threads");
+    CHECK_MESSAGE(same_bits(parameters_of(trainer), expected), threads, " threads");
+  }
+}
+
+TEST_CASE("a batch that no memory holds is refused, not crashed on") {
+  const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
+  for (const int64_t batch : {int64_t{1} << 28, int64_t{1} << 31, int64_t{1} << 40, INT64_MAX}) {
+    TrainOptions options;
+    options.batch = batch;
+    options.threads = 1;
+    const auto trainer = Trainer::create(graph, options);
+    REQUIRE_FALSE(trainer.ok());
+    const StatusCode code = trainer.status().code();
+    CHECK_MESSAGE((code == StatusCode::kOutOfMemory || code == StatusCode::kInvalidArgument ||
+                   code == StatusCode::kInvalidModel || code == StatusCode::kUnsupported),
+                  trainer.status().message());
+  }
+}
