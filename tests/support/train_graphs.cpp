@@ -115,6 +115,12 @@ Graph batch_norm(Random& random) {
   return g.classify(y);
 }
 
+Graph batch_norm_clip(Random& random) {
+  TrainGraphMaker g(random);
+  const float low = random.chance(0.5) ? 0.f : -0.5f;
+  return g.classify(g.node(Op::kClip, {g.batch_norm(g.front_image(1, 6), 1e-3f)}, ClipAttrs{low, 0.6f}));
+}
+
 Graph batch_norm_of_vectors(Random& random) {
   TrainGraphMaker g(random);
   g.batch_ = random.integer(4, 9);
@@ -241,6 +247,7 @@ const std::vector<Generator>& train_layer_generators() {
       {"conv_depthwise", conv_depthwise},
       {"fully_connected", fully_connected},
       {"batch_norm", batch_norm},
+      {"batch_norm_clip", batch_norm_clip},
       {"batch_norm_of_vectors", batch_norm_of_vectors},
       {"batch_norms_of_one_value", batch_norms_of_one_value},
       {"batch_norm_relu_conv", batch_norm_relu_conv},

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cctype>
 
-#include "support/graph_maker.h"
+#include "support/check_session.h"
+#include "support/describe.h"
+#include "support/skip.h"
+#include "support/train_graphs.h"
 #include "support/train_helpers.h"
 
 using namespace sparsenet;
@@ -111,6 +114,54 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
     const bool bottleneck = text.find("basic") == std::string::npos;
     CHECK_MESSAGE(recomputed == bottleneck, text, ": budgets met by recomputing: ", recomputed);
   }
+}
+
+// Norms, views and sums in every order: whatever is computed again must be what it was.
+TEST_CASE("recomputing changes no bit of small networks either") {
+  int64_t recomputed = 0;
+  for (const Generator& generator : train_network_generators()) {
+    const int seeds = scaled_by_effort(&generator == &train_network_generators().back() ? 100 : 6);
+    for (uint64_t seed = 1; seed <= static_cast<uint64_t>(seeds); ++seed) {
+      Graph graph = make_graph(generator, seed);
+      Shape image = graph.shape(graph.inputs[0]);
+      image.erase(image.begin());
+      const int64_t classes = graph.shape(graph.outputs[0])[1];
+      const TrainData data = train_data(2 * kBatch, classes, image);
+      Trainer plain = make_trainer(graph, options_of(0));
+      const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
+      const Parameters expected = constants_of(plain.graph());
+      for (const double share : {0.96, 0.92, 0.88, 0.8, 0.7}) {
+        auto trainer = Trainer::create(graph, options_of(part_of(total(plain.memory()), share), 1 + (seed % 2)));
+        if (!trainer.ok()) {
+          CHECK(trainer.status().code() == StatusCode::kInvalidArgument);
+          continue;
+        }
+        CHECK(total(trainer->memory()) <= part_of(total(plain.memory()), share));
+        if (trainer->memory().micro_batch != kBatch) continue;
+        recomputed += trainer->memory().recomputed;
+        const bool same = train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses &&
+                          same_bits(constants_of(trainer->graph()), expected);
+        CHECK_MESSAGE(same, label(generator, seed), " in ", share, " of its memory, recomputed ",
+                      trainer->memory().recomputed, "\n", describe_graph(graph));
+      }
+    }
+  }
+  MESSAGE(recomputed, " values recomputed");
+  CHECK(recomputed > 0);
+}
+
+TEST_CASE("a loss that is not finite in a later micro-batch changes no parameter") {
+  const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
+  Trainer trainer = make_trainer(graph, options_of(smallest_budget(graph)));
+  REQUIRE(trainer.memory().micro_batch < kBatch);
+  const TrainData data = train_data(4 * kBatch, 10);
+  train_steps(trainer, data, kBatch, 0, 1, 0.05f);
+  const Parameters before = parameters_of(trainer);
+  std::vector<float> images(data.batch_images(1, kBatch), data.batch_images(2, kBatch));
+  images.back() = std::nanf("");
+  CHECK(trainer.step(images.data(), data.batch_labels(1, kBatch), 0.05f).status().code() == StatusCode::kNotFinite);
+  CHECK(same_bits(parameters_of(trainer), before));
+  for (const double loss : train_steps(trainer, data, kBatch, 2, 2, 0.05f)) CHECK(std::isfinite(loss));
 }
 
 TEST_CASE("the smallest budget is named, works, and is the smallest") {
