@@ -12,6 +12,9 @@ const std::vector<Generator>& train_layer_generators();    // Conv, FullyConnect
 const std::vector<Generator>& train_data_generators();     // Concat, Split, Slice, Pad, arithmetic, Reshape, ...
 const std::vector<Generator>& train_network_generators();  // several ops at work together
 
+// Wide layers, for comparing backends.
+const std::vector<Generator>& train_wide_generators();
+
 // What the generators share.
 struct TrainGraphMaker : GraphMaker {
   using GraphMaker::GraphMaker;

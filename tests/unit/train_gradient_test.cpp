@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -234,6 +235,63 @@ TEST_CASE("gradients of data movement and arithmetic equal finite differences") 
 TEST_CASE("gradients of small networks equal finite differences") {
   check_all(train_network_generators(), 8, 1e-4);
   check_generator(train_network_generators().back(), scaled_by_effort(120), 1e-4);  // random DAGs: many, and quick
+}
+
+namespace {
+
+using Gradients = std::map<std::string, std::vector<float>>;
+
+Result<Gradients> gradients_on(const Case& c, Backend backend, int threads, double* loss) {
+  TrainOptions options;
+  options.batch = static_cast<int64_t>(c.labels.size());
+  options.threads = threads;
+  options.backend = backend;
+  auto trainer = Trainer::create(c.graph, options);
+  if (!trainer.ok()) return trainer.status();
+  const auto step = trainer->step(c.images.data(), c.labels.data(), 0.f);
+  if (!step.ok()) return step.status();
+  *loss = step->loss;
+  Gradients gradients;
+  for (size_t p = 0; p < trainer->parameters().size(); ++p) {
+    std::vector<float>& gradient = gradients[trainer->parameters()[p].name];
+    gradient.assign(static_cast<size_t>(element_count(trainer->parameters()[p].shape)), std::nanf(""));
+    SPARSENET_RETURN_IF_ERROR(trainer->get_gradient(p, gradient.data(), gradient.size()));
+  }
+  return gradients;
+}
+
+double norm_of(const std::vector<float>& v) {
+  double square = 0;
+  for (const float x : v) square += static_cast<double>(x) * static_cast<double>(x);
+  return std::sqrt(square);
+}
+
+}  // namespace
+
+// Bound: 2e-3 of the tensor's norm (a rectifier may see zero from the other side) plus 1e-5 of the largest norm.
+TEST_CASE("our kernels have the plain kernels' gradients on wide layers") {
+  for (const Generator& generator : train_wide_generators()) {
+    const int seeds = scaled_by_effort(6);
+    for (uint64_t seed = 1; seed <= static_cast<uint64_t>(seeds); ++seed) {
+      const Case c = make_case(generator, seed);
+      double plain_loss = 0, loss = 0;
+      const auto expected = gradients_on(c, Backend::kReference, 1, &plain_loss);
+      REQUIRE_MESSAGE(expected.ok(), label(generator, seed), ": ", expected.status().message());
+      const auto found = gradients_on(c, Backend::kPortable, 1 + static_cast<int>(seed % 3), &loss);
+      REQUIRE_MESSAGE(found.ok(), label(generator, seed), ": ", found.status().message());
+      CHECK(loss == doctest::Approx(plain_loss).epsilon(1e-5));
+      double largest = 0;
+      for (const auto& [name, gradient] : *expected) largest = std::max(largest, norm_of(gradient));
+      CHECK(largest > 0);
+      for (const auto& [name, gradient] : *expected) {
+        std::vector<float> difference = found->at(name);
+        for (size_t i = 0; i < gradient.size(); ++i) difference[i] -= gradient[i];
+        const double error = norm_of(difference), norm = norm_of(gradient);
+        CHECK_MESSAGE(error <= 2e-3 * norm + 1e-5 * largest, label(generator, seed), " '", name, "': off by ", error,
+                      " of ", norm, "\n", describe_graph(c.graph));
+      }
+    }
+  }
 }
 
 // The reference itself: a linear network's gradient is known, (softmax - target) x / N.
