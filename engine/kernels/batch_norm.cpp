@@ -3,62 +3,11 @@
 //
 // A chunk is a fixed range of pixels with partial sums of its own; the second round merges them in the chunks' order,
 // in double precision, a vector of channels at a time.
+#include "kernels/normalize_grad.h"
 #include "kernels/portable.h"
-#include "kernels/source.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
-
-int64_t pixel_count(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
-
-// At most 64 chunks of at least 256 pixels.
-int32_t chunk_pixels(int64_t pixels) {
-  const int64_t share = (pixels + 63) / 64;
-  return static_cast<int32_t>(share < 256 ? 256 : share);
-}
-int32_t chunk_count(int64_t pixels) {
-  const int32_t each = chunk_pixels(pixels);
-  return static_cast<int32_t>((pixels + each - 1) / each);
-}
-
-int round_lanes(int c) {
-  return ceil_div(c, kLanes) * kLanes;
-}
-
-// Channel ranges of a view with resolved addresses.
-struct Ranges {
-  SourceSegment* segments;
-  int32_t count;
-};
-
-Ranges resolve(const View& view, uint8_t* arena, SourceSegment* storage) {
-  for (int32_t i = 0; i < view.segment_count; ++i) {
-    const Segment& s = view.segments[i];
-    storage[i] = {s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset), s.channels,
-                  s.pixel_stride};
-  }
-  return {storage, view.segment_count};
-}
-
-bool same_ranges(const View& a, const View& b) {
-  if (a.segment_count != b.segment_count) return false;
-  for (int32_t i = 0; i < a.segment_count; ++i) {
-    if (a.segments[i].channels != b.segments[i].channels) return false;
-  }
-  return true;
-}
-
-struct Span {
-  int64_t first;
-  int32_t count;
-};
-
-Span span_of(int64_t pixels, int32_t each, int32_t chunk) {
-  const int64_t first = int64_t{chunk} * each;
-  return {first, static_cast<int32_t>(pixels - first < each ? pixels - first : each)};
-}
 
 // --- statistics
 
@@ -163,154 +112,31 @@ void stats_finish(const void* memory, int32_t chunk, void*) {
 
 // --- gradient of the affine and the bounds behind it
 
-struct GradState {
-  Ranges x, dx;
-  const float* dy;
-  ptrdiff_t dy_stride;
-  const float *scale, *shift;
-  Ranges stats;  // none: means of zero
-  float* sums;   // [2][c]
-  ptrdiff_t sums_stride;
-  float* partial;  // [chunk][2][padded]
-  int64_t pixels;
-  int32_t each, chunks, c, padded;
-  float low, high;
-  bool accumulate;
-};
-
-const View& dx_view(const Step& s) {
-  return s.operands[s.accumulate ? 4 : 6];
+void grad_query(const Step& s, KernelNeeds* needs) {
+  normalize_grad_query(s, needs);
+  needs->scratch_bytes = means_bytes(s);
 }
 
 bool grad_supports(const Step& s) {
-  return s.op == StepOp::kNormalizeGrad && s.act.kind == Act::kBounds && same_ranges(s.operands[1], dx_view(s)) &&
-         s.operands[5].segment_count == 1;
-}
-
-void grad_query(const Step& s, KernelNeeds* needs) {
-  const View& x = s.operands[1];
-  needs->state_bytes = sizeof(GradState) + source_bytes(x) * 2 + source_bytes(s.operands[3]);
-  needs->chunks = chunk_count(pixel_count(x));
-  needs->shared_bytes = static_cast<size_t>(needs->chunks) * 2 * static_cast<size_t>(round_lanes(x.c)) * sizeof(float);
-  needs->scratch_bytes = static_cast<size_t>(round_lanes(x.c)) * sizeof(float);
+  return normalize_grad_supports(s) && !s.weight;
 }
 
 const char* grad_prepare(const Step& step, const Place& place) {
-  auto* s = static_cast<GradState*>(place.state);
-  auto* storage = reinterpret_cast<SourceSegment*>(s + 1);
-  const View& x = step.operands[1];
-  s->x = resolve(x, place.arena, storage);
-  s->dx = resolve(dx_view(step), place.arena, storage + x.segment_count);
-  s->stats = resolve(step.operands[3], place.arena, storage + 2 * x.segment_count);
-  s->dy = dense_pointer(step.operands[0], place.arena);
-  s->dy_stride = step.operands[0].segments[0].pixel_stride;
-  const Segment& fold = step.operands[2].segments[0];
-  s->scale = fold.constant ? fold.constant : reinterpret_cast<const float*>(place.arena + fold.offset);
-  s->shift = s->scale + fold.pixel_stride;
-  s->sums = dense_pointer(step.operands[5], place.arena);
-  s->sums_stride = step.operands[5].segments[0].pixel_stride;
-  s->partial = static_cast<float*>(place.shared);
-  s->pixels = pixel_count(x);
-  s->each = chunk_pixels(s->pixels);
-  s->chunks = chunk_count(s->pixels);
-  s->c = x.c;
-  s->padded = round_lanes(x.c);
-  s->low = step.act.low;
-  s->high = step.act.high;
-  s->accumulate = step.accumulate;
+  prepare_normalize_grad(step, place, static_cast<NormalizeGradState*>(place.state));
   return nullptr;
 }
 
-template <bool kAccumulate, bool kHigh, bool kWhole>
-SPARSENET_INLINE void grad_vector(const GradState& s, const SourceSegment& from, float* dx, ptrdiff_t dx_stride,
-                                  const float* x, const float* dy, V scale, V shift, V mean, int32_t count, int lanes,
-                                  V* sum, V* product) {
-  const V low = splat(s.low), high = splat(s.high);
-  V total{}, products{};
-#pragma GCC unroll 4
-  for (int32_t p = 0; p < count; ++p) {
-    const V v = kWhole ? load(x) : load_first(x, lanes);
-    V g = kWhole ? load(dy) : load_first(dy, lanes);
-    const V y = v * scale + shift;
-    g = y > low ? g : V{};
-    if (kHigh) g = y < high ? g : V{};
-    total += g;
-    products += g * (v - mean);
-    V out = g * scale;
-    if (kAccumulate) out += kWhole ? load(dx) : load_first(dx, lanes);
-    if (kWhole) {
-      store(dx, out);
-    } else {
-      store_first(dx, out, lanes);
-    }
-    x += from.pixel_stride;
-    dy += s.dy_stride;
-    dx += dx_stride;
-  }
-  *sum = total;
-  *product = products;
-}
-
-template <bool kAccumulate, bool kHigh>
-void grad_chunk(const GradState& s, int32_t chunk, const float* means) {
-  const Span span = span_of(s.pixels, s.each, chunk);
-  float* partial = s.partial + ptrdiff_t{chunk} * 2 * s.padded;
-  int channel = 0;
-  for (int32_t i = 0; i < s.x.count; ++i) {
-    const SourceSegment& from = s.x.segments[i];
-    const SourceSegment& to = s.dx.segments[i];
-    for (int c = 0; c < from.channels; c += kLanes) {
-      const int lanes = imin(kLanes, from.channels - c);
-      const float* x = from.base + span.first * from.pixel_stride + c;
-      float* dx = const_cast<float*>(to.base) + span.first * to.pixel_stride + c;
-      const float* dy = s.dy + span.first * s.dy_stride + channel;
-      const V scale = load_first(s.scale + channel, lanes), shift = load_first(s.shift + channel, lanes);
-      const V mean = load_first(means + channel, lanes);
-      V sum, product;
-      if (lanes == kLanes) {
-        grad_vector<kAccumulate, kHigh, true>(s, from, dx, to.pixel_stride, x, dy, scale, shift, mean, span.count,
-                                              lanes, &sum, &product);
-      } else {
-        grad_vector<kAccumulate, kHigh, false>(s, from, dx, to.pixel_stride, x, dy, scale, shift, mean, span.count,
-                                               lanes, &sum, &product);
-      }
-      store_first(partial + channel, sum, lanes);
-      store_first(partial + s.padded + channel, product, lanes);
-      channel += lanes;
-    }
-  }
-}
-
 void grad_run(const void* memory, int32_t chunk, void* scratch) {
-  const auto& s = *static_cast<const GradState*>(memory);
+  const auto& s = *static_cast<const NormalizeGradState*>(memory);
   auto* means = static_cast<float*>(scratch);
-  memset(means, 0, static_cast<size_t>(s.padded) * sizeof(float));
-  int channel = 0;
-  for (int32_t i = 0; i < s.stats.count; ++i) {
-    memcpy(means + channel, s.stats.segments[i].base,
-           static_cast<size_t>(s.stats.segments[i].channels) * sizeof(float));
-    channel += s.stats.segments[i].channels;
-  }
-  const bool high = s.high < INFINITY;
-  if (s.accumulate) {
-    high ? grad_chunk<true, true>(s, chunk, means) : grad_chunk<true, false>(s, chunk, means);
-  } else {
-    high ? grad_chunk<false, true>(s, chunk, means) : grad_chunk<false, false>(s, chunk, means);
-  }
+  gather_means(s, means);
+  const Span span = span_of(s.pixels, s.each, chunk);
+  float* partial = begin_partial(s, chunk);
+  normalize_grad_pixels(s, span.first, span.count, s.dy + span.first * s.dy_stride, s.dy_stride, means, partial);
 }
 
 void grad_finish(const void* memory, int32_t chunk, void*) {
-  const auto& s = *static_cast<const GradState*>(memory);
-  for (int32_t c = chunk; c < s.c; c += s.chunks) {
-    double sum = 0, product = 0;
-    for (int32_t i = 0; i < s.chunks; ++i) {
-      const float* partial = s.partial + ptrdiff_t{i} * 2 * s.padded + c;
-      sum += partial[0];
-      product += partial[s.padded];
-    }
-    s.sums[c] = static_cast<float>(sum);
-    s.sums[s.sums_stride + c] = static_cast<float>(product);
-  }
+  finish_normalize_grad(*static_cast<const NormalizeGradState*>(memory), chunk);
 }
 
 // --- gradient through the statistics

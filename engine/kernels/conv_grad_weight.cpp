@@ -58,7 +58,7 @@ void fill_shape(const Step& step, State* s) {
   s->dilation_h = step.dilation_h;
   s->pad_top = step.pad_top;
   s->run = step.kernel_w * step.in.c;
-  s->along_run = int64_t{s->outputs} * round_lanes(s->run) < int64_t{round_lanes(s->outputs)} * s->run;
+  s->along_run = int64_t{s->outputs} * round_lanes(s->run) <= int64_t{round_lanes(s->outputs)} * s->run;
   s->rows = s->along_run ? s->outputs : s->run;
   s->columns = round_lanes(s->along_run ? s->run : s->outputs);
   s->partial_floats = ptrdiff_t{s->kernel_h} * s->rows * s->columns;

@@ -19,6 +19,7 @@ extern const Kernel kAttention;
 // Training.
 extern const Kernel kBatchStats;
 extern const Kernel kNormalizeGrad;
+extern const Kernel kConvNormalizeGrad;
 extern const Kernel kBatchStatsGrad;
 extern const Kernel kConvGradWeight;
 extern const Kernel kDotPixels;

@@ -63,7 +63,16 @@ void update_running_run(const void* state, int32_t, void*) {
   }
 }
 
-// dy, x, scale and shift, stats?, dx?; sums, dx?
+// dy, x, scale and shift, stats?, dx?; sums, dx?. With a weight [in c][x c], dy is that of the 1x1 convolution behind:
+// dy[p][c] = sum over o of in[p][o] weight[o][c].
+float normalize_dy(const Operands& o, int64_t p, int32_t c) {
+  const Step& s = o.r.step;
+  if (!s.weight) return o.at(0, p, c);
+  float sum = 0;
+  for (int32_t i = 0; i < s.in.c; ++i) sum += *element(s.in, o.r.arena, p, i) * s.weight[int64_t{i} * o.view(1).c + c];
+  return sum;
+}
+
 void normalize_grad_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
@@ -74,7 +83,7 @@ void normalize_grad_run(const void* state, int32_t, void*) {
     double sum = 0, product = 0;
     for (int64_t p = 0; p < pixels_of(x); ++p) {
       const float v = o.at(1, p, c), y = v * scale + shift;
-      const float g = y > r.step.act.low && y < r.step.act.high ? o.at(0, p, c) : 0.f;
+      const float g = y > r.step.act.low && y < r.step.act.high ? normalize_dy(o, p, c) : 0.f;
       sum += g;
       product += static_cast<double>(g) * (v - mean);
       float& to = o.at(dx, p, c);

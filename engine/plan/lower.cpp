@@ -377,6 +377,7 @@ Result<Plan> Lowering::run() {
     buffers_.push_back(std::move(buffer));
   }
   find_fused_affines();
+  find_fused_gradients();
   std::vector<Lowered> input_values;
   for (ValueId id : graph_.inputs) {
     if (graph_.values[static_cast<size_t>(id)].type != DataType::kFloat32) {
@@ -390,6 +391,7 @@ Result<Plan> Lowering::run() {
     plan_.node_steps.push_back(drafts_.size());
     const bool affine = node.op == Op::kAffine || node.op == Op::kNormalize;
     if (affine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
+    if (node.op == Op::kConvGradInput && fused_gradients_[static_cast<size_t>(node.outputs[0])]) continue;
     SPARSENET_RETURN_IF_ERROR(lower_node(node));
   }
   const int end = static_cast<int>(drafts_.size());

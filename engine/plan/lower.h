@@ -116,6 +116,7 @@ class Lowering {
   Status set_affine(const Node& affine, Draft* draft);
   size_t offset_of(const Piece& piece) const;
   void find_fused_affines();
+  void find_fused_gradients();
   void share_memory();
   rt::View view(const Lowered& value, Plan* plan);
 
@@ -126,7 +127,9 @@ class Lowering {
   std::vector<Lowered> values_;
   std::vector<const Node*> producer_;
   std::vector<int> uses_;
-  std::vector<bool> fused_;  // by value: made by an Affine that its only consumer applies itself
+  std::vector<bool> fused_;            // by value: made by an Affine that its only consumer applies itself
+  std::vector<bool> fused_gradients_;  // by value: the input gradient of a 1x1 convolution, of which its only reader, a
+                                       // NormalizeGrad, makes a few pixels at a time
   std::vector<VirtualBuffer> buffers_;
   std::vector<Draft> drafts_;
   Plan plan_;

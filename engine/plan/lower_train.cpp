@@ -39,6 +39,20 @@ const OperandRow kOperandRows[] = {
 
 }  // namespace
 
+void Lowering::find_fused_gradients() {
+  fused_gradients_.assign(graph_.values.size(), false);
+  for (const Node& node : graph_.nodes) {
+    if (node.op != Op::kNormalizeGrad) continue;
+    const auto dy = static_cast<size_t>(node.inputs[0]);
+    const Node* maker = producer_[dy];
+    if (!maker || maker->op != Op::kConvGradInput || uses_[dy] != 1) continue;
+    const ConvAttrs& c = std::get<TrainAttrs>(maker->attrs).conv;
+    const std::array<int32_t, 2> one{1, 1};
+    fused_gradients_[dy] =
+        c.kernel == one && c.stride == one && c.groups == 1 && c.pads == std::array<int32_t, 4>{0, 0, 0, 0};
+  }
+}
+
 Status Lowering::lower_training(const Node& node) {
   switch (node.op) {
     case Op::kNormalize:
@@ -73,7 +87,21 @@ Status Lowering::lower_operands(const Node& node) {
   draft.step.beta = a.beta;
   draft.step.act = to_act(a.activation);
   set_window(a.pool, &draft.step);
+  const bool fused = node.op == Op::kNormalizeGrad && fused_gradients_[static_cast<size_t>(node.inputs[0])];
+  if (fused) {
+    const Node& conv = *producer_[static_cast<size_t>(node.inputs[0])];
+    Result<Lowered> behind = dense(conv.inputs[0], conv);
+    if (!behind.ok()) return behind.status();
+    draft.in = *behind;
+    SPARSENET_RETURN_IF_ERROR(parameter(conv, 1, &rt::Step::weight, &draft));
+    const Shape& w = shape(conv.inputs[1]);
+    draft.macs = element_count(shape(conv.inputs[0])) * (element_count(w) / w[0]);
+  }
   for (size_t i = 0; row->inputs[i] != '\0'; ++i) {
+    if (i == 0 && fused) {
+      draft.operands.emplace_back();
+      continue;
+    }
     if (i >= node.inputs.size() || node.inputs[i] == kNoValue) {
       draft.operands.emplace_back();
       continue;
@@ -90,7 +118,7 @@ Status Lowering::lower_operands(const Node& node) {
     known = new_value(id);
     draft.operands.push_back(known);
   }
-  if (row->share && !draft.step.accumulate && !node.outputs.empty()) {
+  if (row->share && !draft.step.accumulate && !node.outputs.empty() && !fused) {
     draft.in = draft.operands[0];
     if (node.inputs.size() > 1) draft.in2 = draft.operands[1];
     draft.out = draft.operands.back();

@@ -53,7 +53,7 @@ enum class StepOp : uint8_t {
   kBatchStats,  // epsilon
   kFoldStats,
   kUpdateRunning,  // alpha: momentum; beta: factor of the variance
-  kNormalizeGrad,  // act: bounds
+  kNormalizeGrad,  // act: bounds; with a weight [in c][x c] dy is not given but in * weight, see lower_train.cpp
   kFoldStatsGrad,
   kBatchStatsGrad,
   kConvGradWeight,   // in: x with the affine in front; in2: dy; out: dw; operands: db, if any; the window

@@ -1,0 +1,235 @@
+#include "runtime/plan_check.h"
+
+namespace sparsenet::rt {
+namespace {
+
+constexpr int32_t kMaxWindow = 1 << 12;  // as for graphs
+
+int64_t pixels(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
+// Factors of at least 1 whose product is at most 2^31 - 1: what kernels count with.
+bool countable(const int32_t* factors, int count) {
+  int64_t product = 1;
+  for (int i = 0; i < count; ++i) {
+    if (factors[i] < 1) return false;
+    product *= factors[i];
+    if (product > INT32_MAX) return false;
+  }
+  return true;
+}
+
+bool countable(const View& v) {
+  const int32_t factors[] = {v.n, v.h, v.w, v.c};
+  return countable(factors, 4);
+}
+
+// Floats from the first that a segment covers to its last; the view's sizes are checked.
+int64_t extent(const View& v, const Segment& s) {
+  return (pixels(v) - 1) * s.pixel_stride + s.channels;
+}
+
+// Floats behind the beginning of a view that is one segment.
+int64_t extent(const View& v) {
+  return extent(v, v.segments[0]);
+}
+
+bool same_pixels(const View& a, const View& b) {
+  return a.n == b.n && a.h == b.h && a.w == b.w;
+}
+
+bool readable(const float* at, int64_t floats, const PlanRoom& room) {
+  return at && room.floats(room.self, at) >= floats;
+}
+
+bool known(const Act& act) {
+  return act.kind <= Act::kTanh;
+}
+
+const char* check_pre(const Step& s, const PlanRoom& room) {
+  if (!s.pre_scale && !s.pre_shift) return nullptr;
+  const bool taken =
+      s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool || s.op == StepOp::kAffine;
+  if (!taken) return "this kind of step takes no scale and shift";
+  if (!readable(s.pre_scale, s.in.c, room) || !readable(s.pre_shift, s.in.c, room)) {
+    return "scale and shift: expected both, with a value for each channel";
+  }
+  return nullptr;
+}
+
+const char* check_conv(const Step& s, const PlanRoom& room) {
+  const int32_t window[] = {s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w};
+  for (int32_t value : window) {
+    if (value < 1 || value > kMaxWindow) return "convolution: expected kernel, stride and dilation of 1 to 4096";
+  }
+  const int32_t pads[] = {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right};
+  for (int32_t value : pads) {
+    if (value < 0 || value > kMaxWindow) return "convolution: expected padding of 0 to 4096";
+  }
+  if (s.groups < 1 || s.in.c % s.groups != 0 || s.out.c % s.groups != 0) {
+    return "convolution: expected groups that divide the channels of input and output";
+  }
+  const int64_t rows = int64_t{s.in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
+  const int64_t columns = int64_t{s.in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
+  if (rows < 0 || columns < 0 || s.out.n != s.in.n || s.out.h != rows / s.stride_h + 1 ||
+      s.out.w != columns / s.stride_w + 1) {
+    return "convolution: the output's size does not follow from input and window";
+  }
+  const int32_t filter[] = {s.out.c, s.in.c / s.groups, s.kernel_h, s.kernel_w};
+  if (!countable(filter, 4)) return "convolution: too many weights";
+  const int64_t weights = int64_t{s.out.c} * (s.in.c / s.groups) * s.kernel_h * s.kernel_w;
+  if (!readable(s.weight, weights, room)) return "convolution: expected a weight for each output, input and tap";
+  if (s.bias && !readable(s.bias, s.out.c, room)) return "convolution: expected a bias for each output";
+  if (s.in2.segment_count == 0) return nullptr;
+  if (s.in2.segment_count != 1 || s.in2.segments[0].constant || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
+    return "convolution: expected a residual in the arena, in one piece, of the output's size";
+  }
+  return nullptr;
+}
+
+// One dimension: every window begins and ends so that it sees a part of the input. (Slices have negative padding.)
+bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t before, int32_t after) {
+  return kernel >= 1 && kernel <= kMaxWindow && stride >= 1 && before < kernel && before > -in && after >= 0 &&
+         after < kernel && int64_t{out - 1} * stride - before < in;
+}
+
+const char* check_pool(const Step& s) {
+  if (s.out.n != s.in.n || s.out.c != s.in.c) return "pool: expected an output of the input's images and channels";
+  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
+      !windows_fit(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
+    return "pool: the output's size does not follow from input and window";
+  }
+  return nullptr;
+}
+
+const char* check_attention(const Step& s, const PlanRoom& room) {
+  if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "attention: expected an output of the input's size";
+  if (s.in.segment_count != 1) return "attention: expected an input in one piece";
+  if (s.hidden < 0) return "attention: expected 0 or more hidden values";
+  if (!known(s.attention_act) || !known(s.attention_gate)) return "attention: unknown activation";
+  const int64_t c = s.in.c, r = s.hidden;
+  const int32_t matrix[] = {2, s.in.c, s.hidden > s.in.c ? s.hidden : s.in.c};
+  // Kernels keep sums of up to four parts of each image, for channels rounded up to whole vectors.
+  if (!countable(matrix, 3) || s.in.c > INT32_MAX / 4 / s.in.n - 64) {
+    return "attention: too many channels";
+  }
+  const int64_t paper[8] = {c, c, c * c, c, 2 * c, 2 * c, 2 * c * c, c};
+  const int64_t squeeze[4] = {r * c, r, c * r, c};
+  for (int i = 0; i < (r == 0 ? 8 : 4); ++i) {
+    if (!readable(s.params[i], r == 0 ? paper[i] : squeeze[i], room)) {
+      return "attention: expected all parameters, each of its full size";
+    }
+  }
+  return nullptr;
+}
+
+// The walk over an operand stays within it. Strides and starts are not negative, so the last element is the farthest.
+bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, int64_t floats) {
+  if (start < 0 || start > INT32_MAX) return false;
+  int64_t last = start;
+  for (int32_t d = 0; d < s.rank; ++d) {
+    if (strides[d] < 0 || strides[d] > INT32_MAX) return false;
+    last += (s.dims[d] - 1) * strides[d];  // at most 2^62 before the next line
+    if (last >= floats) return false;
+  }
+  return last < floats;
+}
+
+const char* check_strided(const Step& s) {
+  if (!s.strided) return "expected an index space";
+  const Strided& walk = *s.strided;
+  if (walk.rank < 0 || walk.rank > kMaxDims) return "index space: expected at most 8 dimensions";
+  int32_t dims[kMaxDims];
+  for (int32_t d = 0; d < walk.rank; ++d) dims[d] = walk.dims[d] > INT32_MAX ? 0 : static_cast<int32_t>(walk.dims[d]);
+  if (!countable(dims, walk.rank)) return "index space: expected 1 to 2147483647 elements";
+  if (walk.reduced_from < 0 || walk.reduced_from > walk.rank) return "index space: no such dimension to reduce from";
+  if (s.in.segment_count != 1 || (s.op == StepOp::kBinary && s.in2.segment_count != 1)) {
+    return "index space: expected operands in one piece";
+  }
+  if (!walk_fits(walk, walk.out_strides, walk.out_start, extent(s.out)) ||
+      !walk_fits(walk, walk.in_strides[0], walk.in_start[0], extent(s.in)) ||
+      (s.op == StepOp::kBinary && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], extent(s.in2)))) {
+    return "index space: it leaves an operand";
+  }
+  if (walk.fill_first && (walk.out_elements < 0 || walk.out_elements > extent(s.out))) {
+    return "index space: more is filled than the output holds";
+  }
+  return nullptr;
+}
+
+const char* check_op(const Step& s, const PlanRoom& room) {
+  switch (s.op) {
+    case StepOp::kConv:
+      return check_conv(s, room);
+    case StepOp::kPool:
+      return check_pool(s);
+    case StepOp::kGlobalPool:
+      if (s.out.n != s.in.n || s.out.h != 1 || s.out.w != 1 || s.out.c != s.in.c) {
+        return "global pool: expected an output of one pixel an image";
+      }
+      return nullptr;
+    case StepOp::kAffine:
+    case StepOp::kUnary:
+      return same_pixels(s.in, s.out) && s.in.c == s.out.c ? nullptr : "expected an output of the input's size";
+    case StepOp::kBinary:
+      if (s.in2.segment_count == 0) return "expected a second operand";
+      if (s.binary > BinaryOp::kDiv) return "unknown arithmetic";
+      if (s.strided) return check_strided(s);
+      if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
+        return "expected operands of the output's size";
+      }
+      return nullptr;
+    case StepOp::kSoftmax:
+    case StepOp::kReduceMean:
+    case StepOp::kStridedCopy:
+      return check_strided(s);
+    case StepOp::kAttention:
+      return check_attention(s, room);
+    default:
+      return "a kind of step that plans cannot hold";
+  }
+}
+
+}  // namespace
+
+const char* check_view(const View& view, const PlanRoom& room, bool written) {
+  if (view.segment_count < 1) return "expected at least one range of channels";
+  if (!countable(view)) return "expected 1 to 2147483647 elements";
+  int64_t channels = 0;
+  for (int32_t i = 0; i < view.segment_count; ++i) {
+    const Segment& s = view.segments[i];
+    if (s.channels < 1 || s.channels > view.c) return "expected ranges of channels that add up";
+    channels += s.channels;
+    // Stride 0, the same channels at every pixel, is for what is only read.
+    if (s.pixel_stride < s.channels && (written || s.pixel_stride != 0)) return "expected pixels that do not overlap";
+    const int64_t floats = extent(view, s);
+    if (s.constant) {
+      if (written) return "a constant is not written to";
+      if (!readable(s.constant, floats, room)) return "it leaves its constant";
+    } else {
+      const auto all = static_cast<int64_t>(room.arena_bytes / sizeof(float));
+      const auto first = static_cast<int64_t>(s.offset / sizeof(float));
+      if (s.offset % sizeof(float) != 0 || first > all || floats > all - first) return "it leaves the arena";
+    }
+  }
+  return channels == view.c ? nullptr : "expected ranges of channels that add up";
+}
+
+const char* check_step(const Step& step, const PlanRoom& room) {
+  if (!step.name) return "it has no name";
+  if (step.variable || step.weight_transposed || step.accumulate || step.operand_count != 0) {
+    return "a step of training, which plans cannot hold";
+  }
+  if (const char* message = check_view(step.in, room, false)) return message;
+  if (step.in2.segment_count != 0) {
+    if (const char* message = check_view(step.in2, room, false)) return message;
+  }
+  if (const char* message = check_view(step.out, room, true)) return message;
+  if (step.out.segment_count != 1) return "expected an output in one piece";
+  if (!known(step.act)) return "unknown activation";
+  if (const char* message = check_pre(step, room)) return message;
+  return check_op(step, room);
+}
+
+}  // namespace sparsenet::rt

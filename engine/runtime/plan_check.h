@@ -1,0 +1,24 @@
+// Checks of a plan that comes from outside: whether kernels may run its steps without reading or writing beyond the
+// arena and the constants, and without sums that overflow. Needs neither graph nor heap. Messages have static storage;
+// null means that all is well.
+#pragma once
+
+#include "runtime/step.h"
+
+namespace sparsenet::rt {
+
+// What a plan's steps may touch.
+struct PlanRoom {
+  size_t arena_bytes;
+  // How many floats can be read from `at` on; 0 where it is in no constant.
+  int64_t (*floats)(const void* self, const float* at);
+  const void* self;
+};
+
+// Sizes, segments, and that all of it lies within the arena or its constants. `written`: in the arena alone.
+const char* check_view(const View& view, const PlanRoom& room, bool written);
+
+// A step of inference, with everything that kernels take for granted.
+const char* check_step(const Step& step, const PlanRoom& room);
+
+}  // namespace sparsenet::rt
