@@ -23,8 +23,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(DATA is cifar10:DIR, cifar100:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32 NCHW, used
-as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
+    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
+NCHW, used as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
 labels by name where all names fit, else in alphabetical order.
 
 Examples:

@@ -215,6 +215,7 @@ TrainCommand::Settings TrainCommand::settings() const {
 
 std::string TrainCommand::provenance(const std::string& model_name, int64_t micro_batch) const {
   std::string text = "sparsenet train " + model_name;
+  if (classes > 0) text += " --classes " + std::to_string(classes);
   for (const auto& [name, value] : settings()) {
     // What does nothing is left out.
     const bool idle = (value == "0" && name != "--seed" && name != "--lr" && name != "--weight-decay") ||

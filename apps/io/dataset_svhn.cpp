@@ -1,6 +1,7 @@
 // The official SVHN files of cropped digits, MATLAB version 5: X, uint8 [32, 32, 3, N] in column-major order, and y, N
 // labels in which 10 stands for the digit 0. Source: the data set's own page, http://ufldl.stanford.edu/housenumbers/.
 #include <matio.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <memory>
@@ -24,6 +25,81 @@ using Variable = std::unique_ptr<matvar_t, FreeVariable>;
 
 // The library would print its complaints on stderr; our own errors say what is wrong.
 void be_silent(int, char*) {}
+
+// The library takes a file that is cut, or whose compressed data is damaged, for whole and gives zeros in place of what
+// is missing. So the file is gone through first: elements of a tag (type, size) and data, of which the compressed ones
+// carry a checksum.
+class ElementCheck {
+ public:
+  explicit ElementCheck(const File& file) : file_(file), buffer_(1 << 16) {}
+
+  Status run() {
+    constexpr uint64_t kHeader = 128, kTag = 8;
+    uint8_t header[kHeader];
+    if (file_.size() < kHeader) return not_matlab();
+    SPARSENET_RETURN_IF_ERROR(file_.read_at(0, header, kHeader));
+    const bool little = header[126] == 'I' && header[127] == 'M', big = header[126] == 'M' && header[127] == 'I';
+    const uint32_t version = little ? word(header + 124, true) & 0xffff : word(header + 124, false) >> 16;
+    if ((!little && !big) || version != 0x0100) return not_matlab();
+    for (uint64_t at = kHeader; at < file_.size();) {
+      uint8_t tag[kTag];
+      if (file_.size() - at < kTag) return cut(at);
+      SPARSENET_RETURN_IF_ERROR(file_.read_at(at, tag, kTag));
+      const uint64_t size = word(tag + 4, little);
+      if (size > file_.size() - at - kTag) return cut(at);
+      constexpr uint32_t kCompressed = 15;
+      if (word(tag, little) == kCompressed) SPARSENET_RETURN_IF_ERROR(inflate_all(at + kTag, size));
+      at += kTag + size;
+    }
+    return {};
+  }
+
+ private:
+  static uint32_t word(const uint8_t* bytes, bool little) {
+    uint32_t value = 0;
+    for (int i = 0; i < 4; ++i) value |= uint32_t{bytes[i]} << (little ? 8 * i : 24 - 8 * i);
+    return value;
+  }
+  Status not_matlab() const {
+    return invalid_argument(file_.path() + ": expected a MATLAB file (version 5), found something else");
+  }
+  Status cut(uint64_t at) const {
+    return invalid_argument(file_.path() + ": the file is cut: the element at byte " + std::to_string(at) +
+                            " is longer than what is left of " + std::to_string(file_.size()) + " bytes");
+  }
+
+  Status inflate_all(uint64_t at, uint64_t size) {
+    const uint64_t begin = at;
+    z_stream stream{};
+    if (inflateInit(&stream) != Z_OK) return out_of_memory(file_.path() + ": no memory to decompress it");
+    Status status;
+    std::vector<uint8_t> out(buffer_.size());
+    int code = Z_OK;
+    while (code == Z_OK && size > 0 && status.ok()) {
+      const auto now = static_cast<size_t>(std::min<uint64_t>(size, buffer_.size()));
+      status = file_.read_at(at, buffer_.data(), now);
+      at += now;
+      size -= now;
+      stream.next_in = buffer_.data();
+      stream.avail_in = static_cast<uInt>(now);
+      do {
+        stream.next_out = out.data();
+        stream.avail_out = static_cast<uInt>(out.size());
+        code = inflate(&stream, Z_NO_FLUSH);
+      } while (code == Z_OK && stream.avail_out == 0);
+      if (code == Z_BUF_ERROR) code = Z_OK;  // it wants more input
+    }
+    inflateEnd(&stream);
+    if (status.ok() && code != Z_STREAM_END) {
+      status =
+          invalid_argument(file_.path() + ": the compressed data at byte " + std::to_string(begin) + " is damaged");
+    }
+    return status;
+  }
+
+  const File& file_;
+  std::vector<uint8_t> buffer_;
+};
 
 std::string describe(const matvar_t& variable) {
   std::string text = variable.class_type == MAT_C_UINT8 ? "uint8 [" : "another type [";
@@ -63,7 +139,9 @@ int label_at(const matvar_t& y, size_t index) {
 class Svhn : public Dataset {
  public:
   Status append(const std::string& path) {
-    if (auto opened = File::open(path); !opened.ok()) return opened.status();  // for the system's own words
+    auto opened = File::open(path);
+    if (!opened.ok()) return opened.status();
+    SPARSENET_RETURN_IF_ERROR(ElementCheck(*opened).run());
     Mat_LogInitFunc("sparsenet", be_silent);
     const MatFile file(Mat_Open(path.c_str(), MAT_ACC_RDONLY));
     if (file == nullptr) return invalid_argument(path + ": expected a MATLAB file (version 5), found something else");

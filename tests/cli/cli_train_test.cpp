@@ -168,6 +168,11 @@ class Running {
     FAIL("no checkpoint in 20 seconds");
     return false;
   }
+  // Waits for its own end, 20 seconds at most.
+  int end() {
+    for (int i = 0; i < 4000 && !ended(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return end_with(SIGKILL);
+  }
   // The exit code, or 128 + the signal.
   int end_with(int signal) {
     if (!ended()) {
@@ -425,11 +430,7 @@ TEST_CASE("train: a full disk is an error and the old checkpoint stays whole") {
   Running running(line);
   REQUIRE(setrlimit(RLIMIT_FSIZE, &old) == 0);
   std::signal(SIGXFSZ, handler);
-  for (int i = 0; i < 2000 && !contains(bytes_of(scratch("beside.err")), "error: "); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  CHECK(running.end_with(SIGKILL) == 1);
+  CHECK(running.end() == 1);
   CHECK(contains(bytes_of(scratch("beside.err")), checkpoint + ": cannot write"));
   CHECK(bytes_of(checkpoint) == before);
 }
@@ -451,6 +452,7 @@ TEST_CASE("train: fine-tuning keeps what the file says of itself; another number
   REQUIRE_MESSAGE(five.ok(), five.status().message());
   CHECK(five->graph.shape(five->graph.outputs[0]) == Shape{1, 5});
   CHECK(five->metadata.labels.empty());
+  CHECK(contains(five->metadata.provenance, "tiny --classes 5 --data npy"));
   // What was frozen has not moved.
   auto first = load_model(tiny_model());
   REQUIRE(first.ok());

@@ -242,6 +242,13 @@ TEST_CASE("svhn: broken files are told with name, expectation and finding") {
     CHECK(contains(message, "test_32x32.mat: "));
     return message;
   };
+  // Deflated (type 15), with a checksum that does not fit: the stored form of "y", last byte changed.
+  const std::string plain = mat_uint8("y", {2, 1}, "\x01\x02");
+  const std::string length = std::string(1, static_cast<char>(plain.size())) + std::string(1, '\0');
+  const std::string inverse = std::string(1, static_cast<char>(~plain.size())) + "\xff";
+  const std::string stored = "\x78\x01\x01" + length + inverse + plain + "abcd";
+  CHECK(contains(error_with(mat_file(x + mat_words({15, static_cast<uint32_t>(stored.size())}) + stored)),
+                 "compressed data at byte"));
   CHECK(contains(error_with("not MATLAB at all"), "expected a MATLAB file"));
   CHECK(contains(error_with(mat_file(x)), "expected a variable y, found none"));
   CHECK(contains(error_with(mat_file(mat_uint8("y", {2, 1}, "\x01\x02"))), "expected a variable X, found none"));
@@ -250,9 +257,11 @@ TEST_CASE("svhn: broken files are told with name, expectation and finding") {
   CHECK(contains(error_with(mat_file(x + mat_uint8("y", {2, 1}, std::string("\0\1", 2)))), "label 0"));
   const std::string narrow = mat_uint8("X", {32, 16, 3, 4}, svhn_images({1, 2}));
   CHECK(contains(error_with(mat_file(narrow)), "expected uint8 [32, 32, 3, N], found uint8 [32, 16, 3, 4]"));
-  // Cut anywhere: an error or, where only trailing padding is gone, the data; never a crash.
-  const std::string whole = mat_file(x + mat_uint8("y", {2, 1}, "\x01\x02"));
-  for (size_t size = 0; size + 16 < whole.size(); size += size < 300 ? 1 : 311) error_with(whole.substr(0, size));
+  // Cut anywhere, with the pixels first or last.
+  const std::string y = mat_uint8("y", {2, 1}, "\x01\x02");
+  for (const std::string& whole : {mat_file(x + y), mat_file(y + x)}) {
+    for (size_t size = 0; size < whole.size(); size += size < 300 ? 1 : 311) error_with(whole.substr(0, size));
+  }
 }
 
 TEST_CASE("folder: classes in order of their names, splits where they exist") {
