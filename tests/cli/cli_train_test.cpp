@@ -244,7 +244,8 @@ TEST_CASE("train: the bytes depend on nothing that should not matter") {
       {"--threads", "2"},
       {"--test", tiny_data(), "--log", scratch("h.csv"), "--plot", scratch("h.svg"), "--log-steps", "--json"},
       {"--checkpoint", scratch("elsewhere"), "--checkpoint-every", "3"},
-      {"--resume"},  // of a checkpoint that is not there
+      {"--resume"},                 // of a checkpoint that is not there
+      {"--memory-budget", "512M"},  // more than it needs
   };
   for (std::vector<std::string> more : harmless) {
     INFO(more[0]);
@@ -511,6 +512,7 @@ TEST_CASE("train: what cannot work is told before the first step") {
   fails(train("e.snet", {"--warmup", "6"}), 2, {"--warmup", "6 epochs"});
   fails(train("e.snet", {"--memory-budget", "-4"}), 2, {"--memory-budget", "-4"});
   fails(train("e.snet", {"--backend", "opencl"}), 1, {"--backend opencl"});
+  fails(train("e.snet", {"--memory-budget", "1K"}), 1, {"memory budget", "bytes or more", "1024"});
   fails(train("e.snet", {"--test", "npy:none.npy,none.npy"}), 1, {"none.npy"});
   fails(train("e.snet", {"--log", scratch("no/folder/x.csv")}), 1, {"--log", "no/folder"});
   fails(train("no/folder/e.snet"), 1, {"--output", "no/folder"});
