@@ -50,7 +50,7 @@ void refresh(const void* memory, int32_t part, int32_t) {
   for (int c = 0; c < s.c; ++c) {
     const float* w = p.weight + ptrdiff_t{c} * p.taps + p.first;
     for (int t = 0; t < p.taps; ++t) s.weights[t * s.padded + c] = w[t * p.tap];
-    if (p.bias) s.bias[c] = p.bias[c];
+    s.bias[c] = p.bias ? p.bias[c] : 0.f;
   }
 }
 

@@ -40,6 +40,7 @@ void query(const Step& s, KernelNeeds* needs) {
 void refresh(const void* memory, int32_t part, int32_t parts) {
   const auto& s = *static_cast<const State*>(memory);
   pack_weights(s.parameters, 0, s.weights, part, parts);
+  if (part == 0) pack_bias(s.parameters, 0, s.zeros);
 }
 
 const char* prepare(const Step& step, const Place& place) {

@@ -237,7 +237,11 @@ inline void pack_weights(const Parameters& p, int group, float* packed, int part
 }
 
 inline void pack_bias(const Parameters& p, int group, float* packed) {
-  if (p.bias) memcpy(packed, p.bias + ptrdiff_t{group} * p.outputs, static_cast<size_t>(p.outputs) * sizeof(float));
+  if (p.bias) {
+    memcpy(packed, p.bias + ptrdiff_t{group} * p.outputs, static_cast<size_t>(p.outputs) * sizeof(float));
+  } else {
+    memset(packed, 0, static_cast<size_t>(p.outputs) * sizeof(float));
+  }
 }
 
 SPARSENET_INLINE ptrdiff_t packed_elements(int outputs, int inputs, int taps) {

@@ -73,7 +73,9 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
     kernel->query(steps[i], &needs);
     bound[i] = {kernel, nullptr, needs.chunks, steps[i].variable && kernel->refresh};
     sizes->state_bytes += round_up(needs.state_bytes);
-    sizes->weight_bytes += round_up(needs.weight_bytes);
+    const size_t weights = round_up(needs.weight_bytes);
+    if (!bound[i].refresh) sizes->weight_bytes += weights;
+    if (bound[i].refresh && weights > sizes->refreshed_bytes) sizes->refreshed_bytes = weights;
     const size_t scratch = round_up(needs.scratch_bytes);
     size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
     if (scratch > most) most = scratch;
@@ -88,14 +90,15 @@ const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* 
     KernelNeeds needs{};
     bound[i].kernel->query(steps[i], &needs);
     bound[i].state = state;
-    const Place place{memory.arena, state, reinterpret_cast<float*>(weights), memory.shared};
+    const Place place{memory.arena, state, reinterpret_cast<float*>(bound[i].refresh ? memory.refreshed : weights),
+                      memory.shared};
     const char* message = bound[i].kernel->prepare(steps[i], place);
     if (message) {
       *failed = i;
       return message;
     }
     state += round_up(needs.state_bytes);
-    weights += round_up(needs.weight_bytes);
+    if (!bound[i].refresh) weights += round_up(needs.weight_bytes);
   }
   return nullptr;
 }

@@ -29,6 +29,7 @@ struct Sizes {
   size_t scratch_bytes;         // of one thread
   size_t single_scratch_bytes;  // of a step that runs on the calling thread alone: it may use the other threads' too
   size_t shared_bytes;          // of all threads together, for one step
+  size_t refreshed_bytes;       // packed weights that are made anew before every run: one place for all such steps
 };
 
 constexpr size_t kAlignment = 64;
@@ -44,7 +45,7 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
 // Prepares all steps in zeroed, 64-byte aligned memory of the measured sizes. Returns null, or a message with static
 // storage and the failing step's index in *failed; steps before it must still be released.
 struct Memory {
-  uint8_t *arena, *state, *weights, *shared;
+  uint8_t *arena, *state, *weights, *shared, *refreshed;
 };
 const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* bound, int32_t* failed);
 

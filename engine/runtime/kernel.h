@@ -41,7 +41,8 @@ struct Kernel {
   bool own_threads;              // runs its single chunk on the caller's OpenMP threads (oneDNN)
   // A second round over the same chunks, after all of the first are done: for what depends on all of them (a mean).
   void (*finish)(const void* state, int32_t chunk, void* scratch) = nullptr;
-  // Packs the parameters anew, one part of `parts`: before every run of a step with variable parameters.
+  // Packs the parameters anew, one part of `parts`: before every run of a step with variable parameters, whose packed
+  // weights share one place with other steps'. So it writes all that run() reads, or nothing depends on.
   void (*refresh)(const void* state, int32_t part, int32_t parts) = nullptr;
   bool copies_parameters = false;  // in prepare; without a refresh such a kernel is not used for those steps
 };

@@ -248,7 +248,7 @@ void Builder::updates() {
     gradients = sum;
   }
   begin_phase();
-  if (options_.clip) g_->add_node(Op::kSquareSum, "train.norm", {gradients, control}, {}, 0);
+  g_->add_node(Op::kSquareSum, "train.norm", {gradients, control}, {}, 0);
   begin_phase();
   TrainAttrs a;
   a.alpha = static_cast<float>(out_.decayed_floats);

@@ -28,6 +28,9 @@ struct StateHeader {
   uint64_t updates, accumulated;
 };
 
+// What a step changes before it is known to be good.
+constexpr int kMovedRegions[] = {kRunningRegion, kAccumulatedRegion};
+
 Status check_options(const TrainOptions& o) {
   auto expect = [](bool ok, const std::string& what, const std::string& expected, double found) {
     return ok ? Status() : invalid_argument(what + ": expected " + expected + ", found " + std::to_string(found));
@@ -90,6 +93,7 @@ class Trainer::Impl {
     return std::max(sizes.scratch_bytes * static_cast<size_t>(threads), sizes.single_scratch_bytes) +
            sizes.shared_bytes;
   }
+  static size_t packed_of(const rt::Sizes& sizes) { return sizes.weight_bytes + sizes.refreshed_bytes; }
   Status bind(const rt::Sizes& sizes);
   void execute(size_t begin, size_t end, bool profiled);
   size_t phase(size_t id) const { return phases[id]; }
@@ -108,6 +112,7 @@ class Trainer::Impl {
  public:
   int threads = 1;
   StateHeader counters{0, 0};
+  std::vector<float> before;  // kMovedRegions as they were before the step
 };
 
 Status Trainer::Impl::make_program(int64_t micro_batch, size_t recomputed, Program* program) const {
@@ -119,7 +124,6 @@ Status Trainer::Impl::make_program(int64_t micro_batch, size_t recomputed, Progr
   t.optimizer = options.optimizer;
   t.label_smoothing = options.label_smoothing;
   t.accumulate = options.accumulate > 1 || micro_batch != options.batch;
-  t.clip = options.clip_norm > 0;
   Result<TrainingGraph> training = build_backward(graph, t);
   if (!training.ok()) return training.status();
   program->training = std::move(*training);
@@ -140,7 +144,7 @@ Status Trainer::Impl::make_program(int64_t micro_batch, size_t recomputed, Progr
     return unsupported("node '" + std::string(s.name) + "': backend '" + backend->name + "' has no kernel for " +
                        step_name(s.op));
   }
-  program->bytes = program->plan.arena_bytes + scratch_of(program->sizes) + program->sizes.weight_bytes;
+  program->bytes = program->plan.arena_bytes + scratch_of(program->sizes) + packed_of(program->sizes);
   return {};
 }
 
@@ -208,6 +212,9 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
     phases.push_back(begin < plan.node_steps.size() ? plan.node_steps[begin] : plan.steps.size());
   }
   phases.push_back(plan.steps.size());
+  size_t moved = 0;
+  for (int id : kMovedRegions) moved += static_cast<size_t>(regions.region_floats[static_cast<size_t>(id)]);
+  before.assign(moved, 0.f);
   offsets.assign(parameter_ids.size(), -1);
   for (size_t i = 0; i < parameter_ids.size(); ++i) {
     for (const Persistence::Placement& p : regions.placements) {
@@ -236,19 +243,20 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   scratch_stride = sizes.scratch_bytes;
   const size_t scratch_bytes = scratch_of(sizes);
   const size_t thread_scratch = scratch_bytes - sizes.shared_bytes;
-  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
-      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
+  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) || !weights.allocate(packed_of(sizes)) ||
+      !scratch.allocate(scratch_bytes)) {
     return out_of_memory("training needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
-                         std::to_string(sizes.weight_bytes) + " of packed weights and " +
-                         std::to_string(scratch_bytes) + " of scratch");
+                         std::to_string(packed_of(sizes)) + " of packed weights and " + std::to_string(scratch_bytes) +
+                         " of scratch");
   }
   for (const PlanLink& link : plan.links) {
     plan.steps[link.step].*link.member = reinterpret_cast<const float*>(arena.get() + link.offset);
   }
   int32_t failed = -1;
-  const char* message =
-      rt::bind(plan.steps.data(), count, {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch},
-               bound.data(), &failed);
+  const char* message = rt::bind(
+      plan.steps.data(), count,
+      {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch, weights.get() + sizes.weight_bytes},
+      bound.data(), &failed);
   prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
   if (message) {
     return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
@@ -276,7 +284,7 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   memory.lower_bound_bytes = plan.lower_bound_bytes;
   for (int64_t floats : regions.region_floats) memory.parameter_bytes += static_cast<size_t>(floats) * sizeof(float);
   memory.scratch_bytes = scratch_bytes;
-  memory.packed_bytes = sizes.weight_bytes;
+  memory.packed_bytes = packed_of(sizes);
   memory.micro_batch = options.batch / micro_batches;
   return {};
 }
@@ -305,8 +313,18 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
   if (profiled) {
     for (StepInfo& info : steps) info.milliseconds = 0;
   }
+  if (!(learning_rate >= 0.f) || !std::isfinite(learning_rate)) {
+    return invalid_argument("learning rate: expected 0 or more, found " + std::to_string(learning_rate));
+  }
   const bool sums = region_bytes(kAccumulatedRegion) > 0;
   const int64_t micro_batch = options.batch / micro_batches;
+  // What a step that fails must leave as it was.
+  const StateHeader counters_before = counters;
+  float* kept = before.data();
+  for (int id : kMovedRegions) {
+    std::memcpy(kept, region(id), region_bytes(id));
+    kept += region_bytes(id) / sizeof(float);
+  }
   TrainStep result;
   result.images = options.batch;
   if (sums && counters.accumulated == 0) std::memset(region(kAccumulatedRegion), 0, region_bytes(kAccumulatedRegion));
@@ -334,9 +352,11 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
     const double mean = 1.0 / (static_cast<double>(micro_batches) * options.accumulate);
     double scale = mean;
     execute(phase(kNormPhase), phase(kUpdatePhase), profiled);
-    if (options.clip_norm > 0) {
-      const double square = static_cast<double>(control[rt::kSquareSumHigh]) + control[rt::kSquareSumLow];
-      const double norm = std::sqrt(square) * mean;
+    const double square = static_cast<double>(control[rt::kSquareSumHigh]) + control[rt::kSquareSumLow];
+    const double norm = std::sqrt(square) * mean;
+    if (!std::isfinite(norm)) {
+      failure = Status(StatusCode::kNotFinite, "the gradients are not finite, or their norm is above 1e19");
+    } else if (options.clip_norm > 0) {
       if (norm > options.clip_norm) scale *= static_cast<double>(options.clip_norm) / norm;
     }
     control[rt::kLearningRate] = learning_rate;
@@ -350,12 +370,20 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
     control[rt::kCorrection1] = static_cast<float>(1 / (1 - std::pow(static_cast<double>(options.beta1), t)));
     control[rt::kCorrection2] = static_cast<float>(1 / (1 - std::pow(static_cast<double>(options.beta2), t)));
     control[rt::kDecoupled] = options.optimizer == Optimizer::kAdamW ? 1.f : 0.f;
-    execute(phase(kUpdatePhase), bound.size(), profiled);
-    result.updated = true;
+    if (failure.ok()) {
+      execute(phase(kUpdatePhase), bound.size(), profiled);
+      result.updated = true;
+    }
   }
   if (pool) pool->end_run();
-  if (!failure.ok()) return failure;
-  return result;
+  if (failure.ok()) return result;
+  counters = counters_before;
+  kept = before.data();
+  for (int id : kMovedRegions) {
+    std::memcpy(region(id), kept, region_bytes(id));
+    kept += region_bytes(id) / sizeof(float);
+  }
+  return failure;
 }
 
 Result<Trainer> Trainer::create(const Graph& graph, const TrainOptions& options) {

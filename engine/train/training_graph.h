@@ -41,7 +41,6 @@ struct TrainingOptions {
   Optimizer optimizer = Optimizer::kSgd;
   float label_smoothing = 0;
   bool accumulate = false;  // more than one micro-batch an update
-  bool clip = false;
 };
 
 // The pass from a forward graph to training. `source` has its batch set and its shapes inferred. Errors: kUnsupported

@@ -175,6 +175,33 @@ TEST_CASE("a loss that is not finite leaves everything as it was") {
   }
 }
 
+TEST_CASE("gradients that are not finite, though the loss is, leave everything as it was") {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {1, 2});
+  const ValueId w = graph.add_constant("w", Tensor::filled({3, 2}, 1e-30f));
+  graph.outputs = {graph.add_node(Op::kFullyConnected, "fc", {x, w}, FullyConnectedAttrs{})};
+  Trainer trainer = make_trainer(graph, options_of(2));
+  const std::vector<float> images{1e30f, -1e30f, 2e30f, 1e30f};
+  const std::vector<int32_t> labels{0, 2};
+  const std::vector<unsigned char> state = state_of(trainer);
+  const auto step = trainer.step(images.data(), labels.data(), 0.1f);
+  REQUIRE_FALSE(step.ok());
+  CHECK(step.status().code() == StatusCode::kNotFinite);
+  CHECK(state_of(trainer) == state);
+}
+
+TEST_CASE("a learning rate that is negative or not finite is refused") {
+  Trainer trainer = make_trainer(train_network(kTiny), options_of(3));
+  const TrainData data = train_data(3, 10);
+  const std::vector<unsigned char> state = state_of(trainer);
+  for (const float rate : {-0.1f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    const auto step = trainer.step(data.images.data(), data.labels.data(), rate);
+    REQUIRE_FALSE(step.ok());
+    CHECK(step.status().code() == StatusCode::kInvalidArgument);
+  }
+  CHECK(state_of(trainer) == state);
+}
+
 TEST_CASE("labels out of range and null pointers are refused before anything changes") {
   Trainer trainer = make_trainer(train_network(kTiny), options_of(3));
   const TrainData data = train_data(3, 10);
