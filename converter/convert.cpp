@@ -2,6 +2,7 @@
 
 #include <sparsenet/architecture.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -80,18 +81,37 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
   return std::move(graph).value();
 }
 
-Status fill_metadata(const Options& options, const Report& report, Model* model) {
+// A file of our own, to be given a plan, test vectors or other metadata.
+Model import_snet(const Options& options, Report* report) {
+  Result<Model> model = load_model(options.input);
+  if (!model.ok()) {
+    report->problem("", model.status().message());
+    return {};
+  }
+  report->format = ".snet";
+  report->architecture = model->metadata.architecture;
+  return std::move(model).value();
+}
+
+// What a file of another framework does not say. (A .snet file says it, and options only change it.)
+void start_metadata(const Options& options, const Report& report, Model* model) {
   Metadata& metadata = model->metadata;
-  metadata.name = options.name.empty() ? printable(stem_of(options.input)) : options.name;
+  metadata.name = printable(stem_of(options.input));
   metadata.architecture = report.architecture;
-  metadata.license = options.license;
   metadata.provenance = "converted from " + printable(base_name(options.input)) + " (" + report.format +
                         (report.producer.empty() ? "" : ", written by " + report.producer) + ")";
-  metadata.mean = options.mean;
-  metadata.std_dev = options.std_dev;
+  const Shape& input = model->graph.shape(model->graph.inputs[0]);
+  if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
+}
+
+Status apply_options(const Options& options, Model* model) {
+  Metadata& metadata = model->metadata;
+  if (!options.name.empty()) metadata.name = options.name;
+  if (!options.license.empty()) metadata.license = options.license;
+  if (!options.mean.empty()) metadata.mean = options.mean;
+  if (!options.std_dev.empty()) metadata.std_dev = options.std_dev;
   const Shape& input = model->graph.shape(model->graph.inputs[0]);
   const int64_t channels = input.size() == 4 ? input[1] : 0;
-  if (channels == 1) metadata.color_order = "GRAY";
   const struct {
     const char* flag;
     const std::vector<float>& values;
@@ -126,12 +146,13 @@ Result<Format> parse_format(const std::string& text) {
     Format format;
   } kRows[] = {{"auto", Format::kAuto},   {"onnx", Format::kOnnx},
                {"torch", Format::kTorch}, {"safetensors", Format::kSafetensors},
-               {"npz", Format::kNpz},     {"tflite", Format::kTflite}};
+               {"npz", Format::kNpz},     {"tflite", Format::kTflite},
+               {"snet", Format::kSnet}};
   for (const auto& row : kRows) {
     if (text == row.name) return row.format;
   }
-  return invalid_argument("--from: expected auto, onnx, torch, safetensors, npz or tflite, found '" + printable(text) +
-                          "'");
+  return invalid_argument("--from: expected auto, onnx, torch, safetensors, npz, tflite or snet, found '" +
+                          printable(text) + "'");
 }
 
 Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes) {
@@ -139,6 +160,7 @@ Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>
     return bytes.size() >= at + length && std::memcmp(bytes.data() + at, magic, length) == 0;
   };
   if (begins("TFL3", 4, 4)) return Format::kTflite;
+  if (begins("SNET", 4, 4)) return Format::kSnet;
   if (begins("PK\x03\x04", 4, 0)) return ends_with(path, ".npz") ? Format::kNpz : Format::kTorch;
   if (begins("\x80\x02\x8a\x0a", 4, 0)) return Format::kTorch;  // a pickle that begins with the magic number
   if (ends_with(path, ".onnx")) return Format::kOnnx;
@@ -169,18 +191,30 @@ Result<Model> import_model(const Options& options, Report* report) {
     format = *detected;
   }
   Model model;
-  if (format == Format::kOnnx || format == Format::kTflite) {
+  const bool holds_graph = format == Format::kOnnx || format == Format::kTflite || format == Format::kSnet;
+  if (holds_graph) {
     if (!options.architecture.empty() || !options.rules.empty()) {
       report->problem("", "--arch and --map are for weights without a graph; this file holds its own");
       return failed();
     }
-    model.graph = format == Format::kOnnx ? import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report)
-                                          : import_tflite(bytes->data(), bytes->size(), report);
-  } else {
-    model.graph = import_weights(options, format, *bytes, report);
+  }
+  switch (format) {
+    case Format::kOnnx:
+      model.graph = import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report);
+      break;
+    case Format::kTflite:
+      model.graph = import_tflite(bytes->data(), bytes->size(), report);
+      break;
+    case Format::kSnet:
+      model = import_snet(options, report);
+      break;
+    default:
+      model.graph = import_weights(options, format, *bytes, report);
+      break;
   }
   if (!report->problems.empty()) return failed();
-  const Status status = fill_metadata(options, *report, &model);
+  if (format != Format::kSnet) start_metadata(options, *report, &model);
+  const Status status = apply_options(options, &model);
   if (!status.ok()) {
     report->problem("", status.message());
     return failed();
@@ -191,11 +225,29 @@ Result<Model> import_model(const Options& options, Report* report) {
   return model;
 }
 
+namespace {
+
+// Takes the place of a plan for the same target.
+Status add_plan(const std::string& target, Model* model) {
+  if (target.empty()) return {};
+  Result<StoredPlan> made = make_stored_plan(model->graph, target, 1);
+  if (!made.ok()) return made.status();
+  std::vector<StoredPlan>& plans = model->plans;
+  plans.erase(std::remove_if(plans.begin(), plans.end(),
+                             [&](const StoredPlan& p) { return p.target == target && p.batch == 1; }),
+              plans.end());
+  plans.push_back(std::move(*made));
+  return {};
+}
+
+}  // namespace
+
 Status convert(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
   Result<Model> model = import_model(options, report);
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
+  if (status.ok()) status = add_plan(options.plan, &*model).with_context("--plan");
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
   if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
@@ -206,6 +258,7 @@ Status convert(const Options& options, Report* report) {
   report->output = options.output;
   report->file_bytes = file->size();
   report->test_vectors = model->test_vectors.size();
+  for (const StoredPlan& stored : model->plans) report->plans.emplace_back(stored.target, stored.batch);
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {};
 }

@@ -11,7 +11,7 @@
 
 namespace sparsenet::converter {
 
-enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kTflite };
+enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kTflite, kSnet };
 Result<Format> parse_format(const std::string& text);
 // By the first bytes, and by the name's ending where they do not tell (ONNX has no magic number).
 Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes);
@@ -27,15 +27,17 @@ struct Options {
   std::string name;                  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
+  std::string plan;  // target of a plan to store, for batch 1; empty: none
 };
 
 // Reads and imports; nothing is written. Fills the report; a failure's details are report->problems.
 Result<Model> import_model(const Options& options, Report* report);
 
-// Inputs from a fixed seed with the outputs that the reference kernels give for them.
+// Inputs from a fixed seed with the outputs that the reference kernels give for them; they take the place of the
+// model's own.
 Status add_test_vectors(int count, Model* model);
 
-// import_model, add_test_vectors, save_model. On failure nothing is left at `output`.
+// import_model, add_test_vectors, make_stored_plan, save_model. On failure nothing is left at `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

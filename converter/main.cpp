@@ -1,5 +1,6 @@
 // sparsenet-convert: networks trained elsewhere -> .snet files.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@ Examples:
   sparsenet-convert net.onnx -o net.snet
   sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
   sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+  sparsenet-convert trained.snet -o device.snet --plan portable-f32
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
@@ -60,6 +62,8 @@ void print_summary(const Report& report, bool verbose) {
   std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
   std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
   if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
+  for (const auto& [target, batch] : report.plans)
+    std::printf("  plan        %s, batch %lld\n", target.c_str(), static_cast<long long>(batch));
   std::printf("  file        %s bytes, in %.2f s\n", grouped(static_cast<int64_t>(report.file_bytes)).c_str(),
               report.seconds);
 }
@@ -81,11 +85,11 @@ int run(int argc, char** argv) {
   app.option_defaults()->always_capture_default(false);
   Options options;
   std::vector<std::string> inputs;
-  std::string from = "auto", mean, std_dev, report_file, plan, c_array, select_ops, precision = "f32";
+  std::string from = "auto", mean, std_dev, report_file, c_array, select_ops, precision = "f32";
   bool verbose = false;
   app.add_option("INPUT", inputs, "File to convert")->required();
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
-  app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite (default auto)");
+  app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
   app.add_option("--arch", options.architecture,
                  "Network that weights without a graph are put into, e.g. sparsenet-abc-v0, resnet20");
   app.add_option("--map", options.rules,
@@ -100,7 +104,8 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0, 1000));
   app.add_option("--precision", precision, "f32 (others are not available in this version)");
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
-  app.add_option("--plan", plan, "Not available in this version");
+  app.add_option("--plan", options.plan,
+                 "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
   app.add_option("--c-array", c_array, "Not available in this version");
   app.add_option("--select-ops", select_ops, "Not available in this version");
   app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
@@ -114,6 +119,12 @@ int run(int argc, char** argv) {
   const auto format = sparsenet::converter::parse_format(from);
   if (!format.ok()) return usage_error(format.status().message());
   options.format = *format;
+  const std::vector<std::string>& targets = sparsenet::plan_targets();
+  if (!options.plan.empty() && std::find(targets.begin(), targets.end(), options.plan) == targets.end()) {
+    std::string known;
+    for (const std::string& target : targets) known += (known.empty() ? "" : ", ") + target;
+    return usage_error("--plan: expected one of: " + known + "; found '" + options.plan + "'");
+  }
   if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
   options.input = inputs[0];
   if (!mean.empty() && !parse_numbers(mean, &options.mean))
@@ -126,7 +137,7 @@ int run(int argc, char** argv) {
   const struct {
     const char* flag;
     const std::string& value;
-  } later[] = {{"--plan", plan}, {"--c-array", c_array}, {"--select-ops", select_ops}};
+  } later[] = {{"--c-array", c_array}, {"--select-ops", select_ops}};
   for (const auto& option : later) {
     if (option.value.empty()) continue;
     std::fprintf(stderr, "error: %s is not available in this version\n", option.flag);

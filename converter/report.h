@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sparsenet::converter {
@@ -36,6 +37,7 @@ struct Report {
   int64_t parameters = 0, macs = 0;
   size_t file_bytes = 0;
   size_t test_vectors = 0;
+  std::vector<std::pair<std::string, int64_t>> plans;  // target and batch size
   double seconds = 0;
 
   void problem(std::string subject, std::string reason);

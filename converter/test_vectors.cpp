@@ -57,6 +57,7 @@ Status add_test_vectors(int count, Model* model) {
   if (!session.ok()) return session.status();
   const bool images = !model->metadata.mean.empty() || !model->metadata.std_dev.empty();
   Random random(20240607);
+  model->test_vectors.clear();
   for (int n = 0; n < count; ++n) {
     TestVector vector;
     for (size_t i = 0; i < session->inputs().size(); ++i) {

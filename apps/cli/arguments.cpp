@@ -88,7 +88,7 @@ Result<Session> make_session(const LoadedModel& model, const SessionOptions& opt
     return unsupported(std::string("backend '") + sparsenet::name(options.backend) +
                        "' is not available in this build or on this machine");
   }
-  auto session = Session::create(model.model.graph, options);
+  auto session = Session::create(model.model, options);
   if (!session.ok()) return session.status().with_context(model.path);
   return session;
 }

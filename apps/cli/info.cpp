@@ -72,6 +72,9 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
                       {"std", meta.std_dev},
                       {"resize", meta.resize}};
   json["test_vectors"] = model.test_vectors.size();
+  json["plans"] = Json::array();
+  for (const StoredPlan& p : model.plans) json["plans"].push_back({{"target", p.target}, {"batch", p.batch}});
+  json["stored_plan"] = session.uses_stored_plan();
   return json;
 }
 
@@ -82,6 +85,14 @@ std::string labels_text(const std::vector<std::string>& labels) {
   for (size_t i = 0; i < std::min(kShown, labels.size()); ++i) text += (i > 0 ? ", " : "") + labels[i];
   if (labels.size() > kShown) text += ", ... (" + std::to_string(labels.size()) + " in all)";
   return text;
+}
+
+std::string plans_text(const std::vector<StoredPlan>& plans) {
+  std::string text;
+  for (const StoredPlan& p : plans) {
+    text += (text.empty() ? "" : "; ") + p.target + ", batch " + std::to_string(p.batch);
+  }
+  return plans.empty() ? "none" : text;
 }
 
 std::string ops_text(const Graph& graph) {
@@ -118,8 +129,10 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("nodes", std::to_string(graph.nodes.size()) + ": " + ops_text(graph));
   const size_t vectors = loaded.model.test_vectors.size();
   print_line("test vectors", vectors == 0 ? "none" : std::to_string(vectors) + " (`sparsenet verify` runs them)");
-  std::printf("\nplan for backend %s, batch %lld, %d thread%s\n", sparsenet::name(options.backend),
-              static_cast<long long>(options.batch), session.threads(), session.threads() == 1 ? "" : "s");
+  print_line("plans", plans_text(loaded.model.plans));
+  std::printf("\nplan for backend %s, batch %lld, %d thread%s%s\n", sparsenet::name(options.backend),
+              static_cast<long long>(options.batch), session.threads(), session.threads() == 1 ? "" : "s",
+              session.uses_stored_plan() ? " (stored in the file)" : "");
   print_line("  steps", std::to_string(session.steps().size()) + ", of them " + std::to_string(copy_steps(session)) +
                             " that only copy");
   const MemoryReport memory = session.memory();

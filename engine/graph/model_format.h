@@ -36,6 +36,7 @@ constexpr size_t kMaxNameBytes = 1024;
 constexpr size_t kMaxTextBytes = size_t{1} << 20;
 constexpr size_t kMaxLabels = size_t{1} << 20;
 constexpr size_t kMaxTestVectors = 4096;
+constexpr size_t kMaxPlans = 64;
 
 constexpr uint64_t align_up(uint64_t bytes) {
   return (bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;

@@ -16,6 +16,7 @@
 #include "graph/files.h"
 #include "graph/model_format.h"
 #include "graph/ops.h"
+#include "graph/plan_format.h"
 
 namespace sparsenet {
 namespace {
@@ -94,7 +95,8 @@ class Reader {
     if (file.metadata()) SPARSENET_RETURN_IF_ERROR(read_metadata(*file.metadata(), &model->metadata));
     SPARSENET_RETURN_IF_ERROR(check_metadata(model->graph, model->metadata));
     SPARSENET_RETURN_IF_ERROR(read_test_vectors(file.test_vectors(), &model->test_vectors));
-    return check_test_vectors(model->graph, model->test_vectors);
+    SPARSENET_RETURN_IF_ERROR(check_test_vectors(model->graph, model->test_vectors));
+    return read_plans(file.plans(), *model, &model->plans);
   }
 
  private:
@@ -376,6 +378,25 @@ class Reader {
       (*out)[i].tolerance = file.tolerance();
       SPARSENET_RETURN_IF_ERROR(read_tensors(file.inputs(), what + ": input", &(*out)[i].inputs));
       SPARSENET_RETURN_IF_ERROR(read_tensors(file.outputs(), what + ": output", &(*out)[i].outputs));
+    }
+    return {};
+  }
+
+  Status read_plans(const fb::Vector<fb::Offset<schema::Plan>>* list, const Model& model,
+                    std::vector<StoredPlan>* out) {
+    const size_t count = list ? list->size() : 0;
+    if (count > kMaxPlans) {
+      return invalid_model("plans: expected at most " + std::to_string(kMaxPlans) + ", found " + std::to_string(count));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const schema::Plan& file = *list->Get(static_cast<fb::uoffset_t>(i));
+      if (!is_known_plan(file)) continue;
+      const rt::PlanFile plan{&file, sections_.data, sections_.data_bytes};
+      Result<StoredPlan> stored = read_plan(plan, model.graph, owner_, [this](size_t bytes) { return charge(bytes); });
+      if (!stored.ok()) {
+        return stored.status().with_context("plan " + std::to_string(i) + " for " + file.target()->str());
+      }
+      out->push_back(std::move(*stored));
     }
     return {};
   }

@@ -11,6 +11,7 @@
 #include "graph/checksum.h"
 #include "graph/model_format.h"
 #include "graph/ops.h"
+#include "graph/plan_format.h"
 
 namespace sparsenet {
 namespace {
@@ -66,7 +67,7 @@ class Writer {
  public:
   explicit Writer(const Model& model, const Graph& graph) : model_(model), graph_(graph) {}
 
-  std::vector<uint8_t> write() {
+  Result<std::vector<uint8_t>> write() {
     const auto metadata = write_metadata(model_.metadata);
     const auto graph = write_graph();
     std::vector<fb::Offset<schema::TestVector>> vectors;
@@ -76,9 +77,20 @@ class Writer {
       vectors.push_back(schema::CreateTestVector(builder_, inputs, outputs, vector.tolerance));
     }
     const auto vector_list = builder_.CreateVector(vectors);
+    std::vector<fb::Offset<schema::Plan>> plans;
+    for (const StoredPlan& stored : model_.plans) {
+      if (!made_of(stored, graph_)) continue;
+      auto plan = write_plan(
+          stored, [this](const Tensor& tensor) { return data_.place(tensor); }, &builder_);
+      if (!plan.ok()) return plan.status().with_context("plan for " + stored.target);
+      plans.push_back(*plan);
+    }
+    // Absent rather than empty: a file without plans is the same as from a writer that knew none.
+    const auto plan_list =
+        plans.empty() ? fb::Offset<fb::Vector<fb::Offset<schema::Plan>>>() : builder_.CreateVector(plans);
     const auto producer = builder_.CreateString(kProducer);
     schema::FinishModelBuffer(builder_, schema::CreateModel(builder_, kFormatVersion, kMinRuntime, producer, metadata,
-                                                            graph, vector_list, data_.size()));
+                                                            graph, vector_list, data_.size(), plan_list));
     return assemble();
   }
 
@@ -241,6 +253,7 @@ Status writable(const Model& model, const Graph& graph) {
   for (const Value& value : graph.values) text += value.name.size() + 128;
   for (const Node& node : graph.nodes) text += node.name.size() + (node.inputs.size() + node.outputs.size()) * 4 + 128;
   for (const std::string& label : model.metadata.labels) text += label.size() + 8;
+  for (const StoredPlan& stored : model.plans) text += made_of(stored, graph) ? plan_bytes(stored) : 0;
   if (text > kMaxStructureBytes)
     return invalid_model("the graph is too large for a file: " + std::to_string(text) + " bytes of names and nodes");
   SPARSENET_RETURN_IF_ERROR(check_metadata(graph, model.metadata));
@@ -255,9 +268,10 @@ Result<std::vector<uint8_t>> serialize_model(const Model& model) {
     Graph graph = model.graph;  // shares the constants
     SPARSENET_RETURN_IF_ERROR(graph.infer_shapes());
     SPARSENET_RETURN_IF_ERROR(writable(model, graph));
-    std::vector<uint8_t> bytes = Writer(model, graph).write();
+    Result<std::vector<uint8_t>> bytes = Writer(model, graph).write();
+    if (!bytes.ok()) return bytes;
     // Nothing is written that could not be read again.
-    Result<Model> read = parse_model(bytes.data(), bytes.size(), nullptr);
+    Result<Model> read = parse_model(bytes->data(), bytes->size(), nullptr);
     if (!read.ok()) return read.status().with_context("the model cannot be stored");
     return bytes;
   } catch (const std::bad_alloc&) {

@@ -1,3 +1,4 @@
+#include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "graph/plan_format.h"
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "runtime/backend_table.h"
@@ -23,7 +25,8 @@ class Session::Impl {
  public:
   ~Impl() { rt::release(bound.data(), static_cast<int32_t>(prepared)); }
 
-  Status create(const Graph& graph, const SessionOptions& options);
+  // `stored`: the model's plans may be used; null: there are none.
+  Status create(const Graph& graph, const Model* stored, const SessionOptions& options);
   void begin() {
     if (pool) pool->begin_run();
     if (backend && backend->begin_run) backend->begin_run(threads);
@@ -32,7 +35,9 @@ class Session::Impl {
     if (pool) pool->end_run();
   }
 
-  Plan plan;
+  // A shared one when it was stored, else `own`.
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<Plan> own;
   const BackendEntry* backend = nullptr;
   Block arena, state, weights, scratch;
   size_t scratch_stride = 0;
@@ -48,7 +53,28 @@ class Session::Impl {
   MemoryReport memory;
 };
 
-Status Session::Impl::create(const Graph& source, const SessionOptions& options) {
+namespace {
+
+// The plan that the session would make itself, from the model's file; null: there is none.
+std::shared_ptr<const Plan> fitting_plan(const Model& model, const SessionOptions& options) {
+  const bool fits = options.use_stored_plan && options.optimize &&
+                    (options.backend == Backend::kAuto || options.backend == Backend::kPortable);
+  const StoredPlan* stored = fits ? find_plan(model, "portable-f32", options.batch) : nullptr;
+  return stored ? stored->plan : nullptr;
+}
+
+Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptions& options) {
+  Graph graph = source;
+  SPARSENET_RETURN_IF_ERROR(graph.set_batch(options.batch));
+  SPARSENET_RETURN_IF_ERROR(run_passes(&graph, options.optimize ? PassLevel::kAll : PassLevel::kRequired));
+  Result<Plan> made = make_plan(graph);
+  if (!made.ok()) return made.status();
+  return std::make_shared<Plan>(std::move(*made));
+}
+
+}  // namespace
+
+Status Session::Impl::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
     return invalid_argument("threads: expected 0 to 1024, found " + std::to_string(options.threads));
   }
@@ -59,42 +85,42 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
   }
   threads = options.threads == 0 ? usable_cpus() : options.threads;
 
-  Graph graph = source;
-  SPARSENET_RETURN_IF_ERROR(graph.set_batch(options.batch));
-  SPARSENET_RETURN_IF_ERROR(run_passes(&graph, options.optimize ? PassLevel::kAll : PassLevel::kRequired));
-  Result<Plan> made = make_plan(graph);
-  if (!made.ok()) return made.status();
-  plan = std::move(*made);
+  if (stored) plan = fitting_plan(*stored, options);
+  if (!plan) {
+    Result<std::shared_ptr<Plan>> made = plan_graph(graph, options);
+    if (!made.ok()) return made.status();
+    plan = own = std::move(*made);
+  }
 
   // Before kernels are asked what they need: oneDNN's scratch depends on the number of threads.
   if (backend->begin_run) backend->begin_run(threads);
-  const auto count = static_cast<int32_t>(plan.steps.size());
-  bound.assign(plan.steps.size(), {});
+  const auto count = static_cast<int32_t>(plan->steps.size());
+  bound.assign(plan->steps.size(), {});
   rt::Sizes sizes{};
   const rt::Kernel* const* lists[kMaxKernelLists];
   const int32_t list_count = backend->kernel_lists(lists);
-  const int32_t missing = rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &sizes);
+  const int32_t missing = rt::measure(plan->steps.data(), count, lists, list_count, bound.data(), &sizes);
   if (missing >= 0) {
-    const rt::Step& step = plan.steps[static_cast<size_t>(missing)];
+    const rt::Step& step = plan->steps[static_cast<size_t>(missing)];
     return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " +
                        step_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
   const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
   const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
-  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
+  if (!arena.allocate(plan->arena_bytes) || !state.allocate(sizes.state_bytes) ||
       !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
-    return out_of_memory("the session needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +
+    return out_of_memory("the session needs " + std::to_string(plan->arena_bytes) + " bytes of arena, " +
                          std::to_string(sizes.weight_bytes) + " of weights and " + std::to_string(scratch_bytes) +
                          " of scratch");
   }
   int32_t failed = -1;
-  const char* message =
-      rt::bind(plan.steps.data(), count, {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch},
-               bound.data(), &failed);
-  prepared = message ? static_cast<size_t>(failed) : plan.steps.size();
+  const char* message = rt::bind(plan->steps.data(), count,
+                                 {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch, nullptr},
+                                 bound.data(), &failed);
+  prepared = message ? static_cast<size_t>(failed) : plan->steps.size();
   if (message) {
-    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
+    return unsupported("node '" + std::string(plan->steps[static_cast<size_t>(failed)].name) + "': kernel " +
                        bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
   }
   if (threads > 1) {
@@ -110,35 +136,43 @@ Status Session::Impl::create(const Graph& source, const SessionOptions& options)
     }
   }
 
-  for (const PlanPort& port : plan.inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
-  for (const PlanPort& port : plan.outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
+  for (const PlanPort& port : plan->inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
+  for (const PlanPort& port : plan->outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
+  for (size_t i = 0; i < plan->steps.size(); ++i) {
     StepInfo info;
-    info.name = plan.steps[i].name;
-    info.op = step_name(plan.steps[i].op);
+    info.name = plan->steps[i].name;
+    info.op = step_name(plan->steps[i].op);
     info.kernel = bound[i].kernel->name;
     info.backend = bound[i].kernel->backend;
-    info.is_copy = plan.steps[i].is_copy;
-    info.macs = plan.step_macs[i];
+    info.is_copy = plan->steps[i].is_copy;
+    info.macs = plan->step_macs[i];
     steps.push_back(std::move(info));
   }
-  for (const PlanBuffer& b : plan.buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  memory = {plan.arena_bytes, plan.lower_bound_bytes, scratch_bytes, sizes.weight_bytes};
+  for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
+  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes};
   // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
   bool in_place = false;
   for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;
-  if (!in_place) std::vector<std::shared_ptr<const void>>().swap(plan.parameter_owners);
+  if (own && !in_place) std::vector<std::shared_ptr<const void>>().swap(own->parameter_owners);
   return {};
 }
 
-Result<Session> Session::create(const Graph& graph, const SessionOptions& options) {
+Result<Session> Session::create_from(const Graph& graph, const Model* model, const SessionOptions& options) {
   try {
     auto impl = std::make_unique<Impl>();
-    SPARSENET_RETURN_IF_ERROR(impl->create(graph, options));
+    SPARSENET_RETURN_IF_ERROR(impl->create(graph, model, options));
     return Session(std::move(impl));
   } catch (const std::bad_alloc&) {
     return Status(StatusCode::kOutOfMemory, "no memory left while planning");
   }
+}
+
+Result<Session> Session::create(const Graph& graph, const SessionOptions& options) {
+  return create_from(graph, nullptr, options);
+}
+
+Result<Session> Session::create(const Model& model, const SessionOptions& options) {
+  return create_from(model.graph, &model, options);
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -164,13 +198,16 @@ MemoryReport Session::memory() const {
 int Session::threads() const {
   return impl_->threads;
 }
+bool Session::uses_stored_plan() const {
+  return impl_->own == nullptr;
+}
 
 Status Session::set_input(size_t index, const float* data, size_t elements) {
-  if (index >= impl_->plan.inputs.size()) {
+  if (index >= impl_->plan->inputs.size()) {
     return invalid_argument("input " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->plan.inputs.size()) + " inputs");
+                            std::to_string(impl_->plan->inputs.size()) + " inputs");
   }
-  const PlanPort& port = impl_->plan.inputs[index];
+  const PlanPort& port = impl_->plan->inputs[index];
   if (!data) return invalid_argument("input '" + port.name + "': no data");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
     return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
@@ -181,11 +218,11 @@ Status Session::set_input(size_t index, const float* data, size_t elements) {
 }
 
 Status Session::get_output(size_t index, float* data, size_t elements) const {
-  if (index >= impl_->plan.outputs.size()) {
+  if (index >= impl_->plan->outputs.size()) {
     return invalid_argument("output " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->plan.outputs.size()) + " outputs");
+                            std::to_string(impl_->plan->outputs.size()) + " outputs");
   }
-  const PlanPort& port = impl_->plan.outputs[index];
+  const PlanPort& port = impl_->plan->outputs[index];
   if (!data) return invalid_argument("output '" + port.name + "': no room for the data");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
     return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +

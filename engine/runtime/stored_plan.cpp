@@ -214,7 +214,8 @@ const char* count_segments(const PlanFile& file, uint32_t step, uint32_t* count)
     if (!view) return "there is no such view";
     sum += view->segments();
   }
-  if (sum > size_of(file.plan->segments()) * uint64_t{3} || sum > INT32_MAX) return "there is no such range of channels";
+  if (sum > size_of(file.plan->segments()) * uint64_t{3} || sum > INT32_MAX)
+    return "there is no such range of channels";
   *count = static_cast<uint32_t>(sum);
   return nullptr;
 }

@@ -1,6 +1,7 @@
 // sparsenet-convert from outside: exit codes, one line a problem on stderr, files that are whole or not there, reports.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
+#include <sparsenet/session.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,7 +131,6 @@ TEST_CASE("convert: what cannot be read or written") {
       {onnx, "-o", model, "--labels", (scratch() / "labels.txt").string()},
       {onnx, "-o", model, "--mean", "1,2"},
       {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
-      {onnx, "-o", model, "--plan", "cortex-m"},
       {onnx, "-o", model, "--c-array", "x"},
       {onnx, "-o", model, "--select-ops", "x"},
       {onnx, "-o", model, "--precision", "int8"},
@@ -157,7 +157,8 @@ TEST_CASE("convert: usage") {
                                                        {onnx, "-o", "x.snet", "--from", "caffe"},
                                                        {onnx, "-o", "x.snet", "--mean", "a,b"},
                                                        {onnx, "-o", "x.snet", "--std", "0,1,1"},
-                                                       {onnx, "-o", "x.snet", "--test-vectors", "-1"}};
+                                                       {onnx, "-o", "x.snet", "--test-vectors", "-1"},
+                                                       {onnx, "-o", "x.snet", "--plan", "cortex-m"}};
   for (const auto& arguments : cases) {
     const Run run = convert(arguments);
     CAPTURE(run.err);
@@ -165,6 +166,61 @@ TEST_CASE("convert: usage") {
     CHECK(run.err.rfind("error: ", 0) == 0);
     CHECK(!fs::exists("x.snet"));
   }
+  CHECK(convert({onnx, "-o", "x.snet", "--plan", "cortex-m"}).err.find("one of: portable-f32; found 'cortex-m'") !=
+        std::string::npos);
+}
+
+TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata stay") {
+  const fs::path plain = scratch() / "plain.snet", planned = scratch() / "planned.snet";
+  const fs::path direct = scratch() / "direct.snet", report = scratch() / "plan.json";
+  const std::vector<std::string> source = {kGoldens + "nets/abc.pth",
+                                           "--arch",
+                                           "sparsenet-abc:blocks=2-2-3,k=5,path=3",
+                                           "--mean",
+                                           "1,2,3",
+                                           "--license",
+                                           "CC0-1.0"};
+  const auto with = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), source.begin(), source.end());
+    return convert(arguments);
+  };
+  CHECK(with({"-o", plain.string(), "--name", "abc"}).code == 0);
+  const Run run = with({"-o", direct.string(), "--name", "abc", "--plan", "portable-f32", "--report", report.string()});
+  CHECK_MESSAGE(run.code == 0, run.err);
+  CHECK(run.out.find("plan        portable-f32, batch 1") != std::string::npos);
+  const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  REQUIRE(json.is_object());
+  CHECK(json["plans"] == nlohmann::json::array({{{"target", "portable-f32"}, {"batch", 1}}}));
+
+  CHECK(convert({plain.string(), "-o", planned.string(), "--plan", "portable-f32"}).code == 0);
+  CHECK(read_text(planned) == read_text(direct));
+  CHECK(convert({planned.string(), "-o", planned.string(), "--plan", "portable-f32"}).code == 0);  // in place, again
+  CHECK(read_text(planned) == read_text(direct));
+  CHECK(fs::file_size(planned) > fs::file_size(plain));
+
+  const auto loaded = sparsenet::load_model(planned.string());
+  REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
+  REQUIRE(loaded->plans.size() == 1);
+  CHECK(loaded->plans[0].target == "portable-f32");
+  CHECK(loaded->plans[0].batch == 1);
+  const auto session = sparsenet::Session::create(*loaded, {});
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  CHECK(session->uses_stored_plan());
+
+  // Options change what they name and nothing else; the plan stays with the graph.
+  CHECK(convert({planned.string(), "-o", planned.string(), "--std", "4,5,6", "--test-vectors", "2"}).code == 0);
+  const auto changed = sparsenet::load_model(planned.string());
+  REQUIRE_MESSAGE(changed.ok(), changed.status().message());
+  CHECK(changed->metadata.name == "abc");
+  CHECK(changed->metadata.license == "CC0-1.0");
+  CHECK(changed->metadata.mean == std::vector<float>{1, 2, 3});
+  CHECK(changed->metadata.std_dev == std::vector<float>{4, 5, 6});
+  CHECK(changed->metadata.provenance == loaded->metadata.provenance);
+  CHECK(changed->test_vectors.size() == 2);
+  CHECK(changed->plans.size() == 1);
+  CHECK(convert({planned.string(), "-o", planned.string(), "--arch", "resnet20"}).code == 1);
+  write_text(scratch() / "cut.snet", read_text(planned).substr(0, 5000));
+  CHECK(convert({(scratch() / "cut.snet").string(), "-o", (scratch() / "x.snet").string()}).code == 1);
 }
 
 }  // namespace

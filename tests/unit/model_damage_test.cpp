@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <model_generated.h>
 #include <sparsenet/model.h>
+#include <sparsenet/session.h>
 
 #include <cmath>
 #include <functional>
@@ -18,6 +19,33 @@ namespace fb = flatbuffers;
 
 namespace {
 
+// Whatever was read may be run.
+void run_plans(const Model& model) {
+  for (const StoredPlan& stored : model.plans) {
+    SessionOptions options;
+    options.threads = 1;
+    options.batch = stored.batch;
+    auto session = Session::create(model, options);
+    if (!session.ok()) continue;
+    for (size_t i = 0; i < session->inputs().size(); ++i) {
+      const std::vector<float> ones(static_cast<size_t>(element_count(session->inputs()[i].shape)), 1.f);
+      CHECK(session->set_input(i, ones.data(), ones.size()).ok());
+    }
+    CHECK(session->run().ok());
+    for (size_t i = 0; i < session->outputs().size(); ++i) {
+      std::vector<float> values(static_cast<size_t>(element_count(session->outputs()[i].shape)));
+      CHECK(session->get_output(i, values.data(), values.size()).ok());
+    }
+  }
+}
+
+Model planned(Model model, int64_t batch) {
+  auto stored = make_stored_plan(model.graph, "portable-f32", batch);
+  REQUIRE_MESSAGE(stored.ok(), stored.status().message());
+  model.plans.push_back(std::move(*stored));
+  return model;
+}
+
 // What an application does first with a model that was read.
 void use(Model* model) {
   (void)model->graph.parameter_count();
@@ -30,6 +58,7 @@ void use(Model* model) {
   }
   CHECK(sum >= 0);
   (void)serialize_model(*model).ok();
+  run_plans(*model);
   (void)model->graph.set_batch(3).ok();
 }
 
@@ -106,7 +135,13 @@ Craft crafted(Change change) {
 }  // namespace
 
 TEST_CASE("every flipped bit is refused") {
-  std::vector<uint8_t> bytes = bytes_of(tiny_model());
+  std::vector<uint8_t> bytes;
+  SUBCASE("of a model without a plan") {
+    bytes = bytes_of(tiny_model());
+  }
+  SUBCASE("of a model with one") {
+    bytes = bytes_of(planned(tiny_model(), 1));
+  }
   REQUIRE(load(bytes).ok());
   for (size_t i = 0; i < bytes.size(); ++i) {
     for (int bit = 0; bit < 8; ++bit) {
@@ -149,22 +184,10 @@ TEST_CASE("damage under a fitting checksum never crashes") {
     ++read_count;
     use(&*read);
   };
-  SUBCASE("each byte of a small model, a few values") {
-    const std::vector<uint8_t> bytes = bytes_of(tiny_model());
-    for (size_t i = 0; i < bytes.size() - 8; ++i) {
-      for (uint8_t value : {uint8_t{0}, uint8_t{1}, uint8_t{0x7F}, uint8_t{0x80}, uint8_t{0xFF}}) {
-        std::vector<uint8_t> damaged = bytes;
-        damaged[i] = value;
-        try_bytes(&damaged);
-      }
-    }
-  }
-  SUBCASE("random damage to a model with all ops") {
-    const std::vector<uint8_t> bytes = bytes_of(model_of_all_ops());
+  auto random_damage = [&](const std::vector<uint8_t>& bytes, uint64_t seed, int rounds) {
     uint64_t structure = 0;
     std::memcpy(&structure, bytes.data() + bytes.size() - 24, 8);
-    Random random(11);
-    const int rounds = scaled_by_effort(4000);
+    Random random(seed);
     for (int round = 0; round < rounds; ++round) {
       std::vector<uint8_t> damaged = bytes;
       const int changes = random.integer(1, 4);
@@ -192,6 +215,37 @@ TEST_CASE("damage under a fitting checksum never crashes") {
       }
       try_bytes(&damaged);
     }
+  };
+  SUBCASE("each byte of a small model, a few values") {
+    const std::vector<uint8_t> bytes = bytes_of(tiny_model());
+    for (size_t i = 0; i < bytes.size() - 8; ++i) {
+      for (uint8_t value : {uint8_t{0}, uint8_t{1}, uint8_t{0x7F}, uint8_t{0x80}, uint8_t{0xFF}}) {
+        std::vector<uint8_t> damaged = bytes;
+        damaged[i] = value;
+        try_bytes(&damaged);
+      }
+    }
+  }
+  SUBCASE("random damage to a model with all ops") {
+    random_damage(bytes_of(model_of_all_ops()), 11, scaled_by_effort(4000));
+  }
+  SUBCASE("random damage to models with a plan, which is run where it is still meaningful") {
+    random_damage(bytes_of(planned(model_of_all_ops(), 2)), 13, scaled_by_effort(2000));
+    random_damage(bytes_of(planned(tiny_model(), 1)), 14, scaled_by_effort(4000));
+    CHECK(read_count > 10);
+  }
+  SUBCASE("each byte of a plan's part of a small model, a few values") {
+    Model model = planned(tiny_model(), 1);
+    const size_t without = bytes_of(tiny_model()).size();
+    const std::vector<uint8_t> bytes = bytes_of(model);
+    for (size_t i = 0; i < bytes.size() - without + 200; ++i) {  // what is written last stands first
+      for (uint8_t value : {uint8_t{0}, uint8_t{1}, uint8_t{0x7F}, uint8_t{0x80}, uint8_t{0xFF}}) {
+        std::vector<uint8_t> damaged = bytes;
+        damaged[i] = value;
+        try_bytes(&damaged);
+      }
+    }
+    CHECK(read_count < tried);
   }
   SUBCASE("random bytes behind a right beginning and a right footer") {
     Random random(12);

@@ -5,19 +5,42 @@
 #include <sparsenet/status.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace sparsenet {
 
+struct Plan;  // internal
+
+// A plan made ahead for a target and a batch size, with all that it needs beside the graph. Cheap to copy: shared.
+struct StoredPlan {
+  std::string target;
+  int64_t batch = 1;
+  std::vector<Tensor> constants;  // what its steps read; in a file, those that equal the graph's are stored once
+  std::shared_ptr<const Plan> plan;
+  uint64_t graph_identity = 0;  // of the graph it was made of, in this process
+};
+
 struct Model {
   Graph graph;
   Metadata metadata;
   std::vector<TestVector> test_vectors;
+  // A plan is of one graph: once `graph` has other constants, nodes or input sizes it is neither used nor saved.
+  // Whoever changes attributes of nodes in place clears this list.
+  std::vector<StoredPlan> plans;
 };
 
+// What plans can be made for: "portable-f32" (float32, our own kernels, any CPU).
+const std::vector<std::string>& plan_targets();
+
+// Runs passes and planner for a batch size (1 or more), once and for all. Errors: kInvalidArgument (a target that is
+// not among plan_targets()), and those of Session::create.
+Result<StoredPlan> make_stored_plan(const Graph& graph, const std::string& target, int64_t batch = 1);
+
 // Maps the file and verifies all of it before anything is used: size, identifier, version, structure (FlatBuffers
-// verifier), checksum, meaning (ids, attributes, shapes, sizes that do not overflow, limits). Weights stay in the
+// verifier), checksum, meaning (ids, attributes, shapes, sizes that do not overflow, limits; every step of stored
+// plans, but plans for targets or of versions that this runtime does not know are skipped). Weights stay in the
 // mapping, which the returned model's tensors keep alive. Errors: kNotFound, kIo, kInvalidModel, kUnsupported (a file
 // that asks for a newer runtime); every message begins with the path.
 Result<Model> load_model(const std::string& path);

@@ -1,7 +1,7 @@
 // Session: a graph planned for one batch size and bound to one backend, ready to run.
 //
 //   auto model = sparsenet::load_model("net.snet");
-//   auto session = sparsenet::Session::create(model->graph, {});
+//   auto session = sparsenet::Session::create(*model, {});
 //   session->set_input(0, pixels, count);   // NCHW float32
 //   session->run();
 //   session->get_output(0, logits, classes);
@@ -22,6 +22,8 @@
 
 namespace sparsenet {
 
+struct Model;  // sparsenet/model.h
+
 enum class Backend : uint8_t {
   kAuto = 0,      // for every step the fastest backend that supports it, by a fixed table
   kPortable = 1,  // our own kernels, on any CPU
@@ -36,9 +38,10 @@ bool is_available(Backend backend);  // compiled in, and usable on this machine
 
 struct SessionOptions {
   Backend backend = Backend::kAuto;
-  int threads = 0;       // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
-  int64_t batch = 1;     // images a run
-  bool optimize = true;  // false: no graph passes but the ones execution needs; for tests
+  int threads = 0;              // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
+  int64_t batch = 1;            // images a run
+  bool optimize = true;         // false: no graph passes but the ones execution needs; for tests
+  bool use_stored_plan = true;  // false: plans itself, whatever the model's file holds
 };
 
 struct TensorInfo {
@@ -76,6 +79,9 @@ class Session {
   // Plans and binds. Errors: kInvalidModel (the graph), kUnsupported (an op or a backend; names the node),
   // kOutOfMemory, kInvalidArgument (threads < 0, batch < 1).
   static Result<Session> create(const Graph& graph, const SessionOptions& options);
+  // The same of a model, whose stored plan saves the planning where it fits: made for this batch size, and the backend
+  // is kAuto or kPortable. Results, arena and scratch are the same with and without it, bit for bit.
+  static Result<Session> create(const Model& model, const SessionOptions& options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
@@ -97,10 +103,12 @@ class Session {
   const std::vector<StepInfo>& steps() const;
   const std::vector<BufferInfo>& buffers() const;
   int threads() const;
+  bool uses_stored_plan() const;
 
  private:
   class Impl;
   explicit Session(std::unique_ptr<Impl> impl);
+  static Result<Session> create_from(const Graph& graph, const Model* model, const SessionOptions& options);
   std::unique_ptr<Impl> impl_;
 };
 

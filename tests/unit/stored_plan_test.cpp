@@ -1,0 +1,437 @@
+// Plans in model files: a session that uses one does what a session that plans itself does, bit for bit; what does not
+// fit is not used; what is wrong is refused by name before it could be run.
+#include <doctest/doctest.h>
+#include <model_generated.h>
+#include <sparsenet/architecture.h>
+#include <sparsenet/session.h>
+
+#include <cstring>
+#include <functional>
+
+#include "graph/model_format.h"
+#include "model_samples.h"
+#include "plan/plan.h"
+#include "support/check_session.h"
+#include "support/convert.h"
+#include "support/skip.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+constexpr const char* kTarget = "portable-f32";
+
+Graph architecture(const std::string& text) {
+  const auto arch = parse_architecture(text);
+  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
+  auto graph = build_graph(*arch, 5);
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  return std::move(*graph);
+}
+
+void add_plan(Model* model, int64_t batch = 1) {
+  auto stored = make_stored_plan(model->graph, kTarget, batch);
+  REQUIRE_MESSAGE(stored.ok(), stored.status().message());
+  model->plans.push_back(std::move(*stored));
+}
+
+Model with_plan(Graph graph, int64_t batch = 1) {
+  Model model;
+  model.graph = std::move(graph);
+  add_plan(&model, batch);
+  return model;
+}
+
+Model loaded(const std::vector<uint8_t>& bytes) {
+  auto model = load(bytes);
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  return std::move(*model);
+}
+
+Session session_for(const Model& model, SessionOptions options) {
+  auto session = Session::create(model, options);
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  return std::move(*session);
+}
+
+// Empty where both sessions are the same in all that can be seen of them.
+std::string difference(Session& a, Session& b, const std::vector<Array>& inputs) {
+  const MemoryReport m = a.memory(), n = b.memory();
+  if (m.arena_bytes != n.arena_bytes || m.lower_bound_bytes != n.lower_bound_bytes ||
+      m.scratch_bytes != n.scratch_bytes || m.weights_bytes != n.weights_bytes) {
+    return "memory";
+  }
+  if (a.steps().size() != b.steps().size()) return "number of steps";
+  for (size_t i = 0; i < a.steps().size(); ++i) {
+    const StepInfo &s = a.steps()[i], &t = b.steps()[i];
+    if (s.name != t.name || s.kernel != t.kernel || s.is_copy != t.is_copy || s.macs != t.macs) return "step " + s.name;
+  }
+  if (a.buffers().size() != b.buffers().size()) return "number of buffers";
+  for (size_t i = 0; i < a.buffers().size(); ++i) {
+    const BufferInfo &s = a.buffers()[i], &t = b.buffers()[i];
+    if (s.name != t.name || s.offset != t.offset || s.bytes != t.bytes || s.first_step != t.first_step ||
+        s.last_step != t.last_step) {
+      return "buffer " + s.name;
+    }
+  }
+  const auto x = run_session(a, inputs), y = run_session(b, inputs);
+  if (!x.ok() || !y.ok()) return "run";
+  if (x->size() != y->size()) return "number of outputs";
+  for (size_t i = 0; i < x->size(); ++i) {
+    if (a.outputs()[i].name != b.outputs()[i].name || a.outputs()[i].shape != b.outputs()[i].shape) return "output";
+    if (std::memcmp((*x)[i].data(), (*y)[i].data(), (*x)[i].size() * sizeof(float)) != 0) return "values of an output";
+  }
+  return "";
+}
+
+// A model with a plan, written and read again, against itself without.
+void check_equal(const Model& model, const std::string& what) {
+  const std::vector<uint8_t> bytes = bytes_of(model);
+  const Model read = loaded(bytes);
+  REQUIRE_MESSAGE(read.plans.size() == 1, what);
+  CHECK_MESSAGE(bytes_of(read) == bytes, what, ": written again, other bytes");
+  const int64_t batch = read.plans[0].batch;
+  Graph graph = read.graph;
+  REQUIRE(graph.set_batch(batch).ok());
+  const std::vector<Array> inputs = random_inputs(graph, 9);
+  for (Backend backend : {Backend::kAuto, Backend::kPortable}) {
+    for (int threads : {1, 2}) {
+      SessionOptions options;
+      options.backend = backend;
+      options.threads = threads;
+      options.batch = batch;
+      Session with = session_for(read, options);
+      CHECK_MESSAGE(with.uses_stored_plan(), what);
+      options.use_stored_plan = false;
+      Session without = session_for(read, options);
+      CHECK_MESSAGE(!without.uses_stored_plan(), what);
+      CHECK_MESSAGE(difference(with, without, inputs).empty(), what, ": ", difference(with, without, inputs));
+    }
+  }
+}
+
+size_t bytes_without_plan(Model model) {
+  model.plans.clear();
+  return bytes_of(model).size();
+}
+
+}  // namespace
+
+TEST_CASE("networks run from a stored plan as from one of their own") {
+  for (const char* text : {"sparsenet-abc-v0", "densenet-bc-40-12", "resnet20",
+                           "sparsenet-abc:blocks=2-2-3,k=5,path=3,attention=se", "sparsenet-basic-v0"}) {
+    check_equal(with_plan(architecture(text)), text);
+  }
+  check_equal(with_plan(architecture("sparsenet-abc-v0"), 3), "batch 3");
+}
+
+TEST_CASE("converted networks run from a stored plan as from one of their own") {
+  if (!can_convert()) return skip("stored plans of converted networks", "sparsenet-convert");
+  const std::string folder = std::string(SPARSENET_SOURCE_DIR) + "/models/sources/";
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{folder + "mlperf-tiny-resnet8.tflite"},
+                                             {folder + "sparsenet-abc-v0-cifar10.pth", "--arch", "sparsenet-abc-v0"}}) {
+    auto model = convert(arguments);
+    REQUIRE_MESSAGE(model.ok(), model.status().message());
+    add_plan(&*model);
+    check_equal(*model, arguments[0]);
+  }
+}
+
+TEST_CASE("random graphs run from a stored plan as from one of their own") {
+  int checked = 0;
+  for (const auto* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+    for (const Generator& generator : *list) {
+      const int seeds = scaled_by_effort(4);
+      for (int seed = 0; seed < seeds; ++seed) {
+        Model model;
+        model.graph = make_graph(generator, static_cast<uint64_t>(seed));
+        if (!serialize_model(model).ok()) continue;  // ops that only passes make
+        const int64_t batch = model.graph.shape(model.graph.inputs[0])[0];
+        auto stored = make_stored_plan(model.graph, kTarget, batch);
+        if (!stored.ok() && generator.may_refuse) continue;
+        REQUIRE_MESSAGE(stored.ok(), label(generator, static_cast<uint64_t>(seed)), ": ", stored.status().message());
+        model.plans.push_back(std::move(*stored));
+        check_equal(model, label(generator, static_cast<uint64_t>(seed)));
+        ++checked;
+      }
+    }
+  }
+  CHECK(checked >= scaled_by_effort(100));
+}
+
+TEST_CASE("a model with all ops runs from its stored plan") {
+  Model model = model_of_all_ops();
+  add_plan(&model, 2);
+  check_equal(model, "all ops");
+}
+
+TEST_CASE("a plan costs its steps and the constants that passes changed") {
+  const Model model = with_plan(architecture("sparsenet-abc-v0"));
+  const size_t with = bytes_of(model).size(), without = bytes_without_plan(model);
+  MESSAGE("sparsenet-abc-v0: ", without, " bytes, with a plan ", with);
+  size_t constants = 0;
+  for (const Tensor& t : model.plans[0].constants) constants += align_up(t.bytes());
+  CHECK(with > without);
+  CHECK(with - without < constants + 60000);
+
+  // Nothing folds here, so the weights are the graph's own, and stand in the file once.
+  const Model plain = with_plan(tiny_model().graph);
+  CHECK(bytes_of(plain).size() - bytes_without_plan(plain) < 1500);
+  const Model read = loaded(bytes_of(plain));
+  bool shared = false;
+  for (const Value& value : read.graph.values) {
+    for (const Tensor& t : read.plans[0].constants) {
+      shared = shared || (value.name == "w" && value.constant.data == t.data);
+    }
+  }
+  CHECK(shared);
+}
+
+TEST_CASE("constants of a plan stand at multiples of 64, in the file's own memory") {
+  const std::vector<uint8_t> bytes = bytes_of(with_plan(architecture("sparsenet-abc:blocks=2-2-3,k=5,path=3")));
+  std::vector<uint8_t> memory(bytes.size() + 64);
+  uint8_t* start = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+  std::memcpy(start, bytes.data(), bytes.size());
+  const auto model = load_model(start, bytes.size(), nullptr, "memory");
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  REQUIRE(model->plans.size() == 1);
+  CHECK(model->plans[0].constants.size() > 10);
+  for (const Tensor& t : model->plans[0].constants) {
+    const auto* at = static_cast<const uint8_t*>(t.data);
+    CHECK((at - start) % 64 == 0);
+    CHECK((at >= start && at + t.bytes() <= start + bytes.size()));
+  }
+}
+
+TEST_CASE("a plan that does not fit is not used") {
+  Model model = with_plan(architecture("sparsenet-abc:blocks=2-2-3,k=5,path=3"), 2);
+  add_plan(&model, 1);
+  model = loaded(bytes_of(model));
+  CHECK(model.plans.size() == 2);
+  SessionOptions options;
+  options.threads = 1;
+  const auto uses = [&] { return session_for(model, options).uses_stored_plan(); };
+  CHECK(uses());
+  options.batch = 2;
+  CHECK(uses());
+  options.batch = 3;
+  CHECK_FALSE(uses());
+  options.batch = 1;
+  options.optimize = false;
+  CHECK_FALSE(uses());
+  options.optimize = true;
+  options.backend = Backend::kReference;
+  CHECK_FALSE(uses());
+  if (is_available(Backend::kOneDnn)) {
+    options.backend = Backend::kOneDnn;
+    CHECK_FALSE(uses());
+  }
+  options.backend = Backend::kPortable;
+  CHECK(uses());
+  const auto from_graph = Session::create(model.graph, options);
+  REQUIRE(from_graph.ok());
+  CHECK_FALSE(from_graph->uses_stored_plan());
+
+  SUBCASE("another constant") {
+    for (Value& value : model.graph.values) {
+      if (value.name != "fc.bias") continue;
+      const float* old = value.constant.f32();
+      value.constant = Tensor::from(value.shape, std::vector<float>(old, old + value.constant.elements()));
+    }
+    CHECK_FALSE(uses());
+    CHECK(loaded(bytes_of(model)).plans.empty());  // and is not saved
+  }
+  SUBCASE("another image size") {
+    model.graph.values[static_cast<size_t>(model.graph.inputs[0])].shape = {1, 3, 64, 64};
+    REQUIRE(model.graph.infer_shapes().ok());
+    CHECK_FALSE(uses());
+    CHECK(loaded(bytes_of(model)).plans.empty());
+  }
+  SUBCASE("another node") {
+    model.graph.outputs = {model.graph.add_node(Op::kRelu, "last", {model.graph.outputs[0]})};
+    CHECK_FALSE(uses());
+    CHECK(loaded(bytes_of(model)).plans.empty());
+  }
+  SUBCASE("another batch size of the graph is no matter") {
+    REQUIRE(model.graph.set_batch(5).ok());
+    CHECK(uses());
+    CHECK(loaded(bytes_of(model)).plans.size() == 2);
+  }
+}
+
+TEST_CASE("a session outlives the model and its file") {
+  SessionOptions options;
+  options.threads = 1;
+  auto session = [&] {
+    auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(with_plan(architecture("sparsenet-abc-v0"))));
+    const auto model = load_model(bytes->data(), bytes->size(), bytes, "memory");
+    REQUIRE(model.ok());
+    return session_for(*model, options);
+  }();
+  CHECK(session.uses_stored_plan());
+  CHECK(run_session(session, {Array(Shape{1, 3, 32, 32}, 0.5)}).ok());
+}
+
+TEST_CASE("a plan cannot be made for what is unknown or makes no sense") {
+  const Graph graph = tiny_model().graph;
+  const Status status = make_stored_plan(graph, "cortex-m55", 1).status();
+  CHECK(status.code() == StatusCode::kInvalidArgument);
+  CHECK(status.message().find("'cortex-m55'") != std::string::npos);
+  CHECK(status.message().find("portable-f32") != std::string::npos);
+  CHECK_FALSE(make_stored_plan(graph, kTarget, 0).ok());
+  CHECK_FALSE(make_stored_plan(graph, kTarget, -1).ok());
+  CHECK_FALSE(make_stored_plan(Graph{}, kTarget, 1).ok());
+}
+
+namespace {
+
+// Changes one thing of a plan before it is written: the check of what is read must find it. A conv, a fully connected
+// layer, a pool, a binary step with broadcasting and a softmax.
+Graph graph_of_steps() {
+  Graph g;
+  ConvAttrs conv;
+  conv.kernel = {3, 3};
+  conv.pads = {1, 1, 1, 1};
+  PoolAttrs pool;
+  pool.kernel = {2, 2};
+  pool.stride = {2, 2};
+  ValueId x = g.add_input("x", {1, 2, 4, 4});
+  x = g.add_node(Op::kConv, "conv", {x, g.add_constant("w", ramp({4, 2, 3, 3})), g.add_constant("b", ramp({4}))}, conv);
+  x = g.add_node(Op::kMaxPool, "pool", {x}, pool);
+  x = g.add_node(Op::kMul, "mul", {x, g.add_constant("row", ramp({1, 1, 1, 2}))});
+  x = g.add_node(Op::kSoftmax, "softmax", {x}, AxisAttrs{1});
+  g.outputs = {x};
+  return g;
+}
+
+using Change = std::function<void(Plan&, rt::Step&)>;
+
+void refused(const Graph& graph, const std::string& step_name, const std::string& part, const Change& change) {
+  Model model = with_plan(graph);
+  auto& plan = const_cast<Plan&>(*model.plans[0].plan);
+  rt::Step* step = nullptr;
+  for (rt::Step& s : plan.steps) {
+    if (step_name == s.name) step = &s;
+  }
+  REQUIRE_MESSAGE(step != nullptr, step_name);
+  REQUIRE(serialize_model(model).ok());
+  change(plan, *step);
+  const Status status = serialize_model(model).status();
+  CAPTURE(status.message());
+  CHECK(status.code() == StatusCode::kInvalidModel);
+  CHECK(status.message().find("plan 0 for portable-f32") != std::string::npos);
+  CHECK(status.message().find(part) != std::string::npos);
+  CHECK(status.message().find('\n') == std::string::npos);
+}
+
+rt::Segment& segment(const rt::View& view, int32_t i = 0) {
+  return const_cast<rt::Segment&>(view.segments[i]);
+}
+rt::Strided& walk(const rt::Step& step) {
+  return const_cast<rt::Strided&>(*step.strided);
+}
+
+}  // namespace
+
+TEST_CASE("steps that would leave their memory are refused by name") {
+  const Graph g = graph_of_steps();
+  const auto conv = [&](const char* part, const std::function<void(rt::Step&)>& change) {
+    refused(g, "conv", part, [&](Plan&, rt::Step& s) { change(s); });
+  };
+  conv("('conv')", [](rt::Step& s) { s.pad_top = 2; });
+  conv("output's size", [](rt::Step& s) { s.pad_top = 0; });
+  conv("output's size", [](rt::Step& s) { s.stride_w = 2; });
+  conv("padding", [](rt::Step& s) { s.pad_left = -1; });
+  conv("padding", [](rt::Step& s) { s.pad_bottom = INT32_MAX; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.kernel_h = 0; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.stride_h = INT32_MIN; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.dilation_h = 5000; });
+  conv("groups", [](rt::Step& s) { s.groups = 0; });
+  conv("groups", [](rt::Step& s) { s.groups = 3; });
+  conv("weight", [](rt::Step& s) { s.weight = nullptr; });
+  conv("weight", [](rt::Step& s) { s.weight += 1; });
+  conv("bias", [](rt::Step& s) { s.bias += 1; });
+  conv("scale and shift", [](rt::Step& s) { s.pre_scale = s.bias; });
+  conv("unknown kind of step", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
+  conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(9); });
+  conv("attention: expected", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
+}
+
+TEST_CASE("views that leave the arena or do not add up are refused by name") {
+  const Graph g = graph_of_steps();
+  const auto conv = [&](const char* part, const std::function<void(rt::Step&)>& change) {
+    refused(g, "conv", part, [&](Plan&, rt::Step& s) { change(s); });
+  };
+  conv("leaves the arena", [](rt::Step& s) { segment(s.out).offset = size_t{1} << 20; });
+  conv("leaves the arena", [](rt::Step& s) { segment(s.in).offset = size_t{1} << 33; });
+  conv("leaves the arena", [](rt::Step& s) { segment(s.in).pixel_stride = INT32_MAX; });
+  conv("add up", [](rt::Step& s) { segment(s.in).channels = 1; });
+  conv("add up", [](rt::Step& s) { segment(s.in).channels = 0; });
+  conv("add up", [](rt::Step& s) { segment(s.in).channels = -1; });
+  conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 0; });
+  conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 3; });
+  conv("not written", [](rt::Step& s) { segment(s.out).constant = s.weight; });
+  conv("leaves its constant", [](rt::Step& s) { segment(s.in).constant = s.weight + 60; });
+  conv("elements", [](rt::Step& s) { s.in.h = 0; });
+  conv("elements", [](rt::Step& s) { s.in.h = s.in.w = 1 << 16; });
+  conv("at least one range", [](rt::Step& s) { s.out.segment_count = 0; });
+}
+
+TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name") {
+  const Graph g = graph_of_steps();
+  const auto on = [&](const char* name, const char* part, const std::function<void(rt::Step&)>& change) {
+    refused(g, name, part, [&](Plan&, rt::Step& s) { change(s); });
+  };
+  on("pool", "output's size", [](rt::Step& s) { s.stride_h = 9; });
+  on("pool", "output's size", [](rt::Step& s) { s.pad_top = 2; });
+  on("pool", "output's size", [](rt::Step& s) { s.pad_top = -4; });
+  on("pool", "output's size", [](rt::Step& s) { s.pad_right = 2; });
+  on("pool", "output's size", [](rt::Step& s) { s.kernel_w = 0; });
+  on("pool", "images and channels", [](rt::Step& s) { s.in.n = 2, s.in.h = 2; });
+  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_strides[1][2] = 7; });
+  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).out_start = 1; });
+  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[0] = -1; });
+  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[1] = INT32_MAX; });
+  on("mul", "elements", [](rt::Step& s) { walk(s).dims[0] = 0; });
+  on("mul", "leaves an operand", [](rt::Step& s) {
+    walk(s).dims[0] = 5;
+    walk(s).out_strides[0] = 16;
+  });
+  on("mul", "second operand", [](rt::Step& s) { s.in2.segment_count = 0; });
+  on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary = static_cast<rt::BinaryOp>(4); });
+  on("softmax", "reduce", [](rt::Step& s) { walk(s).reduced_from = 5; });
+  on("softmax", "index space", [](rt::Step& s) { s.strided = nullptr; });
+
+  Graph attention = architecture("sparsenet-abc:blocks=1-1-1,k=5,path=3");
+  std::string gate;
+  const Model model = with_plan(attention);
+  for (const rt::Step& s : model.plans[0].plan->steps) {
+    if (s.op == rt::StepOp::kAttention) gate = s.name;
+  }
+  REQUIRE_FALSE(gate.empty());
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.hidden = 1 << 20; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.hidden = -1; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.params[7] = nullptr; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.params[2] += 1; });
+  refused(attention, gate, "unknown activation",
+          [](Plan&, rt::Step& s) { s.attention_gate.kind = static_cast<rt::Act::Kind>(6); });
+}
+
+TEST_CASE("plans whose frame does not fit are refused by name") {
+  const Graph g = graph_of_steps();
+  const auto plan = [&](const char* part, const std::function<void(Plan&)>& change) {
+    refused(g, "conv", part, [&](Plan& p, rt::Step&) { change(p); });
+  };
+  plan("input 0: expected the graph's 'x'", [](Plan& p) { p.inputs[0].name = "y"; });
+  plan("another shape", [](Plan& p) { p.outputs[0].shape = {1, 4, 1, 4}; });
+  plan("expected the graph's", [](Plan& p) { p.outputs.clear(), p.outputs.push_back(p.inputs[0]); });
+  plan("expected the graph's 1", [](Plan& p) { p.outputs.push_back(p.outputs[0]); });
+  plan("inputs and outputs", [](Plan& p) { p.outputs.clear(); });
+  plan("arena", [](Plan& p) { p.arena_bytes += 64; });
+  plan("arena", [](Plan& p) { p.arena_bytes = 64; });
+  plan("buffer 0", [](Plan& p) { p.buffers[0].offset = p.arena_bytes; });
+  plan("buffer 0", [](Plan& p) { p.buffers[0].first = -1; });
+  plan("buffer 1", [](Plan& p) { p.buffers[1].last = 100; });
+}
