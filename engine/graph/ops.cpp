@@ -105,9 +105,9 @@ Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outp
   }
   if (node.attrs.index() != definition->attrs_index) return invalid_model(where + ": attributes of another op");
   if (node.outputs.size() < definition->min_outputs || node.outputs.size() > definition->max_outputs) {
-    return invalid_model(where + ": expected " + std::to_string(definition->min_outputs) + " to " +
-                         std::to_string(definition->max_outputs) + " outputs, found " +
-                         std::to_string(node.outputs.size()));
+    const std::string least = std::to_string(definition->min_outputs), most = std::to_string(definition->max_outputs);
+    return invalid_model(where + ": expected " + (least == most ? least : least + " to " + most) +
+                         (most == "1" ? " output" : " outputs") + ", found " + std::to_string(node.outputs.size()));
   }
   ShapeContext context{graph, node, {}};
   context.outputs.resize(node.outputs.size());
