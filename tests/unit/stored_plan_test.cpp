@@ -7,6 +7,8 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <utility>
 
 #include "graph/model_format.h"
 #include "model_samples.h"
@@ -43,8 +45,10 @@ Model with_plan(Graph graph, int64_t batch = 1) {
   return model;
 }
 
-Model loaded(const std::vector<uint8_t>& bytes) {
-  auto model = load(bytes);
+// The model keeps the bytes: where they happen to be aligned they are used in place.
+Model loaded(std::vector<uint8_t> bytes) {
+  const auto owner = std::make_shared<std::vector<uint8_t>>(std::move(bytes));
+  auto model = load_model(owner->data(), owner->size(), owner, "the test's bytes");
   REQUIRE_MESSAGE(model.ok(), model.status().message());
   return std::move(*model);
 }
