@@ -18,7 +18,8 @@ using test::sample;
 using test::scratch;
 using test::small_model;
 
-const std::vector<std::string> kCommands{"create", "info", "run", "classify", "eval", "bench", "profile", "verify", "train"};
+const std::vector<std::string> kCommands{"create", "info",    "run",    "classify", "eval",
+                                         "bench",  "profile", "verify", "train"};
 
 TEST_CASE("cli: help and version") {
   const test::Outcome help = test::sparsenet({"--help"});

@@ -216,7 +216,8 @@ std::vector<double> run_kernel(const rt::Kernel& kernel, const Case& c) {
   Aligned arena(bytes), state(needs.state_bytes), weights(needs.weight_bytes), scratch(needs.scratch_bytes);
   std::memcpy(arena.memory.get(), c.arena.data(), bytes);
   std::memset(scratch.memory.get(), 0xff, needs.scratch_bytes);  // NaN
-  const rt::Place place{arena.memory.get(), state.memory.get(), reinterpret_cast<float*>(weights.memory.get()), nullptr};
+  const rt::Place place{arena.memory.get(), state.memory.get(), reinterpret_cast<float*>(weights.memory.get()),
+                        nullptr};
   const char* message = kernel.prepare(c.step, place);
   REQUIRE_MESSAGE(message == nullptr, c.text, ": ", message);
   for (int32_t chunk = 0; chunk < needs.chunks; ++chunk) {

@@ -98,7 +98,8 @@ class Trainer {
 
   // One batch: `images` has options.batch images in the input's own shape, `labels` as many class indices in
   // [0, classes). Errors: kInvalidArgument (a label out of range, a rate that is negative or not finite). A loss that
-  // is not finite, or gradients that are not (or whose norm is above 1e19), are kNotFinite: all state is then as it was before the step.
+  // is not finite, or gradients that are not (or whose norm is above 1e19), are kNotFinite: all state is then as it was
+  // before the step.
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate);
 
   // The graph it was made of, with the parameters and running statistics as they are now; shapes with batch 1.
