@@ -7,8 +7,7 @@
 namespace sparsenet {
 namespace {
 
-// How the operands of a step are read: 'v' any channel ranges, 'd' dense. The first `in_place` letters of outputs that
-// may take over the memory of input 0 are upper case.
+// How the operands of a step are read, a letter an input: 'v' any channel ranges, 'd' dense.
 struct OperandRow {
   Op op;
   rt::StepOp step;

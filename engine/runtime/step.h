@@ -70,7 +70,7 @@ enum class StepOp : uint8_t {
   kFill,             // operands: out; alpha
   kAccumulate,       // operands: from, to; to += from
   kCrossEntropy,     // alpha: label smoothing; beta: factor of dlogits
-  kSquareSum,        // operands: x, out[1] += sum of squares, in double precision within a run
+  kSquareSum,        // operands: x, control: the sum of squares of x, in double precision
   kUpdateSgd,        // operands: parameters, gradients, momentum, control
   kUpdateAdam,       // operands: parameters, gradients, both moments, control
 };

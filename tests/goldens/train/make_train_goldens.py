@@ -40,7 +40,7 @@ VARIANTS = {
     "momentum": (TINY, dict(FAST, nesterov=0)),
     "plain": (TINY, dict(FAST, momentum=0.0, nesterov=0)),
     "decay": (TINY, dict(FAST, weight_decay=0.3)),
-    "decay-weights": (TINY, dict(FAST, weight_decay=0.3, decay_all=0)),
+    "decay-weights": (TINY, dict(FAST, weight_decay=0.25, decay_all=0)),
     "smoothing": (TINY, dict(FAST, label_smoothing=0.3)),
     "clip": (TINY, dict(FAST, clip_norm=0.1)),
     "clip-decay": (TINY, dict(FAST, clip_norm=0.1, weight_decay=0.3)),
