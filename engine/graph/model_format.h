@@ -37,6 +37,8 @@ constexpr size_t kMaxTextBytes = size_t{1} << 20;
 constexpr size_t kMaxLabels = size_t{1} << 20;
 constexpr size_t kMaxTestVectors = 4096;
 constexpr size_t kMaxPlans = 64;
+// Names, shapes and lists, read out, are at most this many times the structure: schemas/README.md, rule 5.
+constexpr size_t kMaxUnfolding = 4;
 
 constexpr uint64_t align_up(uint64_t bytes) {
   return (bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;

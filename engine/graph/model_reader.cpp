@@ -74,7 +74,7 @@ Result<Sections> find_sections(const uint8_t* data, size_t size) {
 class Reader {
  public:
   Reader(const Sections& sections, std::shared_ptr<const void> owner)
-      : sections_(sections), owner_(std::move(owner)), budget_(sections.structure_bytes) {}
+      : sections_(sections), owner_(std::move(owner)), budget_(kMaxUnfolding * sections.structure_bytes) {}
 
   Status read(const schema::Model& file, Model* model) {
     const uint32_t version = file.format_version(), needed = file.min_runtime();

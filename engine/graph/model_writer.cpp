@@ -1,9 +1,11 @@
 // Model -> bytes of a .snet file. The same model gives the same bytes: everything is written in the model's own order,
-// and identical constants are stored once, where the first of them stands.
+// and identical constants, shapes and attributes are stored once, where the first of them stands.
 #include <model_generated.h>
 
 #include <cstring>
+#include <map>
 #include <new>
+#include <tuple>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -27,6 +29,13 @@ constexpr char kProducer[] = "sparsenet " SPARSENET_VERSION;
 #else
 constexpr char kProducer[] = "sparsenet";
 #endif
+
+// Numbers that compare as keys of a map, whatever they are.
+uint32_t bits(float value) {
+  uint32_t result;
+  std::memcpy(&result, &value, sizeof result);
+  return result;
+}
 
 struct Blob {
   const void* data;
@@ -131,18 +140,22 @@ class Writer {
       for (ValueId id : node.outputs) computed[static_cast<size_t>(id)] = true;
     }
     std::vector<fb::Offset<schema::Value>> values;
+    std::vector<fb::Offset<fb::String>> names;
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const Value& value = graph_.values[i];
       const uint64_t offset = value.is_constant ? data_.place(value.constant) : 0;
       const auto value_name = builder_.CreateString(value.name);
-      const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : builder_.CreateVector(value.shape);
+      names.push_back(value_name);
+      const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : shared_shape(value.shape);
       values.push_back(schema::CreateValue(builder_, value_name, static_cast<uint8_t>(value.type), shape,
                                            value.is_constant, offset));
     }
     const auto value_list = builder_.CreateVector(values);
     std::vector<fb::Offset<schema::Node>> nodes;
     for (const Node& node : graph_.nodes) {
-      const auto node_name = builder_.CreateString(node.name);
+      // Most nodes have the name of what they compute.
+      const auto first = static_cast<size_t>(node.outputs.front());
+      const auto node_name = node.name == graph_.values[first].name ? names[first] : builder_.CreateString(node.name);
       const auto inputs = builder_.CreateVector(node.inputs);
       const auto outputs = builder_.CreateVector(node.outputs);
       const auto attrs = std::visit([this](const auto& a) { return write(a); }, node.attrs);
@@ -159,10 +172,16 @@ class Writer {
     std::vector<fb::Offset<schema::Tensor>> list;
     for (const Tensor& tensor : tensors) {
       const uint64_t offset = data_.place(tensor);
-      const auto shape = builder_.CreateVector(tensor.shape);
+      const auto shape = shared_shape(tensor.shape);
       list.push_back(schema::CreateTensor(builder_, static_cast<uint8_t>(tensor.type), shape, offset));
     }
     return list;
+  }
+
+  fb::Offset<fb::Vector<int64_t>> shared_shape(const Shape& shape) {
+    auto& known = shapes_[shape];
+    if (known.IsNull()) known = builder_.CreateVector(shape);
+    return known;
   }
 
   // One overload for each kind of attributes.
@@ -175,18 +194,23 @@ class Writer {
 
   Union write(const NoAttrs&) { return {schema::Attrs::NONE, {}}; }
   Union write(const ConvAttrs& a) {
-    const auto fused = activation(a.activation);
-    return {schema::Attrs::ConvAttrs,
-            schema::CreateConvAttrs(builder_, a.kernel[0], a.kernel[1], a.stride[0], a.stride[1], a.dilation[0],
-                                    a.dilation[1], a.pads[0], a.pads[1], a.pads[2], a.pads[3], a.groups, fused)
-                .Union()};
+    auto& known = convs_[ConvKey{a.kernel, a.stride, a.dilation, a.pads, a.groups, a.activation.kind,
+                                 bits(a.activation.a), bits(a.activation.b)}];
+    if (known.IsNull()) {
+      const auto fused = activation(a.activation);
+      known = schema::CreateConvAttrs(builder_, a.kernel[0], a.kernel[1], a.stride[0], a.stride[1], a.dilation[0],
+                                      a.dilation[1], a.pads[0], a.pads[1], a.pads[2], a.pads[3], a.groups, fused);
+    }
+    return {schema::Attrs::ConvAttrs, known.Union()};
   }
   Union write(const FullyConnectedAttrs& a) {
     return {schema::Attrs::FullyConnectedAttrs,
             schema::CreateFullyConnectedAttrs(builder_, activation(a.activation)).Union()};
   }
   Union write(const BatchNormAttrs& a) {
-    return {schema::Attrs::BatchNormAttrs, schema::CreateBatchNormAttrs(builder_, a.epsilon).Union()};
+    auto& known = batch_norms_[bits(a.epsilon)];
+    if (known.IsNull()) known = schema::CreateBatchNormAttrs(builder_, a.epsilon);
+    return {schema::Attrs::BatchNormAttrs, known.Union()};
   }
   Union write(const ClipAttrs& a) {
     return {schema::Attrs::ClipAttrs, schema::CreateClipAttrs(builder_, a.low, a.high).Union()};
@@ -195,7 +219,9 @@ class Writer {
     return {schema::Attrs::AlphaBetaAttrs, schema::CreateAlphaBetaAttrs(builder_, a.alpha, a.beta).Union()};
   }
   Union write(const AxisAttrs& a) {
-    return {schema::Attrs::AxisAttrs, schema::CreateAxisAttrs(builder_, a.axis).Union()};
+    auto& known = axes_[a.axis];
+    if (known.IsNull()) known = schema::CreateAxisAttrs(builder_, a.axis);
+    return {schema::Attrs::AxisAttrs, known.Union()};
   }
   Union write(const SplitAttrs& a) {
     return {schema::Attrs::SplitAttrs,
@@ -239,6 +265,14 @@ class Writer {
   const Graph& graph_;
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
+
+  // What is stored once: of the kinds that a network has hundreds of.
+  using ConvKey = std::tuple<std::array<int32_t, 2>, std::array<int32_t, 2>, std::array<int32_t, 2>,
+                             std::array<int32_t, 4>, int32_t, Activation::Kind, uint32_t, uint32_t>;
+  std::map<Shape, fb::Offset<fb::Vector<int64_t>>> shapes_;
+  std::map<ConvKey, fb::Offset<schema::ConvAttrs>> convs_;
+  std::map<uint32_t, fb::Offset<schema::BatchNormAttrs>> batch_norms_;
+  std::map<int32_t, fb::Offset<schema::AxisAttrs>> axes_;
 };
 
 Status writable(const Model& model, const Graph& graph) {

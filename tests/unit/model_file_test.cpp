@@ -246,6 +246,25 @@ TEST_CASE("constants stand at multiples of 64, identical ones once") {
   }
 }
 
+TEST_CASE("what is stored once unfolds into no more than the reader allows, whatever the names and shapes") {
+  Model model;
+  Graph& graph = model.graph;
+  const std::string long_name(1000, 'n');
+  const Shape shape{1, 1, 1, 1, 1, 1, 1, 1};
+  ValueId x = graph.add_input("x", shape);
+  for (int i = 0; i < 2000; ++i) {
+    graph.add_constant("c" + std::to_string(i), Tensor::filled(shape, 1.f));
+    x = graph.add_node(Op::kRelu, i % 2 ? "r" + std::to_string(i) : long_name, {x});
+    graph.values[static_cast<size_t>(x)].name = i % 3 ? "r" + std::to_string(i) : long_name + std::to_string(i);
+  }
+  graph.outputs = {x};
+  const std::vector<uint8_t> bytes = bytes_of(model);
+  Result<Model> read = load(bytes);
+  REQUIRE_MESSAGE(read.ok(), read.status().message());
+  CHECK(read->graph.nodes[2].name == long_name);
+  CHECK(bytes_of(*read) == bytes);
+}
+
 TEST_CASE("a file is mapped, and its tensors outlive the model and the file's name") {
   const Scratch scratch;
   const std::string path = scratch.file("net.snet");
