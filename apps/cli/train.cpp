@@ -111,11 +111,11 @@ Status resume(const TrainCommand& command, const TrainCommand::Settings& setting
   return {};
 }
 
-Status write_result(const TrainCommand& command, const Trainer& trainer, TrainStart& start) {
+Status write_result(const TrainCommand& command, Graph trained, int64_t micro_batch, TrainStart& start) {
   Model& model = start.model;
-  model.graph = trainer.graph();
+  model.graph = std::move(trained);
   SPARSENET_RETURN_IF_ERROR(check_finite(model.graph));
-  model.metadata.provenance = command.provenance(start.model_name, trainer.memory().micro_batch);
+  model.metadata.provenance = command.provenance(start.model_name, micro_batch);
   if (!start.before.empty()) model.metadata.provenance += "; before: " + start.before;
   SPARSENET_RETURN_IF_ERROR(renew_test_vectors(model));
   return save_model(model, command.output);
@@ -179,7 +179,9 @@ int train(TrainCommand command) {
     report.end();
     return fail(trained);
   }
-  const Status written = write_result(command, *trainer, *start);
+  Graph result = trainer->graph();
+  { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
+  const Status written = write_result(command, std::move(result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
   report.print(*checkpoint, figures);
   return kDone;

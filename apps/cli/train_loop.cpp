@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kPad = 4;  // of crop-flip, as in the recipe
 
-// Evaluation must not need more memory than training: so many images at once as fit into this, but at most kTestBatch.
+// So many test images at once as fit into this, but at most kTestBatch.
 constexpr size_t kTestArenaBytes = size_t{8} << 20;
 constexpr int64_t kTestBatch = 50;
 
@@ -21,17 +21,29 @@ extern "C" void ask_for_stop(int) {
   stop_asked = 1;
 }
 
-Result<Session> make_test_session(const Graph& graph, int threads, int64_t images, int64_t& batch) {
+// In `memory` where it fits there.
+Result<Session> make_session(const Graph& graph, int threads, int64_t batch, const IdleMemory& memory) {
   SessionOptions options;
   options.backend = Backend::kPortable;
   options.threads = threads;
-  auto single = Session::create(graph, options);
-  if (!single.ok()) return single.status();
-  const size_t one = std::max<size_t>(1, single->memory().arena_bytes);
-  batch = std::clamp<int64_t>(static_cast<int64_t>(kTestArenaBytes / one), 1, std::min(kTestBatch, images));
-  if (batch == 1) return single;
   options.batch = batch;
+  options.memory = memory.data;
+  options.memory_bytes = memory.bytes;
+  auto session = Session::create(graph, options);
+  if (session.ok() || session.status().code() != StatusCode::kOutOfMemory) return session;
+  options.memory = nullptr;
   return Session::create(graph, options);
+}
+
+Result<Session> make_test_session(const Graph& graph, int threads, int64_t images, const IdleMemory& memory,
+                                  int64_t& batch) {
+  auto session = make_session(graph, threads, 1, memory);
+  if (!session.ok()) return session.status();
+  const size_t one = std::max<size_t>(1, session->memory().arena_bytes);
+  batch = std::clamp<int64_t>(static_cast<int64_t>(kTestArenaBytes / one), 1, std::min(kTestBatch, images));
+  if (batch == 1) return session;
+  { const Session gone = std::move(*session); }  // before another takes its memory
+  return make_session(graph, threads, batch, memory);
 }
 
 }  // namespace
@@ -60,9 +72,9 @@ Status check_finite(const Graph& graph) {
   return {};
 }
 
-Result<double> share_of_errors(const Graph& graph, const TrainData& data, int threads) {
+Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads) {
   int64_t batch = 1;
-  auto session = make_test_session(graph, threads, data.size(), batch);
+  auto session = make_test_session(trainer.graph_view(), threads, data.size(), trainer.idle_memory(), batch);
   if (!session.ok()) return session.status();
   const auto scores = static_cast<size_t>(element_count(session->outputs()[0].shape)),
              classes = scores / static_cast<size_t>(batch);
@@ -169,7 +181,7 @@ Status TrainLoop::end_epoch() {
   if (test_ != nullptr && saved_step_ != progress_.step) SPARSENET_RETURN_IF_ERROR(save());
   EpochRecord record;
   if (test_ != nullptr) {
-    auto share = share_of_errors(trainer_.graph(), *test_, command_.backend.threads);
+    auto share = share_of_errors(trainer_, *test_, command_.backend.threads);
     if (interrupted()) return stopped();
     if (!share.ok()) return share.status().with_context(command_.test);
     record.test_error = *share;
@@ -190,14 +202,14 @@ Status TrainLoop::end_epoch() {
 
 Status TrainLoop::save() {
   // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
-  const Status finite = check_finite(trainer_.graph());
+  const Status finite = check_finite(trainer_.graph_view());
   if (!finite.ok()) {
     return {finite.code(),
             "after step " + std::to_string(progress_.step) + ": " + finite.message() + "; " + last_good()};
   }
-  SPARSENET_RETURN_IF_ERROR(
-      save_checkpoint(command_.checkpoint, progress_, trainer_.state_bytes(),
-                      [this](void* data, size_t size) { return trainer_.save_state(data, size); }));
+  SPARSENET_RETURN_IF_ERROR(save_checkpoint(
+      command_.checkpoint, progress_, trainer_.state_bytes(),
+      [this](void* data, size_t size) { return trainer_.save_state(data, size); }, trainer_.idle_memory()));
   saved_step_ = progress_.step;
   return {};
 }

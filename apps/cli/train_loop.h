@@ -50,8 +50,9 @@ class TrainLoop {
   int64_t saved_step_ = -1;  // what the checkpoint file holds; negative: nothing of this training
 };
 
-// The share of `data` that the network gets wrong. An interruption ends it early, with some error.
-Result<double> share_of_errors(const Graph& graph, const TrainData& data, int threads);
+// The share of `data` that the network gets wrong, measured in memory that the trainer leaves idle. An interruption ends
+// it early, with some error.
+Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads);
 
 // Whether all constants of the graph are finite; kNotFinite names the first tensor that is not.
 Status check_finite(const Graph& graph);

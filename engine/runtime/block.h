@@ -1,4 +1,4 @@
-// Block: zeroed, aligned memory that says so when there is none.
+// Block: zeroed, aligned memory that says so when there is none; its own, or a part of somebody else's.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,9 @@
 
 #include "runtime/executor.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -32,15 +35,28 @@ class Block {
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
-  uint8_t* get() const {
-    return memory_.get();
+  // `at`: aligned to rt::kAlignment, and outlives the block.
+  void borrow(uint8_t* at, size_t bytes) {
+    memory_.reset();
+    borrowed_ = at;
+    if (bytes > 0) std::memset(at, 0, bytes);
   }
+  uint8_t* get() const { return borrowed_ ? borrowed_ : memory_.get(); }
 
  private:
   struct Free {
     void operator()(uint8_t* p) const { std::free(p); }
   };
   std::unique_ptr<uint8_t, Free> memory_;
+  uint8_t* borrowed_ = nullptr;
 };
+
+// What has been freed goes back to the system, where the heap would keep it: after planning, which needs megabytes of
+// small things, and before blocks that stay.
+inline void return_free_heap() {
+#if defined(__GLIBC__)
+  (void)malloc_trim(0);
+#endif
+}
 
 }  // namespace sparsenet

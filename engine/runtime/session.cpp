@@ -27,6 +27,7 @@ class Session::Impl {
 
   // `stored`: the model's plans may be used; null: there are none.
   Status create(const Graph& graph, const Model* stored, const SessionOptions& options);
+  Status allocate(const rt::Sizes& sizes, size_t scratch_bytes, const SessionOptions& options);
   void begin() {
     if (pool) pool->begin_run();
     if (backend && backend->begin_run) backend->begin_run(threads);
@@ -72,7 +73,43 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
   return std::make_shared<Plan>(std::move(*made));
 }
 
+size_t aligned(size_t bytes) {
+  return (bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
+}
+
 }  // namespace
+
+Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, const SessionOptions& options) {
+  const std::pair<Block*, size_t> parts[] = {{&arena, plan->arena_bytes},
+                                             {&state, sizes.state_bytes},
+                                             {&weights, sizes.weight_bytes},
+                                             {&scratch, scratch_bytes}};
+  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes, 0};
+  for (const auto& part : parts) memory.total_bytes += aligned(part.second);
+  if (options.memory) {
+    auto* at = static_cast<uint8_t*>(options.memory);
+    if (reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
+      return invalid_argument("memory: expected an address that " + std::to_string(rt::kAlignment) + " divides");
+    }
+    if (options.memory_bytes < memory.total_bytes) {
+      return out_of_memory("memory: the session needs " + std::to_string(memory.total_bytes) + " bytes, found " +
+                           std::to_string(options.memory_bytes));
+    }
+    for (const auto& [block, bytes] : parts) {
+      block->borrow(at, bytes);
+      at += aligned(bytes);
+    }
+    return {};
+  }
+  for (const auto& [block, bytes] : parts) {
+    if (!block->allocate(bytes)) {
+      return out_of_memory("the session needs " + std::to_string(plan->arena_bytes) + " bytes of arena, " +
+                           std::to_string(sizes.weight_bytes) + " of weights and " + std::to_string(scratch_bytes) +
+                           " of scratch");
+    }
+  }
+  return {};
+}
 
 Status Session::Impl::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
@@ -108,12 +145,7 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   scratch_stride = sizes.scratch_bytes;
   const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
   const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
-  if (!arena.allocate(plan->arena_bytes) || !state.allocate(sizes.state_bytes) ||
-      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(scratch_bytes)) {
-    return out_of_memory("the session needs " + std::to_string(plan->arena_bytes) + " bytes of arena, " +
-                         std::to_string(sizes.weight_bytes) + " of weights and " + std::to_string(scratch_bytes) +
-                         " of scratch");
-  }
+  SPARSENET_RETURN_IF_ERROR(allocate(sizes, scratch_bytes, options));
   int32_t failed = -1;
   const char* message = rt::bind(plan->steps.data(), count,
                                  {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch, nullptr},
@@ -149,7 +181,6 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
     steps.push_back(std::move(info));
   }
   for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes};
   // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
   bool in_place = false;
   for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;

@@ -37,7 +37,7 @@ void put(std::vector<uint8_t>& out, const std::string& text) {
   put(out, static_cast<uint64_t>(text.size()));
   out.insert(out.end(), text.begin(), text.end());
 }
-void put_at(std::vector<uint8_t>& out, size_t at, uint64_t value) {
+void put_at(uint8_t* out, size_t at, uint64_t value) {
   for (size_t i = 0; i < 8; ++i) out[at + i] = static_cast<uint8_t>(value >> (8 * i));
 }
 
@@ -183,14 +183,16 @@ Result<Checkpoint> parse_file(const MappedFile& file, const std::string& path) {
 }  // namespace
 
 Status save_checkpoint(const std::string& path, const Checkpoint& checkpoint, size_t state_bytes,
-                       const std::function<Status(void* data, size_t size)>& save_state) try {
-  std::vector<uint8_t> bytes = serialize(checkpoint, state_bytes);
-  const size_t at = bytes.size();
-  bytes.resize(at + state_bytes);
-  SPARSENET_RETURN_IF_ERROR(save_state(bytes.data() + at, state_bytes));
-  put_at(bytes, kSizeAt, bytes.size());
-  put_at(bytes, kChecksumAt, xxh64(bytes.data() + kHeaderBytes, bytes.size() - kHeaderBytes));
-  return write_file_atomically(path, bytes.data(), bytes.size());
+                       const std::function<Status(void* data, size_t size)>& save_state, IdleMemory room) try {
+  const std::vector<uint8_t> front = serialize(checkpoint, state_bytes);
+  const size_t size = front.size() + state_bytes;
+  std::vector<uint8_t> own(room.bytes < size ? size : 0);
+  uint8_t* const bytes = own.empty() ? static_cast<uint8_t*>(room.data) : own.data();
+  std::memcpy(bytes, front.data(), front.size());
+  SPARSENET_RETURN_IF_ERROR(save_state(bytes + front.size(), state_bytes));
+  put_at(bytes, kSizeAt, size);
+  put_at(bytes, kChecksumAt, xxh64(bytes + kHeaderBytes, size - kHeaderBytes));
+  return write_file_atomically(path, bytes, size);
 } catch (const std::bad_alloc&) {
   return out_of_memory(path + ": no memory for a checkpoint of " + std::to_string(state_bytes) + " bytes");
 }

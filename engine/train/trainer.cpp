@@ -59,6 +59,7 @@ class Trainer::Impl {
 
   Status create(const Graph& graph, const TrainOptions& wanted);
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate, bool profiled);
+  IdleMemory idle_memory() const;
   float* region(int id) { return reinterpret_cast<float*>(arena.get() + plan.region_offsets[static_cast<size_t>(id)]); }
   const float* region(int id) const { return const_cast<Impl*>(this)->region(id); }
   size_t region_bytes(int id) const {
@@ -223,7 +224,10 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
   }
   input_elements = element_count(source.shape(source.inputs[0]));
   classes = plan.outputs.empty() ? 0 : built.graph.shape(source.outputs[0]).back();
-  SPARSENET_RETURN_IF_ERROR(bind(program.sizes));
+  const rt::Sizes sizes = program.sizes;
+  program = {};
+  return_free_heap();
+  SPARSENET_RETURN_IF_ERROR(bind(sizes));
   for (const Persistence::Placement& p : regions.placements) {
     if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
     if (static_cast<size_t>(p.value) >= source.values.size()) continue;  // a region as a whole
@@ -287,6 +291,24 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   memory.packed_bytes = packed_of(sizes);
   memory.micro_batch = options.batch / micro_batches;
   return {};
+}
+
+IdleMemory Trainer::Impl::idle_memory() const {
+  // What stays lies in the regions; the largest gap between them is idle.
+  std::vector<std::pair<size_t, size_t>> kept{{plan.arena_bytes, 0}};
+  for (size_t id = 0; id < plan.region_offsets.size(); ++id) {
+    kept.emplace_back(plan.region_offsets[id], region_bytes(static_cast<int>(id)));
+  }
+  std::sort(kept.begin(), kept.end());
+  size_t begin = 0, best_begin = 0, best = 0;
+  for (const auto& [offset, bytes] : kept) {
+    if (offset > begin && offset - begin > best) {
+      best_begin = begin;
+      best = offset - begin;
+    }
+    begin = std::max(begin, (offset + bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment);
+  }
+  return {arena.get() + best_begin, best};
 }
 
 void Trainer::Impl::execute(size_t begin, size_t end, bool profiled) {
@@ -413,6 +435,10 @@ const std::vector<StepInfo>& Trainer::steps() const {
 const std::vector<ParameterInfo>& Trainer::parameters() const {
   return impl_->parameters;
 }
+IdleMemory Trainer::idle_memory() {
+  return impl_->idle_memory();
+}
+
 TrainMemory Trainer::memory() const {
   return impl_->memory;
 }
@@ -424,13 +450,22 @@ int64_t Trainer::classes() const {
 }
 
 Graph Trainer::graph() const {
+  Graph graph = graph_view();
+  for (Value& value : graph.values) {
+    if (!value.is_constant || value.constant.owner) continue;
+    const float* from = value.constant.f32();
+    value.constant = Tensor::from(value.shape, std::vector<float>(from, from + value.constant.elements()));
+  }
+  return graph;
+}
+
+Graph Trainer::graph_view() const {
   Graph graph = impl_->source;
   for (const Persistence::Placement& p : impl_->regions.placements) {
     if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
     if (static_cast<size_t>(p.value) >= graph.values.size()) continue;
     Value& value = graph.values[static_cast<size_t>(p.value)];
-    const float* from = impl_->region(p.region) + p.offset;
-    value.constant = Tensor::from(value.shape, std::vector<float>(from, from + element_count(value.shape)));
+    value.constant = {DataType::kFloat32, value.shape, nullptr, impl_->region(p.region) + p.offset};
   }
   return graph;
 }

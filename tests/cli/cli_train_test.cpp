@@ -91,13 +91,22 @@ const std::string& tiny_model() {
   return path;
 }
 
+// As bytes: our own writer knows floats only.
+void write_labels(const std::string& path, const std::vector<int>& labels) {
+  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (" + std::to_string(labels.size()) + ",)}\n";
+  std::ofstream file(path, std::ios::binary);
+  file << std::string("\x93NUMPY\x01\0", 8) << static_cast<char>(header.size()) << '\0' << header;
+  for (const int label : labels) file << static_cast<char>(label);
+}
+
 // Class c: noise with a third of its channels raised, which a few steps can learn.
 const std::string& tiny_data() {
   static const std::string data = [] {
-    std::vector<float> images, labels;
+    std::vector<float> images;
+    std::vector<int> labels;
     std::mt19937 random(3);
     for (int i = 0; i < kImages; ++i) {
-      labels.push_back(static_cast<float>(i % 3));
+      labels.push_back(i % 3);
       for (int c = 0; c < 3; ++c) {
         for (int p = 0; p < kSide * kSide; ++p) {
           const float noise = static_cast<float>(random() >> 8) / float{1 << 23} - 1.0f;
@@ -106,11 +115,7 @@ const std::string& tiny_data() {
       }
     }
     REQUIRE(io::write_npy(scratch("x.npy"), {kImages, 3, kSide, kSide}, images.data()).ok());
-    // Labels as bytes: our own writer knows floats only.
-    std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (" + std::to_string(kImages) + ",)}\n";
-    std::ofstream file(scratch("y.npy"), std::ios::binary);
-    file << std::string("\x93NUMPY\x01\0", 8) << static_cast<char>(header.size()) << '\0' << header;
-    for (const float label : labels) file << static_cast<char>(label);
+    write_labels(scratch("y.npy"), labels);
     return "npy:" + scratch("x.npy") + "," + scratch("y.npy");
   }();
   return data;
@@ -236,6 +241,26 @@ TEST_CASE("train: learns, and reports what the contract says") {
   CHECK(measured["error_percent"].get<double>() ==
         doctest::Approx(result["epochs"][5]["test_error_percent"].get<double>()));
   CHECK(test::sparsenet({"verify", scratch("json.snet")}).code == 0);
+}
+
+TEST_CASE("train: all of it takes no more than the arena and 16 MB") {
+  // Large enough that copies of its parameters (3.5 MB, as much again of momentum) show: V1 of the family.
+  const Tensor images = random_tensor({64, 3, 32, 32}, 1.0f, 9);
+  std::vector<int> labels;
+  for (int i = 0; i < 64; ++i) labels.push_back(i % 10);
+  REQUIRE(io::write_npy(scratch("x32.npy"), images.shape, images.f32()).ok());
+  write_labels(scratch("y32.npy"), labels);
+  const std::string data = "npy:" + scratch("x32.npy") + "," + scratch("y32.npy");
+  const nlohmann::json memory =
+      json_of({"train", "sparsenet-abc-v1", "--data", data, "--test", data, "--classes", "10", "--epochs", "1",
+               "--threads", "2", "--augment", "none", "-o", scratch("v1.snet")})["memory"];
+  const size_t arena = memory["arena_bytes"], start = memory["start_rss_bytes"], peak = memory["peak_rss_bytes"];
+  MESSAGE("arena ", arena, ", at the start ", start, ", peak ", peak, ": ", peak - start - arena, " more");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  MESSAGE("not judged: sanitizers keep memory of their own");
+#else
+  CHECK(peak - start <= arena + (size_t{16} << 20));
+#endif
 }
 
 TEST_CASE("train: the bytes depend on nothing that should not matter") {

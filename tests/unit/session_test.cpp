@@ -3,6 +3,7 @@
 #include <sparsenet/architecture.h>
 #include <sparsenet/session.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <thread>
@@ -243,6 +244,47 @@ TEST_CASE("sessions outlive graphs, move, and do not disturb each other") {
     CHECK(relative_error(reference.data, out) < 1e-5);
     b = std::move(moved);
     CHECK(same_bits(expected, outputs_of(b, inputs)));
+  }
+}
+
+TEST_CASE("a session lives in memory that it is given, writes nowhere else, and names what it needs") {
+  for (Backend backend : cpu_backends()) {
+    CAPTURE(text(backend));
+    const Graph graph = small_network();
+    const std::vector<Array> inputs = random_inputs(graph, 3);
+    Session own = session_for(graph, backend, 2);
+    const auto expected = outputs_of(own, inputs);
+    const size_t bytes = own.memory().total_bytes;
+    CHECK(bytes >= own.memory().arena_bytes + own.memory().scratch_bytes + own.memory().weights_bytes);
+
+    std::vector<uint8_t> room(bytes + 192, 0xA5);
+    uint8_t* const at = room.data() + 64 + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64) % 64;
+    SessionOptions options;
+    options.backend = backend;
+    options.threads = 2;
+    options.memory = at;
+    options.memory_bytes = bytes - 1;
+    const auto refused = Session::create(graph, options);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.status().code() == StatusCode::kOutOfMemory);
+    CHECK(refused.status().message().find(std::to_string(bytes) + " bytes") != std::string::npos);
+
+    options.memory_bytes = bytes;
+    {
+      auto session = Session::create(graph, options);
+      REQUIRE_MESSAGE(session.ok(), session.status().message());
+      CHECK(session->memory().total_bytes == bytes);
+      CHECK(same_bits(expected, outputs_of(*session, inputs)));
+    }
+    const auto untouched = [](uint8_t byte) { return byte == 0xA5; };
+    CHECK(std::all_of(room.data(), at, untouched));
+    CHECK(std::all_of(at + bytes, room.data() + room.size(), untouched));
+    CHECK_FALSE(std::all_of(at, at + bytes, untouched));
+
+    options.memory = at + 4;
+    const auto odd = Session::create(graph, options);
+    REQUIRE_FALSE(odd.ok());
+    CHECK(odd.status().code() == StatusCode::kInvalidArgument);
   }
 }
 

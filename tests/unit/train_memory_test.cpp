@@ -170,6 +170,31 @@ TEST_CASE("a loss that is not finite in a later micro-batch changes nothing") {
   for (const double loss : train_steps(trainer, data, kBatch, 2, 2, 0.05f)) CHECK(std::isfinite(loss));
 }
 
+TEST_CASE("what is called idle may be written to between steps") {
+  for (const int accumulate : {1, 2}) {
+    for (const bool small : {false, true}) {
+      const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
+      TrainOptions options = options_of(small ? smallest_budget(graph) : 0);
+      options.accumulate = accumulate;
+      Trainer plain = make_trainer(graph, options), disturbed = make_trainer(graph, options);
+      const IdleMemory idle = disturbed.idle_memory();
+      REQUIRE(idle.data);
+      CHECK(reinterpret_cast<uintptr_t>(idle.data) % 64 == 0);
+      // All but what parameters, gradients, moments and statistics take.
+      CHECK(idle.bytes + 2 * disturbed.memory().parameter_bytes >= disturbed.memory().arena_bytes);
+      const TrainData data = train_data(4 * kBatch, 10);
+      for (int64_t i = 0; i < 4; ++i) {
+        std::memset(idle.data, 0xFF, idle.bytes);  // NaN as a float
+        const auto expected = train_steps(plain, data, kBatch, i, 1, 0.05f);
+        CHECK(train_steps(disturbed, data, kBatch, i, 1, 0.05f) == expected);
+      }
+      CHECK(same_bits(parameters_of(plain), parameters_of(disturbed)));
+      CHECK(same_bits(constants_of(plain.graph()), constants_of(disturbed.graph())));
+      CHECK(same_bits(constants_of(plain.graph_view()), constants_of(plain.graph())));
+    }
+  }
+}
+
 TEST_CASE("the smallest budget is named, works, and is the smallest") {
   for (const std::string text : {"sparsenet-abc-v0", "resnet20", "sparsenet-abc:blocks=2-2,k=4,path=2"}) {
     const Graph graph = train_network(text);

@@ -42,6 +42,10 @@ struct SessionOptions {
   int64_t batch = 1;            // images a run
   bool optimize = true;         // false: no graph passes but the ones execution needs; for tests
   bool use_stored_plan = true;  // false: plans itself, whatever the model's file holds
+  // Memory for arena, scratch and weights in place of the heap, aligned to 64 bytes; it is the session's until the
+  // session goes. Too little is kOutOfMemory, with the bytes needed. oneDNN keeps its own copies of weights besides.
+  void* memory = nullptr;
+  size_t memory_bytes = 0;
 };
 
 struct TensorInfo {
@@ -55,6 +59,7 @@ struct MemoryReport {
   size_t lower_bound_bytes = 0;  // largest sum of live activation bytes over the steps: no plan can need less
   size_t scratch_bytes = 0;      // working memory of kernels, of all threads
   size_t weights_bytes = 0;      // constants as the kernels keep them
+  size_t total_bytes = 0;        // what SessionOptions::memory must have: all of these and what kernels note down
 };
 
 struct StepInfo {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <sparsenet/status.h>
+#include <sparsenet/trainer.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -82,9 +83,10 @@ struct Checkpoint {
 
 // Writes it with a checksum to a temporary file beside `path`, syncs, renames: whatever happens meanwhile, `path` is
 // the old checkpoint or the new one, whole. `save_state` gets memory for `state_bytes` bytes (Trainer::state_bytes);
-// checkpoint.state is not looked at, so that the state need not be held twice.
+// checkpoint.state is not looked at, so that the state need not be held twice. The file's bytes are put together in
+// `room` where they fit there (Trainer::idle_memory), else on the heap.
 Status save_checkpoint(const std::string& path, const Checkpoint& checkpoint, size_t state_bytes,
-                       const std::function<Status(void* data, size_t size)>& save_state);
+                       const std::function<Status(void* data, size_t size)>& save_state, IdleMemory room = {});
 // kNotFound, kIo; kInvalidModel where the file is no checkpoint or is damaged, kUnsupported where a newer version wrote
 // it. Messages begin with the path.
 Result<Checkpoint> load_checkpoint(const std::string& path);

@@ -80,6 +80,12 @@ struct TrainMemory {
   double extra_macs = 0;         // what that costs, as a share of one forward pass
 };
 
+// Memory that its owner does not need at the moment.
+struct IdleMemory {
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+
 struct ParameterInfo {
   std::string name;  // of the graph's constant
   Shape shape;
@@ -104,6 +110,8 @@ class Trainer {
 
   // The graph it was made of, with the parameters and running statistics as they are now; shapes with batch 1.
   Graph graph() const;
+  // The same without copies: its constants are the trainer's own, which the next step changes and which go with it.
+  Graph graph_view() const;
   const std::vector<ParameterInfo>& parameters() const;
   // Copy `elements` values, row-major in the parameter's own shape. Gradients are those of the last step (after
   // accumulation, before clipping and weight decay) and exist for trained parameters only.
@@ -117,6 +125,10 @@ class Trainer {
   Status load_state(const void* data, size_t size);
 
   TrainMemory memory() const;
+  // The largest part of the arena that holds nothing between two steps, aligned to 64 bytes: free to use until the next
+  // step or until the trainer goes, whichever is first. For one, a session that measures the network can live in it
+  // (SessionOptions::memory).
+  IdleMemory idle_memory();
   int threads() const;
   int64_t classes() const;
   // The planned steps: forward, backward, running statistics, update. step_profiled() is step() with a clock around
