@@ -93,7 +93,7 @@ def train(args, arch, seed):
 
 
 def spread(values):
-    return statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.stdev(values):.2f}" if len(values) > 1 else "one seed"
 
 
 def svg_scatter(path, title, x_title, points):
@@ -141,8 +141,8 @@ def main():
     parser.add_argument("--out", required=True, help="folder of results")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", default="1,2")
-    parser.add_argument("--lr", type=float, default=0.2)
-    parser.add_argument("--weight-decay", type=float, default=5e-4)
+    parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--weight-decay", type=float, default=2e-4)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--only", help="names of experiments: " + ", ".join(EXPERIMENTS))
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
@@ -167,7 +167,7 @@ def main():
             mean = statistics.mean(errors)
             results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
             lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} "
-                         f"| {mean:.2f} | {spread(errors):.2f} |")
+                         f"| {mean:.2f} | {spread(errors)} |")
             points.append((f"{name}:{label}", list(EXPERIMENTS).index(name), known, mean))
     with open(os.path.join(args.out, "results.json"), "w") as f:
         json.dump(results, f, indent=1)
