@@ -81,7 +81,7 @@ void sync_directory_of(const std::string& path) {
 
 }  // namespace
 
-Result<MappedFile> map_file(const std::string& path) {
+Result<MappedFile> map_memory(const std::string& path) {
   // Not blocking: opening a named pipe must lead to the error below, not to waiting for its writer.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_failure(path, "open", errno);
@@ -100,8 +100,15 @@ Result<MappedFile> map_file(const std::string& path) {
   void* address = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (address == MAP_FAILED) return system_failure(path, "map", errno);
   file.data = static_cast<const uint8_t*>(address);
-  const size_t size = file.size;
-  file.owner = std::shared_ptr<const void>(address, [size](void* p) { ::munmap(p, size); });
+  return file;
+}
+
+Result<MappedFile> map_file(const std::string& path) {
+  Result<MappedFile> file = map_memory(path);
+  if (!file.ok() || !file->data) return file;
+  const size_t size = file->size;
+  file->owner =
+      std::shared_ptr<const void>(file->data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
   return file;
 }
 

@@ -20,5 +20,7 @@ struct MappedFile {
 // mapping intact; who shortens it in place makes later reads of the missing pages fail with SIGBUS, as with every
 // mapped file. Errors (kNotFound, kIo) begin with the path.
 Result<MappedFile> map_file(const std::string& path);
+// The same without an owner: whoever called unmaps it.
+Result<MappedFile> map_memory(const std::string& path);
 
 }  // namespace sparsenet

@@ -1,13 +1,6 @@
 // Layout and limits of a .snet file, shared by reader and writer. docs/file-format.md tells it in words.
 //
-//   byte 0                  the structure: a FlatBuffer of schemas/model.fbs, identifier "SNET" at byte 4
-//   structure_bytes         zeros up to the next multiple of 64
-//   data                    constants, each at a multiple of 64; Model.data_bytes long
-//   payload_bytes           the footer, 32 bytes: magic, structure_bytes, payload_bytes, checksum of all bytes before
-//   it
-//
-// The constants stand beside the FlatBuffer, not in it: so they may exceed its 2 GiB, need no alignment beyond what
-// older FlatBuffers promise (32), and are never copied through a builder.
+// Where things lie in the file is in runtime/model_file.h.
 #pragma once
 
 #include <sparsenet/model.h>
@@ -15,19 +8,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/model_file.h"
+
 namespace sparsenet {
 
-constexpr uint32_t kFormatVersion =
-    1;  // newest that this runtime writes and reads; raised by schemas/README.md's rules
-
-constexpr size_t kDataAlignment = 64;
-constexpr size_t kFooterBytes = 32;
-constexpr char kFooterMagic[8] = {'S', 'N', 'E', 'T', 'S', 'U', 'M', '1'};  // the last: the footer's own version
-constexpr size_t kChecksumOffset = 24;     // within the footer; what stands before it is summed too
-constexpr size_t kMinStructureBytes = 12;  // root offset, identifier, one table
+using rt::kChecksumOffset;
+using rt::kDataAlignment;
+using rt::kFooterBytes;
+using rt::kFooterMagic;
+using rt::kFormatVersion;
+using rt::kMaxStructureBytes;
+using rt::kMinStructureBytes;
 
 // Far beyond any classifier, near enough to keep a hostile file from claiming the machine.
-constexpr size_t kMaxStructureBytes = size_t{64} << 20;
 constexpr size_t kMaxValues = size_t{1} << 20;
 constexpr size_t kMaxNodes = size_t{1} << 20;
 constexpr size_t kMaxRank = 8;
@@ -41,7 +34,7 @@ constexpr size_t kMaxPlans = 64;
 constexpr size_t kMaxUnfolding = 4;
 
 constexpr uint64_t align_up(uint64_t bytes) {
-  return (bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+  return rt::align_up(bytes);
 }
 
 // Checks and reads a whole file in memory; messages do not name it. `data` need only have a FlatBuffer's alignment (8):

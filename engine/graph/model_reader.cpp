@@ -422,8 +422,7 @@ Result<Model> parse_model(const uint8_t* data, size_t size, const std::shared_pt
   if (!FLATBUFFERS_LITTLEENDIAN) return unsupported("reading model files on a big-endian machine");
   Result<Sections> sections = find_sections(data, size);
   if (!sections.ok()) return sections.status();
-  constexpr fb::uoffset_t kMaxDepth = 16, kMaxTables = 4 << 20;
-  fb::Verifier verifier(data, sections->structure_bytes, kMaxDepth, kMaxTables);
+  fb::Verifier verifier(data, sections->structure_bytes, rt::kMaxDepth, rt::kMaxTables);
   if (!schema::VerifyModelBuffer(verifier))
     return invalid_model("the structure is not a sound FlatBuffer of this format");
   Model model;

@@ -41,7 +41,9 @@ class Block {
     borrowed_ = at;
     if (bytes > 0) std::memset(at, 0, bytes);
   }
-  uint8_t* get() const { return borrowed_ ? borrowed_ : memory_.get(); }
+  uint8_t* get() const {
+    return borrowed_ ? borrowed_ : memory_.get();
+  }
 
  private:
   struct Free {

@@ -63,23 +63,28 @@ const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_
   return nullptr;
 }
 
+bool measure_step(const Step& step, const Kernel* const* const* lists, int32_t list_count, Bound* bound, Sizes* sizes) {
+  const Kernel* kernel = choose(step, lists, list_count);
+  if (!kernel) return false;
+  KernelNeeds needs{};
+  kernel->query(step, &needs);
+  *bound = {kernel, nullptr, needs.chunks, step.variable && kernel->refresh};
+  sizes->state_bytes += round_up(needs.state_bytes);
+  const size_t weights = round_up(needs.weight_bytes);
+  if (!bound->refresh) sizes->weight_bytes += weights;
+  if (bound->refresh && weights > sizes->refreshed_bytes) sizes->refreshed_bytes = weights;
+  const size_t scratch = round_up(needs.scratch_bytes);
+  size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
+  if (scratch > most) most = scratch;
+  if (needs.shared_bytes > sizes->shared_bytes) sizes->shared_bytes = round_up(needs.shared_bytes);
+  return true;
+}
+
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
                 Sizes* sizes) {
   *sizes = {};
   for (int32_t i = 0; i < count; ++i) {
-    const Kernel* kernel = choose(steps[i], lists, list_count);
-    if (!kernel) return i;
-    KernelNeeds needs{};
-    kernel->query(steps[i], &needs);
-    bound[i] = {kernel, nullptr, needs.chunks, steps[i].variable && kernel->refresh};
-    sizes->state_bytes += round_up(needs.state_bytes);
-    const size_t weights = round_up(needs.weight_bytes);
-    if (!bound[i].refresh) sizes->weight_bytes += weights;
-    if (bound[i].refresh && weights > sizes->refreshed_bytes) sizes->refreshed_bytes = weights;
-    const size_t scratch = round_up(needs.scratch_bytes);
-    size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
-    if (scratch > most) most = scratch;
-    if (needs.shared_bytes > sizes->shared_bytes) sizes->shared_bytes = round_up(needs.shared_bytes);
+    if (!measure_step(steps[i], lists, list_count, &bound[i], sizes)) return i;
   }
   return -1;
 }

@@ -37,6 +37,9 @@ constexpr size_t kAlignment = 64;
 // The first kernel in the lists that supports the step; null if there is none. Lists are terminated by null.
 const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_t list_count);
 
+// Chooses a kernel for one step and adds what it needs to *sizes; false where none supports it.
+bool measure_step(const Step& step, const Kernel* const* const* lists, int32_t list_count, Bound* bound, Sizes* sizes);
+
 // Chooses a kernel for every step (bound[i].kernel) and adds up what they need. Returns the index of a step that no
 // kernel supports, or -1.
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,

@@ -1,18 +1,17 @@
 // Copies between a caller's array in the graph's own order (images: NCHW) and the arena.
 #pragma once
 
-#include "plan/plan.h"
+#include "runtime/step.h"
 
-namespace sparsenet {
+namespace sparsenet::rt {
 
-// Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a port.
+// Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a view.
 template <class Visit>
-void for_each_channel(const PlanPort& port, Visit visit) {
-  const rt::View& v = port.view;
+void for_each_channel(const View& v, Visit visit) {
   const int64_t area = int64_t{v.h} * v.w;
   int32_t first = 0;
   for (int32_t i = 0; i < v.segment_count; ++i) {
-    const rt::Segment& segment = v.segments[i];
+    const Segment& segment = v.segments[i];
     for (int32_t n = 0; n < v.n; ++n) {
       for (int32_t c = 0; c < segment.channels; ++c) {
         visit((int64_t{n} * v.c + first + c) * area, n * area, area, segment, c);
@@ -22,19 +21,19 @@ void for_each_channel(const PlanPort& port, Visit visit) {
   }
 }
 
-inline void copy_to_port(const PlanPort& port, uint8_t* arena, const float* data) {
-  for_each_channel(port, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+inline void copy_to_view(const View& v, uint8_t* arena, const float* data) {
+  for_each_channel(v, [&](int64_t from, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
     float* to = reinterpret_cast<float*>(arena + s.offset) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = data[from + p];
   });
 }
 
-inline void copy_from_port(const PlanPort& port, const uint8_t* arena, float* data) {
-  for_each_channel(port, [&](int64_t to, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
+  for_each_channel(v, [&](int64_t to, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
     const float* from =
         (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
   });
 }
 
-}  // namespace sparsenet
+}  // namespace sparsenet::rt

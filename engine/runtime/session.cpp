@@ -244,7 +244,7 @@ Status Session::set_input(size_t index, const float* data, size_t elements) {
     return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
-  copy_to_port(port, impl_->arena.get(), data);
+  rt::copy_to_view(port.view, impl_->arena.get(), data);
   return {};
 }
 
@@ -259,7 +259,7 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
     return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
-  copy_from_port(port, impl_->arena.get(), data);
+  rt::copy_from_view(port.view, impl_->arena.get(), data);
   return {};
 }
 

@@ -353,7 +353,7 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
   if (pool) pool->begin_run();
   Status failure;
   for (int64_t m = 0; m < micro_batches && failure.ok(); ++m) {
-    copy_to_port(plan.inputs[0], arena.get(), images + m * micro_batch * input_elements);
+    rt::copy_to_view(plan.inputs[0].view, arena.get(), images + m * micro_batch * input_elements);
     float* targets = reinterpret_cast<float*>(arena.get() + plan.inputs[1].view.segments[0].offset);
     for (int64_t i = 0; i < micro_batch; ++i) targets[i] = static_cast<float>(labels[m * micro_batch + i]);
     execute(0, phase(kRunningPhase), profiled);

@@ -1,0 +1,145 @@
+/* SparseNet Engine from C, and on devices: runs a model from the plan that its file holds, in memory of the caller's.
+ *
+ *   sn_needs needs = {sizeof needs};
+ *   sn_message why = {sizeof why};
+ *   if (sn_measure(model, model_bytes, NULL, &needs, &why) != SN_OK) return fail(why.text);
+ *   sn_session* net;                                 // memory: needs.memory_bytes, at a multiple of SN_ALIGNMENT
+ *   if (sn_prepare(model, model_bytes, NULL, memory, needs.memory_bytes, &net, &why) != SN_OK) return fail(why.text);
+ *   sn_set_input(net, 0, pixels, 3 * 32 * 32);       // float32, NCHW, normalised
+ *   sn_run(net);
+ *   sn_get_output(net, 0, logits, 10);
+ *
+ * A model needs a stored plan: sparsenet-convert net.snet --plan portable-f32 -o device.snet. The C++ API
+ * (sparsenet/session.h) also runs models without one.
+ *
+ * Nothing here allocates, throws, prints or calls an operating system; sn_map_file and sn_unmap_file alone do, and
+ * stand apart. The model's bytes stay where they are (flash, a map) and are read while the session lives; only its
+ * weights that kernels keep in another order are copied, into the caller's memory. Thread safety: one session is used
+ * by one thread at a time; different sessions are independent.
+ *
+ * Stability: functions are added, never changed. Structures begin with their size, which the caller sets to sizeof;
+ * members are added at the end, and what lies beyond the caller's size is neither read nor written. Handles are
+ * opaque. */
+#ifndef SPARSENET_SPARSENET_H
+#define SPARSENET_SPARSENET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define SN_API __attribute__((visibility("default")))
+#else
+#define SN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SN_API_VERSION 1 /* of this header */
+#define SN_ALIGNMENT 64  /* bytes: of models (so that weights are used in place) and of memory */
+
+/* The library's SN_API_VERSION; what it has, it has for every header up to that. */
+SN_API uint32_t sn_api_version(void);
+SN_API const char* sn_version(void); /* "major.minor.patch" */
+
+typedef enum sn_status {
+  SN_OK = 0,
+  SN_INVALID_ARGUMENT = 1, /* of the call */
+  SN_INVALID_MODEL = 2,    /* damaged, or no model at all */
+  SN_UNSUPPORTED = 3,      /* no plan, a newer version, a step for which the linked kernels do not serve */
+  SN_NO_MEMORY = 4,        /* too little was given */
+  SN_NOT_FOUND = 5,
+  SN_IO = 6,
+  SN_DIFFERENT = 7 /* sn_verify: an output is beyond its tolerance */
+} sn_status;
+SN_API const char* sn_status_name(sn_status status); /* "invalid model" */
+
+/* Why a call failed: one line. Every call that takes one also takes NULL. */
+typedef struct sn_message {
+  uint32_t struct_size;
+  char text[252];
+} sn_message;
+
+/* A pool of threads of the caller's: `parallel` calls function(context, chunk, thread) once for every chunk in
+ * [0, chunks), on any of its threads, with thread < threads and no two at a time with the same; it returns when all are
+ * done. Results do not depend on the number of threads. */
+typedef struct sn_threads {
+  uint32_t struct_size;
+  int32_t threads;
+  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
+                   void* context);
+  void* self;
+} sn_threads;
+
+/* Zeros, or NULL in its place: the linked kernels, the calling thread alone, batch 1. */
+typedef struct sn_options {
+  uint32_t struct_size;
+  uint32_t batch;            /* 0: 1; the model needs a plan for it */
+  const sn_threads* threads; /* is copied; `self` must outlive the session */
+} sn_options;
+
+typedef struct sn_needs {
+  uint32_t struct_size;
+  uint32_t inputs, outputs, labels, steps, test_vectors; /* counts */
+  size_t memory_bytes;                                   /* what sn_prepare must be given: all of the following */
+  size_t arena_bytes;                                    /* activations, inputs and outputs: as in `sparsenet info` */
+  size_t scratch_bytes;                                  /* working memory of kernels, of all threads */
+  size_t weights_bytes; /* weights in the kernels' own order; 0 where they are used in place */
+  size_t state_bytes;   /* steps and kernels' notes */
+} sn_needs;
+
+typedef struct sn_tensor {
+  uint32_t struct_size;
+  int32_t rank;
+  const char* name;
+  int32_t dims[8]; /* in the graph's own order: images are [N, C, H, W] */
+  size_t elements;
+} sn_tensor;
+
+/* How images become inputs: (pixel - mean) / std_dev, for pixels of 0..255. */
+typedef struct sn_image_info {
+  uint32_t struct_size;
+  uint32_t channels;       /* of mean and std_dev; 0: the model says nothing of images */
+  const char* color_order; /* "RGB", "BGR" or "GRAY" */
+  float mean[4], std_dev[4];
+} sn_image_info;
+
+typedef struct sn_session sn_session;
+
+/* Checks the model from end to end and says what running it takes. */
+SN_API sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* options, sn_needs* needs,
+                            sn_message* message);
+/* The same checks; then prepares all steps in `memory`, where the session lives. Nothing has to be undone when it
+ * fails. The session ends when the caller takes its memory back; there is nothing to release. */
+SN_API sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* options, void* memory,
+                            size_t memory_bytes, sn_session** session, sn_message* message);
+
+SN_API sn_status sn_input(const sn_session* session, uint32_t index, sn_tensor* tensor);
+SN_API sn_status sn_output(const sn_session* session, uint32_t index, sn_tensor* tensor);
+SN_API sn_status sn_image(const sn_session* session, sn_image_info* info);
+SN_API const char* sn_label(const sn_session* session, uint32_t index); /* NULL: there is none */
+
+/* Copy `elements` float32 values, row-major in the tensor's own shape. SN_INVALID_ARGUMENT: index or count is wrong.
+ * Set every input before every run. */
+SN_API sn_status sn_set_input(sn_session* session, uint32_t index, const float* values, size_t elements);
+SN_API sn_status sn_run(sn_session* session);
+SN_API sn_status sn_get_output(const sn_session* session, uint32_t index, float* values, size_t elements);
+
+/* Called after each step of a run, for profiles: the step's number, its name and its kernel's. NULL ends it. */
+typedef void (*sn_observer)(void* self, uint32_t step, const char* name, const char* kernel);
+SN_API void sn_observe(sn_session* session, sn_observer observer, void* self);
+
+/* Runs an embedded test vector and compares. `error`, if not NULL: the largest difference of an output, as a share of
+ * the largest expected value of that output. SN_DIFFERENT beyond the vector's tolerance. */
+SN_API sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_message* message);
+
+/* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. */
+SN_API sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message);
+SN_API void sn_unmap_file(const void* data, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

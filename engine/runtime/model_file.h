@@ -1,0 +1,50 @@
+// Where things lie in a .snet file. docs/file-format.md tells it in words.
+//
+//   byte 0                  the structure: a FlatBuffer of schemas/model.fbs, identifier "SNET" at byte 4
+//   structure_bytes         zeros up to the next multiple of 64
+//   data                    constants, each at a multiple of 64; Model.data_bytes long
+//   payload_bytes           the footer, 32 bytes: magic, structure_bytes, payload_bytes, checksum of all bytes before
+//   it
+//
+// The constants stand beside the FlatBuffer, not in it: so they may exceed its 2 GiB, need no alignment beyond what
+// older FlatBuffers promise (32), and are never copied through a builder.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace sparsenet::schema {
+struct Model;
+}
+
+namespace sparsenet::rt {
+
+// The newest that this runtime writes and reads; raised by schemas/README.md's rules.
+constexpr uint32_t kFormatVersion = 1;
+
+constexpr size_t kDataAlignment = 64;
+constexpr size_t kFooterBytes = 32;
+constexpr char kFooterMagic[8] = {'S', 'N', 'E', 'T', 'S', 'U', 'M', '1'};  // the last: the footer's own version
+constexpr size_t kChecksumOffset = 24;     // within the footer; what stands before it is summed too
+constexpr size_t kMinStructureBytes = 12;  // root offset, identifier, one table
+constexpr size_t kMaxStructureBytes = size_t{64} << 20;
+constexpr uint32_t kMaxDepth = 16, kMaxTables = 4 << 20;  // of the FlatBuffer
+
+constexpr uint64_t align_up(uint64_t bytes) {
+  return (bytes + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+}
+
+struct ModelFile {
+  const schema::Model* model;
+  const uint8_t* data;  // the data section
+  uint64_t data_bytes;
+};
+
+enum class FileState { kGood, kDamaged, kNewer, kWrongHost };
+
+// Checks a file in memory from end to end, without a heap: layout, checksum, structure, versions. The meaning of what
+// it holds is for those to check who use it. `*message` has static storage and is set unless all is good. `bytes`
+// stands at a multiple of kDataAlignment.
+FileState open_model_file(const uint8_t* bytes, size_t size, ModelFile* file, const char** message);
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,381 @@
+// The C API (sparsenet.h): the same bits as a Session, in the caller's memory and nowhere else; bad calls and damaged
+// models are answered with a status and one line.
+#include <doctest/doctest.h>
+#include <sparsenet/architecture.h>
+#include <sparsenet/session.h>
+#include <sparsenet/sparsenet.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "graph/checksum.h"
+#include "model_samples.h"
+#include "runtime/model_file.h"
+#include "runtime/thread_pool.h"
+#include "support/check_session.h"
+
+extern "C" int c_api_use(const void* model, size_t model_bytes, void* memory, size_t memory_bytes, const float* input,
+                         size_t input_elements, float* output, size_t output_elements, char* text, size_t text_bytes);
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+// Bytes at a multiple of SN_ALIGNMENT, with a border that shows what writes beyond them.
+class Room {
+ public:
+  explicit Room(size_t bytes) : storage_(bytes + 3 * kBorder, kMark), bytes_(bytes) {
+    at_ = storage_.data() + kBorder;
+    at_ += (SN_ALIGNMENT - reinterpret_cast<uintptr_t>(at_) % SN_ALIGNMENT) % SN_ALIGNMENT;
+  }
+  explicit Room(const std::vector<uint8_t>& content) : Room(content.size()) {
+    std::memcpy(at_, content.data(), content.size());
+  }
+  uint8_t* at() { return at_; }
+  size_t bytes() const { return bytes_; }
+  bool border_is_whole() {
+    const auto is_mark = [](uint8_t byte) { return byte == kMark; };
+    return std::all_of(storage_.data(), at_, is_mark) &&
+           std::all_of(at_ + bytes_, storage_.data() + storage_.size(), is_mark);
+  }
+
+ private:
+  static constexpr size_t kBorder = 64;
+  static constexpr uint8_t kMark = 0xA5;
+  std::vector<uint8_t> storage_;
+  size_t bytes_;
+  uint8_t* at_ = nullptr;
+};
+
+Model model_of(const std::string& text, int64_t batch = 1) {
+  Model model;
+  const auto arch = parse_architecture(text);
+  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
+  auto graph = build_graph(*arch, 5);
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  model.graph = std::move(*graph);
+  for (int i = 0; i < 10; ++i) model.metadata.labels.push_back("class " + std::to_string(i));
+  model.metadata.mean = {125.5f, 123.f, 114.f};
+  model.metadata.std_dev = {63.f, 62.f, 66.5f};
+  auto plan = make_stored_plan(model.graph, "portable-f32", batch);
+  REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+  model.plans.push_back(std::move(*plan));
+  return model;
+}
+
+// A test vector with what the session computes.
+void add_test_vector(Model& model, float tolerance) {
+  Session session = *Session::create(model, {});
+  const std::vector<Array> inputs = random_inputs(model.graph, 3);
+  TestVector vector;
+  vector.tolerance = tolerance;
+  vector.inputs.push_back(Tensor::from(session.inputs()[0].shape, {inputs[0].data.begin(), inputs[0].data.end()}));
+  const auto outputs = run_session(session, inputs);
+  REQUIRE(outputs.ok());
+  vector.outputs.push_back(Tensor::from(session.outputs()[0].shape, (*outputs)[0]));
+  model.test_vectors.push_back(vector);
+}
+
+sn_needs needs_of(Room& model, const sn_options* options = nullptr) {
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  const sn_status status = sn_measure(model.at(), model.bytes(), options, &needs, &why);
+  REQUIRE_MESSAGE(status == SN_OK, why.text);
+  return needs;
+}
+
+sn_session* prepared(Room& model, Room& memory, const sn_options* options = nullptr) {
+  sn_session* session = nullptr;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  const sn_status status = sn_prepare(model.at(), model.bytes(), options, memory.at(), memory.bytes(), &session, &why);
+  REQUIRE_MESSAGE(status == SN_OK, why.text);
+  return session;
+}
+
+std::vector<float> floats(const Array& array) {
+  return {array.data.begin(), array.data.end()};
+}
+
+void use_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
+  static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
+}
+
+// The checksum of a damaged file set right, so that what it guards is reached.
+void repair(std::vector<uint8_t>& bytes) {
+  const uint64_t sum = xxh64(bytes.data(), bytes.size() - 8);
+  std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);
+}
+
+}  // namespace
+
+TEST_CASE("a session in the caller's memory computes what a Session computes, bit for bit") {
+  for (const std::string text : {"sparsenet-abc-v0", "resnet20", "densenet-bc-40-12", "sparsenet-basic-v0",
+                                 "sparsenet-abc:blocks=2-2-3,k=5,path=3,attention=se"}) {
+    CAPTURE(text);
+    const Model source = model_of(text);
+    SessionOptions options;
+    options.threads = 1;
+    options.backend = Backend::kPortable;
+    Session expected = *Session::create(source, options);
+    Room model(bytes_of(source));
+    const sn_needs needs = needs_of(model);
+    CHECK(needs.arena_bytes == expected.memory().arena_bytes);
+    CHECK(needs.scratch_bytes == expected.memory().scratch_bytes);
+    CHECK(needs.weights_bytes == expected.memory().weights_bytes);
+    CHECK(needs.steps == expected.steps().size());
+    CHECK(needs.labels == 10);
+    CHECK(needs.memory_bytes >= needs.state_bytes + needs.weights_bytes + needs.arena_bytes + needs.scratch_bytes);
+    Room memory(needs.memory_bytes);
+    sn_session* session = prepared(model, memory);
+    for (uint32_t seed = 1; seed <= 2; ++seed) {
+      const std::vector<Array> inputs = random_inputs(source.graph, seed);
+      const auto outputs = run_session(expected, inputs);
+      REQUIRE(outputs.ok());
+      const std::vector<float> input = floats(inputs[0]);
+      REQUIRE(sn_set_input(session, 0, input.data(), input.size()) == SN_OK);
+      REQUIRE(sn_run(session) == SN_OK);
+      std::vector<float> found((*outputs)[0].size());
+      REQUIRE(sn_get_output(session, 0, found.data(), found.size()) == SN_OK);
+      CHECK(std::memcmp(found.data(), (*outputs)[0].data(), found.size() * sizeof(float)) == 0);
+    }
+    CHECK(memory.border_is_whole());
+  }
+}
+
+TEST_CASE("threads of the caller's, and batches: the same bits") {
+  const Model source = model_of("sparsenet-abc:blocks=2-2-3,k=8,path=3", 3);
+  Room model(bytes_of(source));
+  ThreadPool pool(3);
+  sn_threads threads{};
+  threads.struct_size = sizeof threads;
+  threads.threads = 3;
+  threads.parallel = use_pool;
+  threads.self = &pool;
+  sn_options one{}, three{};
+  one.struct_size = three.struct_size = sizeof one;
+  one.batch = three.batch = 3;
+  three.threads = &threads;
+  Room small(needs_of(model, &one).memory_bytes), large(needs_of(model, &three).memory_bytes);
+  CHECK(large.bytes() > small.bytes());
+  sn_session *a = prepared(model, small, &one), *b = prepared(model, large, &three);
+  Graph graph = source.graph;
+  REQUIRE(graph.set_batch(3).ok());
+  const std::vector<float> input = floats(random_inputs(graph, 4)[0]);
+  std::vector<float> x(30), y(30);
+  REQUIRE(sn_set_input(a, 0, input.data(), input.size()) == SN_OK);
+  REQUIRE(sn_set_input(b, 0, input.data(), input.size()) == SN_OK);
+  pool.begin_run();
+  CHECK(sn_run(b) == SN_OK);
+  pool.end_run();
+  CHECK(sn_run(a) == SN_OK);
+  REQUIRE(sn_get_output(a, 0, x.data(), 30) == SN_OK);
+  REQUIRE(sn_get_output(b, 0, y.data(), 30) == SN_OK);
+  CHECK(std::memcmp(x.data(), y.data(), 30 * sizeof(float)) == 0);
+  CHECK(large.border_is_whole());
+}
+
+TEST_CASE("from C, too") {
+  const Model source = model_of("sparsenet-abc:blocks=2-2,k=4,path=2");
+  Room model(bytes_of(source)), memory(needs_of(model).memory_bytes);
+  const std::vector<Array> inputs = random_inputs(source.graph, 2);
+  const std::vector<float> input = floats(inputs[0]);
+  Session expected = *Session::create(source, {});
+  const auto outputs = run_session(expected, inputs);
+  REQUIRE(outputs.ok());
+  std::vector<float> found(10);
+  char text[64] = "";
+  CHECK(c_api_use(model.at(), model.bytes(), memory.at(), memory.bytes(), input.data(), input.size(), found.data(),
+                  found.size(), text, sizeof text) == SN_OK);
+  CHECK(std::memcmp(found.data(), (*outputs)[0].data(), found.size() * sizeof(float)) == 0);
+  CHECK(c_api_use(model.at(), model.bytes(), memory.at(), memory.bytes() - 1, input.data(), input.size(), found.data(),
+                  found.size(), text, sizeof text) == SN_NO_MEMORY);
+  CHECK(std::string(text) ==
+        "memory: expected " + std::to_string(memory.bytes()) + " bytes, found " + std::to_string(memory.bytes() - 1));
+}
+
+TEST_CASE("what a model says of itself, and its test vectors") {
+  Model source = model_of("sparsenet-abc:blocks=2-2,k=4,path=2");
+  add_test_vector(source, 1e-5f);
+  add_test_vector(source, 1e-5f);
+  auto values =
+      std::vector<float>(source.test_vectors[1].outputs[0].f32(), source.test_vectors[1].outputs[0].f32() + 10);
+  const float largest = std::abs(
+      *std::max_element(values.begin(), values.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+  values[3] += 0.5f * largest;
+  source.test_vectors[1].outputs[0] = Tensor::from({1, 10}, values);
+  Room model(bytes_of(source)), memory(needs_of(model).memory_bytes);
+  CHECK(needs_of(model).test_vectors == 2);
+  sn_session* session = prepared(model, memory);
+  sn_tensor tensor{};
+  tensor.struct_size = sizeof tensor;
+  REQUIRE(sn_input(session, 0, &tensor) == SN_OK);
+  CHECK(tensor.rank == 4);
+  CHECK(tensor.elements == 3072);
+  CHECK(tensor.dims[1] == 3);
+  CHECK(std::string(tensor.name) == source.graph.values[static_cast<size_t>(source.graph.inputs[0])].name);
+  REQUIRE(sn_output(session, 0, &tensor) == SN_OK);
+  CHECK(tensor.rank == 2);
+  CHECK(tensor.elements == 10);
+  CHECK(sn_output(session, 1, &tensor) == SN_INVALID_ARGUMENT);
+  CHECK(std::string(sn_label(session, 9)) == "class 9");
+  CHECK(sn_label(session, 10) == nullptr);
+  sn_image_info image{};
+  image.struct_size = sizeof image;
+  REQUIRE(sn_image(session, &image) == SN_OK);
+  CHECK(image.channels == 3);
+  CHECK(image.mean[0] == 125.5f);
+  CHECK(image.std_dev[2] == 66.5f);
+  CHECK(std::string(image.color_order) == "RGB");
+
+  float error = -1;
+  CHECK(sn_verify(session, 0, &error, nullptr) == SN_OK);
+  CHECK(error >= 0);
+  CHECK(error <= 1e-5f);
+  sn_message why{};
+  why.struct_size = sizeof why;
+  CHECK(sn_verify(session, 1, &error, &why) == SN_DIFFERENT);
+  CHECK(error > 0.3f);
+  CHECK(std::string(why.text) == "test vector 1: output 0 is beyond its tolerance");
+  CHECK(sn_verify(session, 2, &error, &why) == SN_NOT_FOUND);
+
+  std::vector<std::string> seen;
+  sn_observe(
+      session,
+      [](void* self, uint32_t step, const char* name, const char* kernel) {
+        auto& list = *static_cast<std::vector<std::string>*>(self);
+        CHECK(step == list.size());
+        list.push_back(std::string(name) + " " + kernel);
+      },
+      &seen);
+  CHECK(sn_run(session) == SN_OK);
+  CHECK(seen.size() == needs_of(model).steps);
+  sn_observe(session, nullptr, nullptr);
+  CHECK(sn_run(session) == SN_OK);
+  CHECK(seen.size() == needs_of(model).steps);
+}
+
+TEST_CASE("structures of an older caller are filled as far as they go") {
+  Room model(bytes_of(model_of("sparsenet-abc:blocks=2-2,k=4,path=2")));
+  union {
+    sn_needs needs;
+    uint8_t bytes[sizeof(sn_needs)];
+  } old;
+  std::memset(old.bytes, 0xEE, sizeof old.bytes);
+  old.needs.struct_size = offsetof(sn_needs, labels);
+  REQUIRE(sn_measure(model.at(), model.bytes(), nullptr, &old.needs, nullptr) == SN_OK);
+  CHECK(old.needs.struct_size == offsetof(sn_needs, labels));
+  CHECK(old.needs.inputs == 1);
+  CHECK(old.needs.outputs == 1);
+  CHECK(std::all_of(old.bytes + offsetof(sn_needs, labels), old.bytes + sizeof old.bytes,
+                    [](uint8_t byte) { return byte == 0xEE; }));
+  sn_message tiny{};
+  tiny.struct_size = offsetof(sn_message, text) + 8;
+  std::memset(tiny.text, 'x', sizeof tiny.text);
+  CHECK(sn_measure(model.at() + 4, model.bytes(), nullptr, &old.needs, &tiny) == SN_INVALID_ARGUMENT);
+  CHECK(std::string(tiny.text) == "model: ");
+  CHECK(tiny.text[8] == 'x');
+}
+
+TEST_CASE("calls that make no sense are refused") {
+  Room model(bytes_of(model_of("sparsenet-abc:blocks=2-2,k=4,path=2"))), memory(needs_of(model).memory_bytes);
+  sn_session* session = prepared(model, memory);
+  float value = 0;
+  CHECK(sn_set_input(session, 0, &value, 1) == SN_INVALID_ARGUMENT);
+  CHECK(sn_set_input(session, 1, &value, 1) == SN_INVALID_ARGUMENT);
+  CHECK(sn_set_input(session, 0, nullptr, 3072) == SN_INVALID_ARGUMENT);
+  CHECK(sn_get_output(session, 0, &value, 1) == SN_INVALID_ARGUMENT);
+  CHECK(sn_run(nullptr) == SN_INVALID_ARGUMENT);
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  CHECK(sn_measure(nullptr, 100, nullptr, &needs, &why) == SN_INVALID_ARGUMENT);
+  CHECK(sn_measure(model.at(), 10, nullptr, &needs, &why) == SN_INVALID_MODEL);
+  CHECK(std::string(why.text) == "model: too short for a .snet file");
+  sn_session* none = nullptr;
+  CHECK(sn_prepare(model.at(), model.bytes(), nullptr, memory.at() + 8, memory.bytes(), &none, &why) ==
+        SN_INVALID_ARGUMENT);
+  CHECK(std::string(why.text) == "memory: expected an address that 64 divides");
+  sn_options options{};
+  options.struct_size = sizeof options;
+  options.batch = 2;
+  CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_UNSUPPORTED);
+  CHECK(std::string(why.text) == "model: holds no plan portable-f32 for batch 2; sparsenet-convert --plan makes one");
+  sn_threads threads{};
+  threads.struct_size = sizeof threads;
+  threads.threads = 2;
+  options.batch = 1;
+  options.threads = &threads;
+  CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_INVALID_ARGUMENT);
+  CHECK(none == nullptr);
+}
+
+TEST_CASE("damage is refused, or harmless where the checksum is set right") {
+  Model source = model_of("sparsenet-abc:blocks=2-1,k=4,path=2");
+  add_test_vector(source, 1e-4f);
+  const std::vector<uint8_t> good = bytes_of(source);
+  uint64_t structure = 0;
+  std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  for (size_t i = 0; i < good.size(); i += 97) {
+    std::vector<uint8_t> bytes = good;
+    bytes[i] ^= 0x10;
+    Room model(bytes);
+    CHECK(sn_measure(model.at(), model.bytes(), nullptr, &needs, nullptr) >= SN_INVALID_MODEL);
+  }
+  for (size_t length = 0; length < good.size(); length += 211) {
+    Room model(std::vector<uint8_t>(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(length)));
+    CHECK(sn_measure(model.at(), model.bytes(), nullptr, &needs, nullptr) == SN_INVALID_MODEL);
+  }
+  // Every byte of the structure, in turn: whatever it says then, all that happens is an answer.
+  int refused = 0, run = 0;
+  for (size_t i = 0; i < structure; i += 3) {
+    std::vector<uint8_t> bytes = good;
+    bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
+    repair(bytes);
+    Room model(bytes);
+    if (sn_measure(model.at(), model.bytes(), nullptr, &needs, nullptr) != SN_OK) {
+      ++refused;
+      continue;
+    }
+    REQUIRE(needs.memory_bytes < (size_t{1} << 30));
+    Room memory(needs.memory_bytes);
+    sn_session* session = nullptr;
+    if (sn_prepare(model.at(), model.bytes(), nullptr, memory.at(), memory.bytes(), &session, nullptr) != SN_OK)
+      continue;
+    (void)sn_verify(session, 0, nullptr, nullptr);
+    (void)sn_label(session, 0);
+    CHECK(memory.border_is_whole());
+    ++run;
+  }
+  MESSAGE(refused, " refused, ", run, " run");
+  CHECK(refused > 100);
+  CHECK(run > 100);
+}
+
+TEST_CASE("files: mapped, and unmapped") {
+  const void* data = nullptr;
+  size_t bytes = 0;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  CHECK(sn_map_file("/nowhere/net.snet", &data, &bytes, &why) == SN_NOT_FOUND);
+  CHECK(std::string(why.text).rfind("/nowhere/net.snet: ", 0) == 0);
+  CHECK(sn_map_file(nullptr, &data, &bytes, &why) == SN_INVALID_ARGUMENT);
+  const std::string path = std::string(SPARSENET_BINARY_DIR) + "/device_test.snet";
+  const Model source = model_of("sparsenet-abc:blocks=2-2,k=4,path=2");
+  REQUIRE(save_model(source, path).ok());
+  REQUIRE(sn_map_file(path.c_str(), &data, &bytes, &why) == SN_OK);
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  CHECK(sn_measure(data, bytes, nullptr, &needs, nullptr) == SN_OK);
+  sn_unmap_file(data, bytes);
+  CHECK(sn_api_version() == SN_API_VERSION);
+  CHECK(std::string(sn_version()) == version());
+  CHECK(std::string(sn_status_name(SN_DIFFERENT)) == "different");
+}
