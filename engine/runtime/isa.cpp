@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <cstring>
 
+namespace sparsenet::rt::compact {
+extern const Kernel* const kPortableKernels[];
+}
+
 #define SPARSENET_DECLARE_ISA(isa)               \
   namespace rt::isa {                            \
   extern const Kernel* const kPortableKernels[]; \
@@ -45,6 +49,8 @@ const Entry kEntries[] = {
     {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak}, has_avx2},
 #endif
     {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak}, always},
+    // Never the widest: for devices, and here for those who ask by name.
+    {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak}, always},
 };
 
 const Isa& pick() {

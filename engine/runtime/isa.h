@@ -6,7 +6,7 @@
 namespace sparsenet {
 
 struct Isa {
-  const char* name;  // "avx512", "avx2", "baseline" (SSE2; NEON on ARM)
+  const char* name;  // "avx512", "avx2", "baseline" (SSE2; NEON on ARM), "compact"
   const rt::Kernel* const* kernels;
   double (*fma_peak)(double seconds);  // GFLOP/s of one core
 };

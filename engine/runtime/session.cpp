@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -181,9 +180,12 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
     steps.push_back(std::move(info));
   }
   for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  // Kernels have packed their parameters, so the originals can go; the reference kernels alone read them in place.
+  // Where kernels have packed all parameters, the originals can go.
   bool in_place = false;
-  for (const rt::Bound& b : bound) in_place = in_place || std::strcmp(b.kernel->backend, "reference") == 0;
+  for (size_t i = 0; i < bound.size(); ++i) {
+    const rt::Step& step = plan->steps[i];
+    in_place = in_place || ((step.weight || step.bias || step.params[0]) && !bound[i].kernel->copies_parameters);
+  }
   if (own && !in_place) std::vector<std::shared_ptr<const void>>().swap(own->parameter_owners);
   return {};
 }
