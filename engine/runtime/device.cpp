@@ -1,7 +1,8 @@
 // The C API over the runtime: a session from a stored plan, in the caller's memory.
 //
-// The memory, in this order, each part at a multiple of 64: the session, its steps, what they are bound to, their
-// channel ranges, their index spaces, the kernels' states, packed weights, arena, scratch.
+// The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, their channel
+// ranges, their index spaces, the kernels' states, packed weights, arena, scratch. Steps themselves are read from the
+// file one after the other, bound, and forgotten.
 #include <model_generated.h>
 #include <sparsenet/sparsenet.h>
 #include <string.h>
@@ -18,7 +19,6 @@ namespace schema = sparsenet::schema;
 struct sn_session {
   rt::ModelFile file;
   rt::PlanFile plan;
-  rt::Step* steps;
   rt::Bound* bound;
   int32_t step_count;
   uint8_t *arena, *scratch;
@@ -142,7 +142,7 @@ sn_status open_model(const void* model, size_t bytes, uint32_t batch, rt::ModelF
 struct Layout {
   uint32_t steps, segments, strided;
   rt::Sizes sizes;
-  size_t steps_at, bound_at, segments_at, strided_at, state_at, weights_at, arena_at, scratch_at, end;
+  size_t bound_at, segments_at, strided_at, state_at, weights_at, arena_at, scratch_at, end;
   size_t thread_scratch, scratch_bytes;
 };
 
@@ -195,8 +195,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, Layout* layo
   const size_t all_threads = sizes.scratch_bytes * static_cast<size_t>(options.parallel.threads);
   layout->thread_scratch = all_threads > sizes.single_scratch_bytes ? all_threads : sizes.single_scratch_bytes;
   layout->scratch_bytes = layout->thread_scratch + sizes.shared_bytes;
-  layout->steps_at = round_up(sizeof(sn_session));
-  layout->bound_at = layout->steps_at + round_up(layout->steps * sizeof(rt::Step));
+  layout->bound_at = round_up(sizeof(sn_session));
   layout->segments_at = layout->bound_at + round_up(layout->steps * sizeof(rt::Bound));
   layout->strided_at = layout->segments_at + round_up(layout->segments * sizeof(rt::Segment));
   layout->state_at = layout->strided_at + round_up(layout->strided * sizeof(rt::Strided));
@@ -358,7 +357,6 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
   auto* s = reinterpret_cast<sn_session*>(base);
   *s = {file,
         plan,
-        reinterpret_cast<rt::Step*>(base + layout.steps_at),
         reinterpret_cast<rt::Bound*>(base + layout.bound_at),
         static_cast<int32_t>(layout.steps),
         base + layout.arena_at,
@@ -370,25 +368,25 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
   auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
   auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);
   uint32_t left = layout.segments;
+  rt::Memory places{s->arena, base + layout.state_at, base + layout.weights_at, s->scratch + layout.thread_scratch,
+                    nullptr};
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
   const int32_t list_count = rt::linked_kernels(lists);
   rt::Sizes again{};
   for (uint32_t i = 0; i < layout.steps; ++i) {
+    rt::Step step{};
     uint32_t count = 0;
     // The first round has seen that these succeed.
     (void)rt::count_segments(plan, i, &count);
-    (void)rt::read_step(plan, i, segments, left, strided, &s->steps[i]);
-    (void)rt::measure_step(s->steps[i], lists, list_count, &s->bound[i], &again);
+    (void)rt::read_step(plan, i, segments, left, strided, &step);
+    (void)rt::measure_step(step, lists, list_count, &s->bound[i], &again);
+    if (const char* why = rt::bind_step(step, &places, &s->bound[i])) {
+      return step_error(i, step, SN_UNSUPPORTED, why, message);
+    }
     segments += count;
     left -= count;
-    strided += s->steps[i].strided ? 1 : 0;
+    strided += step.strided ? 1 : 0;
   }
-  int32_t failed = 0;
-  const char* why = rt::bind(
-      s->steps, s->step_count,
-      {s->arena, base + layout.state_at, base + layout.weights_at, s->scratch + layout.thread_scratch, nullptr},
-      s->bound, &failed);
-  if (why) return step_error(static_cast<uint32_t>(failed), s->steps[failed], SN_UNSUPPORTED, why, message);
   *session = s;
   return SN_OK;
 }
@@ -439,8 +437,9 @@ sn_status sn_run(sn_session* session) {
     const rt::Bound& bound = session->bound[i];
     rt::execute_step(bound, session->scratch, session->scratch_stride, session->parallel);
     if (session->observer) {
-      const char* name = session->steps[i].name;
-      session->observer(session->observer_self, static_cast<uint32_t>(i), name ? name : "", bound.kernel->name);
+      const auto index = static_cast<uint32_t>(i);
+      const flatbuffers::String* name = session->plan.plan->steps()->Get(index)->name();
+      session->observer(session->observer_self, index, name ? name->c_str() : "", bound.kernel->name);
     }
   }
   return SN_OK;

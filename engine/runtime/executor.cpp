@@ -89,21 +89,25 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
   return -1;
 }
 
+const char* bind_step(const Step& step, Memory* memory, Bound* bound) {
+  KernelNeeds needs{};
+  bound->kernel->query(step, &needs);
+  bound->state = memory->state;
+  const Place place{memory->arena, memory->state,
+                    reinterpret_cast<float*>(bound->refresh ? memory->refreshed : memory->weights), memory->shared};
+  if (const char* message = bound->kernel->prepare(step, place)) return message;
+  memory->state += round_up(needs.state_bytes);
+  if (!bound->refresh) memory->weights += round_up(needs.weight_bytes);
+  return nullptr;
+}
+
 const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* bound, int32_t* failed) {
-  uint8_t *state = memory.state, *weights = memory.weights;
+  Memory left = memory;
   for (int32_t i = 0; i < count; ++i) {
-    KernelNeeds needs{};
-    bound[i].kernel->query(steps[i], &needs);
-    bound[i].state = state;
-    const Place place{memory.arena, state, reinterpret_cast<float*>(bound[i].refresh ? memory.refreshed : weights),
-                      memory.shared};
-    const char* message = bound[i].kernel->prepare(steps[i], place);
-    if (message) {
+    if (const char* message = bind_step(steps[i], &left, &bound[i])) {
       *failed = i;
       return message;
     }
-    state += round_up(needs.state_bytes);
-    if (!bound[i].refresh) weights += round_up(needs.weight_bytes);
   }
   return nullptr;
 }

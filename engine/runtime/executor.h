@@ -51,6 +51,9 @@ struct Memory {
   uint8_t *arena, *state, *weights, *shared, *refreshed;
 };
 const char* bind(const Step* steps, int32_t count, const Memory& memory, Bound* bound, int32_t* failed);
+// The same of one step, which need not stay; what its views and `strided` point to must. Moves memory->state and
+// memory->weights on.
+const char* bind_step(const Step& step, Memory* memory, Bound* bound);
 
 void execute_step(const Bound& bound, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);
 void execute(const Bound* bound, int32_t count, uint8_t* scratch, size_t scratch_stride, const Parallel& parallel);
