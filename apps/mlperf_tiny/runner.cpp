@@ -1,0 +1,191 @@
+#include "mlperf_tiny/runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "io/file.h"
+#include "io/npy.h"
+
+namespace sparsenet::mlperf {
+namespace {
+
+constexpr size_t kBytesPerCommand = 31;  // as runners send them
+constexpr uint64_t kRecordBytes = 1 + IcTask::kInputBytes;
+constexpr uint64_t kMostSamples = 100000;
+constexpr uint32_t kMostIterations = 1000000000;
+
+Result<std::vector<int64_t>> read_indices(const std::string& path, uint64_t images) {
+  auto file = io::File::open(path);
+  if (!file.ok()) return file.status();
+  auto header = io::read_npy_header(*file);
+  if (!header.ok()) return header.status();
+  const int64_t count = header->elements();
+  if (header->shape.size() != 1 || count < 1 || static_cast<uint64_t>(count) > kMostSamples) {
+    return invalid_argument(path + ": expected a list of 1 to 100000 indices, found " + to_string(header->shape));
+  }
+  std::vector<int64_t> indices(static_cast<size_t>(count));
+  SPARSENET_RETURN_IF_ERROR(io::read_npy_integers(*file, *header, 0, count, indices.data()));
+  for (const int64_t index : indices) {
+    if (index < 0 || static_cast<uint64_t>(index) >= images) {
+      return invalid_argument(path + ": expected indices of " + std::to_string(images) + " images, found " +
+                              std::to_string(index));
+    }
+  }
+  return indices;
+}
+
+// What follows `prefix` in the first such line, up to the next ']' where the prefix ends with '['.
+bool find_value(const std::vector<std::string>& lines, const std::string& prefix, std::string* value) {
+  for (const std::string& line : lines) {
+    if (line.compare(0, prefix.size(), prefix) != 0) continue;
+    *value = line.substr(prefix.size());
+    if (prefix.back() == '[') {
+      if (value->empty() || value->back() != ']') return false;
+      value->pop_back();
+    }
+    return true;
+  }
+  return false;
+}
+
+Result<std::vector<float>> read_results(const std::vector<std::string>& lines) {
+  std::string list;
+  if (!find_value(lines, "m-results-[", &list)) return internal_error("the device gave no results");
+  std::vector<float> results;
+  for (const char* at = list.c_str(); *at;) {
+    char* end = nullptr;
+    results.push_back(std::strtof(at, &end));
+    if (end == at) return internal_error("the device's results are no numbers: " + list);
+    at = *end == ',' ? end + 1 : end;
+  }
+  return results;
+}
+
+// The microseconds between the two timestamps of an answer.
+Result<double> read_seconds(const std::vector<std::string>& lines) {
+  constexpr char kLap[] = "m-lap-us-";
+  std::vector<double> laps;
+  for (const std::string& line : lines) {
+    if (line.compare(0, sizeof kLap - 1, kLap) == 0)
+      laps.push_back(std::strtod(line.c_str() + sizeof kLap - 1, nullptr));
+  }
+  if (laps.size() != 2) return internal_error("the device gave " + std::to_string(laps.size()) + " timestamps, not 2");
+  return (laps[1] - laps[0]) * 1e-6;
+}
+
+uint64_t now(void*) {
+  using std::chrono::duration_cast;
+  return static_cast<uint64_t>(
+      duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+Result<std::vector<Sample>> read_samples(const std::string& images, const std::string& indices) {
+  auto file = io::File::open(images);
+  if (!file.ok()) return file.status();
+  const uint64_t count = file->size() / kRecordBytes;
+  if (count == 0 || file->size() % kRecordBytes != 0 || count > kMostSamples) {
+    return invalid_argument(images + ": expected a CIFAR-10 file of 3073-byte records, found " +
+                            std::to_string(file->size()) + " bytes");
+  }
+  std::vector<int64_t> chosen;
+  if (indices.empty()) {
+    for (uint64_t i = 0; i < count; ++i) chosen.push_back(static_cast<int64_t>(i));
+  } else {
+    auto read = read_indices(indices, count);
+    if (!read.ok()) return read.status();
+    chosen = std::move(*read);
+  }
+  std::vector<Sample> samples(chosen.size());
+  std::vector<uint8_t> record(kRecordBytes);
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    SPARSENET_RETURN_IF_ERROR(
+        file->read_at(static_cast<uint64_t>(chosen[i]) * kRecordBytes, record.data(), record.size()));
+    samples[i].label = record[0];
+    // The file has planes, the benchmark's inputs have pixels.
+    for (size_t c = 0; c < IcTask::kChannels; ++c) {
+      for (size_t p = 0; p < IcTask::kPixels; ++p) {
+        samples[i].bytes[p * IcTask::kChannels + c] = record[1 + c * IcTask::kPixels + p];
+      }
+    }
+  }
+  return samples;
+}
+
+Runner::Runner(Protocol* protocol, IcTask* task) : protocol_(protocol) {
+  attach({[](void*) { return -1; }, [](void* self, char c) { static_cast<Runner*>(self)->answer_.push_back(c); }, now,
+          this},
+         protocol, task);
+}
+
+Status Runner::start() {
+  protocol_->start();
+  return {};
+}
+
+Status Runner::send(const std::string& command, std::vector<std::string>* lines) {
+  answer_.clear();
+  for (const char c : command) protocol_->receive(c);
+  protocol_->receive('%');
+  std::vector<std::string> found;
+  for (size_t at = 0; at < answer_.size();) {
+    const size_t end = answer_.find("\r\n", at);
+    if (end == std::string::npos) break;
+    found.push_back(answer_.substr(at, end - at));
+    at = end + 2;
+  }
+  if (found.empty() || found.back() != "m-ready") return internal_error("the device is not ready after: " + command);
+  for (const std::string& line : found) {
+    if (line.compare(0, 2, "e-") == 0) return internal_error("the device answers " + line + " to: " + command);
+  }
+  if (lines) *lines = std::move(found);
+  return {};
+}
+
+Status Runner::load(const Sample& sample) {
+  SPARSENET_RETURN_IF_ERROR(send("db load " + std::to_string(sizeof sample.bytes)));
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < sizeof sample.bytes; at += kBytesPerCommand) {
+    std::string command = "db ";
+    for (size_t i = at; i < std::min(at + kBytesPerCommand, sizeof sample.bytes); ++i) {
+      command += "0123456789abcdef"[sample.bytes[i] >> 4];
+      command += "0123456789abcdef"[sample.bytes[i] & 15];
+    }
+    SPARSENET_RETURN_IF_ERROR(send(command, &lines));
+  }
+  return lines.front() == "m-load-done" ? Status() : internal_error("the device does not say m-load-done");
+}
+
+Result<size_t> Runner::classify(const Sample& sample) {
+  SPARSENET_RETURN_IF_ERROR(load(sample));
+  std::vector<std::string> lines;
+  SPARSENET_RETURN_IF_ERROR(send("infer 1 0", &lines));
+  auto results = read_results(lines);
+  if (!results.ok()) return results.status();
+  return static_cast<size_t>(std::max_element(results->begin(), results->end()) - results->begin());
+}
+
+Result<Window> Runner::measure(const Sample& sample, double seconds, uint32_t least_iterations) {
+  SPARSENET_RETURN_IF_ERROR(load(sample));
+  double iterations = least_iterations;
+  for (;;) {
+    Window window;
+    window.iterations = static_cast<uint32_t>(iterations);
+    std::vector<std::string> lines;
+    SPARSENET_RETURN_IF_ERROR(send("infer " + std::to_string(window.iterations) + " 10", &lines));
+    auto took = read_seconds(lines);
+    if (!took.ok()) return took.status();
+    window.seconds = std::max(*took, 1e-6);
+    if (window.seconds >= seconds) return window;
+    // Again, with more: at most a hundred times as many, as a short time tells little, and a little above what is
+    // needed, as times vary.
+    iterations = std::ceil(std::min(iterations * 100, iterations * (seconds / window.seconds) * 1.05 + 1));
+    if (iterations > kMostIterations) return unsupported("a window needs more than 1000000000 inferences");
+  }
+}
+
+}  // namespace sparsenet::mlperf
