@@ -68,6 +68,16 @@ Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   return options;
 }
 
+void warn_of_threads(int threads) {
+  static bool warned = false;
+  const int cpus = usable_cpus();
+  if (warned || threads <= cpus) return;
+  warned = true;
+  std::fprintf(stderr,
+               "warning: %d threads, but %d CPU%s that this process may use: expect it to be slower, not faster\n",
+               threads, cpus, cpus == 1 ? "" : "s");
+}
+
 std::string LoadedModel::name() const {
   return model.metadata.name.empty() ? std::filesystem::path(path).stem().string() : model.metadata.name;
 }
@@ -90,6 +100,7 @@ Result<Session> make_session(const LoadedModel& model, const SessionOptions& opt
   }
   auto session = Session::create(model.model, options);
   if (!session.ok()) return session.status().with_context(model.path);
+  warn_of_threads(session->threads());
   return session;
 }
 

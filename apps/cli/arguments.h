@@ -54,6 +54,9 @@ struct BackendOptions {
   Result<SessionOptions> resolve(int64_t batch) const;
 };
 
+// Warns on stderr, once a process, of more threads than CPUs, which are slower: each waits for those without a CPU.
+void warn_of_threads(int threads);
+
 // How often a measuring command runs.
 struct RunOptions {
   int64_t batch = 1;

@@ -150,6 +150,7 @@ int train(TrainCommand command) {
   figures.start_rss = rss_bytes();
   auto trainer = Trainer::create(start->model.graph, command.train_options());
   if (!trainer.ok()) return fail(trainer.status().with_context(start->model_name));
+  warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
   // A budget counts only by what follows from it for the numbers.
   settings->emplace_back("--memory-budget", std::to_string(figures.memory.micro_batch) + " images at once");

@@ -119,7 +119,12 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
     return unsupported("backend '" + std::string(name(options.backend)) +
                        "' is not in this build; it has: " + available_backends());
   }
-  threads = options.threads == 0 ? usable_cpus() : options.threads;
+  SPARSENET_RETURN_IF_ERROR(check_hook(options.thread_hook));
+  const bool hooked = options.thread_hook.threads > 0;
+  if (hooked && backend->parallel) {
+    return unsupported(std::string("backend '") + backend->name + "' has threads of its own and takes no thread hook");
+  }
+  threads = hooked ? options.thread_hook.threads : options.threads == 0 ? usable_cpus() : options.threads;
 
   if (stored) plan = fitting_plan(*stored, options);
   if (!plan) {
@@ -155,15 +160,14 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
                        bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
   }
   if (threads > 1) {
-    if (backend->parallel) {
+    if (hooked) {
+      parallel = {options.thread_hook.parallel, options.thread_hook.self, threads};
+    } else if (backend->parallel) {
       parallel = {backend->parallel, nullptr, threads};
     } else {
       pool = std::make_unique<ThreadPool>(threads);
       threads = pool->size();
-      parallel = {[](void* self, int32_t chunks, ThreadPool::ChunkFunction function, void* context) {
-                    static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
-                  },
-                  pool.get(), threads};
+      parallel = pool->handle();
     }
   }
 

@@ -1,5 +1,7 @@
 #include "runtime/thread_pool.h"
 
+#include <string>
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
@@ -130,6 +132,23 @@ void ThreadPool::parallel(int32_t chunks, ChunkFunction function, void* context)
   step_.store(step, std::memory_order_release);
   work(step, 0);
   while (done_.load(std::memory_order_acquire) != chunks) relax();
+}
+
+rt::Parallel ThreadPool::handle() {
+  return {[](void* self, int32_t chunks, ChunkFunction function, void* context) {
+            static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
+          },
+          this, size()};
+}
+
+Status check_hook(const ThreadHook& hook) {
+  if (hook.threads == 0 && !hook.parallel) return {};
+  if (hook.threads < 1 || hook.threads > 1024) {
+    return invalid_argument("thread hook: expected 1 to 1024 threads, found " + std::to_string(hook.threads));
+  }
+  return hook.threads == 1 || hook.parallel
+             ? Status()
+             : invalid_argument("thread hook: expected a function that runs chunks, found none");
 }
 
 }  // namespace sparsenet

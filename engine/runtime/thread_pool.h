@@ -11,6 +11,8 @@
 // Thread safety: one caller at a time, always the thread between begin_run and end_run.
 #pragma once
 
+#include <sparsenet/session.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -18,6 +20,8 @@
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "runtime/executor.h"
 
 namespace sparsenet {
 
@@ -39,6 +43,9 @@ class ThreadPool {
   // are done.
   void parallel(int32_t chunks, ChunkFunction function, void* context);
   void end_run();
+
+  // How an executor reaches this pool.
+  rt::Parallel handle();
 
  private:
   // A thread's share of the current step in one word, so that taking a chunk is one compare-and-swap and a word that
@@ -64,5 +71,8 @@ class ThreadPool {
   std::condition_variable wake_;
   bool stop_ = false;
 };
+
+// kInvalidArgument where a hook is given and is none.
+Status check_hook(const ThreadHook& hook);
 
 }  // namespace sparsenet

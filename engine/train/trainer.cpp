@@ -191,7 +191,10 @@ Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
   if (!backend || backend->parallel) {
     return unsupported("backend '" + std::string(name(options.backend)) + "' does not train; use auto or portable");
   }
-  threads = options.threads == 0 ? usable_cpus() : options.threads;
+  SPARSENET_RETURN_IF_ERROR(check_hook(options.thread_hook));
+  threads = options.thread_hook.threads > 0 ? options.thread_hook.threads
+            : options.threads == 0          ? usable_cpus()
+                                            : options.threads;
   source = graph;
   SPARSENET_RETURN_IF_ERROR(source.set_batch(1));
   SPARSENET_RETURN_IF_ERROR(
@@ -266,13 +269,12 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
     return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(failed)].name) + "': kernel " +
                        bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
   }
-  if (threads > 1) {
+  if (threads > 1 && options.thread_hook.threads > 0) {
+    parallel = {options.thread_hook.parallel, options.thread_hook.self, threads};
+  } else if (threads > 1) {
     pool = std::make_unique<ThreadPool>(threads);
     threads = pool->size();
-    parallel = {[](void* self, int32_t chunks, ThreadPool::ChunkFunction function, void* context) {
-                  static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
-                },
-                pool.get(), threads};
+    parallel = pool->handle();
   }
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     StepInfo info;

@@ -1,6 +1,7 @@
 // What the commands answer when all is well: JSON fields, files, agreement between commands.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
+#include <sparsenet/session.h>
 
 #include <algorithm>
 #include <cmath>
@@ -224,6 +225,23 @@ TEST_CASE("cli: bench reports latencies in order, and memory") {
   CHECK(peak["fma_peak_gflops"].get<double>() > 0);
   CHECK(peak["percent_of_peak"].get<double>() > 0);
   CHECK(test::sparsenet({"bench", small_model(), "--runs", "2", "--warmup", "0"}).out.find("p95") != std::string::npos);
+}
+
+TEST_CASE("cli: more threads than CPUs get a warning, which leaves stdout alone") {
+  const std::string many = std::to_string(usable_cpus() + 1);
+  for (const bool reports_json : {false, true}) {
+    std::vector<std::string> command{"bench", small_model(), "--runs", "1", "--warmup", "0", "--threads", many};
+    if (reports_json) command.emplace_back("--json");
+    const test::Outcome warned = test::sparsenet(command);
+    CHECK(warned.code == 0);
+    CHECK(warned.err.rfind("warning: " + many + " threads, but ", 0) == 0);
+    CHECK(warned.err.find('\n') == warned.err.size() - 1);  // once
+    CHECK(warned.out.find("warning") == std::string::npos);
+    if (reports_json) CHECK(json::parse(warned.out)["threads"] == usable_cpus() + 1);
+  }
+  for (const char* fine : {"0", "1"}) {
+    CHECK(test::sparsenet({"bench", small_model(), "--runs", "1", "--warmup", "0", "--threads", fine}).err.empty());
+  }
 }
 
 TEST_CASE("cli: profile lists every step and writes a trace") {

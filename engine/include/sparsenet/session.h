@@ -36,9 +36,21 @@ const char* name(Backend backend);
 Result<Backend> parse_backend(const std::string& text);
 bool is_available(Backend backend);  // compiled in, and usable on this machine
 
+// A pool of threads of the caller's, in place of the library's own: `parallel` calls function(context, chunk, thread)
+// once for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and no two calls at a time
+// with the same; it returns when all are done, and what they wrote is then visible to the caller. Results do not depend
+// on the number of threads. The same as sn_threads of the C API.
+struct ThreadHook {
+  int threads = 0;  // 0: no hook
+  void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
+                   void* context) = nullptr;
+  void* self = nullptr;  // must outlive what uses the hook
+};
+
 struct SessionOptions {
   Backend backend = Backend::kAuto;
   int threads = 0;              // 0: as many as CPUs this process may use (affinity mask and cgroup quota)
+  ThreadHook thread_hook;       // where it has threads, they are used and `threads` is not; not with kOneDnn
   int64_t batch = 1;            // images a run
   bool optimize = true;         // false: no graph passes but the ones execution needs; for tests
   bool use_stored_plan = true;  // false: plans itself, whatever the model's file holds
@@ -117,7 +129,8 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
-// CPUs this process may use: the affinity mask, lowered by a cgroup quota. At least 1.
+// CPUs this process may use: the affinity mask (and with it cpusets), lowered by the smallest quota of its control
+// groups. At least 1. More threads than that (Session::threads()) wait for each other and are slower.
 int usable_cpus();
 
 // Measured fp32 multiply-add peak of one core, in GFLOP/s: independent vector FMAs in registers for about `seconds`.

@@ -40,7 +40,8 @@ enum class Optimizer : uint8_t {
 
 struct TrainOptions {
   int64_t batch = 64;
-  int threads = 0;  // 0: as many as CPUs this process may use
+  int threads = 0;         // 0: as many as CPUs this process may use
+  ThreadHook thread_hook;  // where it has threads, they are used and `threads` is not
   Optimizer optimizer = Optimizer::kSgd;
   float momentum = 0.9f;  // SGD; 0: none
   bool nesterov = true;
