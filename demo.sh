@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-toolchains/setup.sh
+toolchains/setup.sh --without-cross
 
 out=build/demo
 bin=build/release/bin

@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # Installs what a build of everything needs, through apt, where it is missing. Asks nothing, can be run again at any
 # time, and touches no network where all is there already. Needs root or sudo only if there is something to install.
-# Tried on Debian 12 and 13; written for Ubuntu 22.04 and 24.04 too, but not tested there.
+# Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
+# packages have the same names, but not tested there.
+#
+#   toolchains/setup.sh [--without-cross] [--list]
+#     --without-cross   without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
+#     --list            only print the packages' names
 set -euo pipefail
 
 # name of the package    what it is for
@@ -26,10 +31,15 @@ libjpeg-dev              command line: images
 libmatio-dev             command line: SVHN's .mat files
 doctest-dev              tests
 "
-packages=()
-while read -r package _; do
-  if [ -n "$package" ]; then packages+=("$package"); fi
-done <<<"$needs"
+cross_needs="
+g++-aarch64-linux-gnu    preset aarch64
+g++-arm-linux-gnueabihf  preset armhf
+g++-riscv64-linux-gnu    preset riscv64
+qemu-user                their tests
+gcc-arm-none-eabi        presets cortex-m7, cortex-m4
+libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4
+qemu-system-arm          their firmware
+"
 
 say() { echo "setup: $*"; }
 fail() {
@@ -39,14 +49,24 @@ fail() {
   exit 1
 }
 
-case "${1-}" in
-  "") ;;
-  --list)
-    printf '%s\n' "${packages[@]}"
-    exit 0
-    ;;
-  *) fail "unknown argument '$1'" "usage: toolchains/setup.sh [--list]" ;;
-esac
+cross=yes
+list=no
+for argument in "$@"; do
+  case "$argument" in
+    --without-cross) cross=no ;;
+    --list) list=yes ;;
+    *) fail "unknown argument '$argument'" "usage: toolchains/setup.sh [--without-cross] [--list]" ;;
+  esac
+done
+if [ $cross = yes ]; then needs+=$cross_needs; fi
+packages=()
+while read -r package _; do
+  if [ -n "$package" ]; then packages+=("$package"); fi
+done <<<"$needs"
+if [ $list = yes ]; then
+  printf '%s\n' "${packages[@]}"
+  exit 0
+fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these by its own means and build with cmake --preset release:" \
@@ -103,7 +123,7 @@ if [ ${#unknown[@]} -gt 0 ]; then
   fi
   # Not the end: whoever has installed such a thing by hand can build; who has not is told by CMake what it misses.
   say "warning: $system does not offer ${unknown[*]}; install it by hand (on Ubuntu, enable 'universe' first)," \
-    "or build the library alone: cmake --preset minimal"
+    "or build the library alone: cmake --preset minimal (packages of a cross preset are needed by that preset alone)"
 fi
 
 if [ ${#known[@]} -eq 0 ]; then exit 0; fi

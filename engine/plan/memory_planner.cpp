@@ -119,8 +119,8 @@ size_t plan_memory(std::vector<PlannedBuffer>* buffers) {
   const size_t tries = n < 2 ? 0 : std::min<size_t>(400, 4000000 / (n * n));
   for (size_t i = 0; i < tries && best > bound; ++i) {
     std::vector<size_t> order = best_order;
-    const size_t from = 1 + next_random(&random) % (n - 1);
-    const size_t to = next_random(&random) % from;
+    const auto from = static_cast<size_t>(1 + next_random(&random) % (n - 1));
+    const auto to = static_cast<size_t>(next_random(&random) % from);
     std::rotate(order.begin() + static_cast<std::ptrdiff_t>(to), order.begin() + static_cast<std::ptrdiff_t>(from),
                 order.begin() + static_cast<std::ptrdiff_t>(from) + 1);
     attempt(order, best_variant);

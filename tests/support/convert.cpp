@@ -26,11 +26,11 @@ std::string quoted(const std::string& word) {
 }  // namespace
 
 bool can_convert() {
-  return *kProgram != 0;
+  return access(kProgram, X_OK) == 0;
 }
 
 Result<Model> convert(const std::vector<std::string>& arguments) {
-  if (!can_convert()) return unsupported("this build has no sparsenet-convert");
+  if (!can_convert()) return unsupported("there is no sparsenet-convert here");
   static int serial = 0;
   const std::string stem = (std::filesystem::temp_directory_path() / "sparsenet-test-").string() +
                            std::to_string(getpid()) + "-" + std::to_string(serial++);

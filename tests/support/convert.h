@@ -8,7 +8,7 @@
 
 namespace sparsenet::test {
 
-bool can_convert();  // false where this build has no sparsenet-convert
+bool can_convert();  // false where this build has no sparsenet-convert, nor SPARSENET_HOST_CONVERTER
 
 // Runs `sparsenet-convert ARGUMENTS -o FILE` and loads FILE, which is removed again. The message of a failure holds
 // what the program said.

@@ -1,0 +1,29 @@
+# Shared by the Cortex-M targets: bare metal, newlib, single-precision floats in registers. A target's file sets
+# CMAKE_SYSTEM_PROCESSOR (what -mcpu takes), SPARSENET_FPU and SPARSENET_QEMU_MACHINE and includes this.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_CXX_COMPILER arm-none-eabi-g++)
+set(CMAKE_ASM_COMPILER arm-none-eabi-gcc)
+# A program needs a linker script, which the compiler's own check does not have.
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+
+set(sparsenet_flags "-mcpu=${CMAKE_SYSTEM_PROCESSOR} -mthumb -mfpu=${SPARSENET_FPU} -mfloat-abi=hard")
+set(CMAKE_C_FLAGS_INIT "${sparsenet_flags} -ffunction-sections -fdata-sections")
+set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
+set(CMAKE_ASM_FLAGS_INIT "${sparsenet_flags}")
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,--gc-sections")
+
+# Nothing of the host's but programs; a path that does not exist keeps CMake from falling back to /.
+set(CMAKE_FIND_ROOT_PATH /usr/lib/arm-none-eabi)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+
+# Starts a program of this target in QEMU. -icount gives time that counts instructions, so that a run takes the same
+# "time" on any machine; semihosting brings the program's output and exit status out.
+find_program(SPARSENET_QEMU_PROGRAM qemu-system-arm)
+if(SPARSENET_QEMU_PROGRAM AND NOT DEFINED CMAKE_CROSSCOMPILING_EMULATOR)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${SPARSENET_QEMU_PROGRAM} -machine ${SPARSENET_QEMU_MACHINE} -display none
+      -monitor none -serial stdio -semihosting-config enable=on,target=native -icount shift=0 -kernel)
+endif()
