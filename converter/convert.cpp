@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
+#include "converter/device_source.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
@@ -240,6 +242,17 @@ Status add_plan(const std::string& target, Model* model) {
   return {};
 }
 
+Status write_device_sources(const Options& options, const std::string& target, const Model& model) {
+  Result<DeviceParts> parts = make_device_parts(model, target);
+  if (!parts.ok()) return parts.status();
+  if (!options.c_array.empty()) {
+    const std::string stem = std::filesystem::path(options.output).stem().string();
+    SPARSENET_RETURN_IF_ERROR(write_c_array(options.c_array, stem, model, *parts).with_context("--c-array"));
+  }
+  if (options.select_ops.empty()) return {};
+  return write_kernel_table(options.select_ops, *parts).with_context("--select-ops");
+}
+
 }  // namespace
 
 Status convert(const Options& options, Report* report) {
@@ -247,7 +260,10 @@ Status convert(const Options& options, Report* report) {
   Result<Model> model = import_model(options, report);
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
-  if (status.ok()) status = add_plan(options.plan, &*model).with_context("--plan");
+  const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
+  const std::string target = options.plan.empty() && for_device ? plan_targets().front() : options.plan;
+  if (status.ok()) status = add_plan(target, &*model).with_context("--plan");
+  if (status.ok() && for_device) status = write_device_sources(options, target, *model);
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
   if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());

@@ -27,7 +27,8 @@ struct Options {
   std::string name;                  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
-  std::string plan;  // target of a plan to store, for batch 1; empty: none
+  std::string plan;  // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
+  std::string c_array, select_ops;  // folders for the model as source and for its table of kernels; empty: not wanted
 };
 
 // Reads and imports; nothing is written. Fills the report; a failure's details are report->problems.
@@ -37,7 +38,8 @@ Result<Model> import_model(const Options& options, Report* report);
 // model's own.
 Status add_test_vectors(int count, Model* model);
 
-// import_model, add_test_vectors, make_stored_plan, save_model. On failure nothing is left at `output`.
+// import_model, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left at
+// `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

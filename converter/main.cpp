@@ -21,6 +21,7 @@ Examples:
   sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
   sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
   sparsenet-convert trained.snet -o device.snet --plan portable-f32
+  sparsenet-convert trained.snet -o device.snet --c-array generated --select-ops generated
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
@@ -85,7 +86,7 @@ int run(int argc, char** argv) {
   app.option_defaults()->always_capture_default(false);
   Options options;
   std::vector<std::string> inputs;
-  std::string from = "auto", mean, std_dev, report_file, c_array, select_ops, precision = "f32";
+  std::string from = "auto", mean, std_dev, report_file, precision = "f32";
   bool verbose = false;
   app.add_option("INPUT", inputs, "File to convert")->required();
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
@@ -106,8 +107,9 @@ int run(int argc, char** argv) {
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
-  app.add_option("--c-array", c_array, "Not available in this version");
-  app.add_option("--select-ops", select_ops, "Not available in this version");
+  app.add_option("--c-array", options.c_array, "Also write the model as C source into this folder, for firmware");
+  app.add_option("--select-ops", options.select_ops,
+                 "Also write the table of the kernels that the model uses into this folder, for firmware");
   app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
   try {  // CLI11 reports through exceptions; they end here
     app.parse(argc, argv);
@@ -133,15 +135,6 @@ int run(int argc, char** argv) {
     return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
   for (float value : options.std_dev) {
     if (!(value > 0.f)) return usage_error("--std: expected numbers above 0, found '" + std_dev + "'");
-  }
-  const struct {
-    const char* flag;
-    const std::string& value;
-  } later[] = {{"--c-array", c_array}, {"--select-ops", select_ops}};
-  for (const auto& option : later) {
-    if (option.value.empty()) continue;
-    std::fprintf(stderr, "error: %s is not available in this version\n", option.flag);
-    return kFailed;
   }
   if (precision != "f32") {
     std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());

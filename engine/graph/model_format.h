@@ -41,6 +41,9 @@ constexpr uint64_t align_up(uint64_t bytes) {
 // the tensors of the result point into it, at multiples of 64 when `data` is one.
 Result<Model> parse_model(const uint8_t* data, size_t size, const std::shared_ptr<const void>& owner);
 
+// The bytes of a file, with the graph or, for devices, without.
+Result<std::vector<uint8_t>> serialize(const Model& model, bool with_graph);
+
 // What a file says beside its graph, against the graph (whose shapes are inferred).
 Status check_metadata(const Graph& graph, const Metadata& metadata);
 Status check_test_vectors(const Graph& graph, const std::vector<TestVector>& vectors);

@@ -90,7 +90,11 @@ class Reader {
       return invalid_model("data: expected " + std::to_string(file.data_bytes()) + " bytes, found " +
                            std::to_string(sections_.data_bytes));
     }
-    if (!file.graph()) return invalid_model("the file has no graph");
+    if (!file.graph()) {
+      const bool for_devices = file.plans() && file.plans()->size() > 0;
+      return for_devices ? unsupported("holds plans for devices and no graph: only sn_prepare reads it")
+                         : invalid_model("the file has no graph");
+    }
     SPARSENET_RETURN_IF_ERROR(read_graph(*file.graph(), &model->graph));
     if (file.metadata()) SPARSENET_RETURN_IF_ERROR(read_metadata(*file.metadata(), &model->metadata));
     SPARSENET_RETURN_IF_ERROR(check_metadata(model->graph, model->metadata));

@@ -74,11 +74,13 @@ class DataLayout {
 
 class Writer {
  public:
-  explicit Writer(const Model& model, const Graph& graph) : model_(model), graph_(graph) {}
+  // `with_graph`: false leaves it away, for devices.
+  Writer(const Model& model, const Graph& graph, bool with_graph)
+      : model_(model), graph_(graph), with_graph_(with_graph) {}
 
   Result<std::vector<uint8_t>> write() {
     const auto metadata = write_metadata(model_.metadata);
-    const auto graph = write_graph();
+    const auto graph = with_graph_ ? write_graph() : fb::Offset<schema::Graph>();
     std::vector<fb::Offset<schema::TestVector>> vectors;
     for (const TestVector& vector : model_.test_vectors) {
       const auto inputs = builder_.CreateVector(write_tensors(vector.inputs));
@@ -263,6 +265,7 @@ class Writer {
 
   const Model& model_;
   const Graph& graph_;
+  const bool with_graph_;
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
 
@@ -296,14 +299,14 @@ Status writable(const Model& model, const Graph& graph) {
 
 }  // namespace
 
-Result<std::vector<uint8_t>> serialize_model(const Model& model) {
+Result<std::vector<uint8_t>> serialize(const Model& model, bool with_graph) {
   try {
     if (!FLATBUFFERS_LITTLEENDIAN) return unsupported("writing model files on a big-endian machine");
     Graph graph = model.graph;  // shares the constants
     SPARSENET_RETURN_IF_ERROR(graph.infer_shapes());
     SPARSENET_RETURN_IF_ERROR(writable(model, graph));
-    Result<std::vector<uint8_t>> bytes = Writer(model, graph).write();
-    if (!bytes.ok()) return bytes;
+    Result<std::vector<uint8_t>> bytes = Writer(model, graph, with_graph).write();
+    if (!bytes.ok() || !with_graph) return bytes;
     // Nothing is written that could not be read again.
     Result<Model> read = parse_model(bytes->data(), bytes->size(), nullptr);
     if (!read.ok()) return read.status().with_context("the model cannot be stored");
@@ -311,6 +314,10 @@ Result<std::vector<uint8_t>> serialize_model(const Model& model) {
   } catch (const std::bad_alloc&) {
     return out_of_memory("not enough memory to write the model");
   }
+}
+
+Result<std::vector<uint8_t>> serialize_model(const Model& model) {
+  return serialize(model, true);
 }
 
 Status save_model(const Model& model, const std::string& path) {

@@ -273,6 +273,19 @@ sn_status describe_port(const sn_session* session, bool output, uint32_t index, 
   return SN_OK;
 }
 
+void observe(const sn_session& session, uint32_t index) {
+  const schema::PlanStep& step = *session.plan.plan->steps()->Get(index);
+  const bool conv = step.op() == static_cast<uint8_t>(rt::StepOp::kConv);
+  const sn_step value{sizeof value,
+                      index,
+                      step.name() ? step.name()->c_str() : "",
+                      session.bound[index].kernel->name,
+                      step.macs(),
+                      conv ? step.kernel_height() : 0,
+                      conv ? step.kernel_width() : 0};
+  session.observer(session.observer_self, &value);
+}
+
 }  // namespace
 
 extern "C" {
@@ -436,11 +449,7 @@ sn_status sn_run(sn_session* session) {
   for (int32_t i = 0; i < session->step_count; ++i) {
     const rt::Bound& bound = session->bound[i];
     rt::execute_step(bound, session->scratch, session->scratch_stride, session->parallel);
-    if (session->observer) {
-      const auto index = static_cast<uint32_t>(i);
-      const flatbuffers::String* name = session->plan.plan->steps()->Get(index)->name();
-      session->observer(session->observer_self, index, name ? name->c_str() : "", bound.kernel->name);
-    }
+    if (session->observer) observe(*session, static_cast<uint32_t>(i));
   }
   return SN_OK;
 }

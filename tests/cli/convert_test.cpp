@@ -131,8 +131,8 @@ TEST_CASE("convert: what cannot be read or written") {
       {onnx, "-o", model, "--labels", (scratch() / "labels.txt").string()},
       {onnx, "-o", model, "--mean", "1,2"},
       {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
-      {onnx, "-o", model, "--c-array", "x"},
-      {onnx, "-o", model, "--select-ops", "x"},
+      {onnx, "-o", model, "--c-array", (scratch() / "noise" / "x").string()},
+      {onnx, "-o", model, "--select-ops", (scratch() / "noise" / "x").string()},
       {onnx, "-o", model, "--precision", "int8"},
       {kGoldens + "nets/abc.pth", "-o", model},
       {kGoldens + "nets/abc.pth", "-o", model, "--arch", "sparsenet-xyz"},
@@ -145,6 +145,32 @@ TEST_CASE("convert: what cannot be read or written") {
     CHECK(run.err.rfind("error: ", 0) == 0);
     CHECK(!fs::exists(model));
   }
+}
+
+TEST_CASE("convert: a model as C source, and its kernels") {
+  const fs::path folder = scratch() / "generated";
+  const std::string model = (scratch() / "3 nets.snet").string();
+  const Run run = convert({kGoldens + "graphs/gemm-forms.onnx", "-o", model, "--test-vectors", "1", "--c-array",
+                           folder.string(), "--select-ops", folder.string()});
+  CAPTURE(run.err);
+  REQUIRE(run.code == 0);
+  const std::string header = read_text(folder / "model_3_nets.h"), source = read_text(folder / "model_3_nets.c");
+  // The bytes of the array are the device's file.
+  std::vector<uint8_t> bytes;
+  for (size_t at = source.find("= {", source.find("aligned(64)")); (at = source.find("0x", at)) != std::string::npos;
+       at += 5) {
+    bytes.push_back(static_cast<uint8_t>(std::stoi(source.substr(at + 2, 2), nullptr, 16)));
+  }
+  const auto read = sparsenet::load_model(model);
+  REQUIRE(read.ok());
+  const auto parts = sparsenet::make_device_parts(*read);
+  REQUIRE(parts.ok());
+  CHECK(bytes == parts->file);
+  CHECK(header.find("#define MODEL_3_NETS_BYTES " + std::to_string(bytes.size()) + " ") != std::string::npos);
+  CHECK(header.find("#define MODEL_3_NETS_TEST_VECTORS 1 ") != std::string::npos);
+  CHECK(read_text(folder / "sparsenet_kernels.cpp") == parts->kernel_table);
+  CHECK(parts->kernel_table.find("&compact::kConv,") != std::string::npos);
+  CHECK(parts->kernel_table.find("&compact::kPool,") == std::string::npos);
 }
 
 TEST_CASE("convert: usage") {

@@ -11,6 +11,7 @@
 
 #include "graph/checksum.h"
 #include "model_samples.h"
+#include "runtime/isa.h"
 #include "runtime/model_file.h"
 #include "runtime/thread_pool.h"
 #include "support/check_session.h"
@@ -246,10 +247,13 @@ TEST_CASE("what a model says of itself, and its test vectors") {
   std::vector<std::string> seen;
   sn_observe(
       session,
-      [](void* self, uint32_t step, const char* name, const char* kernel) {
+      [](void* self, const sn_step* step) {
         auto& list = *static_cast<std::vector<std::string>*>(self);
-        CHECK(step == list.size());
-        list.push_back(std::string(name) + " " + kernel);
+        CHECK(step->struct_size == sizeof *step);
+        CHECK(step->index == list.size());
+        CHECK((step->kernel_height > 0) == (std::string(step->kernel).rfind("conv2d", 0) == 0));
+        CHECK((step->macs > 0) >= (step->kernel_height > 0));
+        list.push_back(step->name);
       },
       &seen);
   CHECK(sn_run(session) == SN_OK);
@@ -357,6 +361,31 @@ TEST_CASE("damage is refused, or harmless where the checksum is set right") {
   MESSAGE(refused, " refused, ", run, " run");
   CHECK(refused > 100);
   CHECK(run > 100);
+}
+
+TEST_CASE("what a device is given needs no graph, and no more memory than it says") {
+  Model source = model_of("sparsenet-abc-v0");
+  add_test_vector(source, 1e-4f);
+  const auto parts = make_device_parts(source);
+  REQUIRE_MESSAGE(parts.ok(), parts.status().message());
+  CHECK(parts->file.size() < bytes_of(source).size() * 3 / 4);
+  CHECK(parts->kernels ==
+        std::vector<std::string>{"compact::kConv", "compact::kPool", "compact::kGlobalPool", "compact::kAttention"});
+  Room model(parts->file);
+  const sn_needs needs = needs_of(model);
+  CHECK(needs.arena_bytes == parts->arena_bytes);
+  if (std::string(active_isa().name) == "compact") {  // a run of its own, see CMakeLists.txt
+    CHECK(needs.memory_bytes <= parts->memory_bytes);
+    CHECK(needs.memory_bytes + 2048 > parts->memory_bytes);
+    CHECK(needs.weights_bytes == 0);
+  }
+  Room memory(needs.memory_bytes);
+  CHECK(sn_verify(prepared(model, memory), 0, nullptr, nullptr) == SN_OK);
+  const auto refused = load_model(model.at(), model.bytes(), nullptr, "device.snet");
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.status().message() == "device.snet: holds plans for devices and no graph: only sn_prepare reads it");
+  source.plans.clear();
+  CHECK(make_device_parts(source).status().code() == StatusCode::kNotFound);
 }
 
 TEST_CASE("files: mapped, and unmapped") {

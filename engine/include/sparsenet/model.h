@@ -53,6 +53,20 @@ Result<Model> load_model(const void* data, size_t size, std::shared_ptr<const vo
 // or that holds ops which only passes make.
 Result<std::vector<uint8_t>> serialize_model(const Model& model);
 
+// What a device is given, for a model that has a plan for batch 1.
+struct DeviceParts {
+  // Plans, metadata and test vectors without the graph and its constants: for sn_prepare (sparsenet/sparsenet.h); what
+  // needs a graph refuses it.
+  std::vector<uint8_t> file;
+  // C++ source of the table of kernels that the plan uses, to be linked in place of the library's.
+  std::string kernel_table;
+  std::vector<std::string> kernels;  // their names
+  size_t arena_bytes = 0;
+  size_t memory_bytes = 0;  // with these kernels and one thread sn_prepare needs no more, on 32 and 64 bits
+};
+// Errors: kNotFound (no plan for `target` and batch 1), and those of serialize_model.
+Result<DeviceParts> make_device_parts(const Model& model, const std::string& target = "portable-f32");
+
 // serialize_model, then write to a temporary beside `path`, fsync, rename: the file is whole or not there.
 Status save_model(const Model& model, const std::string& path);
 

@@ -126,8 +126,16 @@ SN_API sn_status sn_set_input(sn_session* session, uint32_t index, const float* 
 SN_API sn_status sn_run(sn_session* session);
 SN_API sn_status sn_get_output(const sn_session* session, uint32_t index, float* values, size_t elements);
 
-/* Called after each step of a run, for profiles: the step's number, its name and its kernel's. NULL ends it. */
-typedef void (*sn_observer)(void* self, uint32_t step, const char* name, const char* kernel);
+typedef struct sn_step {
+  uint32_t struct_size; /* the library's */
+  uint32_t index;
+  const char* name;                    /* of the node that it came from */
+  const char* kernel;                  /* "conv2d_f32_compact" */
+  uint64_t macs;                       /* multiply-accumulates, of all images */
+  int32_t kernel_height, kernel_width; /* of convolutions; 0: none */
+} sn_step;
+/* Called after each step of a run, for profiles; `step` goes with the call. NULL ends it. */
+typedef void (*sn_observer)(void* self, const sn_step* step);
 SN_API void sn_observe(sn_session* session, sn_observer observer, void* self);
 
 /* Runs an embedded test vector and compares. `error`, if not NULL: the largest difference of an output, as a share of

@@ -1,0 +1,26 @@
+// What the firmware asks of a board: a way to print, a clock that counts instructions (in QEMU) or cycles (on silicon),
+// the stack's depth, and an end.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace board {
+
+void print(const char* text);
+void print(uint64_t number);
+void print_hex(uint32_t number);
+// value * 10^-digits, as text: fixed(1234, 2) is "12.34".
+void print_fixed(uint64_t value, int digits);
+// 1.23e-06: four digits are enough for errors.
+void print_small(float value);
+
+uint32_t ticks();                            // of a down counter that has gone on since reset, modulo 2^32
+extern const uint32_t kInstructionsPerTick;  // in QEMU with -icount shift=0
+
+size_t stack_used();  // most bytes since reset
+size_t stack_size();
+
+[[noreturn]] void finish(int status);
+
+}  // namespace board

@@ -1,0 +1,7 @@
+/* Test images: records of a label byte and 3 x 32 x 32 bytes, red, green, blue (the official CIFAR-10 binary form). */
+  .section .images, "a"
+  .global images_begin
+  .global images_end
+images_begin:
+  .incbin "images.bin"
+images_end:

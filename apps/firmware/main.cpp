@@ -1,0 +1,157 @@
+// A model in flash, on a board without an operating system: checks itself by its test vectors, classifies images, and
+// tells what it took. Exit status 0 when all checks passed.
+#include <sparsenet/sparsenet.h>
+#include <string.h>
+
+#include "board.h"
+#include "model.h"
+
+extern "C" {
+extern const uint8_t images_begin[], images_end[];
+extern const uint8_t kernels_begin[], kernels_end[], runtime_begin[], runtime_end[], text_begin[], text_end[];
+}
+
+namespace {
+
+constexpr size_t kPixels = MODEL_INPUT_ELEMENTS, kRecord = 1 + kPixels;
+
+alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
+float input[MODEL_INPUT_ELEMENTS], logits[MODEL_OUTPUT_ELEMENTS];
+
+void print_line(const char* what, uint64_t number, const char* unit) {
+  board::print(what);
+  board::print(number);
+  board::print(unit);
+}
+
+int fail(const char* what, const char* why) {
+  board::print("error: ");
+  board::print(what);
+  board::print(": ");
+  board::print(why);
+  board::print("\n");
+  return 1;
+}
+
+// FNV-1a over the logits' bits: two boards that print the same number computed the same.
+uint32_t checksum() {
+  uint32_t sum = 2166136261u;
+  for (const float& value : logits) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    for (int shift = 0; shift < 32; shift += 8) sum = (sum ^ ((bits >> shift) & 255u)) * 16777619u;
+  }
+  return sum;
+}
+
+// Instructions by kind of step, of one run.
+struct Profile {
+  uint32_t last;
+  struct {
+    const char* name;
+    uint64_t ticks, macs;
+  } kinds[3];
+};
+
+void count_step(void* self, const sn_step* step) {
+  auto& profile = *static_cast<Profile*>(self);
+  const uint32_t now = board::ticks();
+  auto& kind = profile.kinds[step->kernel_height == 1 ? 0 : step->kernel_height == 3 ? 1 : 2];
+  kind.ticks += now - profile.last;
+  kind.macs += step->macs;
+  profile.last = board::ticks();
+}
+
+void print_profile(sn_session* net) {
+  Profile profile{0, {{"1x1 convolutions", 0, 0}, {"3x3 convolutions", 0, 0}, {"other steps", 0, 0}}};
+  sn_observe(net, count_step, &profile);
+  const uint32_t start = profile.last = board::ticks();
+  (void)sn_run(net);
+  const uint64_t all = board::ticks() - start;
+  sn_observe(net, nullptr, nullptr);
+  print_line("one run: ", all * board::kInstructionsPerTick, " instructions\n");
+  for (const auto& kind : profile.kinds) {
+    board::print("  ");
+    board::print(kind.name);
+    print_line(": ", kind.ticks * board::kInstructionsPerTick, "");
+    if (kind.macs > 0) {
+      board::print(", ");
+      board::print_fixed(kind.ticks * board::kInstructionsPerTick * 1000 / kind.macs, 3);
+      board::print(" a multiply-accumulate");
+    }
+    board::print("\n");
+  }
+}
+
+int verify_all(sn_session* net, uint32_t count) {
+  int failures = 0;
+  sn_message why = {sizeof why, ""};
+  for (uint32_t i = 0; i < count; ++i) {
+    float error = 0;
+    const sn_status status = sn_verify(net, i, &error, &why);
+    if (status != SN_OK) failures += fail("self-test", why.text);
+    print_line("self-test: vector ", i, ": relative difference ");
+    board::print_small(error);
+    board::print(status == SN_OK ? ", passed\n" : ", FAILED\n");
+  }
+  return failures;
+}
+
+int classify_all(sn_session* net) {
+  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
+  if (sn_image(net, &image) != SN_OK || image.channels == 0) return fail("images", "the model does not take images");
+  const size_t area = kPixels / image.channels;
+  for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
+    for (size_t i = 0; i < kPixels; ++i) {
+      input[i] = (static_cast<float>(record[1 + i]) - image.mean[i / area]) / image.std_dev[i / area];
+    }
+    if (sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) != SN_OK || sn_run(net) != SN_OK ||
+        sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) {
+      return fail("classification", "a call failed");
+    }
+    uint32_t best = 0;
+    for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) best = logits[c] > logits[best] ? c : best;
+    const char *found = sn_label(net, best), *expected = sn_label(net, record[0]);
+    board::print("image: ");
+    board::print(found ? found : "?");
+    board::print(" (is ");
+    board::print(expected ? expected : "?");
+    board::print("), logits checksum ");
+    board::print_hex(checksum());
+    board::print("\n");
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main() {
+  board::print("SparseNet Engine ");
+  board::print(sn_version());
+  board::print("\n");
+  sn_message why = {sizeof why, ""};
+  sn_needs needs = {};
+  needs.struct_size = sizeof needs;
+  if (sn_measure(model_model, MODEL_BYTES, nullptr, &needs, &why) != SN_OK) return fail("model", why.text);
+  sn_session* net = nullptr;
+  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) {
+    return fail("model", why.text);
+  }
+  print_line("flash: model ", MODEL_BYTES, "");
+  print_line(", kernels ", static_cast<uint64_t>(kernels_end - kernels_begin), "");
+  print_line(", runtime ", static_cast<uint64_t>(runtime_end - runtime_begin), "");
+  print_line(", application and C library ", static_cast<uint64_t>(text_end - text_begin), " bytes\n");
+  print_line("RAM: arena ", needs.arena_bytes, "");
+  print_line(", scratch ", needs.scratch_bytes, "");
+  print_line(", weights ", needs.weights_bytes, "");
+  print_line(", steps ", needs.state_bytes, "");
+  print_line("; together ", needs.memory_bytes, " bytes\n");
+
+  int failures = verify_all(net, needs.test_vectors);
+  failures += classify_all(net);
+  print_profile(net);
+  print_line("stack: ", board::stack_used(), "");
+  print_line(" of ", board::stack_size(), " bytes at most\n");
+  board::print(failures == 0 ? "all checks passed\n" : "some checks FAILED\n");
+  return failures == 0 ? 0 : 1;
+}

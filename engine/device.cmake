@@ -1,0 +1,34 @@
+# What a device needs to run a plan: no exceptions, no RTTI, no heap, no operating system.
+set(SPARSENET_FREESTANDING_FLAGS -fno-exceptions -fno-rtti)
+add_library(sparsenet_runtime OBJECT
+  graph/checksum.cpp
+  runtime/device.cpp
+  runtime/executor.cpp
+  runtime/model_file.cpp
+  runtime/plan_check.cpp
+  runtime/stored_plan.cpp
+  kernels/reference_layers.cpp
+  kernels/reference_general.cpp
+  kernels/reference_train.cpp
+  kernels/reference_train_pointwise.cpp
+)
+target_include_directories(sparsenet_runtime PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
+target_compile_definitions(sparsenet_runtime PRIVATE SPARSENET_VERSION="${PROJECT_VERSION}")
+target_compile_options(sparsenet_runtime PRIVATE ${SPARSENET_FREESTANDING_FLAGS})
+target_link_libraries(sparsenet_runtime PRIVATE sparsenet_warnings sparsenet_schema)
+
+# Kernels for devices with little memory: one float at a time, weights in place.
+add_library(sparsenet_kernels_compact OBJECT
+  kernels/compact_conv.cpp
+  kernels/compact_layers.cpp
+  kernels/compact_list.cpp
+)
+target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
+target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
+
+# Both as a library of their own: plans from flash and nothing else. Whoever links it brings `linked_kernels`, the table
+# that sparsenet-convert --select-ops writes; functions that it does not reach are left out by the linker.
+add_library(sparsenet_device STATIC EXCLUDE_FROM_ALL
+  $<TARGET_OBJECTS:sparsenet_runtime> $<TARGET_OBJECTS:sparsenet_kernels_compact>)
+target_include_directories(sparsenet_device PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR})

@@ -1,0 +1,104 @@
+// What a device is given of a model: its file without the graph, and the table of the kernels that its plan uses.
+#include <sparsenet/model.h>
+
+#include <algorithm>
+#include <new>
+
+#include "graph/model_format.h"
+#include "graph/plan_format.h"
+#include "kernels/compact.h"
+#include "kernels/reference.h"
+#include "plan/plan.h"
+#include "runtime/executor.h"
+
+namespace sparsenet {
+namespace {
+
+// Kernels that a device can link, by their names in the source.
+struct Named {
+  const rt::Kernel* kernel;
+  const char* name;
+};
+const Named kNames[] = {
+    {&rt::compact::kConv, "compact::kConv"},
+    {&rt::compact::kPool, "compact::kPool"},
+    {&rt::compact::kGlobalPool, "compact::kGlobalPool"},
+    {&rt::compact::kAttention, "compact::kAttention"},
+    {&rt::compact::kAffine, "compact::kAffine"},
+    {&rt::kReferenceConv, "kReferenceConv"},
+    {&rt::kReferencePool, "kReferencePool"},
+    {&rt::kReferenceGlobalPool, "kReferenceGlobalPool"},
+    {&rt::kReferenceAffine, "kReferenceAffine"},
+    {&rt::kReferenceAttention, "kReferenceAttention"},
+    {&rt::kReferenceBinary, "kReferenceBinary"},
+    {&rt::kReferenceSoftmax, "kReferenceSoftmax"},
+    {&rt::kReferenceReduceMean, "kReferenceReduceMean"},
+    {&rt::kReferenceStridedCopy, "kReferenceStridedCopy"},
+};
+
+constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
+
+size_t round_up(size_t bytes) {
+  return (bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
+}
+
+std::string table_source(const std::vector<std::string>& names) {
+  std::string text =
+      "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
+      "#include \"kernels/compact.h\"\n#include \"kernels/reference.h\"\n"
+      "#include \"runtime/linked_kernels.h\"\n\nnamespace sparsenet::rt {\n\n"
+      "int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]) {\n"
+      "  static const Kernel* const kTable[] = {\n";
+  for (const std::string& name : names) text += "      &" + name + ",\n";
+  return text + "      nullptr,\n  };\n  lists[0] = kTable;\n  return 1;\n}\n\n}  // namespace sparsenet::rt\n";
+}
+
+Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
+  const StoredPlan* stored = find_plan(model, target, 1);
+  if (!stored) return not_found("the model holds no plan " + target + " for batch 1");
+  const Plan& plan = *stored->plan;
+  const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
+  std::vector<rt::Bound> bound(plan.steps.size());
+  rt::Sizes sizes{};
+  const int32_t missing =
+      rt::measure(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), lists, 2, bound.data(), &sizes);
+  if (missing >= 0) {
+    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(missing)].name) +
+                       "': no kernel for devices serves for it");
+  }
+  DeviceParts parts;
+  size_t segments = 0, strided = 0;
+  for (const rt::Step& step : plan.steps) {
+    for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
+    strided += step.strided ? 1 : 0;
+  }
+  parts.arena_bytes = plan.arena_bytes;
+  parts.memory_bytes = kSessionBytes + round_up(plan.steps.size() * sizeof(rt::Bound)) +
+                       round_up(segments * sizeof(rt::Segment)) + round_up(strided * sizeof(rt::Strided)) +
+                       sizes.state_bytes + sizes.weight_bytes + round_up(plan.arena_bytes) +
+                       round_up(sizes.scratch_bytes + sizes.shared_bytes);
+  for (const Named& named : kNames) {
+    const auto uses = [&](const rt::Bound& b) { return b.kernel == named.kernel; };
+    if (std::any_of(bound.begin(), bound.end(), uses)) parts.kernels.push_back(named.name);
+  }
+  parts.kernel_table = table_source(parts.kernels);
+  // The other plans have no use there.
+  Model slim = model;
+  slim.plans = {*stored};
+  Result<std::vector<uint8_t>> file = serialize(slim, false);
+  if (!file.ok()) return file.status();
+  parts.file = std::move(*file);
+  return parts;
+}
+
+}  // namespace
+
+Result<DeviceParts> make_device_parts(const Model& model, const std::string& target) {
+  try {
+    return make_parts(model, target);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("not enough memory to make what a device needs");
+  }
+}
+
+}  // namespace sparsenet
