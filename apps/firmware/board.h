@@ -1,4 +1,4 @@
-// What the firmware asks of a board: a way to print, a clock that counts instructions (in QEMU) or cycles (on silicon),
+// What the firmware asks of a board: a way to print, a clock,
 // the stack's depth, and an end.
 #pragma once
 
@@ -15,11 +15,18 @@ void print_fixed(uint64_t value, int digits);
 // 1.23e-06: four digits are enough for errors.
 void print_small(float value);
 
-uint32_t ticks();                            // of a down counter that has gone on since reset, modulo 2^32
-extern const uint32_t kInstructionsPerTick;  // in QEMU with -icount shift=0
+uint32_t ticks();  // of a clock that has gone on since reset, modulo 2^32
+extern const uint32_t kUnitsPerTick;
+extern const char* const kUnit;  // "instructions", "ns"
 
 size_t stack_used();  // most bytes since reset
-size_t stack_size();
+size_t stack_size();  // 0: not known
+
+// Bytes of flash by what they are for, where the linker script tells them apart; else zeros.
+struct Flash {
+  size_t kernels, runtime, rest;
+};
+Flash flash();
 
 [[noreturn]] void finish(int status);
 

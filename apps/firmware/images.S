@@ -5,3 +5,6 @@
 images_begin:
   .incbin "images.bin"
 images_end:
+#if defined(__linux__)
+  .section .note.GNU-stack, "", %progbits
+#endif

@@ -8,7 +8,6 @@
 
 extern "C" {
 extern const uint8_t images_begin[], images_end[];
-extern const uint8_t kernels_begin[], kernels_end[], runtime_begin[], runtime_end[], text_begin[], text_end[];
 }
 
 namespace {
@@ -44,7 +43,7 @@ uint32_t checksum() {
   return sum;
 }
 
-// Instructions by kind of step, of one run.
+// What one run takes, by kind of step.
 struct Profile {
   uint32_t last;
   struct {
@@ -69,14 +68,16 @@ void print_profile(sn_session* net) {
   (void)sn_run(net);
   const uint64_t all = board::ticks() - start;
   sn_observe(net, nullptr, nullptr);
-  print_line("one run: ", all * board::kInstructionsPerTick, " instructions\n");
+  print_line("one run: ", all * board::kUnitsPerTick, " ");
+  board::print(board::kUnit);
+  board::print("\n");
   for (const auto& kind : profile.kinds) {
     board::print("  ");
     board::print(kind.name);
-    print_line(": ", kind.ticks * board::kInstructionsPerTick, "");
+    print_line(": ", kind.ticks * board::kUnitsPerTick, "");
     if (kind.macs > 0) {
       board::print(", ");
-      board::print_fixed(kind.ticks * board::kInstructionsPerTick * 1000 / kind.macs, 3);
+      board::print_fixed(kind.ticks * board::kUnitsPerTick * 1000 / kind.macs, 3);
       board::print(" a multiply-accumulate");
     }
     board::print("\n");
@@ -137,10 +138,14 @@ int main() {
   if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) {
     return fail("model", why.text);
   }
+  const board::Flash flash = board::flash();
   print_line("flash: model ", MODEL_BYTES, "");
-  print_line(", kernels ", static_cast<uint64_t>(kernels_end - kernels_begin), "");
-  print_line(", runtime ", static_cast<uint64_t>(runtime_end - runtime_begin), "");
-  print_line(", application and C library ", static_cast<uint64_t>(text_end - text_begin), " bytes\n");
+  if (flash.kernels > 0) {
+    print_line(", kernels ", flash.kernels, "");
+    print_line(", runtime ", flash.runtime, "");
+    print_line(", application and C library ", flash.rest, "");
+  }
+  board::print(" bytes\n");
   print_line("RAM: arena ", needs.arena_bytes, "");
   print_line(", scratch ", needs.scratch_bytes, "");
   print_line(", weights ", needs.weights_bytes, "");
@@ -150,8 +155,10 @@ int main() {
   int failures = verify_all(net, needs.test_vectors);
   failures += classify_all(net);
   print_profile(net);
-  print_line("stack: ", board::stack_used(), "");
-  print_line(" of ", board::stack_size(), " bytes at most\n");
+  if (board::stack_size() > 0) {
+    print_line("stack: ", board::stack_used(), "");
+    print_line(" of ", board::stack_size(), " bytes at most\n");
+  }
   board::print(failures == 0 ? "all checks passed\n" : "some checks FAILED\n");
   return failures == 0 ? 0 : 1;
 }

@@ -1,8 +1,10 @@
-// Arm MPS2 with a Cortex-M4 or M7: reset, SysTick, semihosting. Another board replaces this file and mps2.ld.
+// Arm MPS2 with a Cortex-M4 or M7: reset, SysTick, semihosting. Another board brings a file like this one and a linker
+// script.
 #include "board.h"
 
 extern "C" {
 extern uint32_t data_begin[], data_end[], data_in_flash[], bss_begin[], bss_end[], stack_begin[], stack_end[];
+extern const uint8_t kernels_begin[], kernels_end[], runtime_begin[], runtime_end[], text_begin[], text_end[];
 int main(void);
 [[noreturn]] void reset(void);
 void tick(void);
@@ -96,49 +98,11 @@ __attribute__((naked)) void reset(void) {
 
 namespace board {
 
-const uint32_t kInstructionsPerTick = 40;  // 1 GHz of instructions over 25 MHz
+const uint32_t kUnitsPerTick = 40;  // 1 GHz of instructions over 25 MHz
+const char* const kUnit = "instructions";
 
 void print(const char* text) {
   call_host(kWriteText, text);
-}
-
-void print(uint64_t number) {
-  char digits[24];
-  char* first = digits + sizeof digits - 1;
-  *first = '\0';
-  do {
-    *--first = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number > 0);
-  print(first);
-}
-
-void print_hex(uint32_t number) {
-  char text[9];
-  for (int i = 0; i < 8; ++i) text[i] = "0123456789abcdef"[(number >> (28 - 4 * i)) & 15];
-  text[8] = '\0';
-  print(text);
-}
-
-void print_fixed(uint64_t value, int digits) {
-  uint64_t unit = 1;
-  for (int i = 0; i < digits; ++i) unit *= 10;
-  print(value / unit);
-  print(".");
-  for (unit /= 10; unit > 0; unit /= 10) print(value / unit % 10);
-}
-
-void print_small(float value) {
-  if (!(value > 0.f)) {
-    print(value == 0.f ? "0" : "not a number");
-    return;
-  }
-  int exponent = 0;
-  for (; value < 1.f && exponent > -40; --exponent) value *= 10.f;
-  for (; value >= 10.f && exponent < 40; ++exponent) value *= 0.1f;
-  print_fixed(static_cast<uint64_t>(value * 1000.f), 3);
-  print(exponent < 0 ? "e-" : "e+");
-  print(static_cast<uint64_t>(exponent < 0 ? -exponent : exponent));
 }
 
 uint32_t ticks() {
@@ -158,6 +122,11 @@ size_t stack_used() {
 
 size_t stack_size() {
   return static_cast<size_t>(stack_end - stack_begin) * sizeof(uint32_t);
+}
+
+Flash flash() {
+  return {static_cast<size_t>(kernels_end - kernels_begin), static_cast<size_t>(runtime_end - runtime_begin),
+          static_cast<size_t>(text_end - text_begin)};
 }
 
 void finish(int status) {

@@ -1,0 +1,47 @@
+// The firmware as a program of this machine: the same model, kernels and checks, to compare with boards and to step
+// through. Time is in nanoseconds, not instructions.
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "board.h"
+
+namespace board {
+
+const uint32_t kUnitsPerTick = 1;
+const char* const kUnit = "ns";
+
+void print(const char* text) {
+  for (size_t left = strlen(text); left > 0;) {
+    const ssize_t written = ::write(1, text, left);
+    if (written <= 0) return;
+    text += written;
+    left -= static_cast<size_t>(written);
+  }
+}
+
+uint32_t ticks() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint32_t>(now.tv_sec * 1000000000 + now.tv_nsec);
+}
+
+size_t stack_used() {
+  return 0;
+}
+
+size_t stack_size() {
+  return 0;
+}
+
+Flash flash() {
+  return {0, 0, 0};
+}
+
+void finish(int status) {
+  std::_Exit(status);
+}
+
+}  // namespace board
