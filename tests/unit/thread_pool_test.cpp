@@ -12,6 +12,7 @@
 #include <chrono>
 #include <ctime>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -254,6 +255,6 @@ TEST_CASE("an idle session costs no CPU time") {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
     const double before = cpu_seconds();
     std::this_thread::sleep_for(std::chrono::seconds(1));
-    CHECK_MESSAGE(cpu_seconds() - before < 0.05, name(backend));
+    CHECK_MESSAGE(cpu_seconds() - before < 0.05, std::string(name(backend)));
   }
 }
