@@ -19,6 +19,12 @@ uint32_t ticks();  // of a clock that has gone on since reset, modulo 2^32
 extern const uint32_t kUnitsPerTick;
 extern const char* const kUnit;  // "instructions", "ns"
 
+uint64_t microseconds();  // since any moment
+
+// The serial line. read_byte waits; -1 when the line is closed (or end of transmission came).
+int read_byte();
+void write_byte(char c);
+
 size_t stack_used();  // most bytes since reset
 size_t stack_size();  // 0: not known
 

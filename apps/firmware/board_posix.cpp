@@ -28,6 +28,21 @@ uint32_t ticks() {
   return static_cast<uint32_t>(now.tv_sec * 1000000000 + now.tv_nsec);
 }
 
+uint64_t microseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+int read_byte() {
+  unsigned char byte = 0;
+  return ::read(0, &byte, 1) == 1 && byte != 4 ? byte : -1;
+}
+
+void write_byte(char c) {
+  (void)!::write(1, &c, 1);
+}
+
 size_t stack_used() {
   return 0;
 }

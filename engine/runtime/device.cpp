@@ -418,11 +418,13 @@ sn_status sn_image(const sn_session* session, sn_image_info* info) {
   value.color_order = "RGB";
   if (const schema::Metadata* m = session->file.model->metadata()) {
     constexpr uint32_t kMost = sizeof value.mean / sizeof value.mean[0];
-    const uint32_t channels = size_of(m->mean());
-    if (channels <= kMost && channels == size_of(m->std_dev())) value.channels = channels;
+    // A list that is missing stands for zeros, or ones.
+    const uint32_t means = size_of(m->mean()), deviations = size_of(m->std_dev());
+    const uint32_t channels = means > deviations ? means : deviations;
+    if (channels <= kMost && (means == 0 || deviations == 0 || means == deviations)) value.channels = channels;
     for (uint32_t c = 0; c < value.channels; ++c) {
-      value.mean[c] = m->mean()->Get(c);
-      value.std_dev[c] = m->std_dev()->Get(c);
+      value.mean[c] = means > 0 ? m->mean()->Get(c) : 0.f;
+      value.std_dev[c] = deviations > 0 ? m->std_dev()->Get(c) : 1.f;
     }
     if (m->color_order()) value.color_order = m->color_order()->c_str();
   }

@@ -233,6 +233,16 @@ TEST_CASE("what a model says of itself, and its test vectors") {
   CHECK(image.std_dev[2] == 66.5f);
   CHECK(std::string(image.color_order) == "RGB");
 
+  // A missing list is zeros, or ones.
+  Model half = source;
+  half.metadata.std_dev.clear();
+  Room half_model(bytes_of(half));
+  REQUIRE(sn_image(prepared(half_model, memory), &image) == SN_OK);
+  CHECK(image.channels == 3);
+  CHECK(image.mean[0] == 125.5f);
+  CHECK(image.std_dev[2] == 1.f);
+  session = prepared(model, memory);
+
   float error = -1;
   CHECK(sn_verify(session, 0, &error, nullptr) == SN_OK);
   CHECK(error >= 0);
