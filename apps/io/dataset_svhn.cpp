@@ -23,8 +23,9 @@ struct FreeVariable {
 using MatFile = std::unique_ptr<mat_t, CloseFile>;
 using Variable = std::unique_ptr<matvar_t, FreeVariable>;
 
-// The library would print its complaints on stderr; our own errors say what is wrong.
-void be_silent(int, char*) {}
+// The library would print its complaints on stderr; our own errors say what is wrong. Its releases differ in the type.
+[[maybe_unused]] void be_silent(int, char*) {}
+[[maybe_unused]] void be_silent(int, const char*) {}
 
 // The library takes a file that is cut, or whose compressed data is damaged, for whole and gives zeros in place of what
 // is missing. So the file is gone through first: elements of a tag (type, size) and data, of which the compressed ones
