@@ -74,7 +74,7 @@ Result<Sections> find_sections(const uint8_t* data, size_t size) {
 class Reader {
  public:
   Reader(const Sections& sections, std::shared_ptr<const void> owner)
-      : sections_(sections), owner_(std::move(owner)), budget_(kMaxUnfolding * sections.structure_bytes) {}
+      : sections_(sections), owner_(std::move(owner)), budget_(uint64_t{kMaxUnfolding} * sections.structure_bytes) {}
 
   Status read(const schema::Model& file, Model* model) {
     const uint32_t version = file.format_version(), needed = file.min_runtime();
@@ -104,7 +104,7 @@ class Reader {
   }
 
  private:
-  Status charge(size_t bytes) {
+  Status charge(uint64_t bytes) {
     if (bytes > budget_) return invalid_model("the structure refers to the same parts again and again");
     budget_ -= bytes;
     return {};
@@ -396,7 +396,8 @@ class Reader {
       const schema::Plan& file = *list->Get(static_cast<fb::uoffset_t>(i));
       if (!is_known_plan(file)) continue;
       const rt::PlanFile plan{&file, sections_.data, sections_.data_bytes};
-      Result<StoredPlan> stored = read_plan(plan, model.graph, owner_, [this](size_t bytes) { return charge(bytes); });
+      Result<StoredPlan> stored =
+          read_plan(plan, model.graph, owner_, [this](uint64_t bytes) { return charge(bytes); });
       if (!stored.ok()) {
         return stored.status().with_context("plan " + std::to_string(i) + " for " + file.target()->str());
       }
@@ -407,7 +408,7 @@ class Reader {
 
   const Sections sections_;
   const std::shared_ptr<const void> owner_;
-  size_t budget_;
+  uint64_t budget_;
 };
 
 // The data at a 64-byte boundary: itself, or a copy that `owner` then owns.

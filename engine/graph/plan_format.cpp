@@ -205,7 +205,7 @@ Status wrong(const std::string& what, const char* message) {
 
 class PlanReader {
  public:
-  PlanReader(const rt::PlanFile& file, const std::function<Status(size_t)>& charge)
+  PlanReader(const rt::PlanFile& file, const std::function<Status(uint64_t)>& charge)
       : file_(file), charge_(charge), plan_(std::make_shared<Plan>()) {}
 
   Result<StoredPlan> read(const Graph& graph, const std::shared_ptr<const void>& owner) {
@@ -270,7 +270,7 @@ class PlanReader {
       const std::string what = "step " + std::to_string(i) + " ('" + step_name + "')";
       uint32_t segments = 0;
       SPARSENET_RETURN_IF_ERROR(wrong(what, rt::count_segments(file_, i, &segments)));
-      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanSegment) * segments));
+      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanSegment) * uint64_t{segments}));
       plan_->segments.emplace_back(segments);
       if (from.strided()) plan_->strided.emplace_back();
       rt::Strided* strided = from.strided() ? &plan_->strided.back() : nullptr;
@@ -294,7 +294,7 @@ class PlanReader {
       const bool exists = file_.plan->views() && from.view() < file_.plan->views()->size();
       if (!exists) return wrong(what, "there is no such view");
       const uint32_t segments = file_.plan->views()->Get(from.view())->segments();
-      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanView) + sizeof(schema::PlanSegment) * size_t{segments}));
+      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanView) + sizeof(schema::PlanSegment) * uint64_t{segments}));
       plan_->segments.emplace_back(segments);
       int32_t rank = 0, dims[rt::kMaxDims];
       const char* message =
@@ -365,7 +365,7 @@ class PlanReader {
   }
 
   const rt::PlanFile& file_;
-  const std::function<Status(size_t)>& charge_;
+  const std::function<Status(uint64_t)>& charge_;
   std::shared_ptr<Plan> plan_;
   uint64_t used_ = 0;  // bytes of the arena, up to the last that a step or a port reaches
 };
@@ -429,7 +429,7 @@ bool is_known_plan(const schema::Plan& plan) {
 }
 
 Result<StoredPlan> read_plan(const rt::PlanFile& file, const Graph& graph, const std::shared_ptr<const void>& owner,
-                             const std::function<Status(size_t)>& charge) {
+                             const std::function<Status(uint64_t)>& charge) {
   return PlanReader(file, charge).read(graph, owner);
 }
 

@@ -34,6 +34,6 @@ bool is_known_plan(const schema::Plan& plan);
 // Checks all of a plan, also that its inputs and outputs are the graph's. `charge` is told of all that is copied out of
 // the structure and says when it is too much. Messages do not name the plan.
 Result<StoredPlan> read_plan(const rt::PlanFile& file, const Graph& graph, const std::shared_ptr<const void>& owner,
-                             const std::function<Status(size_t)>& charge);
+                             const std::function<Status(uint64_t)>& charge);
 
 }  // namespace sparsenet

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,7 @@ class Random {
   int integer(int low, int high) {                                              // both included
     return low + static_cast<int>(next() % static_cast<uint64_t>(high - low + 1));
   }
+  size_t index(size_t count) { return static_cast<size_t>(next() % count); }  // [0, count)
   bool chance(double p) { return real() < p; }
   double normal() {  // Box-Muller, one of the pair
     const double u = 1 - real(), v = real();
@@ -30,7 +32,7 @@ class Random {
   }
   template <class T>
   const T& pick(const std::vector<T>& list) {
-    return list[next() % list.size()];
+    return list[index(list.size())];
   }
 
  private:

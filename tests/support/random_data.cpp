@@ -81,7 +81,7 @@ Graph split_shuffle_concat(Random& random) {
   GraphMaker g(random);
   const ValueId x = g.conv(g.input(random_image(random, 1, 9)), 24, 1);
   std::vector<ValueId> parts = g.split(x, 1, random_parts(random, 24));
-  for (size_t i = parts.size(); i > 1; --i) std::swap(parts[i - 1], parts[random.next() % i]);
+  for (size_t i = parts.size(); i > 1; --i) std::swap(parts[i - 1], parts[random.index(i)]);
   if (random.chance(0.5)) parts[0] = g.relu(parts[0]);
   if (random.chance(0.3)) parts.push_back(parts[0]);
   if (parts.size() > 2 && random.chance(0.3)) parts.pop_back();
@@ -282,7 +282,7 @@ Graph transpose(Random& random) {
   if (random.chance(0.3)) shape.resize(3);
   std::vector<int32_t> perm;  // the batch stays in front
   for (size_t d = 0; d < shape.size(); ++d) perm.push_back(static_cast<int32_t>(d));
-  for (size_t i = perm.size(); i > 2; --i) std::swap(perm[i - 1], perm[1 + random.next() % (i - 1)]);
+  for (size_t i = perm.size(); i > 2; --i) std::swap(perm[i - 1], perm[1 + random.index(i - 1)]);
   ValueId y = g.node(Op::kTranspose, {g.input(shape)}, TransposeAttrs{perm});
   if (random.chance(0.5)) y = g.flatten(y);
   return g.finish({y});

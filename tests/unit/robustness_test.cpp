@@ -36,7 +36,7 @@ struct AttrMutator {
   }
   template <class T>
   void change_one(T& list) {
-    if (!list.empty()) change(list[random.next() % list.size()]);
+    if (!list.empty()) change(list[random.index(list.size())]);
   }
   template <class T>
   void resize(std::vector<T>& list) {
@@ -144,13 +144,13 @@ struct AttrMutator {
 };
 
 ValueId odd_value(const Graph& graph, Random& random) {
-  if (random.chance(0.8)) return static_cast<ValueId>(random.next() % graph.values.size());
+  if (random.chance(0.8)) return static_cast<ValueId>(random.index(graph.values.size()));
   return static_cast<ValueId>(odd_number(random));
 }
 
 void mutate(Graph& graph, Random& random) {
-  Node& node = graph.nodes[random.next() % graph.nodes.size()];
-  Value& value = graph.values[random.next() % graph.values.size()];
+  Node& node = graph.nodes[random.index(graph.nodes.size())];
+  Value& value = graph.values[random.index(graph.values.size())];
   switch (random.integer(0, 10)) {
     case 0:
     case 1:
@@ -160,17 +160,17 @@ void mutate(Graph& graph, Random& random) {
       break;
     }
     case 3:
-      if (!node.inputs.empty()) node.inputs[random.next() % node.inputs.size()] = odd_value(graph, random);
+      if (!node.inputs.empty()) node.inputs[random.index(node.inputs.size())] = odd_value(graph, random);
       break;
     case 4:
-      if (!node.outputs.empty()) node.outputs[random.next() % node.outputs.size()] = odd_value(graph, random);
+      if (!node.outputs.empty()) node.outputs[random.index(node.outputs.size())] = odd_value(graph, random);
       break;
     case 5:
       node.op = static_cast<Op>(random.integer(0, 27));
       break;
     case 6:
       if (!value.shape.empty() && !value.is_constant)
-        value.shape[random.next() % value.shape.size()] = odd_number(random);
+        value.shape[random.index(value.shape.size())] = odd_number(random);
       break;
     case 7:
       if (random.chance(0.5))
@@ -187,7 +187,7 @@ void mutate(Graph& graph, Random& random) {
       break;
     }
     case 9:
-      std::swap(graph.nodes[random.next() % graph.nodes.size()], node);
+      std::swap(graph.nodes[random.index(graph.nodes.size())], node);
       break;
     default:
       if (random.chance(0.5))
@@ -259,7 +259,7 @@ TEST_CASE("mutated graphs are refused or run, never crashed on") {
         Graph graph = make_graph(generator, seed % 7);
         Random random(seed * 31 + 5);
         for (int i = random.integer(1, 3); i > 0; --i) mutate(graph, random);
-        try_graph(graph, backends[seed % backends.size()], label(generator, seed) + " mutated");
+        try_graph(graph, backends[static_cast<size_t>(seed) % backends.size()], label(generator, seed) + " mutated");
       }
     }
   }

@@ -105,7 +105,7 @@ std::string check_gradient(const TrainReference& reference, ValueId id, const st
     return (up - reference.loss_at(id, delta)) / (2 * kStep);
   };
   for (size_t s = 0; s < std::min(kSamples, gradient.size()); ++s) {
-    const size_t i = gradient.size() <= kSamples ? s : random.next() % gradient.size();
+    const size_t i = gradient.size() <= kSamples ? s : random.index(gradient.size());
     std::vector<double> delta(gradient.size(), 0.0);
     delta[i] = kStep;
     const double expected = difference(std::move(delta)), found = static_cast<double>(gradient[i]);
