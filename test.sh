@@ -5,19 +5,25 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'EOF'
-usage: ./test.sh [--sanitizers] [--label LABEL]
+usage: ./test.sh [--without-cross] [--sanitizers] [--label LABEL]
 
-Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests.
-  --sanitizers   the same with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
-  --label LABEL  only tests with this ctest label (an expression; `ctest --print-labels` lists them)
+Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests; then builds for other
+machines and runs the tests that can say something there in emulators.
+  --without-cross  not for other machines; installs no tools for them either
+  --sanitizers     instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
+  --label LABEL    only tests with this ctest label (an expression; `ctest --print-labels` lists them)
 EOF
 }
 
 presets=(release)
+cross_presets=(aarch64 armhf riscv64)
+firmware_presets=(cortex-m7 cortex-m4)
+setup_options=()
 selection=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    --sanitizers) presets=(asan tsan) ;;
+    --without-cross) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
+    --sanitizers) presets=(asan tsan) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --label)
       [ $# -ge 2 ] || { usage >&2; exit 2; }
       selection=(-L "$2")
@@ -46,15 +52,54 @@ quietly() {
   fi
 }
 
-toolchains/setup.sh
+# What a preset for another machine needs beyond what the release preset does, of programs.
+programs_of() {
+  case "$1" in
+    aarch64) echo aarch64-linux-gnu-g++ qemu-aarch64 ;;
+    armhf) echo arm-linux-gnueabihf-g++ qemu-arm ;;
+    riscv64) echo riscv64-linux-gnu-g++ qemu-riscv64 ;;
+    cortex-*) echo arm-none-eabi-g++ qemu-system-arm ;;
+  esac
+}
+# Fails, and says so, where a program is missing.
+can_do() {
+  local program missing=()
+  for program in $(programs_of "$1"); do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  [ ${#missing[@]} -eq 0 ] || { step "LEFT OUT: preset $1, for want of ${missing[*]}"; return 1; }
+}
+
+toolchains/setup.sh "${setup_options[@]}"
 jobs=$(nproc)
 failed=0
-for preset in "${presets[@]}"; do
+# build PRESET [OPTIONS of cmake]
+build() {
+  local preset=$1
   step "building preset $preset with $jobs jobs"
-  quietly cmake --preset "$preset" -DSPARSENET_TESTS=ON
+  quietly cmake --preset "$@"
   quietly cmake --build --preset "$preset" -j "$jobs"
+}
+for preset in "${presets[@]}"; do
+  build "$preset" -DSPARSENET_TESTS=ON
   step "testing preset $preset"
   # Closes with ctest's own count of what passed and failed. No test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
 done
+# The rest of a label need not be there for other machines.
+no_tests=error
+[ ${#selection[@]} -eq 0 ] || no_tests=ignore
+for preset in "${cross_presets[@]}"; do
+  can_do "$preset" || continue
+  build "$preset"
+  step "testing preset $preset in an emulator"
+  ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=$no_tests "${selection[@]}" </dev/null || failed=1
+done
+for preset in "${firmware_presets[@]}"; do
+  can_do "$preset" || continue
+  build "$preset"
+  step "checking preset $preset in an emulator"
+  cmake --build --preset "$preset" --target check </dev/null || { echo "error: the firmware of $preset failed" >&2; failed=1; }
+done
+step "done"
 exit $failed
