@@ -50,8 +50,8 @@ class TrainLoop {
   int64_t saved_step_ = -1;  // what the checkpoint file holds; negative: nothing of this training
 };
 
-// The share of `data` that the network gets wrong, measured in memory that the trainer leaves idle. An interruption ends
-// it early, with some error.
+// The share of `data` that the network gets wrong, measured in memory that the trainer leaves idle. An interruption
+// ends it early, with some error.
 Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads);
 
 // Whether all constants of the graph are finite; kNotFinite names the first tensor that is not.

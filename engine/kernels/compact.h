@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "runtime/kernel.h"
+#include "kernels/reference_common.h"
 
 namespace sparsenet::rt::compact {
 
@@ -63,29 +63,6 @@ inline Dense make_dense(const View& view, uint8_t* arena) {
   return {reinterpret_cast<float*>(arena + view.segments[0].offset), view.segments[0].pixel_stride};
 }
 
-// min(max(x, low), high); NaN stays NaN.
-inline float bounded(float x, float low, float high) {
-  return x < low ? low : x > high ? high : x;
-}
-
-inline float activate(float x, const Act& act) {
-  switch (act.kind) {
-    case Act::kBounds:
-      return bounded(x, act.low, act.high);
-    case Act::kLeakyRelu:
-      return x < 0.f ? act.alpha * x : x;
-    case Act::kSigmoid:
-      return 1.f / (1.f + expf(-x));
-    case Act::kHardSigmoid:
-      return bounded(act.alpha * x + act.beta, 0.f, 1.f);
-    case Act::kHardSwish:
-      return x * bounded(x * (1.f / 6.f) + 0.5f, 0.f, 1.f);
-    case Act::kTanh:
-      return tanhf(x);
-  }
-  return x;
-}
-
 // Calls f(x, channel, value) for all channels of a pixel: value is what is in memory after the affine and the bounds.
 template <class F>
 inline void for_each_channel(const Input& in, int64_t pixel, F f) {
@@ -96,7 +73,7 @@ inline void for_each_channel(const Input& in, int64_t pixel, F f) {
     const float* const end = x + range.channels;
     if (in.scale) {
       for (; x != end; ++x, ++channel) {
-        f(channel, bounded(*x * in.scale[channel] + in.shift[channel], in.low, in.high));
+        f(channel, bounded_one(*x * in.scale[channel] + in.shift[channel], in.low, in.high));
       }
     } else {
       for (; x != end; ++x, ++channel) f(channel, *x);

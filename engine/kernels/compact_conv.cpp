@@ -251,7 +251,7 @@ float single(const State& s, const float* w, const float* x, float sum) {
 
 void finish(const State& s, int64_t pixel, int32_t output, float sum) {
   if (s.residual.base) sum += s.residual.base[pixel * s.residual.pixel_stride + output];
-  s.out.base[pixel * s.out.pixel_stride + output] = activate(sum, s.act);
+  s.out.base[pixel * s.out.pixel_stride + output] = activate_one(sum, s.act);
 }
 
 constexpr float kNoBias[kOutputs] = {};

@@ -78,7 +78,7 @@ void pool_run(const void* state, int32_t chunk, void*) {
       count = (smaller(bottom, s.in_h + s.pad_bottom) - top) * (smaller(right, s.in_w + s.pad_right) - left);
     }
     const float factor = s.max_pool ? 1.f : 1.f / static_cast<float>(larger(count, 1));
-    for (int32_t c = 0; c < s.channels; ++c) out[c] = activate(out[c] * factor, s.act);
+    for (int32_t c = 0; c < s.channels; ++c) out[c] = activate_one(out[c] * factor, s.act);
   }
 }
 
@@ -106,7 +106,7 @@ void global_pool_run(const void* state, int32_t image, void* scratch) {
     for (int32_t c = 0; c < s.channels; ++c) out[c] += row[c];
   }
   const float factor = 1.f / (static_cast<float>(s.in_h) * static_cast<float>(s.in_w));
-  for (int32_t c = 0; c < s.channels; ++c) out[c] = activate(out[c] * factor, s.act);
+  for (int32_t c = 0; c < s.channels; ++c) out[c] = activate_one(out[c] * factor, s.act);
 }
 
 bool affine_supports(const Step& s) {
@@ -118,7 +118,7 @@ void affine_run(const void* state, int32_t chunk, void*) {
   for (int32_t x = 0; x < s.out_w; ++x) {
     const int64_t pixel = int64_t{chunk} * s.out_w + x;
     float* out = s.out.base + pixel * s.out.pixel_stride;
-    for_each_channel(s.in, pixel, [&](int32_t c, float v) { out[c] = activate(v, s.act); });
+    for_each_channel(s.in, pixel, [&](int32_t c, float v) { out[c] = activate_one(v, s.act); });
   }
 }
 
@@ -186,13 +186,16 @@ void attention_run(const void* state, int32_t image, void* scratch) {
   means(s, in, t, g);
   const float* const* p = s.params;
   if (s.hidden == 0) {
-    for (int32_t i = 0; i < n; ++i) t[i] = activate(p[0][i] * g[i] + p[1][i], s.act);
+    for (int32_t i = 0; i < n; ++i) t[i] = activate_one(p[0][i] * g[i] + p[1][i], s.act);
     for (int32_t i = 0; i < n; ++i) e[i] = dot(p[2] + int64_t{i} * n, t, n, p[3][i]);
-    for (int32_t i = 0; i < 2 * n; ++i) t[i] = bounded(p[4][i] * (i < n ? e[i] : g[i - n]) + p[5][i], 0.f, INFINITY);
-    for (int32_t i = 0; i < n; ++i) f[i] = 1.f + activate(dot(p[6] + int64_t{i} * 2 * n, t, 2 * n, p[7][i]), s.gate);
+    for (int32_t i = 0; i < 2 * n; ++i)
+      t[i] = bounded_one(p[4][i] * (i < n ? e[i] : g[i - n]) + p[5][i], 0.f, INFINITY);
+    for (int32_t i = 0; i < n; ++i)
+      f[i] = 1.f + activate_one(dot(p[6] + int64_t{i} * 2 * n, t, 2 * n, p[7][i]), s.gate);
   } else {
-    for (int32_t i = 0; i < s.hidden; ++i) e[i] = activate(dot(p[0] + int64_t{i} * n, g, n, p[1][i]), s.act);
-    for (int32_t i = 0; i < n; ++i) f[i] = activate(dot(p[2] + int64_t{i} * s.hidden, e, s.hidden, p[3][i]), s.gate);
+    for (int32_t i = 0; i < s.hidden; ++i) e[i] = activate_one(dot(p[0] + int64_t{i} * n, g, n, p[1][i]), s.act);
+    for (int32_t i = 0; i < n; ++i)
+      f[i] = activate_one(dot(p[2] + int64_t{i} * s.hidden, e, s.hidden, p[3][i]), s.gate);
   }
   float* out = s.out.base + int64_t{image} * s.pixels * s.out.pixel_stride;
   for (int32_t i = 0; i < s.pixels; ++i, in += s.in.pixel_stride, out += s.out.pixel_stride) {

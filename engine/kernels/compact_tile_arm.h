@@ -12,10 +12,10 @@ namespace sparsenet::rt::compact {
 #define SPARSENET_ROW(a0, a1, a2, a3, w, x0, x1, x2, x3)                                                            \
   "vfma.f32 s" #a0 ", s" #w ", s" #x0 "\n vfma.f32 s" #a1 ", s" #w ", s" #x1 "\n vfma.f32 s" #a2 ", s" #w ", s" #x2 \
   "\n vfma.f32 s" #a3 ", s" #w ", s" #x3 "\n"
-#define SPARSENET_TAP(w0, w1, w2, w3, x0, x1, x2, x3)                                           \
-  SPARSENET_ROW(0, 1, 2, 3, w0, x0, x1, x2, x3)                                                 \
-  SPARSENET_ROW(4, 5, 6, 7, w1, x0, x1, x2, x3) SPARSENET_ROW(8, 9, 10, 11, w2, x0, x1, x2, x3) \
-      SPARSENET_ROW(12, 13, 14, 15, w3, x0, x1, x2, x3)
+#define SPARSENET_TAP(w0, w1, w2, w3, x0, x1, x2, x3) \
+  SPARSENET_ROW(0, 1, 2, 3, w0, x0, x1, x2, x3)       \
+  SPARSENET_ROW(4, 5, 6, 7, w1, x0, x1, x2, x3)       \
+  SPARSENET_ROW(8, 9, 10, 11, w2, x0, x1, x2, x3) SPARSENET_ROW(12, 13, 14, 15, w3, x0, x1, x2, x3)
 #define SPARSENET_BEGIN                                                                       \
   "vldr s0, [%[b]]\n vldr s4, [%[b], #4]\n vldr s8, [%[b], #8]\n vldr s12, [%[b], #12]\n"     \
   "vmov.f32 s1, s0\n vmov.f32 s2, s0\n vmov.f32 s3, s0\n vmov.f32 s5, s4\n vmov.f32 s6, s4\n" \

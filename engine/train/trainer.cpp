@@ -346,6 +346,7 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
   const StateHeader counters_before = counters;
   float* kept = before.data();
   for (int id : kMovedRegions) {
+    if (region_bytes(id) == 0) continue;
     std::memcpy(kept, region(id), region_bytes(id));
     kept += region_bytes(id) / sizeof(float);
   }
@@ -404,6 +405,7 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
   counters = counters_before;
   kept = before.data();
   for (int id : kMovedRegions) {
+    if (region_bytes(id) == 0) continue;
     std::memcpy(region(id), kept, region_bytes(id));
     kept += region_bytes(id) / sizeof(float);
   }

@@ -33,7 +33,7 @@ class Room {
     at_ += (SN_ALIGNMENT - reinterpret_cast<uintptr_t>(at_) % SN_ALIGNMENT) % SN_ALIGNMENT;
   }
   explicit Room(const std::vector<uint8_t>& content) : Room(content.size()) {
-    std::memcpy(at_, content.data(), content.size());
+    std::copy(content.begin(), content.end(), at_);
   }
   uint8_t* at() { return at_; }
   size_t bytes() const { return bytes_; }
