@@ -30,8 +30,15 @@ int32_t patch_width(const Step& s) {
   return (kPixels - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
 }
 
+// Windows of a size that sums of 32 bits hold; what is beyond is no network's and goes to the plain kernel.
+bool is_modest(const Step& s) {
+  constexpr int32_t kMost = 1 << 10;
+  return s.stride_w <= kMost && s.dilation_w <= kMost && s.kernel_w <= kMost && s.kernel_h <= kMost &&
+         int64_t{s.in.c} * s.kernel_h * patch_width(s) <= int64_t{1} << 26;
+}
+
 bool supports(const Step& s) {
-  return s.op == StepOp::kConv && s.groups == 1 && !s.weight_transposed && is_dense(s.out) &&
+  return s.op == StepOp::kConv && is_modest(s) && s.groups == 1 && !s.weight_transposed && is_dense(s.out) &&
          (s.in2.segment_count == 0 || is_dense(s.in2));
 }
 

@@ -206,6 +206,21 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, Layout* layo
   return SN_OK;
 }
 
+// What sn_measure and sn_prepare begin with.
+struct Checked {
+  Options options;
+  rt::ModelFile file;
+  rt::PlanFile plan;
+  Layout layout;
+};
+
+sn_status check_all(const void* model, size_t model_bytes, const sn_options* given, Checked* c, sn_message* message) {
+  sn_status status = read_options(given, &c->options, message);
+  if (status == SN_OK) status = open_model(model, model_bytes, c->options.batch, &c->file, &c->plan, message);
+  if (status == SN_OK) status = lay_out(c->plan, c->options, &c->layout, message);
+  return status;
+}
+
 const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index) {
   const auto* vectors = session.file.model->test_vectors();
   return index < size_of(vectors) ? vectors->Get(index) : nullptr;
@@ -323,14 +338,10 @@ const char* sn_status_name(sn_status status) {
 sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* given, sn_needs* needs,
                      sn_message* message) {
   if (!needs) return SN_INVALID_ARGUMENT;
-  Options options;
-  rt::ModelFile file;
-  rt::PlanFile plan;
-  Layout layout;
-  sn_status status = read_options(given, &options, message);
-  if (status == SN_OK) status = open_model(model, model_bytes, options.batch, &file, &plan, message);
-  if (status == SN_OK) status = lay_out(plan, options, &layout, message);
+  Checked checked;
+  const sn_status status = check_all(model, model_bytes, given, &checked, message);
   if (status != SN_OK) return status;
+  const auto& [options, file, plan, layout] = checked;
   sn_needs value{};
   value.inputs = size_of(plan.plan->inputs());
   value.outputs = size_of(plan.plan->outputs());
@@ -349,14 +360,10 @@ sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* gi
 sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* given, void* memory, size_t memory_bytes,
                      sn_session** session, sn_message* message) {
   if (!session) return SN_INVALID_ARGUMENT;
-  Options options;
-  rt::ModelFile file;
-  rt::PlanFile plan;
-  Layout layout;
-  sn_status status = read_options(given, &options, message);
-  if (status == SN_OK) status = open_model(model, model_bytes, options.batch, &file, &plan, message);
-  if (status == SN_OK) status = lay_out(plan, options, &layout, message);
+  Checked checked;
+  const sn_status status = check_all(model, model_bytes, given, &checked, message);
   if (status != SN_OK) return status;
+  const auto& [options, file, plan, layout] = checked;
   if (!memory || reinterpret_cast<uintptr_t>(memory) % SN_ALIGNMENT != 0) {
     Line(message) << "memory: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
     return SN_INVALID_ARGUMENT;
