@@ -229,15 +229,14 @@ Result<Model> import_model(const Options& options, Report* report) {
 
 namespace {
 
-// Takes the place of a plan for the same target.
-Status add_plan(const std::string& target, Model* model) {
-  if (target.empty()) return {};
-  Result<StoredPlan> made = make_stored_plan(model->graph, target, 1);
+// Takes the place of a plan for the same use.
+Status add_plan(Result<StoredPlan> made, Model* model) {
   if (!made.ok()) return made.status();
   std::vector<StoredPlan>& plans = model->plans;
-  plans.erase(std::remove_if(plans.begin(), plans.end(),
-                             [&](const StoredPlan& p) { return p.target == target && p.batch == 1; }),
-              plans.end());
+  const auto same = [&](const StoredPlan& p) {
+    return p.target == made->target && p.batch == made->batch && p.trains == made->trains;
+  };
+  plans.erase(std::remove_if(plans.begin(), plans.end(), same), plans.end());
   plans.push_back(std::move(*made));
   return {};
 }
@@ -261,8 +260,13 @@ Status convert(const Options& options, Report* report) {
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
-  const std::string target = options.plan.empty() && for_device ? plan_targets().front() : options.plan;
-  if (status.ok()) status = add_plan(target, &*model).with_context("--plan");
+  const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
+  if (status.ok() && (for_device || !options.plan.empty())) {
+    status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");
+  }
+  if (status.ok() && options.training_plan) {
+    status = add_plan(make_training_plan(*model, target), &*model).with_context("--training-plan");
+  }
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
@@ -274,7 +278,9 @@ Status convert(const Options& options, Report* report) {
   report->output = options.output;
   report->file_bytes = file->size();
   report->test_vectors = model->test_vectors.size();
-  for (const StoredPlan& stored : model->plans) report->plans.emplace_back(stored.target, stored.batch);
+  for (const StoredPlan& stored : model->plans) {
+    report->plans.push_back({stored.target, stored.batch, stored.trains});
+  }
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {};
 }

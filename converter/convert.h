@@ -27,7 +27,8 @@ struct Options {
   std::string name;                  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
-  std::string plan;  // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
+  std::string plan;            // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
+  bool training_plan = false;  // store one that trains the last layer, too
   std::string c_array, select_ops;  // folders for the model as source and for its table of kernels; empty: not wanted
 };
 

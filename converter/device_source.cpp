@@ -56,6 +56,8 @@ std::string header(const std::string& name, const Model& model, const DevicePart
   text += define("ARENA_BYTES", static_cast<int64_t>(parts.arena_bytes), "activations, inputs and outputs");
   text += define("MEMORY_BYTES", static_cast<int64_t>(parts.memory_bytes),
                  "enough for sn_prepare with the compact kernels, one thread");
+  text += define("TRAINING_MEMORY_BYTES", static_cast<int64_t>(parts.training_memory_bytes),
+                 "the same for training; 0: it has no training plan");
   text += define("INPUT_ELEMENTS", elements(model.graph, model.graph.inputs[0]), "of input 0");
   text += define("OUTPUT_ELEMENTS", elements(model.graph, model.graph.outputs[0]), "of output 0");
   text += define("LABELS", static_cast<int64_t>(model.metadata.labels.size()), "0: it has none");

@@ -63,8 +63,10 @@ void print_summary(const Report& report, bool verbose) {
   std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
   std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
   if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
-  for (const auto& [target, batch] : report.plans)
-    std::printf("  plan        %s, batch %lld\n", target.c_str(), static_cast<long long>(batch));
+  for (const auto& plan : report.plans) {
+    std::printf("  plan        %s, batch %lld%s\n", plan.target.c_str(), static_cast<long long>(plan.batch),
+                plan.trains ? ", trains the last layer" : "");
+  }
   std::printf("  file        %s bytes, in %.2f s\n", grouped(static_cast<int64_t>(report.file_bytes)).c_str(),
               report.seconds);
 }
@@ -107,6 +109,8 @@ int run(int argc, char** argv) {
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
+  app.add_flag("--training-plan", options.training_plan,
+               "Store a plan that trains the last layer on a device, too (sn_train_add)");
   app.add_option("--c-array", options.c_array, "Also write the model as C source into this folder, for firmware");
   app.add_option("--select-ops", options.select_ops,
                  "Also write the table of the kernels that the model uses into this folder, for firmware");

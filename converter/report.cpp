@@ -49,7 +49,9 @@ std::string to_json(const Report& report) {
     root["file_bytes"] = report.file_bytes;
     root["test_vectors"] = report.test_vectors;
     root["plans"] = ordered_json::array();
-    for (const auto& [target, batch] : report.plans) root["plans"].push_back({{"target", target}, {"batch", batch}});
+    for (const Report::PlanRecord& plan : report.plans) {
+      root["plans"].push_back({{"target", plan.target}, {"batch", plan.batch}, {"trains", plan.trains}});
+    }
     root["seconds"] = report.seconds;
   }
   // Names come from files: bytes that are not UTF-8 are replaced, never an exception.

@@ -37,7 +37,12 @@ struct Report {
   int64_t parameters = 0, macs = 0;
   size_t file_bytes = 0;
   size_t test_vectors = 0;
-  std::vector<std::pair<std::string, int64_t>> plans;  // target and batch size
+  struct PlanRecord {
+    std::string target;
+    int64_t batch;
+    bool trains;
+  };
+  std::vector<PlanRecord> plans;
   double seconds = 0;
 
   void problem(std::string subject, std::string reason);

@@ -3,10 +3,13 @@ set(SPARSENET_FREESTANDING_FLAGS -fno-exceptions -fno-rtti)
 add_library(sparsenet_runtime OBJECT
   graph/checksum.cpp
   runtime/device.cpp
+  runtime/device_run.cpp
+  runtime/device_train.cpp
   runtime/executor.cpp
   runtime/model_file.cpp
   runtime/plan_check.cpp
   runtime/stored_plan.cpp
+  runtime/training_plan.cpp
   kernels/reference_layers.cpp
   kernels/reference_general.cpp
   kernels/reference_train.cpp

@@ -1,5 +1,5 @@
-// A model in flash, on a board without an operating system: checks itself by its test vectors, classifies images, and
-// tells what it took. Exit status 0 when all checks passed.
+// A model in flash, on a board without an operating system: checks itself by its test vectors, classifies images,
+// trains its last layer if the model has a plan for that, and tells what it took. Exit status 0 when all checks passed.
 #include <sparsenet/sparsenet.h>
 #include <string.h>
 
@@ -14,7 +14,10 @@ namespace {
 
 constexpr size_t kPixels = MODEL_INPUT_ELEMENTS, kRecord = 1 + kPixels;
 
-alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
+// Inference and training take turns.
+constexpr size_t kMemoryBytes =
+    MODEL_MEMORY_BYTES > MODEL_TRAINING_MEMORY_BYTES ? MODEL_MEMORY_BYTES : MODEL_TRAINING_MEMORY_BYTES;
+alignas(SN_ALIGNMENT) uint8_t memory[kMemoryBytes];
 float input[MODEL_INPUT_ELEMENTS], logits[MODEL_OUTPUT_ELEMENTS];
 
 void print_line(const char* what, uint64_t number, const char* unit) {
@@ -98,20 +101,29 @@ int verify_all(sn_session* net, uint32_t count) {
   return failures;
 }
 
+// The pixels of a record, as the model wants them, to its input.
+bool set_image(sn_session* net, const sn_image_info& image, const uint8_t* record) {
+  const size_t area = kPixels / image.channels;
+  for (size_t i = 0; i < kPixels; ++i) {
+    input[i] = (static_cast<float>(record[1 + i]) - image.mean[i / area]) / image.std_dev[i / area];
+  }
+  return sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) == SN_OK;
+}
+
+// Class of the image that was set.
+bool classify(sn_session* net, uint32_t* best) {
+  if (sn_run(net) != SN_OK || sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) return false;
+  *best = 0;
+  for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) *best = logits[c] > logits[*best] ? c : *best;
+  return true;
+}
+
 int classify_all(sn_session* net) {
   sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
   if (sn_image(net, &image) != SN_OK || image.channels == 0) return fail("images", "the model does not take images");
-  const size_t area = kPixels / image.channels;
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
-    for (size_t i = 0; i < kPixels; ++i) {
-      input[i] = (static_cast<float>(record[1 + i]) - image.mean[i / area]) / image.std_dev[i / area];
-    }
-    if (sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) != SN_OK || sn_run(net) != SN_OK ||
-        sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) {
-      return fail("classification", "a call failed");
-    }
-    uint32_t best = 0;
-    for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) best = logits[c] > logits[best] ? c : best;
+    uint32_t best;
+    if (!set_image(net, image, record) || !classify(net, &best)) return fail("classification", "a call failed");
     const char *found = sn_label(net, best), *expected = sn_label(net, record[0]);
     board::print("image: ");
     board::print(found ? found : "?");
@@ -122,6 +134,73 @@ int classify_all(sn_session* net) {
     board::print("\n");
   }
   return 0;
+}
+
+constexpr int kTrainingSteps = 6;
+constexpr sn_train_options kSgd = {sizeof(sn_train_options), 0.02f, 0.9f, 1e-4f, 1};
+
+// A step over all images; their mean loss.
+bool train_step(sn_session* net, const sn_image_info& image, float* loss) {
+  for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
+    if (!set_image(net, image, record) || sn_train_add(net, record[0], nullptr, nullptr) != SN_OK) return false;
+  }
+  return sn_train_update(net, &kSgd, loss, nullptr) == SN_OK;
+}
+
+// Forgets the last layer and learns it anew from the images; before that, a short training whose losses are known.
+int train(sn_session* net) {
+  sn_message why = {sizeof why, ""};
+  float error = 0;
+  const sn_status status = sn_train_verify(net, &error, &why);
+  if (status != SN_OK) return fail("training", why.text);
+  board::print("training: losses of the host's training: relative difference ");
+  board::print_small(error);
+  board::print(", passed\n");
+
+  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
+  void* parameters = nullptr;
+  size_t bytes = 0;
+  if (sn_image(net, &image) != SN_OK || sn_train_parameters(net, &parameters, &bytes) != SN_OK) {
+    return fail("training", "a call failed");
+  }
+  memset(parameters, 0, bytes);
+  float first = 0, loss = 0;
+  for (int step = 0; step < kTrainingSteps; ++step) {
+    if (!train_step(net, image, &loss)) return fail("training", "a call failed");
+    if (step == 0) first = loss;
+    print_line("training: step ", static_cast<uint64_t>(step) + 1, ": loss ");
+    board::print_fixed(static_cast<uint64_t>(static_cast<double>(loss) * 1e6 + 0.5), 6);
+    board::print("\n");
+  }
+  uint64_t right = 0, all = 0;
+  for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
+    uint32_t best;
+    if (!set_image(net, image, record) || !classify(net, &best)) return fail("training", "a call failed");
+    right += best == record[0] ? 1 : 0;
+    ++all;
+  }
+  print_line("training: ", right, "");
+  print_line(" of ", all, " images right with the layer learnt here\n");
+  return loss < first ? 0 : fail("training", "the loss did not fall");
+}
+
+int train_if_planned() {
+  if (MODEL_TRAINING_MEMORY_BYTES == 0) return 0;
+  sn_options options = {};
+  options.struct_size = sizeof options;
+  options.training = 1;
+  sn_message why = {sizeof why, ""};
+  sn_needs needs = {};
+  needs.struct_size = sizeof needs;
+  sn_session* net = nullptr;
+  if (sn_measure(model_model, MODEL_BYTES, &options, &needs, &why) != SN_OK ||
+      sn_prepare(model_model, MODEL_BYTES, &options, memory, sizeof memory, &net, &why) != SN_OK) {
+    return fail("training", why.text);
+  }
+  print_line("training: arena ", needs.arena_bytes, "");
+  print_line(", of it parameters ", needs.parameters_bytes, "");
+  print_line("; together ", needs.memory_bytes, " bytes\n");
+  return train(net);
 }
 
 }  // namespace
@@ -155,6 +234,7 @@ int main() {
   int failures = verify_all(net, needs.test_vectors);
   failures += classify_all(net);
   print_profile(net);
+  failures += train_if_planned();
   if (board::stack_size() > 0) {
     print_line("stack: ", board::stack_used(), "");
     print_line(" of ", board::stack_size(), " bytes at most\n");

@@ -24,7 +24,14 @@ class PlanWriter {
     if (plan_.arena_bytes / sizeof(float) > UINT32_MAX) return too_large("arena");
     place_constants(place);
     std::vector<fb::Offset<schema::PlanStep>> steps;
-    for (size_t i = 0; i < plan_.steps.size(); ++i) steps.push_back(write_step(plan_.steps[i], plan_.step_macs[i]));
+    std::vector<rt::StepLinks> links(plan_.steps.size(), {-1, -1});
+    for (const PlanLink& link : plan_.links) {
+      (link.member == &rt::Step::weight ? links[link.step].weight : links[link.step].bias) =
+          static_cast<int64_t>(link.offset / sizeof(float));
+    }
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      steps.push_back(write_step(plan_.steps[i], links[i], plan_.step_macs[i]));
+    }
     const auto inputs = write_ports(plan_.inputs), outputs = write_ports(plan_.outputs);
     std::vector<schema::PlanBuffer> buffers;
     std::vector<fb::Offset<fb::String>> names;
@@ -33,6 +40,7 @@ class PlanWriter {
                            static_cast<uint32_t>(b.bytes / sizeof(float)), b.first, b.last);
       names.push_back(builder_.CreateString(b.name));
     }
+    const auto training = plan_.training ? write_training(*plan_.training) : fb::Offset<schema::PlanTraining>();
     if (!status_.ok()) return status_;
     const auto target = builder_.CreateString(stored_.target);
     const auto step_list = builder_.CreateVector(steps);
@@ -42,9 +50,10 @@ class PlanWriter {
     const auto constants = builder_.CreateVectorOfStructs(constants_);
     const auto buffer_list = builder_.CreateVectorOfStructs(buffers);
     const auto name_list = builder_.CreateVector(names);
-    return schema::CreatePlan(builder_, rt::kPlanVersion, target, static_cast<uint32_t>(stored_.batch),
-                              plan_.arena_bytes, plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments,
-                              refs, constants, buffer_list, name_list);
+    const uint32_t version = plan_.training ? rt::kPlanVersion : rt::kInferencePlanVersion;
+    return schema::CreatePlan(builder_, version, target, static_cast<uint32_t>(stored_.batch), plan_.arena_bytes,
+                              plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments, refs, constants,
+                              buffer_list, name_list, training);
   }
 
  private:
@@ -85,7 +94,7 @@ class PlanWriter {
   }
 
   int32_t ref(const float* at) {
-    if (!at) return -1;
+    if (!at || at == &rt::kUnplaced) return -1;
     refs_.push_back(find(at));
     return static_cast<int32_t>(refs_.size() - 1);
   }
@@ -131,7 +140,36 @@ class PlanWriter {
                                      number(s->out_elements));
   }
 
-  fb::Offset<schema::PlanStep> write_step(const rt::Step& s, int64_t macs) {
+  fb::Offset<schema::PlanTraining> write_training(const PlanTraining& t) {
+    std::vector<schema::PlanRegion> regions;
+    for (const rt::ArenaRange& r : t.phases.regions) {
+      regions.emplace_back(static_cast<uint32_t>(r.offset / sizeof(float)), static_cast<uint32_t>(r.floats));
+    }
+    std::vector<schema::PlanParameter> parameters;
+    std::vector<fb::Offset<fb::String>> names;
+    const size_t begin = t.phases.regions[rt::kParameters].offset;
+    for (const PlanParameter& p : t.parameters) {
+      const schema::PlanRef at = find(p.values);
+      parameters.emplace_back(at.constant(), at.element(), static_cast<uint32_t>(p.floats),
+                              static_cast<uint32_t>((p.offset - begin) / sizeof(float)));
+      names.push_back(builder_.CreateString(p.name));
+    }
+    const auto region_list = builder_.CreateVectorOfStructs(regions);
+    const auto parameter_list = builder_.CreateVectorOfStructs(parameters);
+    const auto name_list = builder_.CreateVector(names);
+    fb::Offset<schema::TrainingCheck> check;
+    if (const TrainingCheck& c = stored_.check; !c.losses.empty()) {
+      const auto labels = builder_.CreateVector(std::vector<uint32_t>(c.labels.begin(), c.labels.end()));
+      const auto losses = builder_.CreateVector(c.losses);
+      check = schema::CreateTrainingCheck(builder_, labels, c.learning_rate, c.momentum, c.weight_decay, c.nesterov,
+                                          losses, c.tolerance);
+    }
+    const auto phase = [](int32_t step) { return static_cast<uint32_t>(step); };
+    return schema::CreatePlanTraining(builder_, phase(t.phases.loss), phase(t.phases.accumulate), phase(t.phases.norm),
+                                      phase(t.phases.update), region_list, parameter_list, name_list, check);
+  }
+
+  fb::Offset<schema::PlanStep> write_step(const rt::Step& s, const rt::StepLinks& links, int64_t macs) {
     const auto step_name = builder_.CreateString(s.name);
     const auto fused = act(s.act), attention_act = act(s.attention_act), attention_gate = act(s.attention_gate);
     const auto walk = strided(s.strided);
@@ -140,6 +178,12 @@ class PlanWriter {
       std::vector<int32_t> refs;
       for (const float* at : s.params) refs.push_back(ref(at));
       params = builder_.CreateVector(refs);
+    }
+    fb::Offset<fb::Vector<int32_t>> operands;
+    if (s.operand_count > 0) {
+      std::vector<int32_t> indices;
+      for (int32_t i = 0; i < s.operand_count; ++i) indices.push_back(view(s.operands[i]));
+      operands = builder_.CreateVector(indices);
     }
     schema::PlanStepBuilder step(builder_);
     step.add_op(static_cast<uint8_t>(s.op));
@@ -175,6 +219,11 @@ class PlanWriter {
     step.add_attention_act(attention_act);
     step.add_attention_gate(attention_gate);
     step.add_macs(static_cast<uint64_t>(macs));
+    step.add_operands(operands);
+    step.add_weight_at(number(links.weight));
+    step.add_bias_at(number(links.bias));
+    step.add_alpha(s.alpha);
+    step.add_beta(s.beta);
     return step.Finish();
   }
 
@@ -220,7 +269,9 @@ class PlanReader {
     SPARSENET_RETURN_IF_ERROR(read_steps());
     SPARSENET_RETURN_IF_ERROR(read_ports(false, &plan_->inputs));
     SPARSENET_RETURN_IF_ERROR(read_ports(true, &plan_->outputs));
-    SPARSENET_RETURN_IF_ERROR(check_interface(graph, stored.batch));
+    stored.trains = from.training() != nullptr;
+    if (stored.trains) SPARSENET_RETURN_IF_ERROR(read_training(graph, &stored.check));
+    if (!stored.trains) SPARSENET_RETURN_IF_ERROR(check_interface(graph, stored.batch));
     SPARSENET_RETURN_IF_ERROR(read_buffers());
     // A file cannot claim memory that nothing uses.
     if (plan_->arena_bytes > align_up(used_)) {
@@ -247,14 +298,7 @@ class PlanReader {
     return check_text(what + ": name", *out, kMaxNameBytes);
   }
 
-  void note_use(const rt::View& view) {
-    const int64_t pixels = int64_t{view.n} * view.h * view.w;
-    for (int32_t i = 0; i < view.segment_count; ++i) {
-      const rt::Segment& s = view.segments[i];
-      const auto floats = static_cast<uint64_t>((pixels - 1) * s.pixel_stride + s.channels);
-      if (!s.constant) used_ = std::max(used_, s.offset + floats * sizeof(float));
-    }
-  }
+  void note_use(uint64_t end) { used_ = std::max(used_, end); }
 
   Status read_steps() {
     const size_t count = file_.plan->steps() ? file_.plan->steps()->size() : 0;
@@ -268,15 +312,24 @@ class PlanReader {
       const schema::PlanStep& from = *file_.plan->steps()->Get(i);
       SPARSENET_RETURN_IF_ERROR(read_text(from.name(), "step " + std::to_string(i), &step_name));
       const std::string what = "step " + std::to_string(i) + " ('" + step_name + "')";
-      uint32_t segments = 0;
-      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::count_segments(file_, i, &segments)));
-      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanSegment) * uint64_t{segments}));
-      plan_->segments.emplace_back(segments);
+      rt::StepParts parts{};
+      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::count_parts(file_, i, &parts)));
+      SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanSegment) * uint64_t{parts.segments} +
+                                        sizeof(schema::PlanView) * uint64_t{parts.operands}));
+      plan_->segments.emplace_back(parts.segments);
+      plan_->operands.emplace_back(parts.operands);
       if (from.strided()) plan_->strided.emplace_back();
       rt::Strided* strided = from.strided() ? &plan_->strided.back() : nullptr;
-      const char* message = rt::read_step(file_, i, plan_->segments.back().data(), segments, strided, &plan_->steps[i]);
-      SPARSENET_RETURN_IF_ERROR(wrong(what, message));
-      for (const rt::View* view : {&plan_->steps[i].in, &plan_->steps[i].in2, &plan_->steps[i].out}) note_use(*view);
+      rt::Step& step = plan_->steps[i];
+      rt::StepLinks links{-1, -1};
+      const rt::StepMemory memory{plan_->segments.back().data(), parts.segments, plan_->operands.back().data(),
+                                  parts.operands, strided};
+      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_step(file_, i, memory, &step, &links)));
+      note_use(rt::arena_end(step));
+      if (links.weight >= 0)
+        plan_->links.push_back({i, &rt::Step::weight, sizeof(float) * static_cast<size_t>(links.weight)});
+      if (links.bias >= 0)
+        plan_->links.push_back({i, &rt::Step::bias, sizeof(float) * static_cast<size_t>(links.bias)});
       constexpr uint64_t kMaxMacs = uint64_t{1} << 53;
       if (from.macs() > kMaxMacs) return wrong(what, "too many operations");
       plan_->step_macs.push_back(static_cast<int64_t>(from.macs()));
@@ -300,10 +353,65 @@ class PlanReader {
       const char* message =
           rt::read_port(file_, outputs, i, plan_->segments.back().data(), segments, &port.view, &rank, dims);
       SPARSENET_RETURN_IF_ERROR(wrong(what, message));
-      note_use(port.view);
+      note_use(rt::arena_end(port.view));
       port.shape.assign(dims, dims + rank);
       ports->push_back(std::move(port));
     }
+    return {};
+  }
+
+  Status read_training(const Graph& graph, TrainingCheck* check) {
+    const schema::PlanTraining& from = *file_.plan->training();
+    PlanTraining& training = plan_->training.emplace();
+    SPARSENET_RETURN_IF_ERROR(wrong("plan", rt::read_training(file_, &training.phases)));
+    const PlanPort &image = plan_->inputs[0], &logits = plan_->outputs[0];
+    Shape in = graph.inputs.size() == 1 ? graph.shape(graph.inputs[0]) : Shape();
+    Shape out = graph.outputs.size() == 1 ? graph.shape(graph.outputs[0]) : Shape();
+    for (Shape* shape : {&in, &out}) {
+      if (!shape->empty()) (*shape)[0] = 1;
+    }
+    if (image.shape != in || logits.shape != out) {
+      return invalid_model("training: expected the graph's input and output, " + to_string(in) + " and " +
+                           to_string(out) + ", found " + to_string(image.shape) + " and " + to_string(logits.shape));
+    }
+    for (const rt::ArenaRange& region : training.phases.regions) {
+      note_use(region.offset + region.floats * sizeof(float));
+    }
+    const uint32_t count = rt::count_initial(file_);
+    if ((from.parameter_names() ? from.parameter_names()->size() : 0) != count) {
+      return invalid_model("training: expected a name for each parameter");
+    }
+    SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanParameter) * uint64_t{count}));
+    for (uint32_t i = 0; i < count; ++i) {
+      const std::string what = "parameter " + std::to_string(i);
+      PlanParameter parameter{};
+      SPARSENET_RETURN_IF_ERROR(read_text(from.parameter_names()->Get(i), what, &parameter.name));
+      rt::InitialParameter initial{};
+      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_initial(file_, training.phases, i, &initial)));
+      parameter.values = initial.values;
+      parameter.floats = initial.floats;
+      parameter.offset = initial.offset;
+      training.parameters.push_back(std::move(parameter));
+    }
+    return from.check() ? read_check(*from.check(), training.phases.classes, check) : Status();
+  }
+
+  Status read_check(const schema::TrainingCheck& from, int32_t classes, TrainingCheck* check) {
+    const uint32_t images = from.labels() ? from.labels()->size() : 0,
+                   steps = from.losses() ? from.losses()->size() : 0;
+    SPARSENET_RETURN_IF_ERROR(charge_(sizeof(uint32_t) * (uint64_t{images} + steps)));
+    for (uint32_t i = 0; i < images; ++i) {
+      if (from.labels()->Get(i) >= static_cast<uint32_t>(classes)) {
+        return invalid_model("training check: label " + std::to_string(i) + ": expected one of the classes");
+      }
+      check->labels.push_back(static_cast<int32_t>(from.labels()->Get(i)));
+    }
+    if (steps > 0) check->losses.assign(from.losses()->begin(), from.losses()->end());
+    check->learning_rate = from.learning_rate();
+    check->momentum = from.momentum();
+    check->weight_decay = from.weight_decay();
+    check->nesterov = from.nesterov();
+    check->tolerance = from.tolerance();
     return {};
   }
 
@@ -392,7 +500,8 @@ uint64_t graph_identity(const Graph& graph) {
 }
 
 bool made_of(const StoredPlan& stored, const Graph& graph) {
-  if (!stored.plan || stored.plan->inputs.size() != graph.inputs.size()) return false;
+  const size_t labels = stored.trains ? 1 : 0;
+  if (!stored.plan || stored.plan->inputs.size() != graph.inputs.size() + labels) return false;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     Shape shape = graph.shape(graph.inputs[i]);
     if (!shape.empty()) shape[0] = stored.batch;
@@ -403,7 +512,15 @@ bool made_of(const StoredPlan& stored, const Graph& graph) {
 
 const StoredPlan* find_plan(const Model& model, const std::string& target, int64_t batch) {
   for (const StoredPlan& stored : model.plans) {
-    if (stored.target == target && stored.batch == batch && made_of(stored, model.graph)) return &stored;
+    const bool wanted = stored.target == target && stored.batch == batch && !stored.trains;
+    if (wanted && made_of(stored, model.graph)) return &stored;
+  }
+  return nullptr;
+}
+
+const StoredPlan* find_training_plan(const Model& model, const std::string& target) {
+  for (const StoredPlan& stored : model.plans) {
+    if (stored.target == target && stored.trains && made_of(stored, model.graph)) return &stored;
   }
   return nullptr;
 }
@@ -411,6 +528,11 @@ const StoredPlan* find_plan(const Model& model, const std::string& target, int64
 size_t plan_bytes(const StoredPlan& stored) {
   size_t bytes = 1024 + stored.constants.size() * sizeof(schema::PlanConstant);
   for (const rt::Step& step : stored.plan->steps) bytes += 512 + std::char_traits<char>::length(step.name);
+  for (const auto& operands : stored.plan->operands) bytes += 8 + operands.size() * (4 + sizeof(schema::PlanView));
+  if (stored.plan->training) {
+    for (const PlanParameter& p : stored.plan->training->parameters) bytes += 64 + p.name.size();
+  }
+  bytes += (stored.check.labels.size() + stored.check.losses.size()) * 4;
   for (const auto& segments : stored.plan->segments) bytes += segments.size() * sizeof(schema::PlanSegment);
   for (const PlanBuffer& buffer : stored.plan->buffers) bytes += 64 + buffer.name.size();
   return bytes;

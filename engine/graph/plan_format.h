@@ -17,8 +17,10 @@ uint64_t graph_identity(const Graph& graph);
 // Whether the plan still says what the graph says: for any batch size, the same inputs and the same graph.
 bool made_of(const StoredPlan& stored, const Graph& graph);
 
-// The model's plan for this target and batch that is made of its graph, or null.
+// The model's plan of inference for this target and batch, or that of training, if it is made of the model's graph;
+// else null.
 const StoredPlan* find_plan(const Model& model, const std::string& target, int64_t batch);
+const StoredPlan* find_training_plan(const Model& model, const std::string& target);
 
 // About what it takes in the structure, at most.
 size_t plan_bytes(const StoredPlan& stored);

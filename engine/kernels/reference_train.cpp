@@ -253,7 +253,10 @@ void cross_entropy_run(const void* state, int32_t, void*) {
   double total = 0;
   int32_t correct = 0;
   for (int32_t n = 0; n < logits.n; ++n) {
-    const auto label = static_cast<int32_t>(o.at(1, n, 0));
+    // A label that is none makes the loss NaN, and no target.
+    const float given = o.at(1, n, 0);
+    const bool known = given >= 0.f && given < static_cast<float>(classes);
+    const int32_t label = known ? static_cast<int32_t>(given) : -1;
     int32_t best = 0;
     for (int32_t c = 1; c < classes; ++c) {
       if (o.at(0, n, c) > o.at(0, n, best)) best = c;
@@ -262,7 +265,7 @@ void cross_entropy_run(const void* state, int32_t, void*) {
     const double most = o.at(0, n, best);
     double sum = 0;
     for (int32_t c = 0; c < classes; ++c) sum += std::exp(o.at(0, n, c) - most);
-    total += std::log(sum) + most - o.at(0, n, label);
+    total += known ? std::log(sum) + most - o.at(0, n, label) : static_cast<double>(NAN);
     for (int32_t c = 0; c < classes; ++c) {
       const double p = std::exp(o.at(0, n, c) - most) / sum;
       const double target = (c == label ? 1 - smooth : 0) + smooth / classes;

@@ -70,14 +70,13 @@ Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn w
 }
 
 Status Lowering::parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft) {
-  static const float kSomewhere = 0;  // until the arena has its place: not null
   const ValueId id = input < node.inputs.size() ? node.inputs[input] : kNoValue;
   if (id != kNoValue && placement(id)) {
     Result<Lowered> v = value(id);
     if (!v.ok()) return v.status();
     draft->links.push_back({member, v->pieces[0]});
     draft->reads.push_back(*v);
-    draft->step.*member = &kSomewhere;
+    draft->step.*member = &rt::kUnplaced;
     draft->step.variable = true;
     return {};
   }
@@ -245,9 +244,8 @@ Status Lowering::set_affine(const Node& affine, Draft* draft) {
       draft->step.pre_shift = shift.constant + fold->c;
       return {};
     }
-    static const float kSomewhere = 0;
     shift.start += fold->c;
-    draft->step.pre_scale = draft->step.pre_shift = &kSomewhere;
+    draft->step.pre_scale = draft->step.pre_shift = &rt::kUnplaced;
     draft->links.push_back({&rt::Step::pre_scale, scale});
     draft->links.push_back({&rt::Step::pre_shift, shift});
     draft->reads.push_back(*fold);

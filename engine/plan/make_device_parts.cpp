@@ -34,6 +34,11 @@ const Named kNames[] = {
     {&rt::kReferenceSoftmax, "kReferenceSoftmax"},
     {&rt::kReferenceReduceMean, "kReferenceReduceMean"},
     {&rt::kReferenceStridedCopy, "kReferenceStridedCopy"},
+    {&rt::kReferenceCrossEntropy, "kReferenceCrossEntropy"},
+    {&rt::kReferenceConvGradWeight, "kReferenceConvGradWeight"},
+    {&rt::kReferenceAccumulate, "kReferenceAccumulate"},
+    {&rt::kReferenceSquareSum, "kReferenceSquareSum"},
+    {&rt::kReferenceUpdateSgd, "kReferenceUpdateSgd"},
 };
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
@@ -53,10 +58,8 @@ std::string table_source(const std::vector<std::string>& names) {
   return text + "      nullptr,\n  };\n  lists[0] = kTable;\n  return 1;\n}\n\n}  // namespace sparsenet::rt\n";
 }
 
-Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
-  const StoredPlan* stored = find_plan(model, target, 1);
-  if (!stored) return not_found("the model holds no plan " + target + " for batch 1");
-  const Plan& plan = *stored->plan;
+// What sn_prepare needs for a plan, with the compact kernels and one thread. Adds the kernels to *used.
+Status measure_plan(const Plan& plan, size_t* memory_bytes, std::vector<const rt::Kernel*>* used) {
   const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
   std::vector<rt::Bound> bound(plan.steps.size());
   rt::Sizes sizes{};
@@ -66,25 +69,41 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
     return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(missing)].name) +
                        "': no kernel for devices serves for it");
   }
-  DeviceParts parts;
-  size_t segments = 0, strided = 0;
+  for (const rt::Bound& b : bound) used->push_back(b.kernel);
+  size_t segments = 0, operands = 0, strided = 0;
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
+    for (int32_t i = 0; i < step.operand_count; ++i) segments += static_cast<size_t>(step.operands[i].segment_count);
+    operands += static_cast<size_t>(step.operand_count);
     strided += step.strided ? 1 : 0;
   }
-  parts.arena_bytes = plan.arena_bytes;
-  parts.memory_bytes = kSessionBytes + round_up(plan.steps.size() * sizeof(rt::Bound)) +
-                       round_up(segments * sizeof(rt::Segment)) + round_up(strided * sizeof(rt::Strided)) +
-                       sizes.state_bytes + sizes.weight_bytes + round_up(plan.arena_bytes) +
-                       round_up(sizes.scratch_bytes + sizes.shared_bytes);
-  for (const Named& named : kNames) {
-    const auto uses = [&](const rt::Bound& b) { return b.kernel == named.kernel; };
-    if (std::any_of(bound.begin(), bound.end(), uses)) parts.kernels.push_back(named.name);
-  }
-  parts.kernel_table = table_source(parts.kernels);
+  *memory_bytes = kSessionBytes + round_up(plan.steps.size() * sizeof(rt::Bound)) +
+                  round_up(segments * sizeof(rt::Segment)) + round_up(operands * sizeof(rt::View)) +
+                  round_up(strided * sizeof(rt::Strided)) + sizes.state_bytes + sizes.weight_bytes +
+                  sizes.refreshed_bytes + round_up(plan.arena_bytes) +
+                  round_up(sizes.scratch_bytes + sizes.shared_bytes);
+  return {};
+}
+
+Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
+  const StoredPlan* stored = find_plan(model, target, 1);
+  if (!stored) return not_found("the model holds no plan " + target + " for batch 1");
+  DeviceParts parts;
+  std::vector<const rt::Kernel*> used;
+  parts.arena_bytes = stored->plan->arena_bytes;
+  SPARSENET_RETURN_IF_ERROR(measure_plan(*stored->plan, &parts.memory_bytes, &used));
   // The other plans have no use there.
   Model slim = model;
   slim.plans = {*stored};
+  if (const StoredPlan* training = find_training_plan(model, target)) {
+    parts.training_arena_bytes = training->plan->arena_bytes;
+    SPARSENET_RETURN_IF_ERROR(measure_plan(*training->plan, &parts.training_memory_bytes, &used));
+    slim.plans.push_back(*training);
+  }
+  for (const Named& named : kNames) {
+    if (std::find(used.begin(), used.end(), named.kernel) != used.end()) parts.kernels.push_back(named.name);
+  }
+  parts.kernel_table = table_source(parts.kernels);
   Result<std::vector<uint8_t>> file = serialize(slim, false);
   if (!file.ok()) return file.status();
   parts.file = std::move(*file);

@@ -5,9 +5,8 @@
 #include <new>
 #include <utility>
 
-#include "graph/plan_format.h"
 #include "passes/pipeline.h"
-#include "plan/plan.h"
+#include "plan/stored_constants.h"
 
 namespace sparsenet {
 namespace {
@@ -22,12 +21,16 @@ void for_each_constant(const Plan& plan, Visit visit) {
   };
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* v : {&step.in, &step.in2, &step.out}) view(*v);
+    for (int32_t i = 0; i < step.operand_count; ++i) view(step.operands[i]);
     for (const float* at : {step.pre_scale, step.pre_shift, step.weight, step.bias}) {
-      if (at) visit(at);
+      if (at && at != &rt::kUnplaced) visit(at);
     }
     for (const float* at : step.params) {
       if (at) visit(at);
     }
+  }
+  if (plan.training) {
+    for (const PlanParameter& parameter : plan.training->parameters) visit(parameter.values);
   }
   for (const PlanPort& port : plan.inputs) view(port.view);
   for (const PlanPort& port : plan.outputs) view(port.view);
@@ -60,46 +63,55 @@ const std::vector<std::string>& plan_targets() {
   return kTargets;
 }
 
+Status check_plan_target(const std::string& target) {
+  const std::vector<std::string>& known = plan_targets();
+  if (std::find(known.begin(), known.end(), target) != known.end()) return {};
+  std::string names;
+  for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+  return invalid_argument("plan target '" + target + "': expected one of: " + names);
+}
+
+Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph& source) {
+  auto plan = std::make_shared<Plan>(std::move(made));
+  // The identity of the source is that of its constants' places: they must not be given to others meanwhile.
+  for (const Value& value : source.values) {
+    if (value.is_constant) plan->view_owners.push_back(value.constant.owner);
+  }
+  StoredPlan stored;
+  stored.plan = plan;
+  stored.graph_identity = graph_identity(source);
+  const std::vector<Tensor> all = candidates(lowered, stored.plan);
+  std::vector<bool> taken(all.size(), false);
+  bool found = true;
+  for_each_constant(*plan, [&](const float* at) {
+    // The last that begins at `at` or before, and reaches beyond it.
+    auto after = std::upper_bound(all.begin(), all.end(), at,
+                                  [](const float* place, const Tensor& t) { return place < t.f32(); });
+    while (after != all.begin() && (after - 1)->f32() + (after - 1)->elements() <= at) --after;
+    if (after == all.begin()) {
+      found = false;
+      return;
+    }
+    const auto index = static_cast<size_t>(after - 1 - all.begin());
+    if (!taken[index]) stored.constants.push_back(all[index]);
+    taken[index] = true;
+  });
+  if (!found) return internal_error("a step reads what is no constant of the graph");
+  return stored;
+}
+
 Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& target, int64_t batch) {
   try {
-    const std::vector<std::string>& known = plan_targets();
-    if (std::find(known.begin(), known.end(), target) == known.end()) {
-      std::string names;
-      for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
-      return invalid_argument("plan target '" + target + "': expected one of: " + names);
-    }
+    SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
     Graph graph = source;
     SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
     SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
     Result<Plan> made = make_plan(graph);
     if (!made.ok()) return made.status();
-    auto plan = std::make_shared<Plan>(std::move(*made));
-    // The identity of the source is that of its constants' places: they must not be given to others meanwhile.
-    for (const Value& value : source.values) {
-      if (value.is_constant) plan->view_owners.push_back(value.constant.owner);
-    }
-    StoredPlan stored;
-    stored.target = target;
-    stored.batch = batch;
-    stored.plan = plan;
-    stored.graph_identity = graph_identity(source);
-    const std::vector<Tensor> all = candidates(graph, stored.plan);
-    std::vector<bool> taken(all.size(), false);
-    bool found = true;
-    for_each_constant(*plan, [&](const float* at) {
-      // The last that begins at `at` or before, and reaches beyond it.
-      auto after = std::upper_bound(all.begin(), all.end(), at,
-                                    [](const float* place, const Tensor& t) { return place < t.f32(); });
-      while (after != all.begin() && (after - 1)->f32() + (after - 1)->elements() <= at) --after;
-      if (after == all.begin()) {
-        found = false;
-        return;
-      }
-      const auto index = static_cast<size_t>(after - 1 - all.begin());
-      if (!taken[index]) stored.constants.push_back(all[index]);
-      taken[index] = true;
-    });
-    if (!found) return internal_error("a step reads what is no constant of the graph");
+    Result<StoredPlan> stored = gather_constants(std::move(*made), graph, source);
+    if (!stored.ok()) return stored.status();
+    stored->target = target;
+    stored->batch = batch;
     return stored;
   } catch (const std::bad_alloc&) {
     return out_of_memory("not enough memory to plan");

@@ -7,10 +7,11 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "runtime/step.h"
+#include "runtime/training_plan.h"
 
 namespace sparsenet {
 
@@ -45,6 +46,20 @@ struct PlanLink {
   size_t offset;  // bytes
 };
 
+// A trained parameter: its values before the first step, and where they go.
+struct PlanParameter {
+  std::string name;
+  const float* values;
+  size_t floats;
+  size_t offset;  // bytes from the start of the arena
+};
+
+// Of a plan that is stored and trains.
+struct PlanTraining {
+  rt::TrainingPlan phases{};
+  std::vector<PlanParameter> parameters;
+};
+
 struct Plan {
   std::vector<rt::Step> steps;
   std::vector<int64_t> step_macs;  // one a step
@@ -54,6 +69,7 @@ struct Plan {
   std::vector<PlanLink> links;
   std::vector<size_t> region_offsets;  // bytes; of a training plan
   std::vector<size_t> node_steps;      // by node: the number of steps before its own
+  std::optional<PlanTraining> training;
 
   // What the steps point to.
   std::deque<std::vector<rt::Segment>> segments;

@@ -49,8 +49,8 @@ bool known(const Act& act) {
 
 const char* check_pre(const Step& s, const PlanRoom& room) {
   if (!s.pre_scale && !s.pre_shift) return nullptr;
-  const bool taken =
-      s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool || s.op == StepOp::kAffine;
+  const bool taken = s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool ||
+                     s.op == StepOp::kAffine || s.op == StepOp::kConvGradWeight;
   if (!taken) return "this kind of step takes no scale and shift";
   if (!readable(s.pre_scale, s.in.c, room) || !readable(s.pre_shift, s.in.c, room)) {
     return "scale and shift: expected both, with a value for each channel";
@@ -58,7 +58,8 @@ const char* check_pre(const Step& s, const PlanRoom& room) {
   return nullptr;
 }
 
-const char* check_conv(const Step& s, const PlanRoom& room) {
+// From `in` to `out`, and a weight for each output, input of its group and tap: their number in *weights.
+const char* check_window(const Step& s, const View& in, const View& out, int64_t* weights) {
   const int32_t window[] = {s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w};
   for (int32_t value : window) {
     if (value < 1 || value > kMaxWindow) return "convolution: expected kernel, stride and dilation of 1 to 4096";
@@ -67,20 +68,35 @@ const char* check_conv(const Step& s, const PlanRoom& room) {
   for (int32_t value : pads) {
     if (value < 0 || value > kMaxWindow) return "convolution: expected padding of 0 to 4096";
   }
-  if (s.groups < 1 || s.in.c % s.groups != 0 || s.out.c % s.groups != 0) {
+  if (s.groups < 1 || in.c % s.groups != 0 || out.c % s.groups != 0) {
     return "convolution: expected groups that divide the channels of input and output";
   }
-  const int64_t rows = int64_t{s.in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
-  const int64_t columns = int64_t{s.in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
-  if (rows < 0 || columns < 0 || s.out.n != s.in.n || s.out.h != rows / s.stride_h + 1 ||
-      s.out.w != columns / s.stride_w + 1) {
+  const int64_t rows = int64_t{in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
+  const int64_t columns = int64_t{in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
+  if (rows < 0 || columns < 0 || out.n != in.n || out.h != rows / s.stride_h + 1 || out.w != columns / s.stride_w + 1) {
     return "convolution: the output's size does not follow from input and window";
   }
-  const int32_t filter[] = {s.out.c, s.in.c / s.groups, s.kernel_h, s.kernel_w};
+  const int32_t filter[] = {out.c, in.c / s.groups, s.kernel_h, s.kernel_w};
   if (!countable(filter, 4)) return "convolution: too many weights";
-  const int64_t weights = int64_t{s.out.c} * (s.in.c / s.groups) * s.kernel_h * s.kernel_w;
-  if (!readable(s.weight, weights, room)) return "convolution: expected a weight for each output, input and tap";
-  if (s.bias && !readable(s.bias, s.out.c, room)) return "convolution: expected a bias for each output";
+  *weights = int64_t{out.c} * (in.c / s.groups) * s.kernel_h * s.kernel_w;
+  return nullptr;
+}
+
+bool in_arena(int64_t element, int64_t floats, const PlanRoom& room) {
+  const auto all = static_cast<int64_t>(room.arena_bytes / sizeof(float));
+  return element >= 0 && element <= all && floats <= all - element;
+}
+
+const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& room) {
+  int64_t weights = 0;
+  if (const char* message = check_window(s, s.in, s.out, &weights)) return message;
+  if (s.variable ? !in_arena(links.weight, weights, room) : !readable(s.weight, weights, room)) {
+    return "convolution: expected a weight for each output, input and tap";
+  }
+  const bool has_bias = s.variable ? links.bias >= 0 : s.bias != nullptr;
+  if (has_bias && !(s.variable ? in_arena(links.bias, s.out.c, room) : readable(s.bias, s.out.c, room))) {
+    return "convolution: expected a bias for each output";
+  }
   if (s.in2.segment_count == 0) return nullptr;
   if (s.in2.segment_count != 1 || s.in2.segments[0].constant || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
     return "convolution: expected a residual in the arena, in one piece, of the output's size";
@@ -158,10 +174,84 @@ const char* check_strided(const Step& s) {
   return nullptr;
 }
 
-const char* check_op(const Step& s, const PlanRoom& room) {
+// --- training
+
+// One piece without gaps, which the step may write to.
+bool is_flat(const View& v) {
+  return v.segment_count == 1 && !v.segments[0].constant && (pixels(v) == 1 || v.segments[0].pixel_stride == v.c);
+}
+
+int64_t floats_of(const View& v) {
+  return pixels(v) * v.c;
+}
+
+const char* check_conv_grad_weight(const Step& s) {
+  int64_t weights = 0;
+  if (s.in2.segment_count != 1 || s.in2.segments[0].constant) return "expected a gradient in the arena, in one piece";
+  if (const char* message = check_window(s, s.in, s.in2, &weights)) return message;
+  if (!is_flat(s.out) || floats_of(s.out) != weights || pixels(s.out) != 1) {
+    return "expected room for a gradient of each weight";
+  }
+  if (s.operand_count == 0) return nullptr;
+  const View& db = s.operands[0];
+  const bool fits = s.operand_count == 1 && is_flat(db) && pixels(db) == 1 && db.c == s.in2.c;
+  return fits ? nullptr : "expected room for a gradient of each bias, and no other operand";
+}
+
+// Operands that are one run of floats each, by their lengths; 0: as long as the first.
+const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t count) {
+  if (s.operand_count != count) return "another number of operands";
+  for (int32_t i = 0; i < count; ++i) {
+    const int64_t expected = lengths[i] == 0 ? floats_of(s.operands[0]) : lengths[i];
+    if (!is_flat(s.operands[i]) || floats_of(s.operands[i]) != expected) return "an operand of another size";
+  }
+  return nullptr;
+}
+
+const char* check_cross_entropy(const Step& s) {
+  const bool in_range = s.alpha >= 0.f && s.alpha < 1.f && s.beta >= 0.f && s.beta <= 1.f;
+  if (!in_range) return "loss: expected a smoothing of 0 to below 1 and a factor of 0 to 1";
+  const int64_t lengths[] = {0, s.operand_count > 0 ? int64_t{s.operands[0].n} : 0, 2, 0};
+  if (const char* message = check_flat_operands(s, lengths, 4)) return message;
+  const View &logits = s.operands[0], &labels = s.operands[1], &loss = s.operands[2], &dlogits = s.operands[3];
+  const bool fits = logits.h == 1 && logits.w == 1 && pixels(labels) == logits.n && pixels(loss) == 1 &&
+                    pixels(dlogits) == logits.n && dlogits.c == logits.c;
+  return fits ? nullptr : "loss: expected logits, labels, a loss and gradients of the same images";
+}
+
+const char* check_training_op(const Step& s) {
+  switch (s.op) {
+    case StepOp::kAccumulate: {
+      const int64_t lengths[] = {0, 0};
+      if (const char* message = check_flat_operands(s, lengths, 2)) return message;
+      return pixels(s.operands[0]) == 1 && pixels(s.operands[1]) == 1 ? nullptr : "expected operands of one pixel";
+    }
+    case StepOp::kCrossEntropy:
+      return check_cross_entropy(s);
+    case StepOp::kSquareSum: {
+      const int64_t lengths[] = {0, kControlFloats};
+      return check_flat_operands(s, lengths, 2);
+    }
+    case StepOp::kUpdateSgd: {
+      const int64_t lengths[] = {0, 0, 0, kControlFloats};
+      if (const char* message = check_flat_operands(s, lengths, 4)) return message;
+      // Kernels take whole vectors of decayed parameters.
+      const bool decay_fits = s.alpha >= 0.f && s.alpha <= static_cast<float>(floats_of(s.operands[0]));
+      return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
+    }
+    default:
+      return "a kind of step that plans cannot hold";
+  }
+}
+
+bool is_training_op(const Step& s) {
+  return s.op > StepOp::kAttention;
+}
+
+const char* check_op(const Step& s, const StepLinks& links, const PlanRoom& room) {
   switch (s.op) {
     case StepOp::kConv:
-      return check_conv(s, room);
+      return check_conv(s, links, room);
     case StepOp::kPool:
       return check_pool(s);
     case StepOp::kGlobalPool:
@@ -186,6 +276,8 @@ const char* check_op(const Step& s, const PlanRoom& room) {
       return check_strided(s);
     case StepOp::kAttention:
       return check_attention(s, room);
+    case StepOp::kConvGradWeight:
+      return check_conv_grad_weight(s);
     default:
       return "a kind of step that plans cannot hold";
   }
@@ -216,20 +308,49 @@ const char* check_view(const View& view, const PlanRoom& room, bool written) {
   return channels == view.c ? nullptr : "expected ranges of channels that add up";
 }
 
-const char* check_step(const Step& step, const PlanRoom& room) {
-  if (!step.name) return "it has no name";
-  if (step.variable || step.weight_transposed || step.accumulate || step.operand_count != 0) {
-    return "a step of training, which plans cannot hold";
+size_t arena_end(const View& view) {
+  size_t end = 0;
+  for (int32_t i = 0; i < view.segment_count; ++i) {
+    const Segment& s = view.segments[i];
+    const size_t last = s.constant ? 0 : s.offset + static_cast<size_t>(extent(view, s)) * sizeof(float);
+    if (last > end) end = last;
   }
+  return end;
+}
+
+size_t arena_end(const Step& step) {
+  size_t end = 0;
+  const auto add = [&end](const View& view) {
+    const size_t last = arena_end(view);
+    if (last > end) end = last;
+  };
+  add(step.in);
+  add(step.in2);
+  add(step.out);
+  for (int32_t i = 0; i < step.operand_count; ++i) add(step.operands[i]);
+  return end;
+}
+
+const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room) {
+  if (!step.name) return "it has no name";
+  if (step.weight_transposed || step.accumulate) return "a kind of step that plans cannot hold";
+  if (step.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
+  for (int32_t i = 0; i < step.operand_count; ++i) {
+    if (const char* message = check_view(step.operands[i], room, true)) return message;
+  }
+  if (!known(step.act)) return "unknown activation";
+  if (is_training_op(step) && step.op != StepOp::kConvGradWeight) {
+    return check_training_op(step);  // has operands alone
+  }
+  if (step.operand_count > 0 && step.op != StepOp::kConvGradWeight) return "this kind of step has no operands";
   if (const char* message = check_view(step.in, room, false)) return message;
   if (step.in2.segment_count != 0) {
     if (const char* message = check_view(step.in2, room, false)) return message;
   }
   if (const char* message = check_view(step.out, room, true)) return message;
   if (step.out.segment_count != 1) return "expected an output in one piece";
-  if (!known(step.act)) return "unknown activation";
   if (const char* message = check_pre(step, room)) return message;
-  return check_op(step, room);
+  return check_op(step, links, room);
 }
 
 }  // namespace sparsenet::rt

@@ -15,10 +15,20 @@ struct PlanRoom {
   const void* self;
 };
 
+// Where weight and bias of a variable step are: floats from the start of the arena; -1: there is none.
+struct StepLinks {
+  int64_t weight, bias;
+};
+
 // Sizes, segments, and that all of it lies within the arena or its constants. `written`: in the arena alone.
 const char* check_view(const View& view, const PlanRoom& room, bool written);
 
-// A step of inference, with everything that kernels take for granted.
-const char* check_step(const Step& step, const PlanRoom& room);
+// Bytes from the start of the arena to the end of what a checked view covers there. A plan cannot claim an arena beyond
+// the last of these: its readers refuse that.
+size_t arena_end(const View& view);
+size_t arena_end(const Step& step);
+
+// A step that plans may hold, with everything that kernels take for granted.
+const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room);
 
 }  // namespace sparsenet::rt

@@ -11,12 +11,16 @@ static_assert(static_cast<int>(StepOp::kConv) == 0 && static_cast<int>(StepOp::k
               static_cast<int>(StepOp::kUnary) == 4 && static_cast<int>(StepOp::kBinary) == 5 &&
               static_cast<int>(StepOp::kSoftmax) == 6 && static_cast<int>(StepOp::kReduceMean) == 7 &&
               static_cast<int>(StepOp::kStridedCopy) == 8 && static_cast<int>(StepOp::kAttention) == 9);
+static_assert(static_cast<int>(StepOp::kConvGradWeight) == 16 && static_cast<int>(StepOp::kAccumulate) == 28 &&
+              static_cast<int>(StepOp::kCrossEntropy) == 29 && static_cast<int>(StepOp::kSquareSum) == 30 &&
+              static_cast<int>(StepOp::kUpdateSgd) == 31);
 static_assert(Act::kBounds == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
               Act::kHardSwish == 4 && Act::kTanh == 5);
 static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp::kSub) == 1 &&
               static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
 
 constexpr uint64_t kBlock = 64;  // PlanConstant.block counts these
+constexpr uint32_t kMaxOperands = 8;
 
 template <class T>
 uint32_t size_of(const flatbuffers::Vector<T>* list) {
@@ -44,19 +48,12 @@ int64_t floats_from(const void* self, const float* at) {
   return left > 0 ? left : 0;
 }
 
-const char* place(const PlanFile& file, uint32_t constant, uint32_t element, const float** out) {
-  if (constant >= size_of(file.plan->constants())) return "there is no such constant";
-  if (element >= file.plan->constants()->Get(constant)->elements()) return "there is no such element of a constant";
-  *out = constant_data(file, constant) + element;
-  return nullptr;
-}
-
 const char* resolve(const PlanFile& file, int32_t ref, const float** out) {
   *out = nullptr;
   if (ref == -1) return nullptr;
   if (ref < 0 || static_cast<uint32_t>(ref) >= size_of(file.plan->refs())) return "there is no such parameter";
   const schema::PlanRef& r = *file.plan->refs()->Get(static_cast<uint32_t>(ref));
-  return place(file, r.constant(), r.element(), out);
+  return resolve_constant(file, r.constant(), r.element(), out);
 }
 
 void read_act(const schema::PlanAct* act, Act* out) {
@@ -154,7 +151,41 @@ const char* read_parameters(const PlanFile& file, const schema::PlanStep& s, Ste
   return nullptr;
 }
 
+// Where weight and bias of a variable step lie; check_step sees whether they fit.
+const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) {
+  *links = {s.weight_at(), s.bias_at()};
+  if (s.weight_at() == -1 && s.bias_at() == -1) return nullptr;
+  if (s.weight_at() < 0 || s.bias_at() < -1 || step->weight || step->bias) {
+    return "expected weight and bias in constants, or both in the arena";
+  }
+  step->variable = true;
+  step->weight = &kUnplaced;
+  if (s.bias_at() >= 0) step->bias = &kUnplaced;
+  return nullptr;
+}
+
+const char* read_operands(const PlanFile& file, const schema::PlanStep& s, Segments* segments, View* operands,
+                          uint32_t capacity, Step* step) {
+  const uint32_t count = size_of(s.operands());
+  if (count > capacity || count > INT32_MAX) return "more operands than there is room for";
+  for (uint32_t i = 0; i < count; ++i) {
+    if (const char* message = step_view(file, s.operands()->Get(i), segments, &operands[i])) return message;
+  }
+  step->operands = count > 0 ? operands : nullptr;
+  step->operand_count = static_cast<int32_t>(count);
+  return nullptr;
+}
+
 }  // namespace
+
+const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, const float** out) {
+  if (constant >= size_of(file.plan->constants())) return "there is no such constant";
+  if (element >= file.plan->constants()->Get(constant)->elements()) return "there is no such element of a constant";
+  *out = constant_data(file, constant) + element;
+  return nullptr;
+}
+
+const float kUnplaced = 0;
 
 PlanRoom room_of(const PlanFile& file) {
   return {static_cast<size_t>(file.plan->arena_bytes()), floats_from, &file};
@@ -196,7 +227,8 @@ const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, u
       segments[i].offset = sizeof(float) * size_t{s.element()};
     } else {
       if (s.constant() < 0) return "there is no such constant";
-      const char* message = place(file, static_cast<uint32_t>(s.constant()), s.element(), &segments[i].constant);
+      const char* message =
+          resolve_constant(file, static_cast<uint32_t>(s.constant()), s.element(), &segments[i].constant);
       if (message) return message;
     }
   }
@@ -204,28 +236,34 @@ const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, u
   return nullptr;
 }
 
-const char* count_segments(const PlanFile& file, uint32_t step, uint32_t* count) {
+const char* count_parts(const PlanFile& file, uint32_t step, StepParts* parts) {
   if (step >= size_of(file.plan->steps())) return "there is no such step";
   const schema::PlanStep& s = *file.plan->steps()->Get(step);
+  const uint32_t operands = size_of(s.operands());
+  if (operands > kMaxOperands) return "expected at most 8 operands";
   uint64_t sum = 0;
-  for (int32_t index : {s.in_view(), s.in2_view(), s.out_view()}) {
+  for (uint32_t i = 0; i < 3 + operands; ++i) {
+    const int32_t index = i == 0   ? s.in_view()
+                          : i == 1 ? s.in2_view()
+                          : i == 2 ? s.out_view()
+                                   : s.operands()->Get(i - 3);
     if (index == -1) continue;
     const schema::PlanView* view = find_view(file, index);
     if (!view) return "there is no such view";
     sum += view->segments();
   }
-  if (sum > size_of(file.plan->segments()) * uint64_t{3} || sum > INT32_MAX)
+  if (sum > size_of(file.plan->segments()) * uint64_t{3 + operands} || sum > INT32_MAX) {
     return "there is no such range of channels";
-  *count = static_cast<uint32_t>(sum);
+  }
+  *parts = {static_cast<uint32_t>(sum), operands};
   return nullptr;
 }
 
-const char* read_step(const PlanFile& file, uint32_t index, Segment* segments, uint32_t capacity, Strided* strided,
-                      Step* step) {
+const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& parts, Step* step, StepLinks* links) {
   if (index >= size_of(file.plan->steps())) return "there is no such step";
   const schema::PlanStep& s = *file.plan->steps()->Get(index);
   *step = {};
-  if (s.op() > static_cast<uint8_t>(StepOp::kAttention)) return "an unknown kind of step";
+  if (s.op() > static_cast<uint8_t>(StepOp::kUpdateAdam)) return "an unknown kind of step";
   if (s.binary() > static_cast<uint8_t>(BinaryOp::kDiv)) return "unknown arithmetic";
   for (const schema::PlanAct* act : {s.act(), s.attention_act(), s.attention_gate()}) {
     if (act && act->kind() > Act::kTanh) return "unknown activation";
@@ -233,11 +271,15 @@ const char* read_step(const PlanFile& file, uint32_t index, Segment* segments, u
   step->op = static_cast<StepOp>(s.op());
   step->name = s.name() ? s.name()->c_str() : nullptr;
   step->is_copy = s.copies();
-  Segments memory{segments, capacity};
+  Segments memory{parts.segments, parts.segment_capacity};
   if (const char* message = step_view(file, s.in_view(), &memory, &step->in)) return message;
   if (const char* message = step_view(file, s.in2_view(), &memory, &step->in2)) return message;
   if (const char* message = step_view(file, s.out_view(), &memory, &step->out)) return message;
+  if (const char* message = read_operands(file, s, &memory, parts.operands, parts.operand_capacity, step)) {
+    return message;
+  }
   if (const char* message = read_parameters(file, s, step)) return message;
+  if (const char* message = read_links(s, step, links)) return message;
   step->pre_low = s.pre_low();
   step->pre_high = s.pre_high();
   read_act(s.act(), &step->act);
@@ -247,10 +289,12 @@ const char* read_step(const PlanFile& file, uint32_t index, Segment* segments, u
   step->binary = static_cast<BinaryOp>(s.binary());
   step->hidden = s.hidden();
   if (s.strided()) {
-    if (const char* message = read_strided(*s.strided(), strided)) return message;
-    step->strided = strided;
+    if (const char* message = read_strided(*s.strided(), parts.strided)) return message;
+    step->strided = parts.strided;
   }
-  return check_step(*step, room_of(file));
+  step->alpha = s.alpha();
+  step->beta = s.beta();
+  return check_step(*step, *links, room_of(file));
 }
 
 const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment* segments, uint32_t capacity,

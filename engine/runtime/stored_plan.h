@@ -10,7 +10,8 @@ struct Plan;
 
 namespace sparsenet::rt {
 
-constexpr uint32_t kPlanVersion = 1;  // the newest that this runtime reads
+constexpr uint32_t kPlanVersion = 2;           // the newest that this runtime reads
+constexpr uint32_t kInferencePlanVersion = 1;  // what plans without training say
 
 // The file has passed FlatBuffers' verifier; `data` is its data section, at a multiple of 64.
 struct PlanFile {
@@ -29,12 +30,31 @@ PlanRoom room_of(const PlanFile& file);  // `file` must stay
 // A view by its index. `segments` has room for `capacity`; where that is too little, a message says so.
 const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, uint32_t capacity, View* view);
 
-// The number of segments that a step's views have together.
-const char* count_segments(const PlanFile& file, uint32_t step, uint32_t* count);
+// An element of a constant.
+const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, const float** out);
 
-// A step by its index. It points into the file, to `segments` and to `strided`, which it uses where it needs them.
-const char* read_step(const PlanFile& file, uint32_t index, Segment* segments, uint32_t capacity, Strided* strided,
-                      Step* step);
+// What a step's views take together.
+struct StepParts {
+  uint32_t segments, operands;
+};
+const char* count_parts(const PlanFile& file, uint32_t step, StepParts* parts);
+
+// Where a step's parts go: it points to them, and uses as much as it needs.
+struct StepMemory {
+  Segment* segments;
+  uint32_t segment_capacity;
+  View* operands;
+  uint32_t operand_capacity;
+  Strided* strided;
+};
+
+// What weight and bias of a variable step point to until the arena has its place: not null, so that kernels see
+// whether there is one.
+extern const float kUnplaced;
+
+// A step by its index. It points into the file and to `memory`. Where it is `variable`, `links` says where its weight
+// and bias will be.
+const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& memory, Step* step, StepLinks* links);
 
 // An input or an output: its view, checked against its shape, and the shape's rank and dimensions (room for kMaxDims).
 const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment* segments, uint32_t capacity,

@@ -9,12 +9,11 @@
 #include <cstring>
 #include <string>
 
-#include "graph/checksum.h"
 #include "model_samples.h"
 #include "runtime/isa.h"
 #include "runtime/model_file.h"
 #include "runtime/thread_pool.h"
-#include "support/check_session.h"
+#include "support/device_helpers.h"
 #include "support/skip.h"
 
 extern "C" int c_api_use(const void* model, size_t model_bytes, void* memory, size_t memory_bytes, const float* input,
@@ -24,32 +23,6 @@ using namespace sparsenet;
 using namespace sparsenet::test;
 
 namespace {
-
-// Bytes at a multiple of SN_ALIGNMENT, with a border that shows what writes beyond them.
-class Room {
- public:
-  explicit Room(size_t bytes) : storage_(bytes + 3 * kBorder, kMark), bytes_(bytes) {
-    at_ = storage_.data() + kBorder;
-    at_ += (SN_ALIGNMENT - reinterpret_cast<uintptr_t>(at_) % SN_ALIGNMENT) % SN_ALIGNMENT;
-  }
-  explicit Room(const std::vector<uint8_t>& content) : Room(content.size()) {
-    std::copy(content.begin(), content.end(), at_);
-  }
-  uint8_t* at() { return at_; }
-  size_t bytes() const { return bytes_; }
-  bool border_is_whole() {
-    const auto is_mark = [](uint8_t byte) { return byte == kMark; };
-    return std::all_of(storage_.data(), at_, is_mark) &&
-           std::all_of(at_ + bytes_, storage_.data() + storage_.size(), is_mark);
-  }
-
- private:
-  static constexpr size_t kBorder = 64;
-  static constexpr uint8_t kMark = 0xA5;
-  std::vector<uint8_t> storage_;
-  size_t bytes_;
-  uint8_t* at_ = nullptr;
-};
 
 Model model_of(const std::string& text, int64_t batch = 1) {
   Model model;
@@ -67,50 +40,12 @@ Model model_of(const std::string& text, int64_t batch = 1) {
   return model;
 }
 
-// A test vector with what the session computes.
-void add_test_vector(Model& model, float tolerance) {
-  Session session = *Session::create(model, {});
-  const std::vector<Array> inputs = random_inputs(model.graph, 3);
-  TestVector vector;
-  vector.tolerance = tolerance;
-  vector.inputs.push_back(Tensor::from(session.inputs()[0].shape, {inputs[0].data.begin(), inputs[0].data.end()}));
-  const auto outputs = run_session(session, inputs);
-  REQUIRE(outputs.ok());
-  vector.outputs.push_back(Tensor::from(session.outputs()[0].shape, (*outputs)[0]));
-  model.test_vectors.push_back(vector);
-}
-
-sn_needs needs_of(Room& model, const sn_options* options = nullptr) {
-  sn_needs needs{};
-  needs.struct_size = sizeof needs;
-  sn_message why{};
-  why.struct_size = sizeof why;
-  const sn_status status = sn_measure(model.at(), model.bytes(), options, &needs, &why);
-  REQUIRE_MESSAGE(status == SN_OK, why.text);
-  return needs;
-}
-
-sn_session* prepared(Room& model, Room& memory, const sn_options* options = nullptr) {
-  sn_session* session = nullptr;
-  sn_message why{};
-  why.struct_size = sizeof why;
-  const sn_status status = sn_prepare(model.at(), model.bytes(), options, memory.at(), memory.bytes(), &session, &why);
-  REQUIRE_MESSAGE(status == SN_OK, why.text);
-  return session;
-}
-
 std::vector<float> floats(const Array& array) {
   return {array.data.begin(), array.data.end()};
 }
 
 void use_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
   static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
-}
-
-// The checksum of a damaged file set right, so that what it guards is reached.
-void repair(std::vector<uint8_t>& bytes) {
-  const uint64_t sum = xxh64(bytes.data(), bytes.size() - 8);
-  std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);
 }
 
 }  // namespace

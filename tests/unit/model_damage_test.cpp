@@ -5,6 +5,7 @@
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 

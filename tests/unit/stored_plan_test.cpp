@@ -358,7 +358,8 @@ TEST_CASE("steps that would leave their memory are refused by name") {
   conv("weight", [](rt::Step& s) { s.weight += 1; });
   conv("bias", [](rt::Step& s) { s.bias += 1; });
   conv("scale and shift", [](rt::Step& s) { s.pre_scale = s.bias; });
-  conv("unknown kind of step", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
+  conv("unknown kind of step", [](rt::Step& s) { s.op = static_cast<rt::StepOp>(99); });
+  conv("plans cannot hold", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
   conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(9); });
   conv("attention: expected", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
 }

@@ -13,6 +13,16 @@ namespace sparsenet {
 
 struct Plan;  // internal
 
+// A short training of a plan with known losses, by which a device checks itself (sn_train_verify). Each step shows the
+// model's first test vectors as images of these classes and updates with the mean of their gradients (SGD).
+struct TrainingCheck {
+  std::vector<int32_t> labels;
+  float learning_rate = 0, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+  std::vector<float> losses;  // a step each: the mean of the images'
+  float tolerance = 0;        // relative
+};
+
 // A plan made ahead for a target and a batch size, with all that it needs beside the graph. Cheap to copy: shared.
 struct StoredPlan {
   std::string target;
@@ -20,6 +30,8 @@ struct StoredPlan {
   std::vector<Tensor> constants;  // what its steps read; in a file, those that equal the graph's are stored once
   std::shared_ptr<const Plan> plan;
   uint64_t graph_identity = 0;  // of the graph it was made of, in this process
+  bool trains = false;          // a plan for sn_train_add and sn_train_update; sessions of inference pass it over
+  TrainingCheck check;          // of one that trains; without losses: none
 };
 
 struct Model {
@@ -37,6 +49,12 @@ const std::vector<std::string>& plan_targets();
 // Runs passes and planner for a batch size (1 or more), once and for all. Errors: kInvalidArgument (a target that is
 // not among plan_targets()), and those of Session::create.
 Result<StoredPlan> make_stored_plan(const Graph& graph, const std::string& target, int64_t batch = 1);
+
+// The same for training the last layer on a device, an image at a time, with everything in front of it as in inference
+// ("all-but-head"); SGD. Where the model has test vectors, a check is made of them: the plan's own training, five steps
+// long, teaches each image the class after its own. Errors: kInvalidArgument (target), kUnsupported (no such layer, or
+// steps that plans cannot hold: names the node), and those of Trainer::create.
+Result<StoredPlan> make_training_plan(const Model& model, const std::string& target);
 
 // Maps the file and verifies all of it before anything is used: size, identifier, version, structure (FlatBuffers
 // verifier), checksum, meaning (ids, attributes, shapes, sizes that do not overflow, limits; every step of stored
@@ -63,6 +81,8 @@ struct DeviceParts {
   std::vector<std::string> kernels;  // their names
   size_t arena_bytes = 0;
   size_t memory_bytes = 0;  // with these kernels and one thread sn_prepare needs no more, on 32 and 64 bits
+  // The same of the training plan; 0: the model has none.
+  size_t training_arena_bytes = 0, training_memory_bytes = 0;
 };
 // Errors: kNotFound (no plan for `target` and batch 1), and those of serialize_model.
 Result<DeviceParts> make_device_parts(const Model& model, const std::string& target = "portable-f32");

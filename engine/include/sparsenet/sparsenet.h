@@ -51,7 +51,8 @@ typedef enum sn_status {
   SN_NO_MEMORY = 4,        /* too little was given */
   SN_NOT_FOUND = 5,
   SN_IO = 6,
-  SN_DIFFERENT = 7 /* sn_verify: an output is beyond its tolerance */
+  SN_DIFFERENT = 7, /* sn_verify, sn_train_verify: beyond the tolerance */
+  SN_NOT_FINITE = 8 /* a loss or a gradient */
 } sn_status;
 SN_API const char* sn_status_name(sn_status status); /* "invalid model" */
 
@@ -77,6 +78,7 @@ typedef struct sn_options {
   uint32_t struct_size;
   uint32_t batch;            /* 0: 1; the model needs a plan for it */
   const sn_threads* threads; /* is copied; `self` must outlive the session */
+  uint32_t training;         /* not 0: the training plan; see "Training" below */
 } sn_options;
 
 typedef struct sn_needs {
@@ -85,8 +87,9 @@ typedef struct sn_needs {
   size_t memory_bytes;                                   /* what sn_prepare must be given: all of the following */
   size_t arena_bytes;                                    /* activations, inputs and outputs: as in `sparsenet info` */
   size_t scratch_bytes;                                  /* working memory of kernels, of all threads */
-  size_t weights_bytes; /* weights in the kernels' own order; 0 where they are used in place */
-  size_t state_bytes;   /* steps and kernels' notes */
+  size_t weights_bytes;    /* weights in the kernels' own order; 0 where they are used in place */
+  size_t state_bytes;      /* steps and kernels' notes */
+  size_t parameters_bytes; /* of the arena: what is trained; 0: nothing */
 } sn_needs;
 
 typedef struct sn_tensor {
@@ -141,6 +144,43 @@ SN_API void sn_observe(sn_session* session, sn_observer observer, void* self);
 /* Runs an embedded test vector and compares. `error`, if not NULL: the largest difference of an output, as a share of
  * the largest expected value of that output. SN_DIFFERENT beyond the vector's tolerance. */
 SN_API sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_message* message);
+
+/* --- Training. A model can hold a second plan that trains its last layer (sparsenet-convert --training-plan);
+ * everything in front of it runs as it does in inference. A session with options.training set is used for both:
+ *
+ *   sn_run         computes the logits with the parameters as they are now (a Softmax at the end is left out);
+ *   sn_train_add   computes the loss of the image that was set with sn_set_input(session, 0, ...) and adds its
+ * gradients to a sum; sn_train_update  takes one step of SGD with the mean of what was added since the last one.
+ *
+ * Parameters are the model's at first. Their bits after an update depend on images and options alone. The loss is the
+ * cross-entropy -log softmax(logits)[label]. All of these return SN_INVALID_ARGUMENT for sessions of inference. */
+
+/* One image more. `loss`, if not NULL: its own, before the update. SN_INVALID_ARGUMENT: no such class. SN_NOT_FINITE:
+ * the image does not count. */
+SN_API sn_status sn_train_add(sn_session* session, uint32_t label, float* loss, sn_message* message);
+
+/* SGD with momentum m, gradient g (weight decay added), velocity v (0 at first): v = m v + g; parameter -= rate * v, or
+ * rate * (g + m v) with nesterov, as in PyTorch. */
+typedef struct sn_train_options {
+  uint32_t struct_size;
+  float learning_rate; /* 0 or more */
+  float momentum;      /* 0 to below 1 */
+  float weight_decay;  /* 0 to below 1 */
+  int32_t nesterov;    /* not 0: Nesterov's form */
+} sn_train_options;
+/* `mean_loss`, if not NULL: that of the images added. SN_INVALID_ARGUMENT: an option, or no image was added.
+ * SN_NOT_FINITE: the parameters stay as they were, the images are forgotten. */
+SN_API sn_status sn_train_update(sn_session* session, const sn_train_options* options, float* mean_loss,
+                                 sn_message* message);
+
+/* Where the trained parameters are, in the caller's memory: copy them away (to flash) and back (after sn_prepare of the
+ * same model). float32; they may be read and written between any two calls. */
+SN_API sn_status sn_train_parameters(sn_session* session, void** data, size_t* bytes);
+
+/* Runs the short training that the plan holds for this purpose, and compares its losses with those of the machine that
+ * made the plan. `error`, if not NULL: the largest relative difference. The session is then as sn_prepare left it.
+ * SN_DIFFERENT beyond the tolerance, SN_NOT_FOUND where the plan holds none. */
+SN_API sn_status sn_train_verify(sn_session* session, float* error, sn_message* message);
 
 /* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. */
 SN_API sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message);

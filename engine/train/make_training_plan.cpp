@@ -1,0 +1,133 @@
+// Training plans made ahead: the pass of Trainer with one image a micro-batch, all but the head frozen, so that a
+// device needs no more memory than for inference.
+#include <sparsenet/trainer.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "plan/stored_constants.h"
+#include "runtime/step_names.h"
+#include "train/parameters.h"
+#include "train/training_graph.h"
+
+namespace sparsenet {
+namespace {
+
+constexpr int kCheckSteps = 5;
+constexpr float kCheckRate = 0.01f;
+constexpr float kCheckTolerance = 1e-4f;
+
+// Indices into TrainingGraph::phase_begins.
+enum Phase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePhase };
+
+Status check_storable(const Plan& plan) {
+  for (const rt::Step& step : plan.steps) {
+    const bool known = step.op <= rt::StepOp::kAttention || step.op == rt::StepOp::kConvGradWeight ||
+                       step.op == rt::StepOp::kAccumulate || step.op == rt::StepOp::kCrossEntropy ||
+                       step.op == rt::StepOp::kSquareSum || step.op == rt::StepOp::kUpdateSgd;
+    if (known && !step.weight_transposed && !step.accumulate) continue;
+    return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + step_name(step.op) +
+                       ") that stored plans cannot hold");
+  }
+  return {};
+}
+
+Status describe_training(const TrainingGraph& training, const Graph& source, Plan* plan) {
+  if (training.phase_begins[kRunningPhase] != training.phase_begins[kAccumulatePhase]) {
+    return unsupported("running statistics move in this training, which stored plans cannot hold");
+  }
+  PlanTraining& t = plan->training.emplace();
+  const auto step_of = [&](size_t node) { return static_cast<int32_t>(plan->node_steps[node]); };
+  t.phases.loss = step_of(training.backward_begin - 1);
+  t.phases.accumulate = step_of(training.phase_begins[kAccumulatePhase]);
+  t.phases.norm = step_of(training.phase_begins[kNormPhase]);
+  t.phases.update = step_of(training.phase_begins[kUpdatePhase]);
+  t.phases.classes = static_cast<int32_t>(plan->outputs[0].shape[1]);
+  const int regions[] = {kParameterRegion, kGradientRegion, kAccumulatedRegion, kMoment1Region, kControlRegion};
+  for (size_t i = 0; i < rt::kTrainingRegions; ++i) {
+    const auto id = static_cast<size_t>(regions[i]);
+    t.phases.regions[i] = {plan->region_offsets[id], static_cast<size_t>(training.persistence.region_floats[id])};
+  }
+  for (const Persistence::Placement& p : training.persistence.placements) {
+    // A region as a whole is no value of the source.
+    if (p.region != kParameterRegion || static_cast<size_t>(p.value) >= source.values.size()) continue;
+    const Value& value = source.values[static_cast<size_t>(p.value)];
+    t.parameters.push_back({value.name, value.constant.f32(), static_cast<size_t>(value.constant.elements()),
+                            t.phases.regions[rt::kParameters].offset + static_cast<size_t>(p.offset) * sizeof(float)});
+  }
+  return {};
+}
+
+// What the plan's training gives here for the model's test vectors.
+Status make_check(const Model& model, TrainOptions options, TrainingCheck* check) {
+  for (const TestVector& vector : model.test_vectors) {
+    if (vector.inputs.size() != 1 || vector.outputs.size() != 1) return {};
+    const float* outputs = vector.outputs[0].f32();
+    const int64_t classes = vector.outputs[0].elements();
+    check->labels.push_back(
+        static_cast<int32_t>((std::max_element(outputs, outputs + classes) - outputs + 1) % classes));
+  }
+  if (check->labels.empty()) return {};
+  options.threads = 1;
+  options.backend = Backend::kPortable;
+  options.accumulate = static_cast<int>(check->labels.size());
+  Result<Trainer> trainer = Trainer::create(model.graph, options);
+  if (!trainer.ok()) return trainer.status();
+  check->learning_rate = kCheckRate;
+  check->momentum = options.momentum;
+  check->weight_decay = options.weight_decay;
+  check->nesterov = options.nesterov;
+  check->tolerance = kCheckTolerance;
+  for (int step = 0; step < kCheckSteps; ++step) {
+    double sum = 0;
+    for (size_t i = 0; i < check->labels.size(); ++i) {
+      const Result<TrainStep> result =
+          trainer->step(model.test_vectors[i].inputs[0].f32(), &check->labels[i], kCheckRate);
+      if (!result.ok()) return result.status();
+      sum += result->loss;
+    }
+    check->losses.push_back(static_cast<float>(sum / static_cast<double>(check->labels.size())));
+  }
+  return {};
+}
+
+Result<StoredPlan> make(const Model& model, const std::string& target) {
+  SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
+  Graph graph = model.graph;
+  SPARSENET_RETURN_IF_ERROR(graph.set_batch(1));
+  TrainOptions options;
+  options.batch = 1;
+  options.freeze = "all-but-head";
+  std::vector<ParameterInfo> infos;
+  std::vector<ValueId> ids;
+  TrainingOptions t;
+  SPARSENET_RETURN_IF_ERROR(choose_parameters(graph, options, &infos, &ids, &t.trained, &t.decayed));
+  t.accumulate = true;
+  Result<TrainingGraph> training = build_backward(graph, t);
+  if (!training.ok()) return training.status();
+  Graph& lowered = training->graph;
+  lowered.outputs.insert(lowered.outputs.begin(), training->logits);
+  Result<Plan> plan = make_plan(lowered, training->persistence);
+  if (!plan.ok()) return plan.status();
+  SPARSENET_RETURN_IF_ERROR(check_storable(*plan));
+  SPARSENET_RETURN_IF_ERROR(describe_training(*training, graph, &*plan));
+  Result<StoredPlan> stored = gather_constants(std::move(*plan), lowered, model.graph);
+  if (!stored.ok()) return stored.status();
+  stored->target = target;
+  stored->trains = true;
+  SPARSENET_RETURN_IF_ERROR(make_check(model, options, &stored->check).with_context("training check"));
+  return stored;
+}
+
+}  // namespace
+
+Result<StoredPlan> make_training_plan(const Model& model, const std::string& target) {
+  try {
+    return make(model, target);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("not enough memory to plan the training");
+  }
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,82 @@
+// What the suites about the C API share.
+#pragma once
+
+#include <doctest/doctest.h>
+#include <sparsenet/model.h>
+#include <sparsenet/session.h>
+#include <sparsenet/sparsenet.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "graph/checksum.h"
+#include "support/check_session.h"
+
+namespace sparsenet::test {
+
+// Bytes at a multiple of SN_ALIGNMENT, with a border that shows what writes beyond them.
+class Room {
+ public:
+  explicit Room(size_t bytes) : storage_(bytes + 3 * kBorder, kMark), bytes_(bytes) {
+    at_ = storage_.data() + kBorder;
+    at_ += (SN_ALIGNMENT - reinterpret_cast<uintptr_t>(at_) % SN_ALIGNMENT) % SN_ALIGNMENT;
+  }
+  explicit Room(const std::vector<uint8_t>& content) : Room(content.size()) {
+    std::copy(content.begin(), content.end(), at_);
+  }
+  uint8_t* at() { return at_; }
+  size_t bytes() const { return bytes_; }
+  bool border_is_whole() {
+    const auto is_mark = [](uint8_t byte) { return byte == kMark; };
+    return std::all_of(storage_.data(), at_, is_mark) &&
+           std::all_of(at_ + bytes_, storage_.data() + storage_.size(), is_mark);
+  }
+
+ private:
+  static constexpr size_t kBorder = 64;
+  static constexpr uint8_t kMark = 0xA5;
+  std::vector<uint8_t> storage_;
+  size_t bytes_;
+  uint8_t* at_ = nullptr;
+};
+
+// A test vector with what the session computes.
+inline void add_test_vector(Model& model, float tolerance, uint32_t seed = 3) {
+  Session session = *Session::create(model, {});
+  const std::vector<Array> inputs = random_inputs(model.graph, seed);
+  TestVector vector;
+  vector.tolerance = tolerance;
+  vector.inputs.push_back(Tensor::from(session.inputs()[0].shape, {inputs[0].data.begin(), inputs[0].data.end()}));
+  const auto outputs = run_session(session, inputs);
+  REQUIRE(outputs.ok());
+  vector.outputs.push_back(Tensor::from(session.outputs()[0].shape, (*outputs)[0]));
+  model.test_vectors.push_back(vector);
+}
+
+inline sn_needs needs_of(Room& model, const sn_options* options = nullptr) {
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  const sn_status status = sn_measure(model.at(), model.bytes(), options, &needs, &why);
+  REQUIRE_MESSAGE(status == SN_OK, why.text);
+  return needs;
+}
+
+inline sn_session* prepared(Room& model, Room& memory, const sn_options* options = nullptr) {
+  sn_session* session = nullptr;
+  sn_message why{};
+  why.struct_size = sizeof why;
+  const sn_status status = sn_prepare(model.at(), model.bytes(), options, memory.at(), memory.bytes(), &session, &why);
+  REQUIRE_MESSAGE(status == SN_OK, why.text);
+  return session;
+}
+
+// The checksum of a damaged file set right, so that what it guards is reached.
+inline void repair(std::vector<uint8_t>& bytes) {
+  const uint64_t sum = xxh64(bytes.data(), bytes.size() - 8);
+  std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);
+}
+
+}  // namespace sparsenet::test

@@ -1,0 +1,448 @@
+// Training through the C API (sn_train_*): the same bits as a Trainer, in the caller's memory and nowhere else; bad
+// calls, values that are not finite and damaged plans are answered with a status and one line.
+#include <sparsenet/trainer.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "model_samples.h"
+#include "plan/plan.h"
+#include "runtime/isa.h"
+#include "runtime/thread_pool.h"
+#include "support/device_helpers.h"
+#include "support/skip.h"
+#include "support/train_helpers.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+constexpr const char* kTarget = "portable-f32";
+constexpr const char* kSmall = "sparsenet-abc:blocks=2-1,k=4,path=2";
+
+Model model_of(const std::string& text, int test_vectors = 2) {
+  Model model;
+  model.graph = train_network(text);
+  for (int i = 0; i < test_vectors; ++i) add_test_vector(model, 1e-4f, static_cast<uint32_t>(i + 1));
+  auto plan = make_stored_plan(model.graph, kTarget);
+  REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+  model.plans.push_back(std::move(*plan));
+  auto training = make_training_plan(model, kTarget);
+  REQUIRE_MESSAGE(training.ok(), training.status().message());
+  model.plans.push_back(std::move(*training));
+  return model;
+}
+
+sn_options training_options(const sn_threads* threads = nullptr) {
+  sn_options options{};
+  options.struct_size = sizeof options;
+  options.training = 1;
+  options.threads = threads;
+  return options;
+}
+
+sn_train_options sgd(float rate) {
+  return {sizeof(sn_train_options), rate, 0.9f, 1e-4f, 1};
+}
+
+// A model in a session that trains.
+struct Board {
+  explicit Board(const std::vector<uint8_t>& bytes, const sn_threads* threads = nullptr)
+      : options(training_options(threads)),
+        model(bytes),
+        needs(needs_of(model, &options)),
+        memory(needs.memory_bytes),
+        session(prepared(model, memory, &options)) {}
+
+  std::vector<float> parameters() {
+    void* data = nullptr;
+    size_t bytes = 0;
+    REQUIRE(sn_train_parameters(session, &data, &bytes) == SN_OK);
+    REQUIRE(bytes == needs.parameters_bytes);
+    const auto* values = static_cast<const float*>(data);
+    return {values, values + bytes / sizeof(float)};
+  }
+
+  float add(const TrainData& data, int64_t image) {
+    float loss = std::nanf("");
+    const size_t elements = static_cast<size_t>(3 * 32 * 32);
+    REQUIRE(sn_set_input(session, 0, data.batch_images(image, 1), elements) == SN_OK);
+    sn_message why{sizeof why, ""};
+    const auto label = static_cast<uint32_t>(*data.batch_labels(image, 1));
+    REQUIRE_MESSAGE(sn_train_add(session, label, &loss, &why) == SN_OK, why.text);
+    return loss;
+  }
+
+  float update(float rate) {
+    float loss = std::nanf("");
+    const sn_train_options o = sgd(rate);
+    REQUIRE(sn_train_update(session, &o, &loss, nullptr) == SN_OK);
+    return loss;
+  }
+
+  std::vector<float> logits(const float* image) {
+    std::vector<float> out(10);
+    REQUIRE(sn_set_input(session, 0, image, 3 * 32 * 32) == SN_OK);
+    REQUIRE(sn_run(session) == SN_OK);
+    REQUIRE(sn_get_output(session, 0, out.data(), out.size()) == SN_OK);
+    return out;
+  }
+
+  sn_options options;
+  Room model;
+  sn_needs needs;
+  Room memory;
+  sn_session* session;
+};
+
+// The parameters as they lie in a trainer's state, behind its two counters.
+std::vector<float> state_parameters(const Trainer& trainer, size_t floats) {
+  std::vector<uint8_t> state(trainer.state_bytes());
+  REQUIRE(trainer.save_state(state.data(), state.size()).ok());
+  std::vector<float> values(floats);
+  std::memcpy(values.data(), state.data() + 16, floats * sizeof(float));
+  return values;
+}
+
+void use_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
+  static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
+}
+
+}  // namespace
+
+TEST_CASE("training in the caller's memory computes what a Trainer computes, bit for bit") {
+  for (const std::string text : {"sparsenet-abc-v0", "resnet20", "densenet-bc-40-12", "sparsenet-basic-v0",
+                                 "sparsenet-abc:blocks=2-2-3,k=5,path=3,attention=se"}) {
+    CAPTURE(text);
+    constexpr int kImages = 3;
+    const Model source = model_of(text, 0);
+    TrainOptions options;
+    options.batch = 1;
+    options.accumulate = kImages;
+    options.threads = 1;
+    options.freeze = "all-but-head";
+    options.backend = Backend::kPortable;
+    Trainer expected = make_trainer(source.graph, options);
+    Board board(bytes_of(source));
+    CHECK(board.needs.inputs == 2);
+    CHECK(board.needs.outputs == 2);
+    const TrainData data = train_data(4 * kImages, 10);
+    CHECK(same_bits(board.parameters(), state_parameters(expected, board.parameters().size())));
+    for (int64_t update = 0; update < 4; ++update) {
+      double sum = 0;
+      for (int64_t i = update * kImages; i < (update + 1) * kImages; ++i) {
+        const auto step = expected.step(data.batch_images(i, 1), data.batch_labels(i, 1), 0.05f);
+        REQUIRE_MESSAGE(step.ok(), step.status().message());
+        CHECK(board.add(data, i) == static_cast<float>(step->loss));
+        sum += step->loss;
+      }
+      CHECK(board.update(0.05f) == doctest::Approx(sum / kImages).epsilon(1e-6));
+      CHECK(same_bits(board.parameters(), state_parameters(expected, board.parameters().size())));
+    }
+    // What it computes now is what the trained model computes.
+    SessionOptions inference;
+    inference.threads = 1;
+    inference.backend = Backend::kPortable;
+    auto session = Session::create(expected.graph(), inference);
+    REQUIRE(session.ok());
+    const float* image = data.batch_images(0, 1);
+    REQUIRE(session->set_input(0, image, 3 * 32 * 32).ok());
+    REQUIRE(session->run().ok());
+    std::vector<float> trained(10);
+    REQUIRE(session->get_output(0, trained.data(), trained.size()).ok());
+    const std::vector<float> found = board.logits(image);
+    for (size_t c = 0; c < found.size(); ++c) CHECK(found[c] == doctest::Approx(trained[c]).epsilon(1e-4));
+    CHECK(board.memory.border_is_whole());
+  }
+}
+
+TEST_CASE("training takes the memory of one image, whatever the number of images") {
+  const Model source = model_of("sparsenet-abc-v0", 0);
+  Board board(bytes_of(source));
+  Room model(bytes_of(source));
+  const sn_needs inference = needs_of(model);
+  CHECK(inference.parameters_bytes == 0);
+  CHECK(board.needs.arena_bytes < inference.arena_bytes + 6 * board.needs.parameters_bytes);
+}
+
+TEST_CASE("training with threads of the caller's: the same bits") {
+  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  ThreadPool pool(3);
+  sn_threads threads{sizeof threads, 3, use_pool, &pool};
+  Board alone(bytes), shared(bytes, &threads);
+  const TrainData data = train_data(4, 10);
+  for (int64_t i = 0; i < 4; ++i) CHECK(alone.add(data, i) == shared.add(data, i));
+  CHECK(alone.update(0.1f) == shared.update(0.1f));
+  CHECK(same_bits(alone.parameters(), shared.parameters()));
+}
+
+TEST_CASE("parameters go away and come back") {
+  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  Board board(bytes), after_reset(bytes);
+  const TrainData data = train_data(2, 10);
+  const std::vector<float> untrained = board.logits(data.batch_images(1, 1));
+  for (int64_t i = 0; i < 2; ++i) board.add(data, i);
+  board.update(0.1f);
+  const std::vector<float> kept = board.parameters();
+  const std::vector<float> trained = board.logits(data.batch_images(1, 1));
+  CHECK_FALSE(same_bits(trained, untrained));
+  void* data_there = nullptr;
+  size_t size = 0;
+  REQUIRE(sn_train_parameters(after_reset.session, &data_there, &size) == SN_OK);
+  std::memcpy(data_there, kept.data(), size);
+  CHECK(same_bits(after_reset.logits(data.batch_images(1, 1)), trained));
+}
+
+TEST_CASE("a training plan brings a check of its own, and the file keeps it") {
+  Model source = model_of(kSmall);
+  const TrainingCheck& check = source.plans[1].check;
+  REQUIRE(check.losses.size() == 5);
+  CHECK(check.labels.size() == 2);
+  CHECK(check.losses.back() < check.losses.front());
+  const std::vector<uint8_t> bytes = bytes_of(source);
+  Board board(bytes);
+  float error = -1;
+  sn_message why{sizeof why, ""};
+  CHECK_MESSAGE(sn_train_verify(board.session, &error, &why) == SN_OK, why.text);
+  CHECK(error >= 0);
+  CHECK(error < 1e-5f);
+  // As after sn_prepare: once more, the same.
+  CHECK(same_bits(board.parameters(), Board(bytes).parameters()));
+  float again = -1;
+  CHECK(sn_train_verify(board.session, &again, nullptr) == SN_OK);
+  CHECK(again == error);
+
+  const auto read = load_model(bytes.data(), bytes.size(), nullptr, "bytes");
+  REQUIRE_MESSAGE(read.ok(), read.status().message());
+  CHECK(bytes_of(*read) == bytes);
+  REQUIRE(read->plans.size() == 2);
+  CHECK(read->plans[1].trains);
+  CHECK(read->plans[1].check.losses == check.losses);
+  auto session = Session::create(*read, {});
+  REQUIRE(session.ok());
+  CHECK(session->outputs().size() == 1);
+
+  source.plans[1].check.losses[3] *= 1.01f;
+  Board other(bytes_of(source));
+  CHECK(sn_train_verify(other.session, &error, &why) == SN_DIFFERENT);
+  CHECK(error == doctest::Approx(0.01).epsilon(0.05));
+  CHECK(std::string(why.text) == "training check: a loss is beyond its tolerance");
+  source.plans[1].check = {};
+  Board none(bytes_of(source));
+  CHECK(sn_train_verify(none.session, &error, &why) == SN_NOT_FOUND);
+}
+
+TEST_CASE("training calls that make no sense are refused") {
+  const Model source = model_of(kSmall);
+  const std::vector<uint8_t> bytes = bytes_of(source);
+  Board board(bytes);
+  Room model(bytes);
+  Room memory(needs_of(model).memory_bytes);
+  sn_session* inference = prepared(model, memory);
+  const sn_train_options good = sgd(0.1f);
+  void* data = nullptr;
+  size_t size = 0;
+  for (sn_session* session : {inference, static_cast<sn_session*>(nullptr)}) {
+    CHECK(sn_train_add(session, 0, nullptr, nullptr) == SN_INVALID_ARGUMENT);
+    CHECK(sn_train_update(session, &good, nullptr, nullptr) == SN_INVALID_ARGUMENT);
+    CHECK(sn_train_parameters(session, &data, &size) == SN_INVALID_ARGUMENT);
+    CHECK(sn_train_verify(session, nullptr, nullptr) == SN_INVALID_ARGUMENT);
+  }
+  sn_message why{sizeof why, ""};
+  const std::vector<float> before = board.parameters();
+  CHECK(sn_train_update(board.session, &good, nullptr, &why) == SN_INVALID_ARGUMENT);
+  CHECK(std::string(why.text) == "training: expected an image since the last update");
+  CHECK(sn_train_add(board.session, 10, nullptr, &why) == SN_INVALID_ARGUMENT);
+  CHECK(std::string(why.text) == "label: expected 0 to 9, found 10");
+  board.add(train_data(1, 10), 0);
+  const float nan = std::nanf("");
+  for (const sn_train_options& bad : {sgd(-1.f), sgd(nan), sgd(std::numeric_limits<float>::infinity()),
+                                      sn_train_options{sizeof(sn_train_options), 0.1f, 1.f, 0.f, 0},
+                                      sn_train_options{sizeof(sn_train_options), 0.1f, 0.f, -0.1f, 0}}) {
+    CHECK(sn_train_update(board.session, &bad, nullptr, &why) == SN_INVALID_ARGUMENT);
+    CHECK(std::string(why.text).rfind("training: expected a learning rate", 0) == 0);
+  }
+  CHECK(same_bits(board.parameters(), before));
+  CHECK(sn_train_update(board.session, &good, nullptr, &why) == SN_OK);  // the image is still there
+  CHECK(sn_verify(board.session, 0, nullptr, &why) == SN_UNSUPPORTED);
+
+  Model plain = source;
+  plain.plans.pop_back();
+  Room without(bytes_of(plain));
+  const sn_options options = training_options();
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  CHECK(sn_measure(without.at(), without.bytes(), &options, &needs, &why) == SN_UNSUPPORTED);
+  CHECK(std::string(why.text) ==
+        "model: holds no training plan portable-f32 for batch 1; sparsenet-convert --training-plan makes one");
+}
+
+TEST_CASE("an image whose loss is not finite does not count") {
+  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  Board board(bytes), expected(bytes);
+  const TrainData data = train_data(2, 10);
+  board.add(data, 0);
+  const std::vector<float> bad(3 * 32 * 32, std::nanf(""));
+  REQUIRE(sn_set_input(board.session, 0, bad.data(), bad.size()) == SN_OK);
+  sn_message why{sizeof why, ""};
+  CHECK(sn_train_add(board.session, 0, nullptr, &why) == SN_NOT_FINITE);
+  CHECK(std::string(why.text) == "the loss is not finite; the image does not count");
+  board.add(data, 1);
+  expected.add(data, 0);
+  expected.add(data, 1);
+  CHECK(board.update(0.1f) == expected.update(0.1f));
+  CHECK(same_bits(board.parameters(), expected.parameters()));
+
+  // Gradients whose sum of squares is not: what they would have changed stays.
+  const std::vector<float> huge(3 * 32 * 32, 1e22f);
+  REQUIRE(sn_set_input(board.session, 0, huge.data(), huge.size()) == SN_OK);
+  REQUIRE(sn_train_add(board.session, 3, nullptr, nullptr) == SN_OK);
+  const std::vector<float> kept = board.parameters();
+  const sn_train_options o = sgd(0.1f);
+  CHECK(sn_train_update(board.session, &o, nullptr, &why) == SN_NOT_FINITE);
+  CHECK(std::string(why.text) == "the gradients are not finite; the parameters stay as they were");
+  CHECK(same_bits(board.parameters(), kept));
+  CHECK(sn_train_update(board.session, &o, nullptr, &why) == SN_INVALID_ARGUMENT);  // the image is forgotten
+}
+
+TEST_CASE("what cannot be trained on a device is refused by name") {
+  Model model;
+  model.graph.outputs = {model.graph.add_input("x", {1, 4})};
+  CHECK_FALSE(make_training_plan(model, kTarget).ok());
+  CHECK(make_training_plan(model_of(kSmall, 0), "cortex-m55").status().message().find("portable-f32") !=
+        std::string::npos);
+  // A layer behind the head that has no gradient a plan could hold.
+  Graph g;
+  ValueId x = g.add_input("x", {1, 4});
+  x = g.add_node(Op::kFullyConnected, "fc", {x, g.add_constant("w", ramp({3, 4})), g.add_constant("b", ramp({3}))},
+                 FullyConnectedAttrs{});
+  x = g.add_node(Op::kTanh, "tanh behind", {x});
+  g.outputs = {x};
+  model.graph = std::move(g);
+  const Status status = make_training_plan(model, kTarget).status();
+  CHECK(status.code() == StatusCode::kUnsupported);
+  CHECK_MESSAGE(status.message().find("stored plans cannot hold") != std::string::npos, status.message());
+}
+
+TEST_CASE("training steps that would leave their memory are refused by name") {
+  const Model source = model_of(kSmall, 0);
+  const auto refused = [&](rt::StepOp op, const std::string& part,
+                           const std::function<void(Plan&, rt::Step&)>& change) {
+    Model model = source;
+    auto training = make_training_plan(model, kTarget);
+    REQUIRE(training.ok());
+    model.plans = {std::move(*training)};
+    auto& plan = const_cast<Plan&>(*model.plans[0].plan);
+    REQUIRE(serialize_model(model).ok());
+    rt::Step* step = nullptr;
+    for (rt::Step& s : plan.steps) {
+      if (s.op == op) step = &s;
+    }
+    REQUIRE(step != nullptr);
+    change(plan, *step);
+    const Status status = serialize_model(model).status();
+    CAPTURE(part);
+    CAPTURE(status.message());
+    CHECK(status.code() == StatusCode::kInvalidModel);
+    CHECK(status.message().find("plan 0 for portable-f32") != std::string::npos);
+    CHECK(status.message().find(part) != std::string::npos);
+  };
+  const auto operand = [](rt::Step& s, int i) -> rt::View& { return const_cast<rt::View&>(s.operands[i]); };
+  const auto piece = [&](rt::Step& s, int i) -> rt::Segment& {
+    return const_cast<rt::Segment&>(operand(s, i).segments[0]);
+  };
+  using Op = rt::StepOp;
+  refused(Op::kCrossEntropy, "another number of operands", [](Plan&, rt::Step& s) { s.operand_count = 3; });
+  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.alpha = 1.f; });
+  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.beta = std::nanf(""); });
+  refused(Op::kCrossEntropy, "size", [&](Plan&, rt::Step& s) { operand(s, 2).c = piece(s, 2).channels = 1; });
+  refused(Op::kCrossEntropy, "leaves the arena", [&](Plan& p, rt::Step& s) { piece(s, 3).offset = p.arena_bytes; });
+  refused(Op::kAccumulate, "size", [&](Plan&, rt::Step& s) { operand(s, 1).c = piece(s, 1).channels = 1; });
+  refused(Op::kSquareSum, "size", [&](Plan&, rt::Step& s) { operand(s, 1).c = piece(s, 1).channels = 8; });
+  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.alpha = 1e6f; });
+  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.alpha = -1.f; });
+  refused(Op::kUpdateSgd, "size", [&](Plan&, rt::Step& s) { operand(s, 2).c = piece(s, 2).channels = 16; });
+  refused(Op::kConvGradWeight, "gradient of each weight",
+          [](Plan&, rt::Step& s) { s.out.c = const_cast<rt::Segment&>(s.out.segments[0]).channels = 2; });
+  refused(Op::kConvGradWeight, "gradient of each bias",
+          [&](Plan&, rt::Step& s) { operand(s, 0).c = piece(s, 0).channels = 2; });
+  refused(Op::kConvGradWeight, "cannot hold", [](Plan&, rt::Step& s) { s.op = Op::kConvGradInput; });
+  refused(Op::kCrossEntropy, "cannot hold", [](Plan&, rt::Step& s) { s.op = Op::kUpdateAdam; });
+  refused(Op::kCrossEntropy, "operands", [](Plan&, rt::Step& s) { s.op = Op::kConv; });
+  refused(Op::kUpdateSgd, "weight for each", [](Plan& p, rt::Step&) { p.links[0].offset = p.arena_bytes; });
+  const auto frame = [&](const std::string& part, const std::function<void(Plan&)>& change) {
+    refused(Op::kUpdateSgd, part, [&](Plan& p, rt::Step&) { change(p); });
+  };
+  frame("phases", [](Plan& p) { p.training->phases.accumulate = p.training->phases.loss; });
+  frame("phases", [](Plan& p) { p.training->phases.update = static_cast<int32_t>(p.steps.size()); });
+  frame("region leaves", [](Plan& p) { p.training->phases.regions[2].offset = p.arena_bytes; });
+  frame("as many gradients", [](Plan& p) { p.training->phases.regions[1].floats -= 16; });
+  frame("control", [](Plan& p) { p.training->phases.regions[rt::kControlRegion].floats = 8; });
+  frame("leaves its region", [](Plan& p) { p.training->parameters[0].offset += 1 << 20; });
+  frame("leaves its constant", [](Plan& p) { p.training->parameters[0].floats += 1; });
+  frame("image and a label", [](Plan& p) { p.outputs.pop_back(); });
+  frame("graph's input and output", [](Plan& p) {
+    p.outputs[0].shape = {1, 5}, p.outputs[0].view.c = 5,
+    const_cast<rt::Segment*>(p.outputs[0].view.segments)->channels = 5;
+  });
+  frame("arena", [](Plan& p) { p.arena_bytes += 4096; });
+}
+
+TEST_CASE("damage to a training plan is refused, or harmless where the checksum is set right") {
+  Model source = model_of(kSmall, 1);
+  source.plans.erase(source.plans.begin());  // what is left is the training plan
+  const std::vector<uint8_t> good = bytes_of(source);
+  uint64_t structure = 0;
+  std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  const sn_options options = training_options();
+  int refused = 0, run = 0;
+  const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure / 3)));
+  for (size_t i = 0; i < structure; i += static_cast<size_t>(structure) / places) {
+    std::vector<uint8_t> bytes = good;
+    bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
+    repair(bytes);
+    Room model(bytes);
+    if (sn_measure(model.at(), model.bytes(), &options, &needs, nullptr) != SN_OK) {
+      ++refused;
+      continue;
+    }
+    REQUIRE(needs.memory_bytes < (size_t{1} << 30));
+    Room memory(needs.memory_bytes);
+    sn_session* session = nullptr;
+    if (sn_prepare(model.at(), model.bytes(), &options, memory.at(), memory.bytes(), &session, nullptr) != SN_OK)
+      continue;
+    (void)sn_train_verify(session, nullptr, nullptr);
+    (void)sn_train_add(session, 1, nullptr, nullptr);
+    const sn_train_options o = sgd(0.1f);
+    (void)sn_train_update(session, &o, nullptr, nullptr);
+    CHECK(memory.border_is_whole());
+    ++run;
+  }
+  MESSAGE(refused, " refused, ", run, " run");
+  CHECK(refused > scaled_by_effort(100));
+  CHECK(run > scaled_by_effort(100));
+}
+
+TEST_CASE("a device is given both plans, the kernels of both, and no more memory than it says") {
+  const Model source = model_of("sparsenet-abc-v0");
+  const auto parts = make_device_parts(source);
+  REQUIRE_MESSAGE(parts.ok(), parts.status().message());
+  for (const char* kernel : {"kReferenceCrossEntropy", "kReferenceConvGradWeight", "kReferenceUpdateSgd"}) {
+    CHECK(std::find(parts->kernels.begin(), parts->kernels.end(), kernel) != parts->kernels.end());
+  }
+  Board board(parts->file);
+  CHECK(board.needs.arena_bytes == parts->training_arena_bytes);
+  if (std::string(active_isa().name) == "compact") {  // a run of its own, see CMakeLists.txt
+    CHECK(board.needs.memory_bytes <= parts->training_memory_bytes);
+    CHECK(board.needs.memory_bytes + 2048 > parts->training_memory_bytes);
+  }
+  sn_message why{sizeof why, ""};
+  float error = -1;
+  CHECK_MESSAGE(sn_train_verify(board.session, &error, &why) == SN_OK, why.text);
+  CHECK(error < 1e-5f);
+}
