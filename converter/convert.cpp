@@ -232,12 +232,23 @@ namespace {
 // Takes the place of a plan for the same use.
 Status add_plan(Result<StoredPlan> made, Model* model) {
   if (!made.ok()) return made.status();
+  SPARSENET_RETURN_IF_ERROR(add_step_checks(model->test_vectors, &*made));
   std::vector<StoredPlan>& plans = model->plans;
   const auto same = [&](const StoredPlan& p) {
     return p.target == made->target && p.batch == made->batch && p.trains == made->trains;
   };
   plans.erase(std::remove_if(plans.begin(), plans.end(), same), plans.end());
   plans.push_back(std::move(*made));
+  return {};
+}
+
+// Plans check themselves by test vectors: where these are others, plans that stay need other numbers.
+Status refresh_plans(Model* model) {
+  const std::vector<StoredPlan> plans = model->plans;
+  for (const StoredPlan& plan : plans) {
+    Result<StoredPlan> again = plan.trains ? make_training_plan(*model, plan.target) : Result<StoredPlan>(plan);
+    SPARSENET_RETURN_IF_ERROR(add_plan(std::move(again), model));
+  }
   return {};
 }
 
@@ -259,6 +270,7 @@ Status convert(const Options& options, Report* report) {
   Result<Model> model = import_model(options, report);
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
+  if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
   const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {

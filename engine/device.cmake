@@ -8,6 +8,7 @@ add_library(sparsenet_runtime OBJECT
   runtime/executor.cpp
   runtime/model_file.cpp
   runtime/plan_check.cpp
+  runtime/step_digest.cpp
   runtime/stored_plan.cpp
   runtime/training_plan.cpp
   kernels/reference_layers.cpp

@@ -73,7 +73,8 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
                       {"resize", meta.resize}};
   json["test_vectors"] = model.test_vectors.size();
   json["plans"] = Json::array();
-  for (const StoredPlan& p : model.plans) json["plans"].push_back({{"target", p.target}, {"batch", p.batch}});
+  for (const StoredPlan& p : model.plans)
+    json["plans"].push_back({{"target", p.target}, {"batch", p.batch}, {"trains", p.trains}});
   json["stored_plan"] = session.uses_stored_plan();
   return json;
 }
@@ -90,7 +91,8 @@ std::string labels_text(const std::vector<std::string>& labels) {
 std::string plans_text(const std::vector<StoredPlan>& plans) {
   std::string text;
   for (const StoredPlan& p : plans) {
-    text += (text.empty() ? "" : "; ") + p.target + ", batch " + std::to_string(p.batch);
+    text += (text.empty() ? "" : "; ") + p.target + ", batch " + std::to_string(p.batch) +
+            (p.trains ? ", trains the last layer" : "");
   }
   return plans.empty() ? "none" : text;
 }

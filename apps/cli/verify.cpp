@@ -1,8 +1,12 @@
 // sparsenet verify: the file's own test vectors, on this device. Answers "does it compute here what it computed
 // there?".
+#include <sparsenet/sparsenet.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 
 #include "cli/arguments.h"
@@ -14,6 +18,7 @@ namespace {
 struct Options {
   ModelArgument model;
   BackendOptions backend;
+  bool steps = false;
   bool json = false;
 };
 
@@ -23,7 +28,10 @@ difference is max |found - expected| / max |expected|, over one output.
 
 Examples:
   sparsenet verify net.snet
-  sparsenet verify net.snet --backend portable --json)";
+  sparsenet verify net.snet --backend portable --json
+
+--steps runs the file's stored plan as a device does, with the portable kernels, and names the first step that goes wrong:
+  sparsenet verify device.snet --steps)";
 
 struct Comparison {
   size_t vector;
@@ -95,9 +103,52 @@ std::string scientific(double number) {
   return text;
 }
 
+// The stored plan as a device runs it.
+int verify_steps(const Options& options, const std::string& path) {
+  sn_message why{sizeof why, ""};
+  const auto failed = [&](sn_status status) {
+    return fail(Status(status == SN_NOT_FOUND ? StatusCode::kNotFound : StatusCode::kInvalidModel,
+                       path + ": " + std::string(why.text)));
+  };
+  const void* file = nullptr;
+  size_t bytes = 0;
+  sn_status status = sn_map_file(path.c_str(), &file, &bytes, &why);
+  if (status != SN_OK) return fail(Status(StatusCode::kIo, why.text));
+  const std::unique_ptr<const void, std::function<void(const void*)>> map(
+      file, [bytes](const void* data) { sn_unmap_file(data, bytes); });
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  if ((status = sn_measure(file, bytes, nullptr, &needs, &why)) != SN_OK) return failed(status);
+  const std::unique_ptr<void, decltype(&std::free)> memory(
+      std::aligned_alloc(SN_ALIGNMENT, (needs.memory_bytes + SN_ALIGNMENT - 1) / SN_ALIGNMENT * SN_ALIGNMENT),
+      &std::free);
+  if (!memory) return fail(out_of_memory(path + ": no memory for " + std::to_string(needs.memory_bytes) + " bytes"));
+  sn_session* session = nullptr;
+  status = sn_prepare(file, bytes, nullptr, memory.get(), needs.memory_bytes, &session, &why);
+  if (status != SN_OK) return failed(status);
+  float error = 0;
+  status = sn_verify_steps(session, &error, &why);
+  if (status == SN_NOT_FOUND) {
+    return fail(not_found(path + ": holds no plan whose steps can be checked; `sparsenet-convert --plan portable-f32 "
+                                 "--test-vectors N` makes one"));
+  }
+  if (options.json) {
+    print_json({{"model", path},
+                {"backend", "portable"},
+                {"steps", needs.steps},
+                {"passed", status == SN_OK},
+                {"max_relative_difference", error}});
+  } else if (status == SN_OK) {
+    std::printf("all %u steps agree, largest relative difference %s\n", needs.steps,
+                scientific(static_cast<double>(error)).c_str());
+  }
+  return status == SN_OK ? kDone : failed(status);
+}
+
 int verify(const Options& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
+  if (options.steps) return verify_steps(options, *path);
   auto session_options = options.backend.resolve(1);
   if (!session_options.ok()) return usage_error(session_options.status().message());
   auto loaded = load(*path);
@@ -151,6 +202,7 @@ void add_verify(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
+  command->add_flag("--steps", options->steps, "compare every step of the stored plan with what its maker computed");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);
   command->callback([&action, options] { action = [options] { return verify(*options); }; });

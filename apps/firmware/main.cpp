@@ -98,6 +98,13 @@ int verify_all(sn_session* net, uint32_t count) {
     board::print_small(error);
     board::print(status == SN_OK ? ", passed\n" : ", FAILED\n");
   }
+  float error = 0;
+  const sn_status status = sn_verify_steps(net, &error, &why);
+  if (status == SN_NOT_FOUND) return failures;
+  if (status != SN_OK) failures += fail("self-test", why.text);
+  board::print("self-test: every step: relative difference ");
+  board::print_small(error);
+  board::print(status == SN_OK ? ", passed\n" : ", FAILED\n");
   return failures;
 }
 

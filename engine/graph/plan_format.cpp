@@ -40,6 +40,12 @@ class PlanWriter {
                            static_cast<uint32_t>(b.bytes / sizeof(float)), b.first, b.last);
       names.push_back(builder_.CreateString(b.name));
     }
+    fb::Offset<fb::Vector<const schema::PlanStepCheck*>> step_checks;
+    if (!stored_.step_checks.empty()) {
+      std::vector<schema::PlanStepCheck> checks;
+      for (const StepCheck& check : stored_.step_checks) checks.emplace_back(check.sum, check.norm);
+      step_checks = builder_.CreateVectorOfStructs(checks);
+    }
     const auto training = plan_.training ? write_training(*plan_.training) : fb::Offset<schema::PlanTraining>();
     if (!status_.ok()) return status_;
     const auto target = builder_.CreateString(stored_.target);
@@ -53,7 +59,7 @@ class PlanWriter {
     const uint32_t version = plan_.training ? rt::kPlanVersion : rt::kInferencePlanVersion;
     return schema::CreatePlan(builder_, version, target, static_cast<uint32_t>(stored_.batch), plan_.arena_bytes,
                               plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments, refs, constants,
-                              buffer_list, name_list, training);
+                              buffer_list, name_list, training, step_checks);
   }
 
  private:
@@ -284,6 +290,13 @@ class PlanReader {
       const schema::PlanConstant& c = *from.constants()->Get(static_cast<fb::uoffset_t>(i));
       stored.constants.push_back(
           {DataType::kFloat32, {c.elements()}, owner, file_.data + c.block() * uint64_t{kDataAlignment}});
+    }
+    const size_t checks = from.step_checks() ? from.step_checks()->size() : 0;
+    if (checks != 0 && checks != plan_->steps.size()) return invalid_model("step checks: expected one for each step");
+    SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanStepCheck) * checks));
+    for (size_t i = 0; i < checks; ++i) {
+      const schema::PlanStepCheck& check = *from.step_checks()->Get(static_cast<fb::uoffset_t>(i));
+      stored.step_checks.push_back({check.sum(), check.norm()});
     }
     stored.plan = std::move(plan_);
     stored.graph_identity = graph_identity(graph);
@@ -532,6 +545,7 @@ size_t plan_bytes(const StoredPlan& stored) {
   if (stored.plan->training) {
     for (const PlanParameter& p : stored.plan->training->parameters) bytes += 64 + p.name.size();
   }
+  bytes += stored.step_checks.size() * sizeof(schema::PlanStepCheck);
   bytes += (stored.check.labels.size() + stored.check.losses.size()) * 4;
   for (const auto& segments : stored.plan->segments) bytes += segments.size() * sizeof(schema::PlanSegment);
   for (const PlanBuffer& buffer : stored.plan->buffers) bytes += 64 + buffer.name.size();

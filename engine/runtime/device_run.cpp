@@ -1,6 +1,7 @@
 // The C API: inputs, runs, outputs, and what the model says of itself.
 #include "runtime/device_session.h"
 #include "runtime/port_copy.h"
+#include "runtime/step_digest.h"
 
 namespace rt = sparsenet::rt;
 namespace schema = sparsenet::schema;
@@ -44,6 +45,29 @@ void observe(const sn_session& session, uint32_t index) {
                       conv ? step.kernel_height() : 0,
                       conv ? step.kernel_width() : 0};
   session.observer(session.observer_self, &value);
+}
+
+// The inputs of a test vector; false where *input is none, or of another size.
+bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t* input) {
+  Port port;
+  for (; find_port(*session, false, *input, &port); ++*input) {
+    const float* values = tensor_values(*session, vector.inputs(), *input, port.elements);
+    if (!values) return false;
+    rt::copy_to_view(port.view, session->arena, values);
+  }
+  return true;
+}
+
+// Of what the step has just written.
+rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
+  rt::Segment segments[kMaxSegments];
+  rt::View operands[kMaxOperands];
+  rt::Strided strided;
+  rt::Step step{};
+  rt::StepLinks links;
+  const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
+  (void)rt::read_step(session.plan, index, memory, &step, &links);  // was read before
+  return rt::digest(step.out, session.arena);
 }
 
 }  // namespace
@@ -175,12 +199,8 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
     return SN_INVALID_MODEL;
   };
   Port port;
-  for (uint32_t i = 0; i < size_of(session->plan.plan->inputs()); ++i) {
-    (void)find_port(*session, false, i, &port);
-    const float* values = tensor_values(*session, vector->inputs(), i, port.elements);
-    if (!values) return damaged("input ", i);
-    rt::copy_to_view(port.view, session->arena, values);
-  }
+  uint32_t input = 0;
+  if (!set_inputs(session, *vector, &input)) return damaged("input ", input);
   (void)sn_run(session);
   float worst = 0;
   uint32_t worst_output = 0;
@@ -199,6 +219,40 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   if (worst <= vector->tolerance()) return SN_OK;
   Line(message) << "test vector " << size_t{test_vector} << ": output " << size_t{worst_output}
                 << " is beyond its tolerance";
+  return SN_DIFFERENT;
+}
+
+sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message) {
+  if (!session) return SN_INVALID_ARGUMENT;
+  const auto* checks = session->plan.plan->step_checks();
+  const schema::TestVector* vector = find_test_vector(*session, 0);
+  if (session->trains || size_of(checks) != static_cast<uint32_t>(session->step_count) || !vector) {
+    Line(message) << "steps: the plan has nothing to compare them with";
+    return SN_NOT_FOUND;
+  }
+  uint32_t input = 0;
+  if (!set_inputs(session, *vector, &input)) {
+    Line(message) << "test vector 0: input " << size_t{input} << ": expected float32 values in the plan's shape";
+    return SN_INVALID_MODEL;
+  }
+  float worst = 0;
+  uint32_t first_wrong = 0;
+  bool wrong = false;
+  for (uint32_t i = 0; i < static_cast<uint32_t>(session->step_count); ++i) {
+    execute_steps(session, static_cast<int32_t>(i), static_cast<int32_t>(i) + 1);
+    const schema::PlanStepCheck& check = *checks->Get(i);
+    const float d = rt::difference(digest_step(*session, i), {check.sum(), check.norm()});
+    if (d > worst) worst = d;
+    if (!wrong && !(d <= vector->tolerance())) {
+      wrong = true;
+      first_wrong = i;
+    }
+  }
+  if (error) *error = worst;
+  if (!wrong) return SN_OK;
+  const auto* name = session->plan.plan->steps()->Get(first_wrong)->name();
+  Line(message) << "step " << size_t{first_wrong} << " ('" << (name ? name->c_str() : "") << "', kernel "
+                << session->bound[first_wrong].kernel->name << ") is the first beyond the tolerance";
   return SN_DIFFERENT;
 }
 

@@ -32,7 +32,7 @@ TEST_CASE("cli: info tells of stored plans and whether one is used") {
   const json plain = json_of({"info", small_model()}), planned = json_of({"info", planned_model()});
   CHECK(plain["plans"] == json::array());
   CHECK(plain["stored_plan"] == false);
-  CHECK(planned["plans"] == json::array({{{"target", "portable-f32"}, {"batch", 1}}}));
+  CHECK(planned["plans"] == json::array({{{"target", "portable-f32"}, {"batch", 1}, {"trains", false}}}));
   CHECK(planned["stored_plan"] == true);
   CHECK(planned["memory"] == plain["memory"]);
   CHECK(planned["steps"] == plain["steps"]);
@@ -42,6 +42,27 @@ TEST_CASE("cli: info tells of stored plans and whether one is used") {
   CHECK(text.find("portable-f32, batch 1\n") != std::string::npos);
   CHECK(text.find("(stored in the file)") != std::string::npos);
   CHECK(sparsenet::test::sparsenet({"info", small_model()}).out.find("stored in the file") == std::string::npos);
+}
+
+TEST_CASE("cli: verify --steps compares every step of a stored plan") {
+  auto model = load_model(planned_model());
+  REQUIRE(model.ok());
+  REQUIRE(model->test_vectors.size() > 0);
+  REQUIRE(add_step_checks(model->test_vectors, &model->plans[0]).ok());
+  const std::string good = scratch("steps.snet"), bad = scratch("steps_wrong.snet");
+  REQUIRE(save_model(*model, good).ok());
+  model->plans[0].step_checks[2].norm *= 1.5f;
+  REQUIRE(save_model(*model, bad).ok());
+  CHECK(sparsenet::test::sparsenet({"verify", good, "--steps"}).out.find("steps agree") != std::string::npos);
+  const json report = json_of({"verify", good, "--steps", "--json"});
+  CHECK(report["passed"] == true);
+  CHECK(report["max_relative_difference"].get<double>() < 1e-4);
+  const auto wrong = sparsenet::test::sparsenet({"verify", bad, "--steps"});
+  CHECK(wrong.code != 0);
+  CHECK(wrong.err.find("steps_wrong.snet: step 2 ('") != std::string::npos);
+  const auto none = sparsenet::test::sparsenet({"verify", planned_model(), "--steps"});
+  CHECK(none.code != 0);
+  CHECK(none.err.find("holds no plan whose steps can be checked") != std::string::npos);
 }
 
 TEST_CASE("cli: classify and verify answer the same with a stored plan") {

@@ -216,7 +216,7 @@ TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata s
   CHECK(run.out.find("plan        portable-f32, batch 1") != std::string::npos);
   const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
   REQUIRE(json.is_object());
-  CHECK(json["plans"] == nlohmann::json::array({{{"target", "portable-f32"}, {"batch", 1}}}));
+  CHECK(json["plans"] == nlohmann::json::array({{{"target", "portable-f32"}, {"batch", 1}, {"trains", false}}}));
 
   CHECK(convert({plain.string(), "-o", planned.string(), "--plan", "portable-f32"}).code == 0);
   CHECK(read_text(planned) == read_text(direct));
@@ -244,6 +244,22 @@ TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata s
   CHECK(changed->metadata.provenance == loaded->metadata.provenance);
   CHECK(changed->test_vectors.size() == 2);
   CHECK(changed->plans.size() == 1);
+  CHECK_FALSE(changed->plans[0].step_checks.empty());
+
+  // A plan that trains, beside the other; both stay, and know of new test vectors.
+  const fs::path training = scratch() / "training.snet", folder = scratch() / "training";
+  const Run trains = convert({planned.string(), "-o", training.string(), "--training-plan", "--c-array",
+                              folder.string(), "--report", report.string()});
+  CHECK_MESSAGE(trains.code == 0, trains.err);
+  CHECK(trains.out.find("plan        portable-f32, batch 1, trains the last layer") != std::string::npos);
+  CHECK(nlohmann::json::parse(read_text(report), nullptr, false)["plans"].size() == 2);
+  CHECK(read_text(folder / "training.h").find("TRAINING_MEMORY_BYTES 0 ") == std::string::npos);
+  CHECK(convert({training.string(), "-o", training.string(), "--test-vectors", "3"}).code == 0);
+  const auto both = sparsenet::load_model(training.string());
+  REQUIRE_MESSAGE(both.ok(), both.status().message());
+  REQUIRE(both->plans.size() == 2);
+  CHECK(both->plans[1].trains);
+  CHECK(both->plans[1].check.labels.size() == 3);
   CHECK(convert({planned.string(), "-o", planned.string(), "--arch", "resnet20"}).code == 1);
   write_text(scratch() / "cut.snet", read_text(planned).substr(0, 5000));
   CHECK(convert({(scratch() / "cut.snet").string(), "-o", (scratch() / "x.snet").string()}).code == 1);

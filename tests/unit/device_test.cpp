@@ -10,6 +10,7 @@
 #include <string>
 
 #include "model_samples.h"
+#include "plan/plan.h"
 #include "runtime/isa.h"
 #include "runtime/model_file.h"
 #include "runtime/thread_pool.h"
@@ -209,6 +210,41 @@ TEST_CASE("what a model says of itself, and its test vectors") {
   CHECK(seen.size() == needs_of(model).steps);
 }
 
+TEST_CASE("every step is compared with what the plan's maker computed") {
+  for (const std::string text :
+       {"sparsenet-abc-v0", "resnet20", "sparsenet-abc:blocks=2-2-3,k=5,path=3,attention=se"}) {
+    CAPTURE(text);
+    Model source = model_of(text);
+    add_test_vector(source, 1e-4f);
+    REQUIRE(add_step_checks(source.test_vectors, &source.plans[0]).ok());
+    REQUIRE(source.plans[0].step_checks.size() == source.plans[0].plan->steps.size());
+    Room model(bytes_of(source));
+    Room memory(needs_of(model).memory_bytes);
+    sn_session* session = prepared(model, memory);
+    float error = -1;
+    sn_message why{sizeof why, ""};
+    CHECK_MESSAGE(sn_verify_steps(session, &error, &why) == SN_OK, why.text);
+    CHECK(error >= 0);
+    CHECK(error < 2e-5f);
+    // Read and written again, the same; without them, there is nothing to compare.
+    const auto read = load_model(model.at(), model.bytes(), nullptr, "bytes");
+    REQUIRE(read.ok());
+    CHECK(read->plans[0].step_checks.size() == source.plans[0].step_checks.size());
+    CHECK(bytes_of(*read) == bytes_of(source));
+
+    // One step that computes something else: named, and no other.
+    const size_t wrong = source.plans[0].step_checks.size() / 2;
+    source.plans[0].step_checks[wrong].sum += 0.01f * source.plans[0].step_checks[wrong].norm;
+    Room changed(bytes_of(source));
+    CHECK(sn_verify_steps(prepared(changed, memory), &error, &why) == SN_DIFFERENT);
+    CHECK(error == doctest::Approx(0.01).epsilon(0.05));
+    CHECK(std::string(why.text).rfind("step " + std::to_string(wrong) + " ('", 0) == 0);
+    source.plans[0].step_checks.clear();
+    Room without(bytes_of(source));
+    CHECK(sn_verify_steps(prepared(without, memory), &error, &why) == SN_NOT_FOUND);
+  }
+}
+
 TEST_CASE("structures of an older caller are filled as far as they go") {
   Room model(bytes_of(model_of("sparsenet-abc:blocks=2-2,k=4,path=2")));
   union {
@@ -268,6 +304,7 @@ TEST_CASE("calls that make no sense are refused") {
 TEST_CASE("damage is refused, or harmless where the checksum is set right") {
   Model source = model_of("sparsenet-abc:blocks=2-1,k=4,path=2");
   add_test_vector(source, 1e-4f);
+  REQUIRE(add_step_checks(source.test_vectors, &source.plans[0]).ok());
   const std::vector<uint8_t> good = bytes_of(source);
   uint64_t structure = 0;
   std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
@@ -301,6 +338,7 @@ TEST_CASE("damage is refused, or harmless where the checksum is set right") {
     if (sn_prepare(model.at(), model.bytes(), nullptr, memory.at(), memory.bytes(), &session, nullptr) != SN_OK)
       continue;
     (void)sn_verify(session, 0, nullptr, nullptr);
+    (void)sn_verify_steps(session, nullptr, nullptr);
     (void)sn_label(session, 0);
     CHECK(memory.border_is_whole());
     ++run;

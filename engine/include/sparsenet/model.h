@@ -23,6 +23,12 @@ struct TrainingCheck {
   float tolerance = 0;        // relative
 };
 
+// What a step of a plan writes for the model's first test vector: the sum of its values with signs that their places
+// decide, and the root of the sum of their squares. sn_verify_steps compares them.
+struct StepCheck {
+  float sum = 0, norm = 0;
+};
+
 // A plan made ahead for a target and a batch size, with all that it needs beside the graph. Cheap to copy: shared.
 struct StoredPlan {
   std::string target;
@@ -32,6 +38,7 @@ struct StoredPlan {
   uint64_t graph_identity = 0;  // of the graph it was made of, in this process
   bool trains = false;          // a plan for sn_train_add and sn_train_update; sessions of inference pass it over
   TrainingCheck check;          // of one that trains; without losses: none
+  std::vector<StepCheck> step_checks;  // of inference; one a step, or none
 };
 
 struct Model {
@@ -39,7 +46,8 @@ struct Model {
   Metadata metadata;
   std::vector<TestVector> test_vectors;
   // A plan is of one graph: once `graph` has other constants, nodes or input sizes it is neither used nor saved.
-  // Whoever changes attributes of nodes in place clears this list.
+  // Whoever changes attributes of nodes in place clears this list; whoever changes test vectors calls add_step_checks
+  // and make_training_plan again.
   std::vector<StoredPlan> plans;
 };
 
@@ -49,6 +57,10 @@ const std::vector<std::string>& plan_targets();
 // Runs passes and planner for a batch size (1 or more), once and for all. Errors: kInvalidArgument (a target that is
 // not among plan_targets()), and those of Session::create.
 Result<StoredPlan> make_stored_plan(const Graph& graph, const std::string& target, int64_t batch = 1);
+
+// Fills in stored->step_checks from the first test vector, by the reference kernels; leaves them empty where there is
+// no vector, for batches other than 1, and for plans that train. kInvalidArgument: the vector has other inputs.
+Status add_step_checks(const std::vector<TestVector>& vectors, StoredPlan* stored);
 
 // The same for training the last layer on a device, an image at a time, with everything in front of it as in inference
 // ("all-but-head"); SGD. Where the model has test vectors, a check is made of them: the plan's own training, five steps
