@@ -1,5 +1,4 @@
-// What the firmware asks of a board: a way to print, a clock,
-// the stack's depth, and an end.
+// What the firmware asks of a board: a way to print, a clock, a light, the stack's depth, and an end.
 #pragma once
 
 #include <stddef.h>
@@ -20,6 +19,8 @@ extern const uint32_t kUnitsPerTick;
 extern const char* const kUnit;  // "instructions", "ns"
 
 uint64_t microseconds();  // since any moment
+
+void led(bool on);
 
 // The serial line. read_byte waits; -1 when the line is closed (or end of transmission came).
 int read_byte();

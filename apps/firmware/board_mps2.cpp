@@ -32,6 +32,9 @@ constexpr uint32_t kSendFull = 1, kReceiveFull = 2, kSendAndReceive = 3;
 constexpr uint32_t kDivider = 217;  // 115,200 baud of 25 MHz
 constexpr int kEndOfTransmission = 4;
 
+// The FPGA's lights: a bit each.
+constexpr uintptr_t kLeds = 0x40028000;
+
 // Semihosting: what QEMU or a debugger does for the program.
 int call_host(int operation, const void* argument) {
   register int r0 asm("r0") = operation;
@@ -134,6 +137,10 @@ uint64_t microseconds() {
   sum += static_cast<uint32_t>(now - last);
   last = now;
   return sum / 25;
+}
+
+void led(bool on) {
+  reg(kLeds) = on ? 1 : 0;
 }
 
 int read_byte() {

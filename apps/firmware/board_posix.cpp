@@ -34,6 +34,10 @@ uint64_t microseconds() {
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
+void led(bool on) {
+  if (on) print("* ");
+}
+
 int read_byte() {
   unsigned char byte = 0;
   return ::read(0, &byte, 1) == 1 && byte != 4 ? byte : -1;

@@ -1,0 +1,61 @@
+// The smallest program of one's own: classifies, says what it sees, and blinks the board's LED as many times as the
+// class's number says, once more than that. To start from: images come from flash here, from a camera there.
+#include <sparsenet/sparsenet.h>
+
+#include "board.h"
+#include "model.h"
+
+extern "C" {
+extern const uint8_t images_begin[], images_end[];
+}
+
+namespace {
+
+alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
+float input[MODEL_INPUT_ELEMENTS], logits[MODEL_OUTPUT_ELEMENTS];
+
+void wait(uint64_t milliseconds) {
+  const uint64_t start = board::microseconds();
+  while (board::microseconds() - start < milliseconds * 1000) {
+  }
+}
+
+void blink(uint32_t times) {
+  for (uint32_t i = 0; i < times; ++i) {
+    board::led(true);
+    wait(5);
+    board::led(false);
+    wait(5);
+  }
+}
+
+}  // namespace
+
+int main() {
+  sn_message why = {sizeof why, ""};
+  sn_session* net = nullptr;
+  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) {
+    board::print(why.text);
+    board::print("\n");
+    return 1;
+  }
+  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
+  if (sn_image(net, &image) != SN_OK || image.channels == 0) return 1;
+  const size_t area = MODEL_INPUT_ELEMENTS / image.channels;
+  for (const uint8_t* pixels = images_begin + 1; pixels < images_end; pixels += MODEL_INPUT_ELEMENTS + 1) {
+    for (size_t i = 0; i < MODEL_INPUT_ELEMENTS; ++i) {
+      input[i] = (static_cast<float>(pixels[i]) - image.mean[i / area]) / image.std_dev[i / area];
+    }
+    if (sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) != SN_OK || sn_run(net) != SN_OK ||
+        sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) {
+      return 1;
+    }
+    uint32_t best = 0;
+    for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) best = logits[c] > logits[best] ? c : best;
+    const char* label = sn_label(net, best);
+    board::print(label ? label : "a class without a name");
+    board::print("\n");
+    blink(best + 1);
+  }
+  return 0;
+}
