@@ -42,7 +42,8 @@ int main() {
   sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
   if (sn_image(net, &image) != SN_OK || image.channels == 0) return 1;
   const size_t area = MODEL_INPUT_ELEMENTS / image.channels;
-  for (const uint8_t* pixels = images_begin + 1; pixels < images_end; pixels += MODEL_INPUT_ELEMENTS + 1) {
+  for (const uint8_t* pixels = images_begin + 1; pixels + MODEL_INPUT_ELEMENTS <= images_end;
+       pixels += MODEL_INPUT_ELEMENTS + 1) {
     for (size_t i = 0; i < MODEL_INPUT_ELEMENTS; ++i) {
       input[i] = (static_cast<float>(pixels[i]) - image.mean[i / area]) / image.std_dev[i / area];
     }

@@ -187,7 +187,7 @@ int64_t floats_of(const View& v) {
 
 const char* check_conv_grad_weight(const Step& s) {
   int64_t weights = 0;
-  if (s.in2.segment_count != 1 || s.in2.segments[0].constant) return "expected a gradient in the arena, in one piece";
+  if (!is_flat(s.in2)) return "expected a gradient in the arena, in one piece without gaps";
   if (const char* message = check_window(s, s.in, s.in2, &weights)) return message;
   if (!is_flat(s.out) || floats_of(s.out) != weights || pixels(s.out) != 1) {
     return "expected room for a gradient of each weight";
@@ -331,16 +331,23 @@ size_t arena_end(const Step& step) {
   return end;
 }
 
+bool may_hold(StepOp op) {
+  return op <= StepOp::kAttention || op == StepOp::kConvGradWeight || op == StepOp::kAccumulate ||
+         op == StepOp::kCrossEntropy || op == StepOp::kSquareSum || op == StepOp::kUpdateSgd;
+}
+
 const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room) {
   if (!step.name) return "it has no name";
-  if (step.weight_transposed || step.accumulate) return "a kind of step that plans cannot hold";
+  if (!may_hold(step.op) || step.weight_transposed || step.accumulate) return "a kind of step that plans cannot hold";
   if (step.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
   for (int32_t i = 0; i < step.operand_count; ++i) {
     if (const char* message = check_view(step.operands[i], room, true)) return message;
   }
   if (!known(step.act)) return "unknown activation";
   if (is_training_op(step) && step.op != StepOp::kConvGradWeight) {
-    return check_training_op(step);  // has operands alone
+    const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
+                                step.out.segment_count == 0 && !step.strided && !step.pre_scale && !step.pre_shift;
+    return operands_alone ? check_training_op(step) : "this kind of step has operands alone";
   }
   if (step.operand_count > 0 && step.op != StepOp::kConvGradWeight) return "this kind of step has no operands";
   if (const char* message = check_view(step.in, room, false)) return message;

@@ -269,6 +269,9 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
     if (act && act->kind() > Act::kTanh) return "unknown activation";
   }
   step->op = static_cast<StepOp>(s.op());
+  if (!may_hold(step->op)) return "a kind of step that plans cannot hold";
+  const bool trains = step->op > StepOp::kAttention || s.weight_at() != -1 || s.bias_at() != -1;
+  if (trains && !file.plan->training()) return "a step of training, which only plans that train can hold";
   step->name = s.name() ? s.name()->c_str() : nullptr;
   step->is_copy = s.copies();
   Segments memory{parts.segments, parts.segment_capacity};

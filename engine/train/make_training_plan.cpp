@@ -23,10 +23,7 @@ enum Phase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePh
 
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
-    const bool known = step.op <= rt::StepOp::kAttention || step.op == rt::StepOp::kConvGradWeight ||
-                       step.op == rt::StepOp::kAccumulate || step.op == rt::StepOp::kCrossEntropy ||
-                       step.op == rt::StepOp::kSquareSum || step.op == rt::StepOp::kUpdateSgd;
-    if (known && !step.weight_transposed && !step.accumulate) continue;
+    if (rt::may_hold(step.op) && !step.weight_transposed && !step.accumulate) continue;
     return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + step_name(step.op) +
                        ") that stored plans cannot hold");
   }

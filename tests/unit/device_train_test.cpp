@@ -372,6 +372,14 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
   refused(Op::kConvGradWeight, "cannot hold", [](Plan&, rt::Step& s) { s.op = Op::kConvGradInput; });
   refused(Op::kCrossEntropy, "cannot hold", [](Plan&, rt::Step& s) { s.op = Op::kUpdateAdam; });
   refused(Op::kCrossEntropy, "operands", [](Plan&, rt::Step& s) { s.op = Op::kConv; });
+  refused(Op::kConvGradWeight, "without gaps", [](Plan&, rt::Step& s) {
+    s.in2.h = s.in.h = 2;  // two pixels that are one
+    const_cast<rt::Segment&>(s.in2.segments[0]).pixel_stride = 0;
+  });
+  refused(Op::kAccumulate, "operands alone", [](Plan&, rt::Step& s) { s.out = s.operands[1]; });
+  refused(Op::kSquareSum, "operands alone", [](Plan&, rt::Step& s) { s.in = s.operands[0]; });
+  // Without its training part: the convolution with variable weights comes first.
+  refused(Op::kUpdateSgd, "only plans that train", [](Plan& p, rt::Step&) { p.training.reset(); });
   refused(Op::kUpdateSgd, "weight for each", [](Plan& p, rt::Step&) { p.links[0].offset = p.arena_bytes; });
   const auto frame = [&](const std::string& part, const std::function<void(Plan&)>& change) {
     refused(Op::kUpdateSgd, part, [&](Plan& p, rt::Step&) { change(p); });
