@@ -106,10 +106,10 @@ std::string scientific(double number) {
 // The stored plan as a device runs it.
 int verify_steps(const Options& options, const std::string& path) {
   sn_message why{sizeof why, ""};
-  const auto failed = [&](sn_status status) {
-    return fail(Status(status == SN_NOT_FOUND ? StatusCode::kNotFound : StatusCode::kInvalidModel,
-                       path + ": " + std::string(why.text)));
-  };
+  if (options.backend.backend != "auto" && options.backend.backend != "portable") {
+    return usage_error("--steps: a stored plan runs with --backend portable, found '" + options.backend.backend + "'");
+  }
+  const auto failed = [&] { return fail(invalid_model(path + ": " + std::string(why.text))); };
   const void* file = nullptr;
   size_t bytes = 0;
   sn_status status = sn_map_file(path.c_str(), &file, &bytes, &why);
@@ -118,14 +118,14 @@ int verify_steps(const Options& options, const std::string& path) {
       file, [bytes](const void* data) { sn_unmap_file(data, bytes); });
   sn_needs needs{};
   needs.struct_size = sizeof needs;
-  if ((status = sn_measure(file, bytes, nullptr, &needs, &why)) != SN_OK) return failed(status);
+  if ((status = sn_measure(file, bytes, nullptr, &needs, &why)) != SN_OK) return failed();
   const std::unique_ptr<void, decltype(&std::free)> memory(
       std::aligned_alloc(SN_ALIGNMENT, (needs.memory_bytes + SN_ALIGNMENT - 1) / SN_ALIGNMENT * SN_ALIGNMENT),
       &std::free);
   if (!memory) return fail(out_of_memory(path + ": no memory for " + std::to_string(needs.memory_bytes) + " bytes"));
   sn_session* session = nullptr;
   status = sn_prepare(file, bytes, nullptr, memory.get(), needs.memory_bytes, &session, &why);
-  if (status != SN_OK) return failed(status);
+  if (status != SN_OK) return failed();
   float error = 0;
   status = sn_verify_steps(session, &error, &why);
   if (status == SN_NOT_FOUND) {
@@ -142,7 +142,7 @@ int verify_steps(const Options& options, const std::string& path) {
     std::printf("all %u steps agree, largest relative difference %s\n", needs.steps,
                 scientific(static_cast<double>(error)).c_str());
   }
-  return status == SN_OK ? kDone : failed(status);
+  return status == SN_OK ? kDone : failed();
 }
 
 int verify(const Options& options) {

@@ -40,9 +40,9 @@ bool supports(const Step& s) {
 }
 
 // Floats of every parameter block, in the order s1 t1 w1 b1 s2 t2 w2 b2.
-void block_sizes(const Step& s, size_t sizes[8]) {
-  const auto c = static_cast<size_t>(s.in.c), p = static_cast<size_t>(round_lanes(s.in.c));
-  const auto r = static_cast<size_t>(s.hidden), rp = static_cast<size_t>(round_lanes(s.hidden));
+void block_sizes(const Step& s, uint64_t sizes[8]) {
+  const auto c = static_cast<uint64_t>(s.in.c), p = static_cast<uint64_t>(round_lanes(s.in.c));
+  const auto r = static_cast<uint64_t>(s.hidden), rp = static_cast<uint64_t>(round_lanes(s.hidden));
   const bool paper = s.hidden == 0;
   sizes[0] = sizes[1] = paper ? p : 0;
   sizes[2] = paper ? c * p : c * rp;
@@ -53,14 +53,15 @@ void block_sizes(const Step& s, size_t sizes[8]) {
 }
 
 void query(const Step& s, KernelNeeds* needs) {
-  size_t sizes[8], total = 0;
+  uint64_t sizes[8], total = 0;
   block_sizes(s, sizes);
-  for (size_t size : sizes) total += size;
-  needs->state_bytes = sizeof(State) + static_cast<size_t>(s.in.n * parts_of(s) * round_lanes(s.in.c)) * sizeof(float);
+  for (uint64_t size : sizes) total += size;
+  needs->state_bytes =
+      sizeof(State) + static_cast<uint64_t>(s.in.n * parts_of(s) * round_lanes(s.in.c)) * sizeof(float);
   needs->weight_bytes = total * sizeof(float);
   // g, e, the affine's result, f
   needs->scratch_bytes =
-      static_cast<size_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) *
+      static_cast<uint64_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) *
       sizeof(float);
   needs->chunks = s.in.n * parts_of(s);
 }
@@ -89,7 +90,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->paper = step.hidden == 0;
   s->act = step.attention_act;
   s->gate = step.attention_gate;
-  size_t sizes[8];
+  uint64_t sizes[8];
   block_sizes(step, sizes);
   float* at[8];
   for (int i = 0; i < 8; ++i) {

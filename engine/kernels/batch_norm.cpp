@@ -29,7 +29,8 @@ void stats_query(const Step& s, KernelNeeds* needs) {
   const View& x = s.operands[0];
   needs->state_bytes = sizeof(StatsState) + source_bytes(x);
   needs->chunks = chunk_count(pixel_count(x));
-  needs->shared_bytes = static_cast<size_t>(needs->chunks) * 2 * static_cast<size_t>(round_lanes(x.c)) * sizeof(float);
+  needs->shared_bytes =
+      static_cast<uint64_t>(needs->chunks) * 2 * static_cast<uint64_t>(round_lanes(x.c)) * sizeof(float);
 }
 
 const char* stats_prepare(const Step& step, const Place& place) {

@@ -45,8 +45,8 @@ bool supports(const Step& s) {
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(State) + ranges_bytes(s.in);
-  needs->scratch_bytes = static_cast<size_t>(s.in.c) * static_cast<size_t>(s.kernel_h) *
-                         static_cast<size_t>(patch_width(s)) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * static_cast<uint64_t>(s.kernel_h) *
+                         static_cast<uint64_t>(patch_width(s)) * sizeof(float);
   needs->chunks = s.out.n * s.out.h;
 }
 

@@ -88,7 +88,7 @@ bool global_pool_supports(const Step& s) {
 
 void global_pool_query(const Step& s, KernelNeeds* needs) {
   query(s, needs);
-  needs->scratch_bytes = static_cast<size_t>(s.in.c) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * sizeof(float);
   needs->chunks = s.in.n;
 }
 
@@ -137,7 +137,7 @@ bool attention_supports(const Step& s) {
 void attention_query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(AttentionState);
-  needs->scratch_bytes = static_cast<size_t>(5 * s.in.c + s.hidden) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(5 * s.in.c + s.hidden) * sizeof(float);
   needs->chunks = s.in.n;
 }
 

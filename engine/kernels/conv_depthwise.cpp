@@ -38,7 +38,8 @@ bool supports(const Step& s) {
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State);
-  needs->weight_bytes = static_cast<size_t>(padded_channels(s)) * static_cast<size_t>(s.kernel_h * s.kernel_w + 1) * 4;
+  needs->weight_bytes =
+      static_cast<uint64_t>(padded_channels(s)) * static_cast<uint64_t>(s.kernel_h * s.kernel_w + 1) * 4;
   needs->scratch_bytes = 0;
   needs->chunks = static_cast<int32_t>(bands_of(s));
 }

@@ -40,16 +40,16 @@ bool supports(const Step& s) {
   return s.op == StepOp::kConv && s.out.segment_count == 1 && s.in2.segment_count <= 1 && bands(s) < 65000;
 }
 
-ptrdiff_t group_weights(const Step& s) {
+int64_t group_weights(const Step& s) {
   return packed_elements(s.out.c / s.groups, s.in.c / s.groups, s.kernel_h * s.kernel_w);
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State) + source_bytes(s.in);
   needs->weight_bytes =
-      static_cast<size_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
-  needs->scratch_bytes = static_cast<size_t>(band_input_rows(s, band_rows(s))) *
-                         static_cast<size_t>(band_input_width(s, s.out.w)) * static_cast<size_t>(s.in.c) * 4;
+      static_cast<uint64_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
+  needs->scratch_bytes = static_cast<uint64_t>(band_input_rows(s, band_rows(s))) *
+                         static_cast<uint64_t>(band_input_width(s, s.out.w)) * static_cast<uint64_t>(s.in.c) * 4;
   needs->chunks = static_cast<int32_t>(bands(s));
 }
 
@@ -68,8 +68,8 @@ const char* prepare(const Step& step, const Place& place) {
   s->groups = step.groups;
   s->group_in = step.in.c / step.groups;
   s->group_out = step.out.c / step.groups;
-  s->group_weights = group_weights(step);
-  s->group_bias = packed_elements(s->group_out, 1, 1);
+  s->group_weights = static_cast<ptrdiff_t>(group_weights(step));
+  s->group_bias = static_cast<ptrdiff_t>(packed_elements(s->group_out, 1, 1));
   s->parameters = parameters_of(step);
   s->weights = place.weights;
   refresh(s, 0, 1);

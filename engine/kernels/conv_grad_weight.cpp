@@ -23,13 +23,13 @@ struct State {
   float* dw;
   float* db;
   float* partial;  // [chunk][kernel row][run or output][vectors]
-  ptrdiff_t partial_floats, bias_floats;
+  int64_t partial_floats, bias_floats;
   int32_t images, oh, ow, inputs, outputs, kernel_h, kernel_w, stride_h, stride_w, dilation_h, pad_top;
   int32_t run, rows, columns;  // outer product: `rows` broadcast elements x `columns` vector elements
   bool along_run;              // vectors go along the run
   bool pointwise;
   int32_t band_rows, bands, units, chunks;  // a unit is a band of an image; pointwise: kPointwiseTile pixels
-  ptrdiff_t band_floats;
+  int64_t band_floats;
 };
 
 int round_lanes(int c) {
@@ -61,22 +61,22 @@ void fill_shape(const Step& step, State* s) {
   s->along_run = int64_t{s->outputs} * round_lanes(s->run) <= int64_t{round_lanes(s->outputs)} * s->run;
   s->rows = s->along_run ? s->outputs : s->run;
   s->columns = round_lanes(s->along_run ? s->run : s->outputs);
-  s->partial_floats = ptrdiff_t{s->kernel_h} * s->rows * s->columns;
+  s->partial_floats = int64_t{s->kernel_h} * s->rows * s->columns;
   s->bias_floats = round_lanes(s->outputs);
   s->pointwise = is_pointwise(step);
   if (s->pointwise) {
     const int64_t pixels = pixel_count(step.in);
     s->band = {1, static_cast<int32_t>(pixels), step.in.c, 0, kPointwiseTile};
     s->units = static_cast<int32_t>((pixels + kPointwiseTile - 1) / kPointwiseTile);
-    s->band_floats = ptrdiff_t{kPointwiseTile} * step.in.c;
+    s->band_floats = int64_t{kPointwiseTile} * step.in.c;
   } else {
     s->band_rows = imin(imax(1, 128 / s->ow), s->oh);
     s->bands = ceil_div(s->oh, s->band_rows);
     s->units = s->images * s->bands;
     s->band = {step.in.h, step.in.w, step.in.c, step.pad_left, band_input_width(step, s->ow)};
-    s->band_floats = ptrdiff_t{band_input_rows(step, s->band_rows)} * s->band.width * step.in.c;
+    s->band_floats = int64_t{band_input_rows(step, s->band_rows)} * s->band.width * step.in.c;
   }
-  const size_t bytes = static_cast<size_t>(s->partial_floats + s->bias_floats) * sizeof(float);
+  const uint64_t bytes = static_cast<uint64_t>(s->partial_floats + s->bias_floats) * sizeof(float);
   const int fit = static_cast<int>(kMostShared / (bytes + 1));
   s->chunks = imin(imin(s->units, 16), imax(fit, 2));
 }
@@ -91,11 +91,11 @@ void query(const Step& step, KernelNeeds* needs) {
   fill_shape(step, &s);
   needs->state_bytes = sizeof(State) + source_bytes(step.in);
   needs->weight_bytes = 0;
-  const ptrdiff_t tile = s.pointwise ? kPointwiseTile : s.band_rows * s.ow;
+  const int64_t tile = s.pointwise ? kPointwiseTile : int64_t{s.band_rows} * s.ow;
   // The band, one vector more that a load may touch, and the padded gradients.
-  needs->scratch_bytes = static_cast<size_t>(s.band_floats + kLanes + tile * s.bias_floats) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(s.band_floats + kLanes + tile * s.bias_floats) * sizeof(float);
   needs->shared_bytes =
-      static_cast<size_t>(s.chunks) * static_cast<size_t>(s.partial_floats + s.bias_floats) * sizeof(float);
+      static_cast<uint64_t>(s.chunks) * static_cast<uint64_t>(s.partial_floats + s.bias_floats) * sizeof(float);
   needs->chunks = s.chunks;
 }
 
@@ -232,7 +232,7 @@ void unit_sum(const State& s, int32_t unit, float* sum, float* bias, float* scra
   add_bias(d, s.outputs, pixels, s.outputs, bias);
   ptrdiff_t d_pixel = s.outputs;
   if (!s.along_run && s.outputs % kLanes != 0) {  // whole vectors of gradients, zero behind the last
-    d_pixel = s.bias_floats;
+    d_pixel = static_cast<ptrdiff_t>(s.bias_floats);
     for (int i = 0; i < pixels; ++i) {
       for (int o = 0; o < s.outputs; o += kLanes) {
         store(padded + i * d_pixel + o, load_first(d + ptrdiff_t{i} * s.outputs + o, imin(kLanes, s.outputs - o)));
@@ -274,7 +274,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 void finish(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   const int32_t all = s.kernel_h * s.rows;
-  const ptrdiff_t stride = s.partial_floats + s.bias_floats;
+  const auto stride = static_cast<ptrdiff_t>(s.partial_floats + s.bias_floats);
   const int taps = s.kernel_h * s.kernel_w;
   const int32_t begin = static_cast<int32_t>(int64_t{all} * chunk / s.chunks);
   const int32_t end = static_cast<int32_t>(int64_t{all} * (chunk + 1) / s.chunks);

@@ -33,8 +33,8 @@ void query(const Step& s, KernelNeeds* needs) {
   normalize_grad_query(s, needs);
   const int c = s.operands[1].c;
   needs->state_bytes = sizeof(State) + normalize_grad_sources(s);
-  needs->weight_bytes = static_cast<size_t>(packed_elements(c, s.in.c, 1) + round_lanes(c)) * sizeof(float);
-  needs->scratch_bytes = means_bytes(s) * static_cast<size_t>(1 + tile_pixels(s));
+  needs->weight_bytes = static_cast<uint64_t>(packed_elements(c, s.in.c, 1) + round_lanes(c)) * sizeof(float);
+  needs->scratch_bytes = means_bytes(s) * static_cast<uint64_t>(1 + tile_pixels(s));
 }
 
 void refresh(const void* memory, int32_t part, int32_t parts) {

@@ -57,9 +57,9 @@ void query(const Step& step, KernelNeeds* needs) {
   const int chunk = chunk_pixels(pixels);
   needs->state_bytes = sizeof(State) + source_bytes(step.in);
   needs->weight_bytes =
-      static_cast<size_t>(packed_elements(step.out.c, step.in.c, 1) + packed_elements(step.out.c, 1, 1)) * 4;
+      static_cast<uint64_t>(packed_elements(step.out.c, step.in.c, 1) + packed_elements(step.out.c, 1, 1)) * 4;
   needs->scratch_bytes =
-      is_dense(step) ? 0 : static_cast<size_t>(gather_pixels(step)) * static_cast<size_t>(step.in.c) * 4;
+      is_dense(step) ? 0 : static_cast<uint64_t>(gather_pixels(step)) * static_cast<uint64_t>(step.in.c) * 4;
   needs->chunks = static_cast<int32_t>((pixels + chunk - 1) / chunk);
 }
 

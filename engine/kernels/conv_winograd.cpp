@@ -42,8 +42,8 @@ int tile_count(const Step& s) {
 // Tiles of a chunk: enough for full register tiles, few enough for V to stay in the second-level cache.
 int chunk_tiles(const Step& s) {
   const int tiles = tile_count(s);
-  int n = 160 * 1024 / (kPlanes * 4 * imax(s.in.c, 1));
-  n = n >= 24 ? 24 : n >= 16 ? 16 : 8;
+  const int64_t fit = 160 * 1024 / (int64_t{kPlanes} * 4 * imax(s.in.c, 1));
+  const int n = fit >= 24 ? 24 : fit >= 16 ? 16 : 8;
   const int even = ceil_div(tiles, 2);  // at least two chunks; more would read the weights more often
   return imax(imin(n, even), imin(tiles, 4));
 }
@@ -53,7 +53,7 @@ int round_lanes(int c) {
 }
 
 // An odd number of 16-float lines.
-ptrdiff_t plane(ptrdiff_t elements) {
+int64_t plane(int64_t elements) {
   const ptrdiff_t lines = (elements + 15) / 16;
   return (lines | 1) * 16;
 }
@@ -74,9 +74,9 @@ bool supports(const Step& s) {
 void query(const Step& s, KernelNeeds* needs) {
   const int t = chunk_tiles(s);
   needs->state_bytes = sizeof(State) + source_bytes(s.in);
-  needs->weight_bytes = static_cast<size_t>(kPlanes * packed_elements(s.out.c, s.in.c, 1) + round_lanes(s.out.c)) * 4;
+  needs->weight_bytes = static_cast<uint64_t>(kPlanes * packed_elements(s.out.c, s.in.c, 1) + round_lanes(s.out.c)) * 4;
   needs->scratch_bytes =
-      static_cast<size_t>(kPlanes * (plane(ptrdiff_t{t} * s.in.c) + plane(ptrdiff_t{t} * round_lanes(s.out.c)))) * 4;
+      static_cast<uint64_t>(kPlanes * (plane(int64_t{t} * s.in.c) + plane(int64_t{t} * round_lanes(s.out.c)))) * 4;
   needs->chunks = ceil_div(tile_count(s), t);
 }
 
@@ -135,9 +135,9 @@ const char* prepare(const Step& step, const Place& place) {
   s->tiles = tile_count(step);
   s->chunk_tiles = chunk_tiles(step);
   s->m_stride = round_lanes(s->o);
-  s->v_plane = plane(ptrdiff_t{s->chunk_tiles} * s->c);
-  s->m_plane = plane(ptrdiff_t{s->chunk_tiles} * s->m_stride);
-  s->u_plane = packed_elements(s->o, s->c, 1);
+  s->v_plane = static_cast<ptrdiff_t>(plane(int64_t{s->chunk_tiles} * s->c));
+  s->m_plane = static_cast<ptrdiff_t>(plane(int64_t{s->chunk_tiles} * s->m_stride));
+  s->u_plane = static_cast<ptrdiff_t>(packed_elements(s->o, s->c, 1));
   s->out = dense_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
   s->residual = dense_pointer(step.in2, place.arena);

@@ -244,8 +244,8 @@ inline void pack_bias(const Parameters& p, int group, float* packed) {
   }
 }
 
-SPARSENET_INLINE ptrdiff_t packed_elements(int outputs, int inputs, int taps) {
-  return static_cast<ptrdiff_t>(ceil_div(outputs, kLanes)) * kLanes * inputs * taps;
+SPARSENET_INLINE int64_t packed_elements(int outputs, int inputs, int taps) {
+  return int64_t{ceil_div(outputs, kLanes)} * kLanes * inputs * taps;
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -82,8 +82,8 @@ inline bool normalize_grad_supports(const Step& s) {
          s.operands[5].segment_count == 1;
 }
 
-inline size_t means_bytes(const Step& s) {
-  return static_cast<size_t>(round_lanes(s.operands[1].c)) * sizeof(float);
+inline uint64_t means_bytes(const Step& s) {
+  return static_cast<uint64_t>(round_lanes(s.operands[1].c)) * sizeof(float);
 }
 
 inline size_t normalize_grad_sources(const Step& s) {
@@ -94,7 +94,7 @@ inline void normalize_grad_query(const Step& s, KernelNeeds* needs) {
   const View& x = s.operands[1];
   needs->state_bytes = sizeof(NormalizeGradState) + normalize_grad_sources(s);
   needs->chunks = chunk_count(pixel_count(x));
-  needs->shared_bytes = static_cast<size_t>(needs->chunks) * 2 * means_bytes(s);
+  needs->shared_bytes = static_cast<uint64_t>(needs->chunks) * 2 * means_bytes(s);
 }
 
 // `s` stands at the beginning of the state; the ranges lie behind `sizeof(NormalizeGradState) + before` bytes of it.

@@ -111,7 +111,7 @@ float row(const float* w, const float* x, int32_t n, float b) {
 
 void attention_query(const Step& step, KernelNeeds* needs) {
   reference_query(step, needs);
-  const auto c = static_cast<size_t>(step.in.c), hidden = static_cast<size_t>(step.hidden);
+  const auto c = static_cast<uint64_t>(step.in.c), hidden = static_cast<uint64_t>(step.hidden);
   needs->scratch_bytes = (5 * c + hidden) * sizeof(float);
 }
 

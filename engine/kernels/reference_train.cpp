@@ -138,7 +138,7 @@ void for_each_tap(const Step& s, int32_t h, int32_t w, int32_t n, int32_t oh, in
 
 void conv_grad_weight_query(const Step& step, KernelNeeds* needs) {
   reference_query(step, needs);
-  needs->scratch_bytes = static_cast<size_t>(step.out.c) * sizeof(double);
+  needs->scratch_bytes = static_cast<uint64_t>(step.out.c) * sizeof(double);
 }
 
 void conv_grad_weight_run(const void* state, int32_t, void* scratch) {

@@ -2,6 +2,7 @@
 #include <sparsenet/model.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <new>
 
 #include "graph/model_format.h"
@@ -43,10 +44,6 @@ const Named kNames[] = {
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
 
-size_t round_up(size_t bytes) {
-  return (bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
-}
-
 std::string table_source(const std::vector<std::string>& names) {
   std::string text =
       "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
@@ -77,11 +74,15 @@ Status measure_plan(const Plan& plan, size_t* memory_bytes, std::vector<const rt
     operands += static_cast<size_t>(step.operand_count);
     strided += step.strided ? 1 : 0;
   }
-  *memory_bytes = kSessionBytes + round_up(plan.steps.size() * sizeof(rt::Bound)) +
-                  round_up(segments * sizeof(rt::Segment)) + round_up(operands * sizeof(rt::View)) +
-                  round_up(strided * sizeof(rt::Strided)) + sizes.state_bytes + sizes.weight_bytes +
-                  sizes.refreshed_bytes + round_up(plan.arena_bytes) +
-                  round_up(sizes.scratch_bytes + sizes.shared_bytes);
+  rt::Cutter cutter;
+  for (const uint64_t part : std::initializer_list<uint64_t>{
+           kSessionBytes, plan.steps.size() * sizeof(rt::Bound), segments * sizeof(rt::Segment),
+           operands * sizeof(rt::View), strided * sizeof(rt::Strided), sizes.state_bytes, sizes.weight_bytes,
+           sizes.refreshed_bytes, plan.arena_bytes, rt::add_bytes(sizes.scratch_bytes, sizes.shared_bytes)}) {
+    (void)cutter.take(part);
+  }
+  if (!cutter.fits()) return out_of_memory("the plan needs more memory than can be addressed");
+  *memory_bytes = static_cast<size_t>(cutter.end());
   return {};
 }
 

@@ -14,10 +14,7 @@ using namespace sparsenet::device;
 namespace {
 
 constexpr char kTarget[] = "portable-f32";
-
-size_t round_up(size_t bytes) {
-  return (bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
-}
+constexpr char kTooMuch[] = "it needs more memory than this machine can address";
 
 struct Options {
   uint32_t batch;
@@ -82,7 +79,7 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
 
 // How the memory is cut. Offsets of parts; the sum is what has to be given.
 struct Layout {
-  uint32_t steps, segments, operands, strided;
+  uint32_t steps;
   rt::Sizes sizes;
   size_t bound_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at, arena_at, scratch_at, end;
   size_t thread_scratch, scratch_bytes;
@@ -132,6 +129,7 @@ sn_status check_training(const rt::PlanFile& plan, rt::TrainingPlan* training, s
 sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingPlan& training, Layout* layout,
                   sn_message* message) {
   *layout = {};
+  uint64_t segment_count = 0, operand_count = 0, strided_count = 0;
   size_t used = 0;
   for (const rt::ArenaRange& region : training.regions) raise(region.offset + region.floats * sizeof(float), &used);
   rt::Segment segments[kMaxSegments];
@@ -152,32 +150,40 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
     if (why) return step_error(i, step, SN_INVALID_MODEL, why, message);
     rt::Bound bound;
     if (!rt::measure_step(step, lists, list_count, &bound, &layout->sizes)) {
-      return step_error(i, step, SN_UNSUPPORTED, "no linked kernel serves for it", message);
+      return step_error(i, step, SN_UNSUPPORTED, bound.kernel ? kTooMuch : "no linked kernel serves for it", message);
     }
     raise(rt::arena_end(step), &used);
-    layout->segments += parts.segments;
-    layout->operands += parts.operands;
-    layout->strided += step.strided ? 1 : 0;
+    segment_count += parts.segments;
+    operand_count += parts.operands;
+    strided_count += step.strided ? 1 : 0;
   }
-  if (plan.plan->arena_bytes() > round_up(used)) {
-    Line(message) << "plan: expected an arena of at most the " << round_up(used) << " bytes that steps use, found "
-                  << static_cast<size_t>(plan.plan->arena_bytes());
+  const uint64_t most_arena = rt::aligned_bytes(used);
+  if (plan.plan->arena_bytes() > most_arena) {
+    Line(message) << "plan: expected an arena of at most the " << static_cast<size_t>(most_arena)
+                  << " bytes that steps use, found " << static_cast<size_t>(plan.plan->arena_bytes());
     return SN_INVALID_MODEL;
   }
   const rt::Sizes& sizes = layout->sizes;
-  const size_t all_threads = sizes.scratch_bytes * static_cast<size_t>(options.parallel.threads);
-  layout->thread_scratch = all_threads > sizes.single_scratch_bytes ? all_threads : sizes.single_scratch_bytes;
+  uint64_t scratch = rt::multiply_bytes(sizes.scratch_bytes, static_cast<uint32_t>(options.parallel.threads));
+  if (sizes.single_scratch_bytes > scratch) scratch = sizes.single_scratch_bytes;
+  rt::Cutter cutter;
+  (void)cutter.take(sizeof(sn_session));
+  layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::Bound));
+  layout->segments_at = cutter.take(segment_count * sizeof(rt::Segment));
+  layout->operands_at = cutter.take(operand_count * sizeof(rt::View));
+  layout->strided_at = cutter.take(strided_count * sizeof(rt::Strided));
+  layout->state_at = cutter.take(sizes.state_bytes);
+  layout->weights_at = cutter.take(sizes.weight_bytes);
+  layout->refreshed_at = cutter.take(sizes.refreshed_bytes);
+  layout->arena_at = cutter.take(plan.plan->arena_bytes());
+  layout->scratch_at = cutter.take(rt::add_bytes(scratch, sizes.shared_bytes));
+  if (!cutter.fits()) {
+    Line(message) << "plan: " << kTooMuch;
+    return SN_UNSUPPORTED;
+  }
+  layout->thread_scratch = static_cast<size_t>(scratch);
   layout->scratch_bytes = layout->thread_scratch + sizes.shared_bytes;
-  layout->bound_at = round_up(sizeof(sn_session));
-  layout->segments_at = layout->bound_at + round_up(layout->steps * sizeof(rt::Bound));
-  layout->operands_at = layout->segments_at + round_up(layout->segments * sizeof(rt::Segment));
-  layout->strided_at = layout->operands_at + round_up(layout->operands * sizeof(rt::View));
-  layout->state_at = layout->strided_at + round_up(layout->strided * sizeof(rt::Strided));
-  layout->weights_at = layout->state_at + sizes.state_bytes;
-  layout->refreshed_at = layout->weights_at + sizes.weight_bytes;
-  layout->arena_at = layout->refreshed_at + sizes.refreshed_bytes;
-  layout->scratch_at = layout->arena_at + round_up(static_cast<size_t>(plan.plan->arena_bytes()));
-  layout->end = layout->scratch_at + round_up(layout->scratch_bytes);
+  layout->end = static_cast<size_t>(cutter.end());
   return SN_OK;
 }
 

@@ -29,9 +29,8 @@ struct sn_session {
 
 namespace sparsenet::device {
 
-// Of one step or port, together.
-constexpr uint32_t kMaxSegments = 128;
-constexpr uint32_t kMaxOperands = 8;
+using rt::kMaxOperands;
+constexpr uint32_t kMaxSegments = 128;  // of one step or port, together
 
 // Puts a message together, without stdio.
 class Line {

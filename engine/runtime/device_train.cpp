@@ -27,7 +27,7 @@ void forget_images(sn_session* session) {
   session->loss = 0;
 }
 
-// The image is in place. Its loss and gradients are computed; they count if both are finite.
+// The image is in place. Its loss and gradients are computed; they count if the loss is finite.
 sn_status add_image(sn_session* session, uint32_t label, float* loss) {
   Port port;
   (void)find_port(*session, false, 1, &port);
@@ -68,12 +68,19 @@ bool in_range(float value, float below) {
 }
 
 sn_status read_train_options(const sn_train_options* given, sn_train_options* known, sn_message* message) {
+  // The members of the first version have no defaults.
+  constexpr uint32_t kLeast = offsetof(sn_train_options, nesterov) + sizeof given->nesterov;
+  if (!given || given->struct_size < kLeast) {
+    Line(message) << "training: expected options, of at least " << size_t{kLeast} << " bytes";
+    return SN_INVALID_ARGUMENT;
+  }
   *known = {};
-  if (given) memcpy(known, given, given->struct_size < sizeof *known ? given->struct_size : sizeof *known);
+  memcpy(known, given, given->struct_size < sizeof *known ? given->struct_size : sizeof *known);
   if (in_range(known->learning_rate, 1e6f) && in_range(known->momentum, 1.f) && in_range(known->weight_decay, 1.f)) {
     return SN_OK;
   }
-  Line(message) << "training: expected a learning rate of 0 or more, momentum and weight decay of 0 to below 1";
+  Line(message)
+      << "training: expected a learning rate of 0 to below 1000000, momentum and weight decay of 0 to below 1";
   return SN_INVALID_ARGUMENT;
 }
 

@@ -3,8 +3,19 @@
 namespace sparsenet::rt {
 namespace {
 
-size_t round_up(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+// False beyond kMostBytes.
+bool add(uint64_t bytes, size_t* sum) {
+  const uint64_t total = add_bytes(*sum, aligned_bytes(bytes));
+  if (total > kMostBytes) return false;
+  *sum = static_cast<size_t>(total);
+  return true;
+}
+
+bool raise(uint64_t bytes, size_t* most) {
+  size_t size = 0;
+  if (!add(bytes, &size)) return false;
+  if (size > *most) *most = size;
+  return true;
 }
 
 using ChunkRun = void (*)(const void* state, int32_t chunk, void* scratch);
@@ -65,19 +76,16 @@ const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_
 
 bool measure_step(const Step& step, const Kernel* const* const* lists, int32_t list_count, Bound* bound, Sizes* sizes) {
   const Kernel* kernel = choose(step, lists, list_count);
+  *bound = {kernel, nullptr, 0, false};
   if (!kernel) return false;
   KernelNeeds needs{};
   kernel->query(step, &needs);
   *bound = {kernel, nullptr, needs.chunks, step.variable && kernel->refresh};
-  sizes->state_bytes += round_up(needs.state_bytes);
-  const size_t weights = round_up(needs.weight_bytes);
-  if (!bound->refresh) sizes->weight_bytes += weights;
-  if (bound->refresh && weights > sizes->refreshed_bytes) sizes->refreshed_bytes = weights;
-  const size_t scratch = round_up(needs.scratch_bytes);
-  size_t& most = kernel->own_threads ? sizes->single_scratch_bytes : sizes->scratch_bytes;
-  if (scratch > most) most = scratch;
-  if (needs.shared_bytes > sizes->shared_bytes) sizes->shared_bytes = round_up(needs.shared_bytes);
-  return true;
+  const bool weights_fit = bound->refresh ? raise(needs.weight_bytes, &sizes->refreshed_bytes)
+                                          : add(needs.weight_bytes, &sizes->weight_bytes);
+  return weights_fit && add(needs.state_bytes, &sizes->state_bytes) &&
+         raise(needs.scratch_bytes, kernel->own_threads ? &sizes->single_scratch_bytes : &sizes->scratch_bytes) &&
+         raise(needs.shared_bytes, &sizes->shared_bytes);
 }
 
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
@@ -96,8 +104,8 @@ const char* bind_step(const Step& step, Memory* memory, Bound* bound) {
   const Place place{memory->arena, memory->state,
                     reinterpret_cast<float*>(bound->refresh ? memory->refreshed : memory->weights), memory->shared};
   if (const char* message = bound->kernel->prepare(step, place)) return message;
-  memory->state += round_up(needs.state_bytes);
-  if (!bound->refresh) memory->weights += round_up(needs.weight_bytes);
+  memory->state += static_cast<size_t>(aligned_bytes(needs.state_bytes));  // was measured, so it fits
+  if (!bound->refresh) memory->weights += static_cast<size_t>(aligned_bytes(needs.weight_bytes));
   return nullptr;
 }
 

@@ -4,6 +4,7 @@
 // operating system. Order of calls: measure() -> allocate -> bind() -> execute() as often as wanted -> release().
 #pragma once
 
+#include "runtime/bytes.h"
 #include "runtime/kernel.h"
 
 namespace sparsenet::rt {
@@ -24,6 +25,7 @@ struct Bound {
   bool refresh;  // the kernel packs its weights before every run
 };
 
+// All at most kMostBytes.
 struct Sizes {
   size_t state_bytes, weight_bytes;
   size_t scratch_bytes;         // of one thread
@@ -32,16 +34,15 @@ struct Sizes {
   size_t refreshed_bytes;       // packed weights that are made anew before every run: one place for all such steps
 };
 
-constexpr size_t kAlignment = 64;
-
 // The first kernel in the lists that supports the step; null if there is none. Lists are terminated by null.
 const Kernel* choose(const Step& step, const Kernel* const* const* lists, int32_t list_count);
 
-// Chooses a kernel for one step and adds what it needs to *sizes; false where none supports it.
+// Chooses a kernel for one step and adds what it needs to *sizes; false where none supports it (bound->kernel is then
+// null), or where it needs more than kMostBytes.
 bool measure_step(const Step& step, const Kernel* const* const* lists, int32_t list_count, Bound* bound, Sizes* sizes);
 
-// Chooses a kernel for every step (bound[i].kernel) and adds up what they need. Returns the index of a step that no
-// kernel supports, or -1.
+// Chooses a kernel for every step (bound[i].kernel) and adds up what they need. Returns the index of a step for which
+// measure_step fails, or -1.
 int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* lists, int32_t list_count, Bound* bound,
                 Sizes* sizes);
 

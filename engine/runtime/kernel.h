@@ -12,11 +12,13 @@
 
 namespace sparsenet::rt {
 
+// Bytes, counted in 64 bits on every machine: a file may have chosen the step's sizes. The checks of steps keep their
+// products below 2^31 elements, of which a kernel may need a few hundred times as much.
 struct KernelNeeds {
-  size_t state_bytes;
-  size_t weight_bytes;
-  size_t scratch_bytes;  // per thread; once for a kernel with own_threads
-  size_t shared_bytes;
+  uint64_t state_bytes;
+  uint64_t weight_bytes;
+  uint64_t scratch_bytes;  // per thread; once for a kernel with own_threads
+  uint64_t shared_bytes;
   int32_t chunks;  // >= 1
 };
 

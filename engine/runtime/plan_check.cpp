@@ -71,6 +71,13 @@ const char* check_window(const Step& s, const View& in, const View& out, int64_t
   if (s.groups < 1 || in.c % s.groups != 0 || out.c % s.groups != 0) {
     return "convolution: expected groups that divide the channels of input and output";
   }
+  // Kernels keep rows of an image with their padding, and count them with 32 bits.
+  int64_t padded = in.c;
+  const int64_t sides[] = {int64_t{in.h} + s.pad_top + s.pad_bottom, int64_t{in.w} + s.pad_left + s.pad_right};
+  for (const int64_t side : sides) {
+    padded = side > INT32_MAX ? side : padded * side;
+    if (padded > INT32_MAX) return "convolution: expected an image of at most 2147483647 elements with its padding";
+  }
   const int64_t rows = int64_t{in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
   const int64_t columns = int64_t{in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
   if (rows < 0 || columns < 0 || out.n != in.n || out.h != rows / s.stride_h + 1 || out.w != columns / s.stride_w + 1) {
@@ -295,6 +302,10 @@ const char* check_view(const View& view, const PlanRoom& room, bool written) {
     channels += s.channels;
     // Stride 0, the same channels at every pixel, is for what is only read.
     if (s.pixel_stride < s.channels && (written || s.pixel_stride != 0)) return "expected pixels that do not overlap";
+    // It stands beside operands that have all these pixels, so no sum over pixels is beyond what the arena holds.
+    if (s.pixel_stride == 0 && static_cast<uint64_t>(pixels(view)) > room.arena_bytes / sizeof(float)) {
+      return "expected at most as many pixels as the arena has elements";
+    }
     const int64_t floats = extent(view, s);
     if (s.constant) {
       if (written) return "a constant is not written to";

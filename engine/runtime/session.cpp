@@ -72,10 +72,6 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
   return std::make_shared<Plan>(std::move(*made));
 }
 
-size_t aligned(size_t bytes) {
-  return (bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
-}
-
 }  // namespace
 
 Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, const SessionOptions& options) {
@@ -83,8 +79,11 @@ Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, con
                                              {&state, sizes.state_bytes},
                                              {&weights, sizes.weight_bytes},
                                              {&scratch, scratch_bytes}};
-  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes, 0};
-  for (const auto& part : parts) memory.total_bytes += aligned(part.second);
+  rt::Cutter cutter;
+  for (const auto& part : parts) (void)cutter.take(part.second);
+  if (!cutter.fits()) return out_of_memory("the session needs more memory than can be addressed");
+  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes,
+            static_cast<size_t>(cutter.end())};
   if (options.memory) {
     auto* at = static_cast<uint8_t*>(options.memory);
     if (reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
@@ -96,7 +95,7 @@ Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, con
     }
     for (const auto& [block, bytes] : parts) {
       block->borrow(at, bytes);
-      at += aligned(bytes);
+      at += static_cast<size_t>(rt::aligned_bytes(bytes));
     }
     return {};
   }
@@ -143,11 +142,18 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   const int32_t missing = rt::measure(plan->steps.data(), count, lists, list_count, bound.data(), &sizes);
   if (missing >= 0) {
     const rt::Step& step = plan->steps[static_cast<size_t>(missing)];
-    return unsupported("node '" + std::string(step.name) + "': backend '" + backend->name + "' has no kernel for " +
-                       step_name(step.op));
+    const std::string node = "node '" + std::string(step.name) + "': ";
+    if (bound[static_cast<size_t>(missing)].kernel)
+      return out_of_memory(node + "needs more memory than can be addressed");
+    return unsupported(node + "backend '" + backend->name + "' has no kernel for " + step_name(step.op));
   }
   scratch_stride = sizes.scratch_bytes;
-  const size_t thread_scratch = std::max(scratch_stride * static_cast<size_t>(threads), sizes.single_scratch_bytes);
+  const uint64_t all_threads = std::max<uint64_t>(rt::multiply_bytes(scratch_stride, static_cast<uint32_t>(threads)),
+                                                  sizes.single_scratch_bytes);
+  if (rt::add_bytes(all_threads, sizes.shared_bytes) > rt::kMostBytes) {
+    return out_of_memory("the session needs more memory than can be addressed");
+  }
+  const auto thread_scratch = static_cast<size_t>(all_threads);
   const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
   SPARSENET_RETURN_IF_ERROR(allocate(sizes, scratch_bytes, options));
   int32_t failed = -1;

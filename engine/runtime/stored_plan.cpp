@@ -20,7 +20,6 @@ static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp
               static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
 
 constexpr uint64_t kBlock = 64;  // PlanConstant.block counts these
-constexpr uint32_t kMaxOperands = 8;
 
 template <class T>
 uint32_t size_of(const flatbuffers::Vector<T>* list) {
@@ -194,6 +193,7 @@ PlanRoom room_of(const PlanFile& file) {
 const char* check_plan(const PlanFile& file) {
   const schema::Plan& plan = *file.plan;
   if (plan.version() < 1 || plan.version() > kPlanVersion) return "a version that this runtime does not know";
+  if (plan.training() && plan.version() <= kInferencePlanVersion) return "a plan that trains in a version without such";
   if (!plan.target()) return "it names no target";
   if (plan.batch() < 1 || plan.batch() > INT32_MAX) return "expected a batch of 1 to 2147483647";
   // Elements of the arena are counted with 32 bits.

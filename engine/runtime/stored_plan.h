@@ -13,6 +13,8 @@ namespace sparsenet::rt {
 constexpr uint32_t kPlanVersion = 2;           // the newest that this runtime reads
 constexpr uint32_t kInferencePlanVersion = 1;  // what plans without training say
 
+constexpr uint32_t kMaxOperands = 8;  // of one step
+
 // The file has passed FlatBuffers' verifier; `data` is its data section, at a multiple of 64.
 struct PlanFile {
   const schema::Plan* plan;

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "graph/model_format.h"
 #include "plan/stored_constants.h"
 #include "runtime/step_names.h"
 #include "train/parameters.h"
@@ -26,6 +27,11 @@ Status check_storable(const Plan& plan) {
     if (rt::may_hold(step.op) && !step.weight_transposed && !step.accumulate) continue;
     return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + step_name(step.op) +
                        ") that stored plans cannot hold");
+  }
+  for (const PlanLink& link : plan.links) {
+    if (link.member == &rt::Step::weight || link.member == &rt::Step::bias) continue;
+    return unsupported("node '" + std::string(plan.steps[link.step].name) +
+                       "': training it changes a scale or shift in front of a step, which stored plans cannot hold");
   }
   return {};
 }
@@ -91,6 +97,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
 
 Result<StoredPlan> make(const Model& model, const std::string& target) {
   SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
+  SPARSENET_RETURN_IF_ERROR(check_test_vectors(model.graph, model.test_vectors));
   Graph graph = model.graph;
   SPARSENET_RETURN_IF_ERROR(graph.set_batch(1));
   TrainOptions options;

@@ -63,6 +63,10 @@ TEST_CASE("cli: verify --steps compares every step of a stored plan") {
   const auto none = sparsenet::test::sparsenet({"verify", planned_model(), "--steps"});
   CHECK(none.code != 0);
   CHECK(none.err.find("holds no plan whose steps can be checked") != std::string::npos);
+  CHECK(sparsenet::test::sparsenet({"verify", good, "--steps", "--backend", "portable"}).code == 0);
+  const auto other = sparsenet::test::sparsenet({"verify", good, "--steps", "--backend", "reference"});
+  CHECK(other.code == 2);
+  CHECK(other.err.find("found 'reference'") != std::string::npos);
 }
 
 TEST_CASE("cli: classify and verify answer the same with a stored plan") {

@@ -4,10 +4,12 @@
     tests/experiments/experiments.py --data cifar10:DIR --out OUT [--epochs 12] [--seeds 1,2] [--only attention,keep]
 
 Every run is `sparsenet train` with the same recipe, so that runs differ in the network and the seed alone. Runs that
-are in OUT already are not repeated; an interrupted one goes on from its checkpoint. Needs nothing beyond Python.
+are in OUT already are not repeated; an interrupted one goes on from its checkpoint. --jobs 2 --threads 1 trains two
+networks side by side, with the same results, bit for bit. Needs nothing beyond Python.
 """
 
 import argparse
+import concurrent.futures
 import json
 import math
 import os
@@ -71,12 +73,20 @@ def facts(args, arch):
         return json.load(f)
 
 
+def base_of(args, arch, seed):
+    return os.path.join(args.out, f"{slug(arch)}.e{args.epochs}.s{seed}")
+
+
+def test_error(args, arch, seed):
+    """After the last epoch, in percent."""
+    with open(base_of(args, arch, seed) + ".json") as f:
+        return json.load(f)["epochs"][-1]["test_error_percent"]
+
+
 def train(args, arch, seed):
-    """The test error after the last epoch, in percent."""
-    base = os.path.join(args.out, f"{slug(arch)}.e{args.epochs}.s{seed}")
+    base = base_of(args, arch, seed)
     if not os.path.exists(base + ".json"):
         start = time.time()
-        print(f"  {arch}, seed {seed} ...", flush=True)
         command = ["train", arch, "--data", args.data, "--test", args.data, "--epochs", str(args.epochs), "--schedule",
                    "onecycle", "--lr", str(args.lr), "--weight-decay", str(args.weight_decay), "--seed", str(seed),
                    "--threads", str(args.threads), "-o", base + ".snet", "--log", base + ".csv", "--resume", "--json"]
@@ -87,9 +97,7 @@ def train(args, arch, seed):
         for leftover in (base + ".snet.checkpoint", base + ".snet"):
             if os.path.exists(leftover):
                 os.remove(leftover)
-        print(f"    {time.time() - start:.0f} s", flush=True)
-    with open(base + ".json") as f:
-        return json.load(f)["epochs"][-1]["test_error_percent"]
+        print(f"  {arch}, seed {seed}: {test_error(args, arch, seed):.2f} %, {time.time() - start:.0f} s", flush=True)
 
 
 def spread(values):
@@ -144,6 +152,7 @@ def main():
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--weight-decay", type=float, default=2e-4)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="networks trained at a time")
     parser.add_argument("--only", help="names of experiments: " + ", ".join(EXPERIMENTS))
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
     args = parser.parse_args()
@@ -154,16 +163,28 @@ def main():
     seeds = [int(s) for s in args.seeds.split(",")]
     os.makedirs(args.out, exist_ok=True)
 
+    archs = list(dict.fromkeys(arch for name in names for arch in EXPERIMENTS[name][1].values()))
+    for arch in archs:  # before anything else keeps the machine busy: they hold times
+        facts(args, arch)
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        # Seed by seed: whenever it is stopped, what there is can be compared.
+        runs = [pool.submit(train, args, arch, seed) for seed in seeds for arch in archs]
+        try:
+            for run in runs:
+                run.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
     lines, points, results = [], [], {}
     for name in names:
         question, networks = EXPERIMENTS[name]
-        print(f"{name}: {question}", flush=True)
         lines += [f"\n### {name}: {question}\n",
                   f"| network | parameters | MACs | ms, 1 thread | test error, % ({len(seeds)} seeds) | spread |",
                   "| --- | --- | --- | --- | --- | --- |"]
         for label, arch in networks.items():
             known = facts(args, arch)
-            errors = [train(args, arch, seed) for seed in seeds]
+            errors = [test_error(args, arch, seed) for seed in seeds]
             mean = statistics.mean(errors)
             results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
             lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} "

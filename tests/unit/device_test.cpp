@@ -245,6 +245,32 @@ TEST_CASE("every step is compared with what the plan's maker computed") {
   }
 }
 
+TEST_CASE("steps are compared with the maker's whatever ran before") {
+  // Along rows, so that each operand of Concat is copied to a part of its output.
+  Graph g;
+  const ValueId x = g.add_input("x", {1, 2, 3, 4});
+  const ValueId a = g.add_node(Op::kRelu, "relu", {x}), b = g.add_node(Op::kTanh, "tanh", {x});
+  const ValueId rows = g.add_node(Op::kConcat, "concat", {a, b}, AxisAttrs{2});
+  g.outputs = {g.add_node(Op::kSigmoid, "sigmoid", {rows})};
+  Model source;
+  source.graph = std::move(g);
+  auto plan = make_stored_plan(source.graph, "portable-f32", 1);
+  REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+  source.plans.push_back(std::move(*plan));
+  add_test_vector(source, 1e-5f);
+  REQUIRE(add_step_checks(source.test_vectors, &source.plans[0]).ok());
+  Room model(bytes_of(source)), memory(needs_of(model).memory_bytes);
+  sn_session* session = prepared(model, memory);
+  const std::vector<float> other(24, 100.f);
+  for (int i = 0; i < 3; ++i) {
+    sn_message why{sizeof why, ""};
+    float error = -1;
+    CHECK_MESSAGE(sn_verify_steps(session, &error, &why) == SN_OK, why.text);
+    REQUIRE(sn_set_input(session, 0, other.data(), other.size()) == SN_OK);
+    REQUIRE(sn_run(session) == SN_OK);
+  }
+}
+
 TEST_CASE("structures of an older caller are filled as far as they go") {
   Room model(bytes_of(model_of("sparsenet-abc:blocks=2-2,k=4,path=2")));
   union {
@@ -259,6 +285,19 @@ TEST_CASE("structures of an older caller are filled as far as they go") {
   CHECK(old.needs.outputs == 1);
   CHECK(std::all_of(old.bytes + offsetof(sn_needs, labels), old.bytes + sizeof old.bytes,
                     [](uint8_t byte) { return byte == 0xEE; }));
+  // Options of the first header, before there was training.
+  union {
+    sn_options options;
+    uint8_t bytes[sizeof(sn_options)];
+  } first;
+  std::memset(first.bytes, 0, sizeof first.bytes);
+  first.options.struct_size = offsetof(sn_options, training);
+  first.options.batch = 1;
+  first.options.training = 0xEEEEEEEE;
+  CHECK(sn_measure(model.at(), model.bytes(), &first.options, &old.needs, nullptr) == SN_OK);
+  first.options.struct_size = offsetof(sn_options, batch);
+  first.options.batch = 77;
+  CHECK(sn_measure(model.at(), model.bytes(), &first.options, &old.needs, nullptr) == SN_OK);
   sn_message tiny{};
   tiny.struct_size = offsetof(sn_message, text) + 8;
   std::memset(tiny.text, 'x', sizeof tiny.text);
@@ -323,7 +362,7 @@ TEST_CASE("damage is refused, or harmless where the checksum is set right") {
   // Every byte of the structure, in turn: whatever it says then, all that happens is an answer.
   int refused = 0, run = 0;
   const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure / 3)));
-  for (size_t i = 0; i < structure; i += static_cast<size_t>(structure) / places) {
+  for (size_t i = 0; i < structure; i += std::max<size_t>(1, static_cast<size_t>(structure) / places)) {
     std::vector<uint8_t> bytes = good;
     bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
     repair(bytes);

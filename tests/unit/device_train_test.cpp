@@ -1,5 +1,6 @@
 // Training through the C API (sn_train_*): the same bits as a Trainer, in the caller's memory and nowhere else; bad
 // calls, values that are not finite and damaged plans are answered with a status and one line.
+#include <model_generated.h>
 #include <sparsenet/trainer.h>
 
 #include <cmath>
@@ -10,6 +11,8 @@
 #include "model_samples.h"
 #include "plan/plan.h"
 #include "runtime/isa.h"
+#include "runtime/model_file.h"
+#include "runtime/stored_plan.h"
 #include "runtime/thread_pool.h"
 #include "support/device_helpers.h"
 #include "support/skip.h"
@@ -159,7 +162,7 @@ TEST_CASE("training in the caller's memory computes what a Trainer computes, bit
   }
 }
 
-TEST_CASE("training takes the memory of one image, whatever the number of images") {
+TEST_CASE("training takes little more memory than inference") {
   const Model source = model_of("sparsenet-abc-v0", 0);
   Board board(bytes_of(source));
   Room model(bytes_of(source));
@@ -265,8 +268,24 @@ TEST_CASE("training calls that make no sense are refused") {
     CHECK(sn_train_update(board.session, &bad, nullptr, &why) == SN_INVALID_ARGUMENT);
     CHECK(std::string(why.text).rfind("training: expected a learning rate", 0) == 0);
   }
+  for (const sn_train_options& bad : {sgd(1e6f), sgd(-0.f - 1e-30f)}) {
+    CHECK(sn_train_update(board.session, &bad, nullptr, &why) == SN_INVALID_ARGUMENT);
+  }
+  sn_train_options cut = good;
+  cut.struct_size = offsetof(sn_train_options, nesterov);
+  for (const sn_train_options* bad :
+       {static_cast<const sn_train_options*>(nullptr), &static_cast<const sn_train_options&>(cut)}) {
+    CHECK(sn_train_update(board.session, bad, nullptr, &why) == SN_INVALID_ARGUMENT);
+    CHECK(std::string(why.text) == "training: expected options, of at least 20 bytes");
+  }
   CHECK(same_bits(board.parameters(), before));
-  CHECK(sn_train_update(board.session, &good, nullptr, &why) == SN_OK);  // the image is still there
+  // Options of a later header, whose further members this library does not know.
+  struct Later {
+    sn_train_options known;
+    float more[4];
+  } later{good, {}};
+  later.known.struct_size = sizeof later;
+  CHECK(sn_train_update(board.session, &later.known, nullptr, &why) == SN_OK);  // the image is still there
   CHECK(sn_verify(board.session, 0, nullptr, &why) == SN_UNSUPPORTED);
 
   Model plain = source;
@@ -309,6 +328,11 @@ TEST_CASE("an image whose loss is not finite does not count") {
 }
 
 TEST_CASE("what cannot be trained on a device is refused by name") {
+  Model wrong = model_of(kSmall);
+  wrong.test_vectors[1].inputs[0] = Tensor::from({1, 3, 8, 8}, std::vector<float>(192));
+  CHECK(make_training_plan(wrong, kTarget).status().message().find("test vector 1") != std::string::npos);
+  wrong.test_vectors[1] = {};
+  CHECK_FALSE(make_training_plan(wrong, kTarget).ok());
   Model model;
   model.graph.outputs = {model.graph.add_input("x", {1, 4})};
   CHECK_FALSE(make_training_plan(model, kTarget).ok());
@@ -399,6 +423,28 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
   frame("arena", [](Plan& p) { p.arena_bytes += 4096; });
 }
 
+TEST_CASE("training needs a plan of a version that has it") {
+  std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  {
+    Room model(bytes);
+    rt::ModelFile file;
+    const char* why = nullptr;
+    REQUIRE(rt::open_model_file(model.at(), model.bytes(), &file, &why) == rt::FileState::kGood);
+    auto* plan = reinterpret_cast<flatbuffers::Table*>(const_cast<schema::Plan*>(file.model->plans()->Get(1)));
+    REQUIRE(plan->SetField<uint32_t>(schema::Plan::VT_VERSION, rt::kInferencePlanVersion, 0));
+    std::copy(model.at(), model.at() + model.bytes(), bytes.begin());
+  }
+  repair(bytes);
+  Room model(bytes);
+  const sn_options options = training_options();
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  sn_message why{sizeof why, ""};
+  CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_INVALID_MODEL);
+  CHECK(std::string(why.text) == "plan 1: a plan that trains in a version without such");
+  CHECK_FALSE(load_model(model.at(), model.bytes(), nullptr, "bytes").ok());
+}
+
 TEST_CASE("damage to a training plan is refused, or harmless where the checksum is set right") {
   Model source = model_of(kSmall, 1);
   source.plans.erase(source.plans.begin());  // what is left is the training plan
@@ -410,7 +456,7 @@ TEST_CASE("damage to a training plan is refused, or harmless where the checksum 
   const sn_options options = training_options();
   int refused = 0, run = 0;
   const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure / 3)));
-  for (size_t i = 0; i < structure; i += static_cast<size_t>(structure) / places) {
+  for (size_t i = 0; i < structure; i += std::max<size_t>(1, static_cast<size_t>(structure) / places)) {
     std::vector<uint8_t> bytes = good;
     bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
     repair(bytes);

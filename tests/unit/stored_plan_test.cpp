@@ -382,6 +382,16 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   conv("elements", [](rt::Step& s) { s.in.h = 0; });
   conv("elements", [](rt::Step& s) { s.in.h = s.in.w = 1 << 16; });
   conv("at least one range", [](rt::Step& s) { s.out.segment_count = 0; });
+  // The same channels at every pixel: a view of any size would cost two floats.
+  conv("as many pixels as the arena", [](rt::Step& s) {
+    segment(s.in).pixel_stride = 0;
+    s.in.h = s.in.w = 1 << 12;
+  });
+  conv("with its padding", [](rt::Step& s) {
+    segment(s.in) = {0, nullptr, 40, 0};
+    s.in.c = 40;
+    s.pad_top = s.pad_left = s.pad_bottom = s.pad_right = 4096;
+  });
 }
 
 TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name") {

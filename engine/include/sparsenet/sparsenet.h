@@ -51,7 +51,7 @@ typedef enum sn_status {
   SN_NO_MEMORY = 4,        /* too little was given */
   SN_NOT_FOUND = 5,
   SN_IO = 6,
-  SN_DIFFERENT = 7, /* sn_verify, sn_train_verify: beyond the tolerance */
+  SN_DIFFERENT = 7, /* sn_verify, sn_verify_steps, sn_train_verify: beyond the tolerance */
   SN_NOT_FINITE = 8 /* a loss or a gradient */
 } sn_status;
 SN_API const char* sn_status_name(sn_status status); /* "invalid model" */
@@ -152,30 +152,33 @@ SN_API sn_status sn_verify(sn_session* session, uint32_t test_vector, float* err
 SN_API sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message);
 
 /* --- Training. A model can hold a second plan that trains its last layer (sparsenet-convert --training-plan);
- * everything in front of it runs as it does in inference. A session with options.training set is used for both:
+ * everything in front of it runs as it does in inference. A session with options.training set has two inputs (image,
+ * label) and two outputs (logits; loss and whether the answer was right), and is used for both:
  *
- *   sn_run         computes the logits with the parameters as they are now (a Softmax at the end is left out);
- *   sn_train_add   computes the loss of the image that was set with sn_set_input(session, 0, ...) and adds its
- * gradients to a sum; sn_train_update  takes one step of SGD with the mean of what was added since the last one.
+ * - sn_run computes the logits, output 0, with the parameters as they are now (a Softmax at the end is left out);
+ * - sn_train_add computes the loss of the image in input 0 and adds its gradients to a sum;
+ * - sn_train_update takes one step of SGD with the mean of what was added since the last one.
  *
- * Parameters are the model's at first. Their bits after an update depend on images and options alone. The loss is the
- * cross-entropy -log softmax(logits)[label]. All of these return SN_INVALID_ARGUMENT for sessions of inference. */
+ * Set input 0 before every sn_run and every sn_train_add: a run uses its input's memory for other things. The label is
+ * an argument of sn_train_add, which sets input 1 itself. Parameters are the model's at first. Their bits after an
+ * update depend on images and options alone. The loss is the cross-entropy -log softmax(logits)[label]. All of these
+ * return SN_INVALID_ARGUMENT for sessions of inference. */
 
-/* One image more. `loss`, if not NULL: its own, before the update. SN_INVALID_ARGUMENT: no such class. SN_NOT_FINITE:
- * the image does not count. */
+/* One image more, which was set as input 0 since the last call. `loss`, if not NULL: its own, before the update.
+ * SN_INVALID_ARGUMENT: no such class. SN_NOT_FINITE: the image does not count. */
 SN_API sn_status sn_train_add(sn_session* session, uint32_t label, float* loss, sn_message* message);
 
 /* SGD with momentum m, gradient g (weight decay added), velocity v (0 at first): v = m v + g; parameter -= rate * v, or
  * rate * (g + m v) with nesterov, as in PyTorch. */
 typedef struct sn_train_options {
   uint32_t struct_size;
-  float learning_rate; /* 0 or more */
+  float learning_rate; /* 0 to below 1e6 */
   float momentum;      /* 0 to below 1 */
   float weight_decay;  /* 0 to below 1 */
   int32_t nesterov;    /* not 0: Nesterov's form */
 } sn_train_options;
-/* `mean_loss`, if not NULL: that of the images added. SN_INVALID_ARGUMENT: an option, or no image was added.
- * SN_NOT_FINITE: the parameters stay as they were, the images are forgotten. */
+/* `mean_loss`, if not NULL: that of the images added. SN_INVALID_ARGUMENT: an option, no options, or no image was
+ * added. SN_NOT_FINITE: the parameters stay as they were, the images are forgotten. */
 SN_API sn_status sn_train_update(sn_session* session, const sn_train_options* options, float* mean_loss,
                                  sn_message* message);
 

@@ -1,0 +1,83 @@
+// What steps need is added up without sums that wrap, whatever a file says of them.
+#include "runtime/executor.h"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+using namespace sparsenet;
+
+namespace {
+
+rt::KernelNeeds asked;
+
+bool takes_all(const rt::Step&) {
+  return true;
+}
+void ask(const rt::Step&, rt::KernelNeeds* needs) {
+  *needs = asked;
+}
+
+const rt::Kernel kHungry = {"hungry", "test", takes_all, ask, nullptr, nullptr, nullptr, false};
+const rt::Kernel* const kList[] = {&kHungry, nullptr};
+
+int32_t measure(const std::vector<rt::Step>& steps, std::vector<rt::Bound>* bound, rt::Sizes* sizes) {
+  const rt::Kernel* const* lists[] = {kList};
+  bound->assign(steps.size(), {});
+  return rt::measure(steps.data(), static_cast<int32_t>(steps.size()), lists, 1, bound->data(), sizes);
+}
+
+}  // namespace
+
+TEST_CASE("sizes are rounded up and never wrap") {
+  CHECK(rt::aligned_bytes(0) == 0);
+  CHECK(rt::aligned_bytes(1) == 64);
+  CHECK(rt::aligned_bytes(64) == 64);
+  CHECK(rt::aligned_bytes(UINT64_MAX) > UINT64_MAX - 64);
+  CHECK(rt::add_bytes(3, 4) == 7);
+  CHECK(rt::add_bytes(UINT64_MAX, 1) == UINT64_MAX);
+  CHECK(rt::add_bytes(UINT64_MAX - 5, UINT64_MAX - 5) == UINT64_MAX);
+  CHECK(rt::multiply_bytes(5, 3) == 15);
+  CHECK(rt::multiply_bytes(UINT64_MAX, 0) == 0);
+  CHECK(rt::multiply_bytes(UINT64_MAX / 2, 3) == UINT64_MAX);
+  CHECK(rt::multiply_bytes(uint64_t{1} << 62, 4) == UINT64_MAX);
+
+  rt::Cutter cutter;
+  CHECK(cutter.take(100) == 0);
+  CHECK(cutter.take(0) == 128);
+  CHECK(cutter.take(64) == 128);
+  CHECK(cutter.end() == 192);
+  CHECK(cutter.fits());
+  (void)cutter.take(UINT64_MAX - 100);
+  CHECK_FALSE(cutter.fits());
+  (void)cutter.take(UINT64_MAX - 100);  // stays too much
+  CHECK_FALSE(cutter.fits());
+}
+
+TEST_CASE("steps that need more than can be addressed are told from steps without a kernel") {
+  const std::vector<rt::Step> steps(3);
+  std::vector<rt::Bound> bound;
+  rt::Sizes sizes;
+  const uint64_t most = rt::kMostBytes / 64 * 64;
+  uint64_t rt::KernelNeeds::*const members[] = {&rt::KernelNeeds::state_bytes, &rt::KernelNeeds::weight_bytes,
+                                                &rt::KernelNeeds::scratch_bytes, &rt::KernelNeeds::shared_bytes};
+  for (const auto member : members) {
+    asked = {0, 0, 0, 0, 1};
+    asked.*member = 100;
+    CHECK(measure(steps, &bound, &sizes) == -1);
+    for (const uint64_t bytes : {most + 1, UINT64_MAX - 10, UINT64_MAX}) {
+      asked.*member = bytes;
+      CHECK(measure(steps, &bound, &sizes) == 0);
+      CHECK(bound[0].kernel == &kHungry);
+    }
+    // One such step fits. Those whose memory adds up do not: three times half of it is too much, and does not wrap.
+    const bool adds_up = member == members[0] || member == members[1];
+    asked.*member = most / 128 * 64;
+    CHECK(measure(steps, &bound, &sizes) == (adds_up ? 2 : -1));
+  }
+  const rt::Kernel* const none[] = {nullptr};
+  const rt::Kernel* const* lists[] = {none};
+  rt::Bound one{&kHungry, nullptr, 1, false};
+  CHECK_FALSE(rt::measure_step(steps[0], lists, 1, &one, &sizes));
+  CHECK(one.kernel == nullptr);
+}
