@@ -54,7 +54,7 @@ int round_lanes(int c) {
 
 // An odd number of 16-float lines.
 int64_t plane(int64_t elements) {
-  const ptrdiff_t lines = (elements + 15) / 16;
+  const int64_t lines = (elements + 15) / 16;
   return (lines | 1) * 16;
 }
 
