@@ -68,7 +68,7 @@ void query(const Step& s, KernelNeeds* needs) {
 
 void transpose(const float* from, int rows, int columns, int padded_rows, float* to) {
   for (int r = 0; r < rows; ++r) {
-    for (int c = 0; c < columns; ++c) to[c * padded_rows + r] = from[r * columns + c];
+    for (int c = 0; c < columns; ++c) to[ptrdiff_t{c} * padded_rows + r] = from[ptrdiff_t{r} * columns + c];
   }
 }
 

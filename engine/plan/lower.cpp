@@ -360,8 +360,8 @@ Result<Plan> Lowering::run() {
   for (const Value& v : graph_.values) {
     if (v.is_constant) continue;
     const int64_t count = element_count(v.shape);
-    if (count <= 0 || count > INT32_MAX) {
-      return unsupported("value '" + v.name + "': shape " + to_string(v.shape) + " is empty or over 2^31 - 1 elements");
+    if (count <= 0 || count > rt::kMostElements) {
+      return unsupported("value '" + v.name + "': shape " + to_string(v.shape) + " is empty or over 2^30 elements");
     }
   }
   values_.assign(graph_.values.size(), {});

@@ -9,13 +9,13 @@ int64_t pixels(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
-// Factors of at least 1 whose product is at most 2^31 - 1: what kernels count with.
+// Factors of at least 1 whose product is at most kMostElements.
 bool countable(const int32_t* factors, int count) {
   int64_t product = 1;
   for (int i = 0; i < count; ++i) {
     if (factors[i] < 1) return false;
     product *= factors[i];
-    if (product > INT32_MAX) return false;
+    if (product > kMostElements) return false;
   }
   return true;
 }
@@ -75,8 +75,8 @@ const char* check_window(const Step& s, const View& in, const View& out, int64_t
   int64_t padded = in.c;
   const int64_t sides[] = {int64_t{in.h} + s.pad_top + s.pad_bottom, int64_t{in.w} + s.pad_left + s.pad_right};
   for (const int64_t side : sides) {
-    padded = side > INT32_MAX ? side : padded * side;
-    if (padded > INT32_MAX) return "convolution: expected an image of at most 2147483647 elements with its padding";
+    padded = side > kMostElements ? side : padded * side;
+    if (padded > kMostElements) return "convolution: expected an image of at most 1073741824 elements with its padding";
   }
   const int64_t rows = int64_t{in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
   const int64_t columns = int64_t{in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
@@ -165,7 +165,7 @@ const char* check_strided(const Step& s) {
   if (walk.rank < 0 || walk.rank > kMaxDims) return "index space: expected at most 8 dimensions";
   int32_t dims[kMaxDims];
   for (int32_t d = 0; d < walk.rank; ++d) dims[d] = walk.dims[d] > INT32_MAX ? 0 : static_cast<int32_t>(walk.dims[d]);
-  if (!countable(dims, walk.rank)) return "index space: expected 1 to 2147483647 elements";
+  if (!countable(dims, walk.rank)) return "index space: expected 1 to 1073741824 elements";
   if (walk.reduced_from < 0 || walk.reduced_from > walk.rank) return "index space: no such dimension to reduce from";
   if (s.in.segment_count != 1 || (s.op == StepOp::kBinary && s.in2.segment_count != 1)) {
     return "index space: expected operands in one piece";
@@ -294,7 +294,7 @@ const char* check_op(const Step& s, const StepLinks& links, const PlanRoom& room
 
 const char* check_view(const View& view, const PlanRoom& room, bool written) {
   if (view.segment_count < 1) return "expected at least one range of channels";
-  if (!countable(view)) return "expected 1 to 2147483647 elements";
+  if (!countable(view)) return "expected 1 to 1073741824 elements";
   int64_t channels = 0;
   for (int32_t i = 0; i < view.segment_count; ++i) {
     const Segment& s = view.segments[i];

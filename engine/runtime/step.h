@@ -15,6 +15,10 @@
 
 namespace sparsenet::rt {
 
+// Of a view, of an image with its padding, of a convolution's weights. Kernels count with 32 bits; half of what those
+// hold leaves their loops room to step over an edge.
+constexpr int32_t kMostElements = 1 << 30;
+
 struct Segment {
   size_t offset;          // bytes from the start of the arena; unused for constants
   const float* constant;  // not null: constant data instead of the arena

@@ -313,7 +313,7 @@ const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment
     dims[d] = port.shape()->Get(static_cast<uint32_t>(d));
     if (dims[d] < 1) return "expected dimensions of at least 1";
     elements *= dims[d];
-    if (elements > INT32_MAX) return "expected at most 2147483647 elements";
+    if (elements > kMostElements) return "expected at most 1073741824 elements";
   }
   if (const char* message = read_view(file, port.view(), segments, capacity, view)) return message;
   if (const char* message = check_view(*view, room_of(file), !output)) return message;

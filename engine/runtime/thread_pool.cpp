@@ -68,7 +68,7 @@ void ThreadPool::work(uint32_t step, int32_t thread) {
     int32_t chunk = 0;
     while (take(share, step, &chunk)) {
       // Holding a chunk keeps the step, and so function_ and context_, from changing.
-      function_(context_, chunk, thread);
+      function_(context_, first_ + chunk, thread);
       done_.fetch_add(1, std::memory_order_release);
     }
   }
@@ -122,6 +122,14 @@ void ThreadPool::parallel(int32_t chunks, ChunkFunction function, void* context)
   }
   function_ = function;
   context_ = context;
+  for (first_ = 0; first_ < chunks; first_ += kMostChunks) {
+    const int32_t left = chunks - first_;
+    share_out(left < kMostChunks ? left : kMostChunks);
+  }
+}
+
+void ThreadPool::share_out(int32_t chunks) {
+  const int32_t n = size();
   done_.store(0, std::memory_order_relaxed);
   const uint32_t step = step_.load(std::memory_order_relaxed) + 1;
   for (int32_t i = 0; i < n; ++i) {

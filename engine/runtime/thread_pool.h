@@ -28,8 +28,6 @@ namespace sparsenet {
 class ThreadPool {
  public:
   using ChunkFunction = void (*)(void* context, int32_t chunk, int32_t thread);
-  static constexpr int32_t kMaxChunks = 0xffff;
-
   // Starts threads - 1 workers; the caller is thread 0. If the system refuses some, size() tells how many there are.
   explicit ThreadPool(int threads);
   ~ThreadPool();
@@ -39,8 +37,7 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void begin_run();
-  // Calls function(context, chunk, thread) once for every chunk in [0, chunks), chunks <= kMaxChunks; returns when all
-  // are done.
+  // Calls function(context, chunk, thread) once for every chunk in [0, chunks); returns when all are done.
   void parallel(int32_t chunks, ChunkFunction function, void* context);
   void end_run();
 
@@ -48,6 +45,7 @@ class ThreadPool {
   rt::Parallel handle();
 
  private:
+  static constexpr int32_t kMostChunks = 0xffff;  // shared out at a time
   // A thread's share of the current step in one word, so that taking a chunk is one compare-and-swap and a word that
   // belongs to another step can never be mistaken: step number (32 bits), next chunk (16), end (16).
   struct alignas(64) Share {
@@ -56,6 +54,7 @@ class ThreadPool {
 
   bool take(Share& share, uint32_t step, int32_t* chunk);
   void work(uint32_t step, int32_t thread);
+  void share_out(int32_t chunks);  // at most kMostChunks, from first_ on
   void worker_main(int32_t thread);
 
   std::vector<std::thread> workers_;
@@ -66,6 +65,7 @@ class ThreadPool {
   std::atomic<bool> running_{false};
   ChunkFunction function_ = nullptr;  // of the step on offer; read only by a thread that holds one of its chunks
   void* context_ = nullptr;
+  int32_t first_ = 0;  // of the step's chunks, what the shares' numbers are counted from
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -37,6 +37,22 @@ struct Tally {
 
 }  // namespace
 
+TEST_CASE("steps of more chunks than are shared out at a time") {
+  for (int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    pool.begin_run();
+    for (int32_t chunks : {65534, 65535, 65536, 65537, 131070, 200000}) {
+      Tally tally(static_cast<size_t>(chunks), threads);
+      pool.parallel(chunks, Tally::run, &tally);
+      const auto once = [](const std::atomic<int>& count) { return count == 1; };
+      CHECK_MESSAGE(std::all_of(tally.runs.begin(), tally.runs.end(), once), threads, " threads, ", chunks, " chunks");
+      CHECK(std::all_of(tally.plain.begin(), tally.plain.end(), [](int count) { return count == 1; }));
+      CHECK(tally.bad_thread == 0);
+    }
+    pool.end_run();
+  }
+}
+
 TEST_CASE("every chunk of every step runs once") {
   for (int threads : {1, 2, 3, 5}) {
     ThreadPool pool(threads);
@@ -61,17 +77,6 @@ TEST_CASE("every chunk of every step runs once") {
       CHECK(tally.bad_thread == 0);
     }
   }
-}
-
-TEST_CASE("the largest number of chunks") {
-  ThreadPool pool(3);
-  Tally tally(static_cast<size_t>(ThreadPool::kMaxChunks), 3);
-  pool.begin_run();
-  pool.parallel(ThreadPool::kMaxChunks, Tally::run, &tally);
-  pool.end_run();
-  int wrong = 0;
-  for (int count : tally.plain) wrong += count != 1;
-  CHECK(wrong == 0);
 }
 
 TEST_CASE("steps with uneven chunks, and pauses between runs") {

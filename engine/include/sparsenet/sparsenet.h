@@ -160,9 +160,9 @@ SN_API sn_status sn_verify_steps(sn_session* session, float* error, sn_message* 
  * - sn_train_update takes one step of SGD with the mean of what was added since the last one.
  *
  * Set input 0 before every sn_run and every sn_train_add: a run uses its input's memory for other things. The label is
- * an argument of sn_train_add, which sets input 1 itself. Parameters are the model's at first. Their bits after an
- * update depend on images and options alone. The loss is the cross-entropy -log softmax(logits)[label]. All of these
- * return SN_INVALID_ARGUMENT for sessions of inference. */
+ * an argument of sn_train_add, which sets input 1 itself. Parameters are the model's at first. With
+ * the same kernels their bits after an update depend on images, labels and options alone. The loss is the cross-entropy
+ * -log softmax(logits)[label]. For sessions of inference all sn_train_ functions return SN_INVALID_ARGUMENT. */
 
 /* One image more, which was set as input 0 since the last call. `loss`, if not NULL: its own, before the update.
  * SN_INVALID_ARGUMENT: no such class. SN_NOT_FINITE: the image does not count. */
@@ -187,8 +187,9 @@ SN_API sn_status sn_train_update(sn_session* session, const sn_train_options* op
 SN_API sn_status sn_train_parameters(sn_session* session, void** data, size_t* bytes);
 
 /* Runs the short training that the plan holds for this purpose, and compares its losses with those of the machine that
- * made the plan. `error`, if not NULL: the largest relative difference. The session is then as sn_prepare left it.
- * SN_DIFFERENT beyond the tolerance, SN_NOT_FOUND where the plan holds none. */
+ * made the plan. `error`, if not NULL: the largest relative difference. The session is then as sn_prepare left it:
+ * parameters are the model's again. SN_DIFFERENT beyond the tolerance; SN_NOT_FOUND, with nothing touched, where the
+ * plan holds none. */
 SN_API sn_status sn_train_verify(sn_session* session, float* error, sn_message* message);
 
 /* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. */
