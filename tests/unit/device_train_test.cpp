@@ -441,7 +441,7 @@ TEST_CASE("training needs a plan of a version that has it") {
   needs.struct_size = sizeof needs;
   sn_message why{sizeof why, ""};
   CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_INVALID_MODEL);
-  CHECK(std::string(why.text) == "plan 1: a plan that trains in a version without such");
+  CHECK(std::string(why.text) == "plan 1: expected version 2 or later of a plan that trains, found 1");
   CHECK_FALSE(load_model(model.at(), model.bytes(), nullptr, "bytes").ok());
 }
 
