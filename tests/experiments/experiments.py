@@ -104,13 +104,45 @@ def spread(values):
     return f"{statistics.stdev(values):.2f}" if len(values) > 1 else "one seed"
 
 
+def name_of(arch):
+    """Short enough to stand in a plot."""
+    return arch.replace("sparsenet-", "").replace("-v0", "")
+
+
+def place_labels(dots, boxes_taken):
+    """Where the name of each dot goes: the first place of a few around it that no other name or dot takes."""
+    height, per_letter = 11, 5.3
+    taken = list(boxes_taken)
+    places = []
+    for x, y, text in dots:
+        width = per_letter * len(text)
+        best = None
+        for distance in range(0, 90, 3):
+            for up in ((0,) if distance == 0 else (-distance, distance)):
+                for left in (x + 8, x - 8 - width):
+                    box = (left, y + up - height / 2, left + width, y + up + height / 2)
+                    overlap = sum(max(0, min(box[2], t[2]) - max(box[0], t[0])) * max(0, min(box[3], t[3]) - max(box[1], t[1]))
+                                  for t in taken)
+                    if best is None or overlap < best[0]:
+                        best = (overlap, box)
+            if best[0] == 0:
+                break
+        taken.append(best[1])
+        places.append(best[1])
+    return places
+
+
 def svg_scatter(path, title, x_title, points):
-    """points: (label, experiment index, x, error). x is logarithmic."""
-    width, height, left, right, top, bottom = 760, 460, 62, 200, 40, 52
-    xs, ys = [math.log10(p[2]) for p in points], [p[3] for p in points]
-    x0, x1, y0, y1 = min(xs) - 0.05, max(xs) + 0.05, math.floor(min(ys) - 0.3), math.ceil(max(ys) + 0.3)
+    """points: (name, experiment, x, errors), one a network. x is logarithmic; a bar goes from the best seed to the worst."""
+    width, height, left, right, top, bottom = 860, 520, 62, 150, 40, 52
+    xs = [math.log10(p[2]) for p in points]
+    errors = [e for p in points for e in p[3]]
+    margin = max(0.02, 0.08 * (max(xs) - min(xs)))
+    x0, x1 = min(xs) - margin, max(xs) + margin
+    step = 1 if max(errors) - min(errors) > 3 else 0.5 if max(errors) - min(errors) > 1 else 0.2
+    y0, y1 = math.floor(min(errors) / step - 0.3), math.ceil(max(errors) / step + 0.3)  # in steps
     px = lambda v: left + (math.log10(v) - x0) / (x1 - x0) * (width - left - right)
-    py = lambda v: height - bottom - (v - y0) / (y1 - y0) * (height - top - bottom)
+    py = lambda v: height - bottom - (v / step - y0) / (y1 - y0) * (height - top - bottom)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
            f'<rect width="{width}" height="{height}" fill="white"/>',
            f'<text x="{left}" y="24" font-size="15">{title}</text>',
@@ -118,34 +150,75 @@ def svg_scatter(path, title, x_title, points):
            f'<text x="16" y="{(top + height - bottom) / 2}" text-anchor="middle" '
            f'transform="rotate(-90 16 {(top + height - bottom) / 2})">test error, %</text>']
     for y in range(y0, y1 + 1):
-        out.append(f'<line x1="{left}" x2="{width - right}" y1="{py(y):.1f}" y2="{py(y):.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{left - 8}" y="{py(y) + 4:.1f}" text-anchor="end">{y}</text>')
-    for mantissa in (1, 1.5, 2, 3, 5, 7):
-        for exponent in range(3, 10):
-            x = mantissa * 10 ** exponent
-            if x0 <= math.log10(x) <= x1:
-                text = f"{x / 1e6:g} M" if x >= 1e6 else f"{x / 1e3:g} k"
-                out.append(f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{top}" y2="{height - bottom}" stroke="#eee"/>')
-                out.append(f'<text x="{px(x):.1f}" y="{height - bottom + 18}" text-anchor="middle">{text}</text>')
+        out.append(f'<line x1="{left}" x2="{width - right}" y1="{py(y * step):.1f}" y2="{py(y * step):.1f}" stroke="#ddd"/>')
+        out.append(f'<text x="{left - 8}" y="{py(y * step) + 4:.1f}" text-anchor="end">{y * step:g}</text>')
+    # Round numbers, as few as leave them apart.
+    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(d / 10 for d in range(10, 100, 2)), tuple(d / 20 for d in range(20, 200))):
+        ticks = [d * 10 ** e for e in range(3, 10) for d in digits if x0 <= math.log10(d * 10 ** e) <= x1]
+        if len(ticks) >= 4:
+            break
+    for x in ticks:
+        text = f"{x / 1e6:g} M" if x >= 1e6 else f"{x / 1e3:g} k"
+        out.append(f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{top}" y2="{height - bottom}" stroke="#eee"/>')
+        out.append(f'<text x="{px(x):.1f}" y="{height - bottom + 18}" text-anchor="middle">{text}</text>')
+    points = sorted(points, key=lambda p: statistics.mean(p[3]))
+    dots = [(px(x), py(statistics.mean(values)), name) for name, _, x, values in points]
+    bars = [(x - 1, py(max(p[3])), x + 1, py(min(p[3]))) for (x, _, _), p in zip(dots, points)]
+    places = place_labels(dots, [(x - 5, y - 5, x + 5, y + 5) for x, y, _ in dots] + bars)
     seen = {}
-    for label, index, x, y in points:
-        colour = COLOURS[index % len(COLOURS)]
-        out.append(f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="4" fill="{colour}"/>')
-        name = label.split(":")[0]
-        if name not in seen:
-            seen[name] = len(seen)
-            y_legend = top + 16 * seen[name]
-            out.append(f'<circle cx="{width - right + 16}" cy="{y_legend - 4}" r="4" fill="{colour}"/>')
-            out.append(f'<text x="{width - right + 26}" y="{y_legend}">{name}</text>')
-        out.append(f'<text x="{px(x) + 6:.1f}" y="{py(y) - 6:.1f}" font-size="9">{label.split(":", 1)[1]}</text>')
+    for (name, experiment, x, values), (dot_x, dot_y, _), box in zip(points, dots, places):
+        colour = COLOURS[list(EXPERIMENTS).index(experiment) % len(COLOURS)]
+        seen[experiment] = colour
+        if len(values) > 1:
+            out.append(f'<line x1="{dot_x:.1f}" x2="{dot_x:.1f}" y1="{py(min(values)):.1f}" y2="{py(max(values)):.1f}" '
+                       f'stroke="{colour}" stroke-opacity="0.5" stroke-width="2"/>')
+        middle = (box[1] + box[3]) / 2
+        if abs(middle - dot_y) > 8:  # far from its dot: a thin line tells whose it is
+            end = box[0] if box[0] > dot_x else box[2]
+            out.append(f'<line x1="{dot_x:.1f}" y1="{dot_y:.1f}" x2="{end:.1f}" y2="{middle:.1f}" stroke="{colour}" stroke-width="0.6"/>')
+        out.append(f'<circle cx="{dot_x:.1f}" cy="{dot_y:.1f}" r="4" fill="{colour}"/>')
+        out.append(f'<text x="{box[0]:.1f}" y="{middle + 3:.1f}" font-size="10" textLength="{box[2] - box[0]:.1f}" '
+                   f'lengthAdjust="spacingAndGlyphs">{name}</text>')
+    for row, experiment in enumerate(e for e in EXPERIMENTS if e in seen):
+        y = top + 10 + 16 * row
+        out.append(f'<circle cx="{width - right + 16}" cy="{y - 4}" r="4" fill="{seen[experiment]}"/>')
+        out.append(f'<text x="{width - right + 26}" y="{y}">{experiment}</text>')
     out.append("</svg>\n")
     with open(path, "w") as f:
         f.write("\n".join(out))
 
 
+def report(args, names, seeds):
+    """Tables and plots of the runs that are there."""
+    lines, points, results = [], {}, {}
+    for name in names:
+        question, networks = EXPERIMENTS[name]
+        lines += [f"\n### {name}: {question}\n",
+                  "| network | parameters | MACs | ms an image, 1 thread | test error, %, by seed | mean | standard deviation |",
+                  "| --- | --- | --- | --- | --- | --- | --- |"]
+        for label, arch in networks.items():
+            known = facts(args, arch)
+            errors = {seed: test_error(args, arch, seed) for seed in seeds if os.path.exists(base_of(args, arch, seed) + ".json")}
+            results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
+            values = list(errors.values())
+            shown = " | ".join([", ".join(f"{v:.2f}" for v in values), f"{statistics.mean(values):.2f}", spread(values)]
+                               if values else ["not run", "", ""])
+            lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} | {shown} |")
+            if values:
+                points.setdefault(arch, (name_of(arch), name, known, values))
+    for suffix, text in (("json", json.dumps(results, indent=1) + "\n"), ("md", "\n".join(lines).strip() + "\n")):
+        with open(os.path.join(args.out, "results." + suffix), "w") as f:
+            f.write(text)
+    if points:
+        for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
+            svg_scatter(os.path.join(args.out, f"error-{key}.svg"), f"Test error after {args.epochs} epochs against {title}",
+                        title, [(label, name, known[key], values) for label, name, known, values in points.values()])
+    print("\n".join(lines))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="e.g. cifar10:DIR; its train split trains, its test split measures")
+    parser.add_argument("--data", default="", help="e.g. cifar10:DIR; its train split trains, its test split measures")
     parser.add_argument("--out", required=True, help="folder of results")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", default="1,2")
@@ -154,6 +227,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="networks trained at a time")
     parser.add_argument("--only", help="names of experiments: " + ", ".join(EXPERIMENTS))
+    parser.add_argument("--report", action="store_true", help="train nothing: tables and plots of the runs that are there")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(EXPERIMENTS)
@@ -162,6 +236,11 @@ def main():
             sys.exit(f"error: --only: expected some of {', '.join(EXPERIMENTS)}, found '{name}'")
     seeds = [int(s) for s in args.seeds.split(",")]
     os.makedirs(args.out, exist_ok=True)
+    if args.report:
+        report(args, names, seeds)
+        return
+    if not args.data:
+        sys.exit("error: --data: expected a dataset to train on, e.g. cifar10:DIR")
 
     archs = list(dict.fromkeys(arch for name in names for arch in EXPERIMENTS[name][1].values()))
     for arch in archs:  # before anything else keeps the machine busy: they hold times
@@ -176,28 +255,7 @@ def main():
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    lines, points, results = [], [], {}
-    for name in names:
-        question, networks = EXPERIMENTS[name]
-        lines += [f"\n### {name}: {question}\n",
-                  f"| network | parameters | MACs | ms, 1 thread | test error, % ({len(seeds)} seeds) | spread |",
-                  "| --- | --- | --- | --- | --- | --- |"]
-        for label, arch in networks.items():
-            known = facts(args, arch)
-            errors = [test_error(args, arch, seed) for seed in seeds]
-            mean = statistics.mean(errors)
-            results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
-            lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} "
-                         f"| {mean:.2f} | {spread(errors)} |")
-            points.append((f"{name}:{label}", list(EXPERIMENTS).index(name), known, mean))
-    with open(os.path.join(args.out, "results.json"), "w") as f:
-        json.dump(results, f, indent=1)
-    with open(os.path.join(args.out, "results.md"), "w") as f:
-        f.write("\n".join(lines).strip() + "\n")
-    for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
-        svg_scatter(os.path.join(args.out, f"error-{key}.svg"), f"Test error after {args.epochs} epochs against {title}",
-                    title, [(label, index, known[key], error) for label, index, known, error in points])
-    print("\n".join(lines))
+    report(args, names, seeds)
 
 
 if __name__ == "__main__":
