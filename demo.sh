@@ -62,11 +62,11 @@ larger=models/sparsenet-abc-v1.snet
 show $sparsenet classify $larger "${images[@]}" --top 1
 show $sparsenet bench $larger --runs 200
 
-# A developer's checkout may have a folder of further networks and the data set beside it.
-more=../shared/models/akamaster-resnet20/resnet20-12fca82f.th
-data=../shared/data/cifar10
+# More, where there is a folder of further networks and the data set, as the tests use it too.
+more=${SPARSENET_SHARED:-../shared}/models/akamaster-resnet20/resnet20-12fca82f.th
+data=${SPARSENET_SHARED:-../shared}/data/cifar10
 if [ -e "$more" ]; then
-  title "7. From the folder beside this one: ResNet20 by akamaster, in PyTorch's older file format"
+  title "7. From the folder of further networks: ResNet20 by akamaster, in PyTorch's older file format"
   show $convert $more --arch resnet20 --labels $labels --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 \
     -o $out/resnet20.snet
   show $sparsenet bench $out/resnet20.snet --runs 500

@@ -22,7 +22,8 @@ constexpr const char* kExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
 NCHW, used as it is); a suffix #train, #test, #train+extra picks the split: without one, --data reads train and --test
 reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of itself after 150, 200, 250 of 280 epochs, or their
-share), cosine, onecycle, constant. The same command gives the same file, byte for byte, on any number of threads.
+share; svhn: to 0.1, 0.01 after 20, 30 of 40), cosine, onecycle, constant. The same command gives the same file, byte for
+byte, on any number of threads, with the same instruction set.
 
 Examples:
   sparsenet train sparsenet-abc-v0 --data cifar10:data --test cifar10:data --epochs 40 --schedule onecycle -o net.snet
@@ -143,6 +144,7 @@ int train(TrainCommand command) {
   if (!settings.ok()) return fail(settings.status());
   const int64_t steps_per_epoch = start->train->size() / command.batch;
   TrainReport report(command, start->model_name, steps_per_epoch);
+  for (const std::string& note : start->notes) report.line("note    " + note);
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());
 

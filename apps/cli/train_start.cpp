@@ -90,6 +90,14 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   return {};
 }
 
+void note_classes(const std::string& option, const io::Dataset& data, TrainStart& start) {
+  const auto& names = data.class_names();
+  const auto& labels = start.model.metadata.labels;
+  if (names.empty() || labels.empty() || !io::match_labels(names, labels).empty()) return;
+  start.notes.push_back(option + ": its classes (" + names.front() + ", ...) are not the model's labels (" +
+                        labels.front() + ", ...): they count in their order, and the labels stay as they are");
+}
+
 Result<std::unique_ptr<TrainData>> read_data(std::unique_ptr<io::Dataset> data, const std::string& name,
                                              const TrainStart& start) {
   const Graph& graph = start.model.graph;
@@ -131,6 +139,8 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
                             command.data + ", found " + std::to_string(command.batch));
   }
 
+  note_classes("--data", **data, start);
+  if (test_set != nullptr) note_classes("--test", *test_set, start);
   auto train = read_data(std::move(*data), command.data, start);
   if (!train.ok()) return train.status();
   start.train = std::move(*train);
@@ -142,6 +152,9 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
     auto test = read_data(std::move(test_set), command.test, start);
     if (!test.ok()) return test.status();
     start.test = std::move(*test);
+    if (start.test->hash() == start.train->hash()) {
+      start.notes.push_back("--test: these are the images of --data, so the test error tells nothing of other images");
+    }
   }
   return start;
 }

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/train_data.h"
 #include "cli/train_options.h"
@@ -16,6 +17,7 @@ struct TrainStart {
   std::string model_name;  // for reports and provenance: "sparsenet-abc-v0"
   std::string before;      // the provenance of the file that it goes on from
   std::unique_ptr<TrainData> train, test;  // test may be null
+  std::vector<std::string> notes;          // what is allowed, but may not be what was meant
 };
 
 // Reads everything and checks it; nothing is written. `usage` tells whether a failure is one of the command line.

@@ -505,15 +505,20 @@ TEST_CASE("finetune: the example runs on any image classifier") {
   CHECK(std::system("'" SPARSENET_FINETUNE "' none.snet >/dev/null 2>&1") != 0);
 }
 
-TEST_CASE("train: an architecture with data of its own") {
-  // Two classes of real images: labels, mean and std come from the data.
-  for (const char* name : {"cat-0000", "bird-0025"}) {
-    fs::create_directories(scratch(std::string("photos/") + name));
+// A folder of images with two of each kind: the sample, twice.
+void make_photos(const std::string& folder, const std::vector<std::string>& samples) {
+  for (const std::string& name : samples) {
+    fs::create_directories(scratch(folder + "/" + name));
     for (const char* copy : {"1.png", "2.png"}) {
-      fs::copy_file(test::sample(std::string(name) + ".png"), scratch(std::string("photos/") + name + "/" + copy),
+      fs::copy_file(test::sample(name + ".png"), scratch(folder + "/" + name + "/" + copy),
                     fs::copy_options::overwrite_existing);
     }
   }
+}
+
+TEST_CASE("train: an architecture with data of its own") {
+  // Two classes of real images: labels, mean and std come from the data.
+  make_photos("photos", {"cat-0000", "bird-0025"});
   const test::Outcome outcome = test::sparsenet({"train", "sparsenet-basic:blocks=1-1-1,k=2,path=2,keep=1-1", "--data",
                                                  "folder:" + scratch("photos"), "-o", scratch("photos.snet"),
                                                  "--epochs", "2", "--batch", "2", "--lr", "0.01"});
@@ -525,6 +530,27 @@ TEST_CASE("train: an architecture with data of its own") {
   REQUIRE(model->metadata.mean.size() == 3);
   CHECK(model->metadata.mean[0] > 1);
   CHECK(model->metadata.std_dev[0] > 1);
+  CHECK_FALSE(contains(outcome.out, "note    --"));
+
+  // Goes on with other classes, as many, and measures on what it learns from: allowed, but said.
+  make_photos("others", {"dog-0012", "ship-0001"});
+  const auto go_on = [](const char* data, const char* test) {
+    return test::sparsenet({"train", scratch("photos.snet"), "--data", std::string("folder:") + scratch(data), "--test",
+                            std::string("folder:") + scratch(test), "-o", scratch("others.snet"), "--epochs", "1",
+                            "--batch", "2", "--lr", "0.01"});
+  };
+  const test::Outcome others = go_on("others", "others");
+  REQUIRE_MESSAGE(others.code == 0, others.err);
+  CHECK(contains(others.out, "note    --data: its classes (dog-0012, ...) are not the model's labels (bird-0025, ...)"));
+  CHECK(contains(others.out, "note    --test: these are the images of --data"));
+  auto kept = load_model(scratch("others.snet"));
+  REQUIRE(kept.ok());
+  CHECK(kept->metadata.labels == model->metadata.labels);
+  const test::Outcome same = go_on("photos", "others");
+  REQUIRE_MESSAGE(same.code == 0, same.err);
+  CHECK_FALSE(contains(same.out, "note    --data"));
+  CHECK(contains(same.out, "note    --test: its classes (dog-0012, ...)"));
+  CHECK_FALSE(contains(same.out, "these are the images"));
 }
 
 TEST_CASE("train: what cannot work is told before the first step") {

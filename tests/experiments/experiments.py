@@ -3,16 +3,19 @@
 
     tests/experiments/experiments.py --data cifar10:DIR --out OUT [--epochs 12] [--seeds 1,2] [--only attention,keep]
 
-Every run is `sparsenet train` with the same recipe, so that runs differ in the network and the seed alone. Runs that
-are in OUT already are not repeated; an interrupted one goes on from its checkpoint. --jobs 2 --threads 1 trains two
-networks side by side, with the same results, bit for bit. Needs nothing beyond Python.
+Every run is `sparsenet train` with the same recipe, then `sparsenet eval` on the test split, so that runs differ in the
+network and the seed alone. Runs that are in OUT already are not repeated; an interrupted one goes on from its
+checkpoint. --jobs 2 --threads 1 trains two networks side by side, with the same results, bit for bit. Needs nothing
+beyond Python.
 """
 
 import argparse
 import concurrent.futures
+import fcntl
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -46,11 +49,33 @@ EXPERIMENTS = {
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 
 
+class Failed(Exception):
+    pass
+
+
+running = set()  # children: they end with this program
+
+
 def tool(args, *command):
-    out = subprocess.run([os.path.join(args.bin, "sparsenet"), *command], stdout=subprocess.PIPE, text=True)
-    if out.returncode != 0:
-        sys.exit(f"error: 'sparsenet {' '.join(command)}' failed")
-    return out.stdout
+    program = os.path.join(args.bin, "sparsenet")
+    try:
+        # Of its own session: Ctrl-C reaches it once, through run_all.
+        child = subprocess.Popen([program, *command], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    except OSError as error:
+        raise Failed(f"{program}: {error.strerror}; --bin names the folder of the built programs")
+    running.add(child)
+    out, _ = child.communicate()
+    running.discard(child)
+    if child.returncode != 0:
+        raise Failed(f"'sparsenet {' '.join(command)}' failed")
+    return out
+
+
+def write(path, text):
+    """The whole file or none."""
+    with open(path + ".new", "w") as f:
+        f.write(text)
+    os.rename(path + ".new", path)
 
 
 def slug(arch):
@@ -66,9 +91,7 @@ def facts(args, arch):
         info = json.loads(tool(args, "info", model, "--json"))
         bench = json.loads(tool(args, "bench", model, "--threads", "1", "--runs", "300", "--json"))
         os.remove(model)
-        with open(path + ".new", "w") as f:
-            json.dump({"parameters": info["parameters"], "macs": info["macs"], "ms": bench["latency_ms"]["p50"]}, f)
-        os.rename(path + ".new", path)
+        write(path, json.dumps({"parameters": info["parameters"], "macs": info["macs"], "ms": bench["latency_ms"]["p50"]}))
     with open(path) as f:
         return json.load(f)
 
@@ -80,24 +103,36 @@ def base_of(args, arch, seed):
 def test_error(args, arch, seed):
     """After the last epoch, in percent."""
     with open(base_of(args, arch, seed) + ".json") as f:
-        return json.load(f)["epochs"][-1]["test_error_percent"]
+        return json.load(f)["test_error_percent"]
 
 
 def train(args, arch, seed):
     base = base_of(args, arch, seed)
     if not os.path.exists(base + ".json"):
         start = time.time()
-        command = ["train", arch, "--data", args.data, "--test", args.data, "--epochs", str(args.epochs), "--schedule",
-                   "onecycle", "--lr", str(args.lr), "--weight-decay", str(args.weight_decay), "--seed", str(seed),
-                   "--threads", str(args.threads), "-o", base + ".snet", "--log", base + ".csv", "--resume", "--json"]
-        result = tool(args, *command)
-        with open(base + ".json.new", "w") as f:
-            f.write(result)
-        os.rename(base + ".json.new", base + ".json")
+        command = ["train", arch, "--data", args.data, "--epochs", str(args.epochs), "--schedule", "onecycle", "--lr",
+                   str(args.lr), "--weight-decay", str(args.weight_decay), "--seed", str(seed), "--threads",
+                   str(args.threads), "-o", base + ".snet", "--log", base + ".csv", "--resume", "--json"]
+        result = json.loads(tool(args, *command))
+        measured = json.loads(tool(args, "eval", base + ".snet", "--data", args.data, "--threads", str(args.threads), "--json"))
+        result["output"] = os.path.basename(result["output"])
+        write(base + ".json", json.dumps({"test_error_percent": measured["error_percent"], **result}, indent=2) + "\n")
         for leftover in (base + ".snet.checkpoint", base + ".snet"):
             if os.path.exists(leftover):
                 os.remove(leftover)
         print(f"  {arch}, seed {seed}: {test_error(args, arch, seed):.2f} %, {time.time() - start:.0f} s", flush=True)
+
+
+def same_recipe(args):
+    """OUT holds runs of one recipe."""
+    path = os.path.join(args.out, "recipe.json")
+    recipe = {"data": args.data.split(":")[0], "lr": args.lr, "weight_decay": args.weight_decay}
+    if not os.path.exists(path):
+        write(path, json.dumps(recipe) + "\n")
+    with open(path) as f:
+        there = json.load(f)
+    if there != recipe:
+        raise Failed(f"{args.out}: expected the recipe of the runs in it, {there}, found {recipe}; give another --out")
 
 
 def spread(values):
@@ -184,8 +219,7 @@ def svg_scatter(path, title, x_title, points):
         out.append(f'<circle cx="{width - right + 16}" cy="{y - 4}" r="4" fill="{seen[experiment]}"/>')
         out.append(f'<text x="{width - right + 26}" y="{y}">{experiment}</text>')
     out.append("</svg>\n")
-    with open(path, "w") as f:
-        f.write("\n".join(out))
+    write(path, "\n".join(out))
 
 
 def report(args, names, seeds):
@@ -193,69 +227,106 @@ def report(args, names, seeds):
     lines, points, results = [], {}, {}
     for name in names:
         question, networks = EXPERIMENTS[name]
-        lines += [f"\n### {name}: {question}\n",
+        lines += [f"\n### {question[0].upper()}{question[1:]} (`{name}`)\n",
                   "| network | parameters | MACs | ms an image, 1 thread | test error, %, by seed | mean | standard deviation |",
                   "| --- | --- | --- | --- | --- | --- | --- |"]
         for label, arch in networks.items():
-            known = facts(args, arch)
             errors = {seed: test_error(args, arch, seed) for seed in seeds if os.path.exists(base_of(args, arch, seed) + ".json")}
-            results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
             values = list(errors.values())
-            shown = " | ".join([", ".join(f"{v:.2f}" for v in values), f"{statistics.mean(values):.2f}", spread(values)]
-                               if values else ["not run", "", ""])
-            lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} | {shown} |")
-            if values:
-                points.setdefault(arch, (name_of(arch), name, known, values))
-    for suffix, text in (("json", json.dumps(results, indent=1) + "\n"), ("md", "\n".join(lines).strip() + "\n")):
-        with open(os.path.join(args.out, "results." + suffix), "w") as f:
-            f.write(text)
-    if points:
-        for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
-            svg_scatter(os.path.join(args.out, f"error-{key}.svg"), f"Test error after {args.epochs} epochs against {title}",
-                        title, [(label, name, known[key], values) for label, name, known, values in points.values()])
-    print("\n".join(lines))
+            if not values:
+                lines.append(f"| {label} (`{arch}`) | | | | not run | | |")
+                continue
+            known = facts(args, arch)
+            results.setdefault(name, {})[label] = {"arch": arch, **known, "errors": errors}
+            lines.append(f"| {label} (`{arch}`) | {known['parameters']:,} | {known['macs'] / 1e6:.1f} M | {known['ms']:.3f} "
+                         f"| {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {spread(values)} |")
+            points.setdefault(arch, (name_of(arch), name, known, values))
+    if not points:
+        raise Failed(f"{args.out}: expected finished runs of {args.epochs} epochs, found none (--epochs, --seeds, --only)")
+    heading = f"{args.epochs} epochs, one-cycle, peak rate {args.lr:g}, weight decay {args.weight_decay:g}, seeds {', '.join(map(str, seeds))}"
+    tables = heading + "\n" + "\n".join(lines) + "\n"
+    base = os.path.join(args.out, f"results.e{args.epochs}")
+    write(base + ".json", json.dumps({"recipe": heading, "experiments": results}, indent=1) + "\n")
+    write(base + ".md", tables)
+    for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
+        svg_scatter(f"{base}.{key}.svg", f"Test error after {args.epochs} epochs against {title}",
+                    title, [(label, name, known[key], values) for label, name, known, values in points.values()])
+    print(tables, end="")
+
+
+def numbers(text):
+    try:
+        return list(dict.fromkeys(int(s) for s in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as 1,2, found '{text}'")
+
+
+def count(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 up, found '{text}'")
+    return int(text)
+
+
+def run_all(args, names, seeds):
+    archs = list(dict.fromkeys(arch for name in names for arch in EXPERIMENTS[name][1].values()))
+    for arch in archs:  # before anything else keeps the machine busy: they hold times
+        facts(args, arch)
+    pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
+    try:
+        # Seed by seed: whenever it is stopped, what there is can be compared.
+        runs = [pool.submit(train, args, arch, seed) for seed in seeds for arch in archs]
+        for run in concurrent.futures.as_completed(runs):
+            run.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in list(running):
+            child.terminate()  # it saves and leaves
+        raise
+    pool.shutdown()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="", help="e.g. cifar10:DIR; its train split trains, its test split measures")
+    parser.add_argument("--data", default="", help="cifar10:DIR; its train split trains, its test split measures")
     parser.add_argument("--out", required=True, help="folder of results")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--epochs", type=count, default=12)
+    parser.add_argument("--seeds", type=numbers, default="1,2")
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--weight-decay", type=float, default=2e-4)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1, help="networks trained at a time")
-    parser.add_argument("--only", help="names of experiments: " + ", ".join(EXPERIMENTS))
+    parser.add_argument("--threads", type=int, default=0, help="a network's; 0: all CPUs, 1 with several --jobs")
+    parser.add_argument("--jobs", type=count, default=1, help="networks trained at a time")
+    parser.add_argument("--only", help="names of experiments, run in this order: " + ", ".join(EXPERIMENTS))
     parser.add_argument("--report", action="store_true", help="train nothing: tables and plots of the runs that are there")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
     args = parser.parse_args()
+    if args.jobs > 1 and args.threads == 0:
+        args.threads = 1
     names = args.only.split(",") if args.only else list(EXPERIMENTS)
     for name in names:
         if name not in EXPERIMENTS:
-            sys.exit(f"error: --only: expected some of {', '.join(EXPERIMENTS)}, found '{name}'")
-    seeds = [int(s) for s in args.seeds.split(",")]
-    os.makedirs(args.out, exist_ok=True)
-    if args.report:
-        report(args, names, seeds)
-        return
-    if not args.data:
-        sys.exit("error: --data: expected a dataset to train on, e.g. cifar10:DIR")
+            parser.error(f"--only: expected some of {', '.join(EXPERIMENTS)}, found '{name}'")
+    if not args.report and not args.data.startswith("cifar10:"):
+        parser.error(f"--data: expected cifar10:DIR, found '{args.data}'")
+    if args.report and not os.path.isdir(args.out):
+        parser.error(f"--out: expected a folder of results, found none at '{args.out}'")
 
-    archs = list(dict.fromkeys(arch for name in names for arch in EXPERIMENTS[name][1].values()))
-    for arch in archs:  # before anything else keeps the machine busy: they hold times
-        facts(args, arch)
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        # Seed by seed: whenever it is stopped, what there is can be compared.
-        runs = [pool.submit(train, args, arch, seed) for seed in seeds for arch in archs]
-        try:
-            for run in runs:
-                run.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-    report(args, names, seeds)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lock = None
+    try:
+        if not args.report:
+            os.makedirs(args.out, exist_ok=True)
+            lock = open(os.path.join(args.out, ".lock"), "w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Failed(f"{args.out}: another run of this script writes there")
+            same_recipe(args)
+            run_all(args, names, args.seeds)
+        report(args, names, args.seeds)
+    except (Failed, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":

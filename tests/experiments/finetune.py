@@ -32,11 +32,13 @@ def records(path):
 
 
 def write_npy(path, descr, shape, values):
+    """The whole file or none."""
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
-    with open(path, "wb") as f:
+    with open(path + ".new", "wb") as f:
         f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
         values.tofile(f)
+    os.rename(path + ".new", path)
 
 
 def write_set(base, items):
@@ -86,12 +88,12 @@ def main():
             counts[label] += 1
             few.append((label, image))
     old_data = write_set(place("old-train"), [r for r in train if r[0] not in NEW])
-    tune_data = write_set(place("tune"), few)
+    tune_data = write_set(place(f"tune-{args.per_class}"), few)
     tests = {"old": write_set(place("old-test"), [r for r in test if r[0] not in NEW]),
              "new": write_set(place("new-test"), [r for r in test if r[0] in NEW]),
              "all": write_set(place("all-test"), test)}
 
-    base = place("eight.snet")
+    base = place(f"eight.e{args.epochs}.snet")
     if not os.path.exists(base):
         run(args, "train", "sparsenet-abc-v0", "--classes", "8", "--data", old_data, "--augment", "crop-flip", "--epochs",
             str(args.epochs), "--schedule", "onecycle", "--lr", "0.1", "--weight-decay", "2e-4", "--seed", "1", "--resume",

@@ -9,6 +9,7 @@
 //     result->loss, result->correct
 //   }
 //   model->graph = trainer->graph();                        // with the trained parameters
+//   model->test_vectors.clear();                            // their outputs are those of the old ones
 //   save_model(*model, "trained.snet");
 //
 // The graph has one input [N, C, H, W] (or [N, C]) and one output of logits [N, classes] (a Softmax at the end is
@@ -16,8 +17,8 @@
 // moves its running ones: running = 0.9 running + 0.1 batch, with the unbiased variance, as PyTorch does by default.
 //
 // Memory: create() allocates everything; step() makes no heap call. Determinism: the parameters after a step depend on
-// the graph, the options but `threads`, and the data alone, bit for bit. Thread safety: one trainer may be used by one
-// thread at a time.
+// the graph, the options but `threads`, the data and the instruction set in use alone, bit for bit. Thread safety: one
+// trainer may be used by one thread at a time.
 #pragma once
 
 #include <sparsenet/graph.h>
