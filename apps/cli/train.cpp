@@ -7,6 +7,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "cli/arguments.h"
@@ -31,6 +32,32 @@ Examples:
   sparsenet train net.snet --data folder:photos --classes 5 --freeze all-but-head --epochs 10 --lr 0.01 -o mine.snet
   sparsenet train net.snet --data folder:photos --memory-budget 32M --epochs 5 --lr 0.01 -o mine.snet)";
 
+// Where a link leads, as far as the path exists.
+std::filesystem::path resolved(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::path target = std::filesystem::weakly_canonical(std::filesystem::absolute(path), failed);
+  return failed ? std::filesystem::path(path) : target;
+}
+
+// The network may be replaced by its result, but by nothing else, and no file by another.
+Status check_distinct(const TrainCommand& command) {
+  const std::pair<const char*, const std::string&> files[] = {{"the model", command.source},
+                                                              {"--output", command.output},
+                                                              {"--checkpoint", command.checkpoint},
+                                                              {"--log", command.log},
+                                                              {"--plot", command.plot}};
+  for (size_t i = 1; i < std::size(files); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const bool result_of_model = i == 1 && j == 0;
+      if (files[i].second.empty() || files[j].second.empty() || result_of_model) continue;
+      if (resolved(files[i].second) != resolved(files[j].second)) continue;
+      return invalid_argument(std::string(files[i].first) + ": expected a file of its own, found that of " +
+                              files[j].first + ", " + files[i].second);
+    }
+  }
+  return {};
+}
+
 // Hours of training must not end at a folder that was never there.
 Status check_writable(const char* option, const std::string& path) {
   namespace fs = std::filesystem;
@@ -39,7 +66,11 @@ Status check_writable(const char* option, const std::string& path) {
   if (fs::is_directory(path, ignored)) {
     return io_error(std::string(option) + ": expected a file, found the directory " + path);
   }
-  const fs::path parent = fs::path(path).parent_path();
+  const fs::path target = resolved(path);
+  if (fs::exists(target, ignored) && !fs::is_regular_file(target, ignored)) {
+    return io_error(std::string(option) + ": " + path + ": expected a regular file or none, found a device or pipe");
+  }
+  const fs::path parent = target.parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (!fs::is_directory(folder, ignored)) {
     return not_found(std::string(option) + ": " + path + ": expected an existing folder " + folder);
@@ -64,8 +95,12 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
       value += ", " + std::to_string(start.train->size()) + " images with the hash " + hex(start.train->hash());
     }
   }
+  // With all that the result will say of itself: what cannot be written ends the training before it begins.
   Model bare;
   bare.graph = start.model.graph;
+  bare.metadata = start.model.metadata;
+  bare.metadata.provenance = command.provenance(start.model_name, 0);
+  if (!start.before.empty()) bare.metadata.provenance += "; before: " + start.before;
   auto bytes = serialize_model(bare);
   if (!bytes.ok()) return bytes.status();
   settings.emplace_back("--classes", std::to_string(class_count(start.model.graph)));
@@ -137,13 +172,26 @@ int train(TrainCommand command) {
     if (!writable.ok()) return fail(writable);
   }
 
+  const Status distinct = check_distinct(command);
+  if (!distinct.ok()) return usage_error(distinct.message());
+
   bool usage = false;
   auto start = start_training(command, usage);
   if (!start.ok()) return usage ? usage_error(start.status().message()) : fail(start.status());
   auto settings = full_settings(command, *start);
   if (!settings.ok()) return fail(settings.status());
   const int64_t steps_per_epoch = start->train->size() / command.batch;
+  const int64_t all_steps = command.epochs * steps_per_epoch;
+  if (command.accumulate > all_steps) {
+    return usage_error("--accumulate: expected at most " + std::to_string(all_steps) +
+                       ", the steps of this training, found " + std::to_string(command.accumulate));
+  }
   TrainReport report(command, start->model_name, steps_per_epoch);
+  if (const int64_t rest = all_steps % command.accumulate; rest > 0) {
+    start->notes.push_back("--accumulate: " + std::to_string(all_steps) + " steps are no multiple of " +
+                           std::to_string(command.accumulate) + ": the last " + std::to_string(rest) +
+                           " make no update");
+  }
   for (const std::string& note : start->notes) report.line("note    " + note);
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());

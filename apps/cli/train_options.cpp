@@ -65,14 +65,14 @@ void TrainCommand::add_to(CLI::App& command) {
   command.add_option("-o,--output", output, "the .snet file to write")->required();
   command.add_option("--test", test, "data to measure the error on after each epoch; never trained on");
   command.add_option("--classes", classes, "classes; a model with others gets a new last layer")
-      ->check(in_range(1, 1 << 20));
+      ->check(in_range(2, 1 << 20));
   command.add_option("--epochs", epochs, "how often the data is gone through; 280, for svhn 40, without it")
       ->check(natural);
   command.add_option("--batch", batch, "images a step")->check(in_range(1, 1 << 16))->default_str("64");
   command.add_option("--seed", seed, "of first weights, order and augmentation")->default_str("0");
   command.add_flag("--no-shuffle", no_shuffle, "keep the order of the data");
   command.add_option("-t,--threads,--num_threads", backend.threads, "CPU threads; 0: all this process may use")
-      ->check(in_range(0, 4096))
+      ->check(in_range(0, 1024))
       ->default_str("0");
   command
       .add_option("--backend", backend.backend, "auto, portable, or reference: plain kernels, slow, to check others by")
@@ -89,7 +89,7 @@ void TrainCommand::add_to(CLI::App& command) {
                         ->default_str("0.9")
                         ->group(how);
   command.add_option("--weight-decay", weight_decay, "L2, on every trained tensor")
-      ->check(real_in(0, 1e3, "a number from 0 to 1000"))
+      ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
       ->default_str("0.0001")
       ->group(how);
   command.add_option("--label-smoothing", smoothing, "share of the target that goes to all classes alike")
@@ -158,7 +158,6 @@ Status TrainCommand::resolve() {
   }
   if (freeze.empty()) return invalid_argument("--freeze: expected a pattern, found nothing");
   if (checkpoint.empty()) checkpoint = output + ".checkpoint";
-  if (checkpoint == output) return invalid_argument("--checkpoint: expected another file than the model's, " + output);
   auto session = backend.resolve(1);
   if (!session.ok()) return session.status();
   kernels = session->backend;

@@ -186,7 +186,9 @@ void TrainReport::print(const Checkpoint& last, const TrainFigures& figures) {
   size_t best = 0;
   for (size_t i = 0; i < last.epochs.size(); ++i) {
     seconds += last.epochs[i].seconds;
-    if (last.epochs[i].test_error < last.epochs[best].test_error) best = i;
+    // Epochs without --test have none; the last one has, where this is shown.
+    const double error = last.epochs[i].test_error, least = last.epochs[best].test_error;
+    if (error >= 0 && (error < least || least < 0)) best = i;
   }
   std::string text = command_.output + ": " + std::to_string(last.epochs.size()) + " epochs, " +
                      std::to_string(last.step) + " steps in " + clock_text(seconds);

@@ -8,13 +8,18 @@
 namespace sparsenet::converter {
 namespace {
 
-Result<ValueId> vector_constant(NodeContext& c, size_t i, const char* what, int64_t size) {
+Result<HostTensorPtr> vector_tensor(NodeContext& c, size_t i, const char* what, int64_t size) {
   Result<HostTensorPtr> tensor = c.constant(i, what);
-  if (!tensor.ok()) return tensor.status();
-  if ((*tensor)->shape != Shape{size}) {
+  if (tensor.ok() && (*tensor)->shape != Shape{size}) {
     return invalid_model(std::string(what) + ": expected " + to_string(Shape{size}) + ", found " +
                          to_string((*tensor)->shape));
   }
+  return tensor;
+}
+
+Result<ValueId> vector_constant(NodeContext& c, size_t i, const char* what, int64_t size) {
+  Result<HostTensorPtr> tensor = vector_tensor(c, i, what, size);
+  if (!tensor.ok()) return tensor.status();
   return c.value(i);
 }
 
@@ -65,9 +70,11 @@ Status import_batch_normalization(NodeContext& c) {
   std::vector<ValueId> inputs{*x};
   static const char* const kNames[] = {"", "scale", "bias", "mean", "variance"};
   for (size_t i = 1; i <= 4; ++i) {
-    Result<ValueId> parameter = vector_constant(c, i, kNames[i], c.writer().shape(*x)[1]);
-    if (!parameter.ok()) return parameter.status();
-    inputs.push_back(*parameter);
+    Result<HostTensorPtr> tensor = vector_tensor(c, i, kNames[i], c.writer().shape(*x)[1]);
+    if (!tensor.ok()) return tensor.status();
+    // Never shared: tools store equal tensors once (all ones, all zeros), which training moves apart.
+    const HostTensor& t = **tensor;
+    inputs.push_back(c.add_constant(t, t.shape, t.floats, t.change.empty() ? "initializer" : t.change));
   }
   return c.emit(Op::kBatchNorm, std::move(inputs), attrs);
 }

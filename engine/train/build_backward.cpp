@@ -33,6 +33,7 @@ class Builder {
   int64_t reserve(int region, int64_t floats);
   Status forward();
   Status normalize(const Node& node, const Node* activation);
+  Status check_statistics(const Node& node) const;
   ValueId stats_of(ValueId x, float epsilon, const std::string& name);
   Status loss();
   Status backward();
@@ -101,6 +102,23 @@ ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
   });
 }
 
+// Training moves running statistics by the values of one tensor: nothing else may read them as they are.
+Status Builder::check_statistics(const Node& node) const {
+  for (const Node& other : source_nodes_) {
+    for (size_t i = 0; i < other.inputs.size(); ++i) {
+      const bool same_role = other.op == Op::kBatchNorm && other.inputs[0] == node.inputs[0] && i >= 3 &&
+                             other.inputs[3] == node.inputs[3] && other.inputs[4] == node.inputs[4];
+      for (const size_t statistic : {size_t{3}, size_t{4}}) {
+        if (other.inputs[i] != node.inputs[statistic] || (same_role && i == statistic)) continue;
+        return unsupported(describe(node) + ": training expects running statistics of its own, found '" +
+                           out_.graph.values[static_cast<size_t>(other.inputs[i])].name + "' read as input " +
+                           std::to_string(i) + " of " + describe(other) + " too");
+      }
+    }
+  }
+  return {};
+}
+
 // BatchNorm, with the activation behind it if that is bounds and the only reader.
 Status Builder::normalize(const Node& node, const Node* activation) {
   Graph& graph = out_.graph;
@@ -120,6 +138,7 @@ Status Builder::normalize(const Node& node, const Node* activation) {
       return invalid_argument(describe(node) + ": batch statistics need two values a channel or more, found " +
                               std::to_string(count) + ": use a larger batch");
     }
+    SPARSENET_RETURN_IF_ERROR(check_statistics(node));
     const ValueId stats = stats_of(x, epsilon, node.name);
     fold = g_->add(Op::kFoldStats, node.name + ".fold", {stats, gamma, beta});
     g_->folds[fold] = {stats, gamma, beta};
@@ -182,7 +201,7 @@ Status Builder::loss() {
   const Shape s = graph.shape(logits);
   if (s.size() != 2 || s[1] < 2) {
     return unsupported("output '" + graph.values[static_cast<size_t>(logits)].name +
-                       "': training expects logits [N, classes], found " + to_string(s));
+                       "': training expects logits [N, classes] of two classes or more, found " + to_string(s));
   }
   if (!g_->active(logits)) return invalid_argument("the output depends on no trained parameter");
   const ValueId labels = graph.add_input("train.labels", {s[0], 1});

@@ -2,6 +2,9 @@
 
 #include <sparsenet/trainer.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "graph/initialize.h"
 #include "graph/ops.h"
 
@@ -96,10 +99,12 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
   return {};
 }
 
-Status replace_head(Graph* graph, int64_t classes, uint64_t seed) {
+Status replace_head(Graph* whole, int64_t classes, uint64_t seed) {
   if (classes < 2 || classes > (1 << 20)) {
     return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
   }
+  Graph changed = *whole;
+  Graph* graph = &changed;
   const int head = head_of(*graph);
   if (head < 0) return unsupported("the graph has no layer whose outputs could be the classes");
   const Node node = graph->nodes[static_cast<size_t>(head)];
@@ -116,6 +121,13 @@ Status replace_head(Graph* graph, int64_t classes, uint64_t seed) {
     return unsupported(describe(node) + ": expected one group");
   }
   Value& weight = graph->values[static_cast<size_t>(node.inputs[1])];
+  // A Reshape may spell out how many classes there are, as in [0, 1000].
+  for (size_t i = static_cast<size_t>(head) + 1; i < graph->nodes.size(); ++i) {
+    if (graph->nodes[i].op != Op::kReshape) continue;
+    std::vector<int64_t>& dims = std::get<ReshapeAttrs>(graph->nodes[i].attrs).dims;
+    const auto spelled_out = dims.empty() ? dims.end() : std::find(dims.begin() + 1, dims.end(), weight.shape[0]);
+    if (spelled_out != dims.end()) *spelled_out = classes;
+  }
   weight.shape[0] = classes;
   const auto count = static_cast<size_t>(element_count(weight.shape));
   int64_t fan = classes;
@@ -126,7 +138,10 @@ Status replace_head(Graph* graph, int64_t classes, uint64_t seed) {
     bias.shape = {classes};
     bias.constant = Tensor::filled({classes}, 0.f);
   }
-  return graph->infer_shapes();
+  const Status fits = graph->infer_shapes();
+  if (!fits.ok()) return unsupported("with " + std::to_string(classes) + " classes: " + fits.message());
+  *whole = std::move(changed);
+  return {};
 }
 
 }  // namespace sparsenet

@@ -28,6 +28,8 @@ struct StateHeader {
   uint64_t updates, accumulated;
 };
 
+constexpr int kUsualThreads = 4;  // a memory budget keeps room for so many
+
 // What a step changes before it is known to be good.
 constexpr int kMovedRegions[] = {kRunningRegion, kAccumulatedRegion};
 
@@ -85,14 +87,17 @@ class Trainer::Impl {
     std::vector<RecomputeChoice> choices;
     size_t recomputed = 0;
     rt::Sizes sizes{};
-    size_t bytes = 0;  // arena, scratch and packed weights
   };
   // Plans for micro-batches of that size, with the first `recomputed` choices recomputed (SIZE_MAX: all).
   Status make_program(int64_t micro_batch, size_t recomputed, Program* program) const;
   Status fit(Program* program);
-  size_t scratch_of(const rt::Sizes& sizes) const {
+  Status fit_counted(int counted, Program* program, size_t* smallest, bool* found);
+  static size_t scratch_of(const rt::Sizes& sizes, int threads) {
     return std::max(sizes.scratch_bytes * static_cast<size_t>(threads), sizes.single_scratch_bytes) +
            sizes.shared_bytes;
+  }
+  static size_t bytes_of(const Program& program, int threads) {
+    return program.plan.arena_bytes + scratch_of(program.sizes, threads) + packed_of(program.sizes);
   }
   static size_t packed_of(const rt::Sizes& sizes) { return sizes.weight_bytes + sizes.refreshed_bytes; }
   Status bind(const rt::Sizes& sizes);
@@ -145,33 +150,55 @@ Status Trainer::Impl::make_program(int64_t micro_batch, size_t recomputed, Progr
     return unsupported("node '" + std::string(s.name) + "': backend '" + backend->name + "' has no kernel for " +
                        step_name(s.op));
   }
-  program->bytes = program->plan.arena_bytes + scratch_of(program->sizes) + packed_of(program->sizes);
+  return {};
+}
+
+// A budget's choice must not depend on the number of threads, for numbers depend on the choice: it leaves room for the
+// scratch of kUsualThreads, or for one thread where that is too much. Then as many run as have room.
+Status Trainer::Impl::fit(Program* program) {
+  if (options.memory_budget == 0) return make_program(options.batch, 0, program);
+  size_t smallest = SIZE_MAX;
+  bool found = false;
+  for (const int counted : {kUsualThreads, 1}) {
+    if (!found) SPARSENET_RETURN_IF_ERROR(fit_counted(counted, program, &smallest, &found));
+  }
+  if (!found) {
+    return invalid_argument("memory budget: expected " + std::to_string(smallest) + " bytes or more for batch " +
+                            std::to_string(options.batch) + ", found " + std::to_string(options.memory_budget));
+  }
+  // The caller's pool runs on all of its threads or is not used.
+  while (threads > 1 && bytes_of(*program, threads) > options.memory_budget) {
+    threads = options.thread_hook.threads > 0 ? 1 : threads - 1;
+  }
   return {};
 }
 
 // The largest micro-batches that fit, with as little recomputed as will do.
-Status Trainer::Impl::fit(Program* program) {
-  if (options.memory_budget == 0) return make_program(options.batch, 0, program);
-  size_t smallest = SIZE_MAX;
+Status Trainer::Impl::fit_counted(int counted, Program* program, size_t* smallest, bool* found) {
+  Status first_failure;
+  bool planned = false;
+  *found = true;
   for (micro_batches = 1; micro_batches <= options.batch; ++micro_batches) {
     if (options.batch % micro_batches != 0) continue;
     const int64_t micro_batch = options.batch / micro_batches;
     const Status status = make_program(micro_batch, 0, program);
     if (!status.ok()) {
-      if (smallest == SIZE_MAX) return status;  // not for want of memory
-      break;                                    // too few values for batch statistics
+      if (planned) break;  // too few values for batch statistics
+      if (first_failure.ok()) first_failure = status;
+      continue;  // smaller parts may be what can be planned
     }
-    smallest = std::min(smallest, program->bytes);
-    if (program->bytes <= options.memory_budget) return {};
+    planned = true;
+    *smallest = std::min(*smallest, bytes_of(*program, counted));
+    if (bytes_of(*program, counted) <= options.memory_budget) return {};
     size_t enough = program->choices.size(), few = 0;
     SPARSENET_RETURN_IF_ERROR(make_program(micro_batch, enough, program));
-    smallest = std::min(smallest, program->bytes);
-    if (program->bytes > options.memory_budget) continue;
+    *smallest = std::min(*smallest, bytes_of(*program, counted));
+    if (bytes_of(*program, counted) > options.memory_budget) continue;
     while (enough - few > 1) {
       const size_t middle = few + (enough - few) / 2;
       Program trial;
       SPARSENET_RETURN_IF_ERROR(make_program(micro_batch, middle, &trial));
-      if (trial.bytes <= options.memory_budget) {
+      if (bytes_of(trial, counted) <= options.memory_budget) {
         enough = middle;
         *program = std::move(trial);
       } else {
@@ -180,8 +207,8 @@ Status Trainer::Impl::fit(Program* program) {
     }
     return {};
   }
-  return invalid_argument("memory budget: expected " + std::to_string(smallest) + " bytes or more for batch " +
-                          std::to_string(options.batch) + ", found " + std::to_string(options.memory_budget));
+  *found = false;
+  return planned ? Status() : first_failure;
 }
 
 Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
@@ -248,7 +275,7 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   const int32_t list_count = backend->kernel_lists(lists);
   (void)rt::measure(plan.steps.data(), count, lists, list_count, bound.data(), &again);  // chooses the kernels
   scratch_stride = sizes.scratch_bytes;
-  const size_t scratch_bytes = scratch_of(sizes);
+  const size_t scratch_bytes = scratch_of(sizes, threads);
   const size_t thread_scratch = scratch_bytes - sizes.shared_bytes;
   if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) || !weights.allocate(packed_of(sizes)) ||
       !scratch.allocate(scratch_bytes)) {

@@ -9,16 +9,33 @@
 namespace sparsenet {
 namespace {
 
+// Also one over the channels of [N, C, 1, 1] with a Reshape to [N, C] behind it.
 void remove_final_softmax(Graph* graph) {
+  const Uses uses(*graph);
   const ValueId output = graph->outputs[0];
-  for (size_t i = graph->nodes.size(); i-- > 0;) {
-    const Node& node = graph->nodes[i];
-    if (node.outputs[0] != output) continue;
-    if (node.op != Op::kSoftmax && node.op != Op::kIdentity) return;
-    graph->outputs[0] = node.inputs[0];
-    if (node.op == Op::kSoftmax) return;
-    remove_final_softmax(graph);
-    return;
+  int reader = -1;  // of the value that is looked at; -1: it is the output
+  for (int i = uses.producer(output); i >= 0;) {
+    Node& node = node_at(graph, i);
+    const ValueId x = node.inputs.empty() ? kNoValue : node.inputs[0];
+    if (node.op == Op::kSoftmax) {
+      const Shape& s = graph->shape(x);
+      const bool over_classes =
+          std::get<AxisAttrs>(node.attrs).axis == 1 && s.size() > 1 && element_count(s) == s[0] * s[1];
+      if (reader < 0) {
+        graph->outputs[0] = x;
+      } else if (over_classes) {
+        node_at(graph, reader).inputs[0] = x;
+      }
+      return;
+    }
+    if (node.op == Op::kIdentity && reader < 0) {
+      graph->outputs[0] = x;
+    } else if ((node.op == Op::kReshape || node.op == Op::kIdentity) && uses.count(x) == 1) {
+      reader = i;
+    } else {
+      return;
+    }
+    i = uses.producer(x);
   }
 }
 

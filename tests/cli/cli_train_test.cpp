@@ -198,6 +198,17 @@ class Running {
   bool ended_ = false;
 };
 
+// A folder of images with two of each kind: the sample, twice.
+void make_photos(const std::string& folder, const std::vector<std::string>& samples) {
+  for (const std::string& name : samples) {
+    fs::create_directories(scratch(folder + "/" + name));
+    for (const char* copy : {"1.png", "2.png"}) {
+      fs::copy_file(test::sample(name + ".png"), scratch(folder + "/" + name + "/" + copy),
+                    fs::copy_options::overwrite_existing);
+    }
+  }
+}
+
 TEST_CASE("train: learns, and reports what the contract says") {
   const nlohmann::json result =
       json_of(train_line("json.snet", {"--test", tiny_data(), "--log", scratch("log.csv"), "--plot",
@@ -378,7 +389,7 @@ TEST_CASE("train: resumed with other options it refuses, naming the option and b
   CHECK(bytes_of(scratch("r.snet.checkpoint")) == bytes_of(scratch("plain.snet.checkpoint")));
   CHECK_FALSE(fs::exists(scratch("r.snet")));
 
-  // Another network, other pixels.
+  // Another network, another normalisation, other pixels.
   auto model = load_model(tiny_model());
   REQUIRE(model.ok());
   for (Value& value : model->graph.values) {
@@ -387,6 +398,13 @@ TEST_CASE("train: resumed with other options it refuses, naming the option and b
   REQUIRE(save_model(*model, scratch("tiny2.snet")).ok());
   std::vector<std::string> line = train_line("r.snet");
   line[1] = scratch("tiny2.snet");
+  refused(line, {"the model"});
+  model = load_model(tiny_model());
+  REQUIRE(model.ok());
+  model->metadata.mean = {1, 2, 3};
+  model->metadata.std_dev = {4, 5, 6};
+  REQUIRE(save_model(*model, scratch("tiny3.snet")).ok());
+  line[1] = scratch("tiny3.snet");
   refused(line, {"the model"});
   std::string pixels = bytes_of(scratch("x.npy"));
   pixels[pixels.size() - 3] ^= 1;
@@ -417,6 +435,28 @@ TEST_CASE("train: a finished checkpoint gives the result again; a damaged one is
   CHECK(fresh.code == 0);
   CHECK(contains(fresh.out, "is replaced"));
   CHECK(bytes_of(scratch("f.snet")) == expected);
+}
+
+TEST_CASE("train: going on with --test after epochs without it reports the lowest of those that have one") {
+  fs::remove(scratch("late.snet.checkpoint"));
+  std::vector<std::string> line = train_line("late.snet");
+  line[7] = "100";  // epochs: time enough to be interrupted
+  {
+    Running running(line);
+    REQUIRE(running.wait_for_checkpoint(scratch("late.snet.checkpoint"), "", 0));
+    REQUIRE(running.end_with(SIGINT) == 1);
+  }
+  line.insert(line.end(), {"--resume", "--test", tiny_data()});
+  const test::Outcome outcome = test::sparsenet(line);
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(contains(outcome.out, "(lowest "));
+  CHECK_FALSE(contains(outcome.out, "lowest -"));
+}
+
+TEST_CASE("train: batches that make no update are told") {
+  const test::Outcome outcome = train("rest.snet", {"--accumulate", "7"});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(contains(outcome.out, "--accumulate: 48 steps are no multiple of 7: the last 6 make no update"));
 }
 
 TEST_CASE("train: numbers that run away end it, and the last good checkpoint stays") {
@@ -505,17 +545,6 @@ TEST_CASE("finetune: the example runs on any image classifier") {
   CHECK(std::system("'" SPARSENET_FINETUNE "' none.snet >/dev/null 2>&1") != 0);
 }
 
-// A folder of images with two of each kind: the sample, twice.
-void make_photos(const std::string& folder, const std::vector<std::string>& samples) {
-  for (const std::string& name : samples) {
-    fs::create_directories(scratch(folder + "/" + name));
-    for (const char* copy : {"1.png", "2.png"}) {
-      fs::copy_file(test::sample(name + ".png"), scratch(folder + "/" + name + "/" + copy),
-                    fs::copy_options::overwrite_existing);
-    }
-  }
-}
-
 TEST_CASE("train: an architecture with data of its own") {
   // Two classes of real images: labels, mean and std come from the data.
   make_photos("photos", {"cat-0000", "bird-0025"});
@@ -541,7 +570,8 @@ TEST_CASE("train: an architecture with data of its own") {
   };
   const test::Outcome others = go_on("others", "others");
   REQUIRE_MESSAGE(others.code == 0, others.err);
-  CHECK(contains(others.out, "note    --data: its classes (dog-0012, ...) are not the model's labels (bird-0025, ...)"));
+  CHECK(
+      contains(others.out, "note    --data: its classes (dog-0012, ...) are not the model's labels (bird-0025, ...)"));
   CHECK(contains(others.out, "note    --test: these are the images of --data"));
   auto kept = load_model(scratch("others.snet"));
   REQUIRE(kept.ok());
@@ -573,6 +603,27 @@ TEST_CASE("train: what cannot work is told before the first step") {
     line[place] = word;
     return test::sparsenet(line);
   };
+  fails(train("e.snet", {"--weight-decay", "1"}), 2, {"--weight-decay", "0.9999"});
+  fails(train("e.snet", {"--classes", "1"}), 2, {"--classes", "2"});
+  fails(train("e.snet", {"--accumulate", "49"}), 2, {"--accumulate", "at most 48", "49"});
+  fails(with(15, "1025"), 2, {"--threads", "1024"});
+  // Every file has one use.
+  fs::remove(scratch("link.snet"));
+  fs::create_symlink(tiny_model(), scratch("link.snet"));
+  const std::string network = bytes_of(tiny_model());
+  fails(train("e.snet", {"--checkpoint", tiny_model()}), 2, {"--checkpoint", "the model", "tiny.snet"});
+  fails(train("e.snet", {"--log", scratch("link.snet")}), 2, {"--log", "the model", "link.snet"});
+  fails(train("e.snet", {"--plot", scratch("./e.snet")}), 2, {"--plot", "--output", "e.snet"});
+  fails(train("e.snet", {"--checkpoint", scratch("e.snet")}), 2, {"--checkpoint", "--output", "e.snet"});
+  CHECK(bytes_of(tiny_model()) == network);
+  // What could not be written at the end.
+  fails(with(5, "/dev/null"), 1, {"--output", "/dev/null", "device"});
+  make_photos("latin", {"cat-0000", "bird-0025"});
+  fs::remove_all(scratch("latin/caf\xe9"));
+  fs::rename(scratch("latin/cat-0000"), scratch("latin/caf\xe9"));
+  fails(test::sparsenet({"train", "sparsenet-basic:blocks=1-1-1,k=2,path=2,keep=1-1", "--data",
+                         "folder:" + scratch("latin"), "-o", scratch("e.snet"), "--epochs", "2", "--batch", "2"}),
+        1, {"label 1", "UTF-8"});
   fails(with(1, "sparsenet-xyz"), 2, {"sparsenet-xyz"});
   fails(with(1, scratch("none.snet")), 1, {"none.snet"});
   fails(with(3, "mnist:x"), 2, {"mnist"});

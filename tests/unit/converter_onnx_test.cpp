@@ -159,6 +159,23 @@ TEST_CASE("names of inputs and outputs are the file's") {
   CHECK(model->metadata.provenance.find("sparsenet-goldens") != std::string::npos);
 }
 
+TEST_CASE("a constant that BatchNorm reads twice becomes two, so that training can move them apart") {
+  std::vector<uint8_t> bytes = bytes_of(kGraphs + "tiny-resnet.onnx");
+  // The node's variance is its scale: tools store equal tensors once. (In front of a name: protobuf's tag and length.)
+  CHECK(replace(&bytes, "\n\aconst_7", "\n\aconst_4") == 1);
+  Report report;
+  const Graph graph = import_onnx(bytes.data(), bytes.size(), "", &report);
+  REQUIRE(report.problems.empty());
+  const auto found =
+      std::find_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& node) { return node.op == Op::kBatchNorm; });
+  REQUIRE(found != graph.nodes.end());
+  const Value& scale = graph.values[static_cast<size_t>(found->inputs[1])];
+  const Value& variance = graph.values[static_cast<size_t>(found->inputs[4])];
+  CHECK(found->inputs[1] != found->inputs[4]);
+  REQUIRE(scale.constant.bytes() == variance.constant.bytes());
+  CHECK(std::memcmp(scale.constant.data, variance.constant.data, scale.constant.bytes()) == 0);
+}
+
 TEST_CASE("every initializer is reported") {
   Options options;
   options.input = kGraphs + "gemm-forms.onnx";

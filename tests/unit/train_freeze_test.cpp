@@ -226,6 +226,46 @@ TEST_CASE("an op without a gradient is named, unless it lies in a frozen part") 
   CHECK(train_steps(trainer, data, kBatch, 0, 1, 0.1f)[0] == doctest::Approx(loss).epsilon(1e-5));
 }
 
+TEST_CASE("a Softmax at the end is left out, in front of a Reshape too") {
+  const TrainData data = train_data(3 * kBatch, 5, {3, 8, 8});
+  std::vector<std::vector<double>> losses;
+  for (const int softmax : {0, 1, 2}) {  // none, at the end, in front of the Reshape
+    Random random(8);
+    GraphMaker g(random);
+    ValueId x = g.global_pool(g.conv(g.relu(g.conv(g.input({1, 3, 8, 8}), 6, 3)), 5, 1));
+    if (softmax == 2) x = g.node(Op::kSoftmax, {x}, AxisAttrs{1});
+    x = g.flatten(x);
+    if (softmax == 1) x = g.node(Op::kSoftmax, {x}, AxisAttrs{1});
+    Trainer trainer = make_trainer(g.finish({x}), options_of("none"));
+    losses.push_back(train_steps(trainer, data, kBatch, 0, 3, 0.1f));
+  }
+  CHECK(losses[1] == losses[0]);
+  CHECK(losses[2] == losses[0]);
+}
+
+TEST_CASE("running statistics that something else reads too are refused by name") {
+  // Tools store equal tensors once: all ones may be the scale and the variance of a fresh network, or of two layers.
+  for (const int shared : {0, 1, 2}) {
+    Random random(9);
+    GraphMaker g(random);
+    const ValueId scale = g.constant({6}, 1, 0), shift = g.constant({6}, 0, 0), mean = g.constant({6}, 0, 0);
+    const ValueId variance = g.constant({6}, 1, 0);
+    ValueId x = g.conv(g.input({1, 3, 8, 8}), 6, 3);
+    x = g.graph.add_node(Op::kBatchNorm, "first", {x, scale, shift, mean, shared == 1 ? scale : variance},
+                         BatchNormAttrs{});
+    x = g.conv(g.relu(x), 6, 3);
+    x = g.graph.add_node(Op::kBatchNorm, "second",
+                         {x, g.constant({6}, 1, 0), g.constant({6}, 0, 0), shared == 2 ? mean : g.constant({6}, 0, 0),
+                          g.constant({6}, 1, 0)},
+                         BatchNormAttrs{});
+    const auto trainer = Trainer::create(g.finish({g.head(g.relu(x), 5)}), options_of("none"));
+    REQUIRE(trainer.ok() == (shared == 0));
+    if (shared == 0) continue;
+    CHECK(trainer.status().code() == StatusCode::kUnsupported);
+    CHECK_MESSAGE(trainer.status().message().find("'first'") != std::string::npos, trainer.status().message());
+  }
+}
+
 TEST_CASE("a pattern that matches everything is refused: nothing would be trained") {
   const auto trainer = Trainer::create(train_network(kSmall), options_of("*"));
   REQUIRE_FALSE(trainer.ok());
@@ -279,6 +319,21 @@ TEST_CASE("a head can be a 1x1 convolution; a graph that ends otherwise has none
   REQUIRE_MESSAGE(replaced.ok(), replaced.message());
   REQUIRE(graph.infer_shapes().ok());
   CHECK(graph.shape(graph.outputs[0]) == Shape{1, 9});
+
+  // As converters write it: the number of classes stands in the Reshape.
+  GraphMaker l(random);
+  const ValueId pooled = l.global_pool(l.conv(l.relu(l.conv(l.input({1, 3, 8, 8}), 6, 3)), 5, 1));
+  Graph literal = l.finish({l.node(Op::kReshape, {pooled}, ReshapeAttrs{{0, 5}})});
+  const Status again = replace_head(&literal, 9, 1);
+  REQUIRE_MESSAGE(again.ok(), again.message());
+  CHECK(literal.shape(literal.outputs[0]) == Shape{1, 9});
+  // One that cannot have other classes stays as it was.
+  GraphMaker o(random);
+  const ValueId halves = o.conv(o.relu(o.conv(o.input({1, 3, 1, 1}), 6, 1)), 6, 1);
+  Graph odd = o.finish({o.node(Op::kReshape, {halves}, ReshapeAttrs{{0, 2, 3}})});
+  CHECK(replace_head(&odd, 9, 1).code() == StatusCode::kUnsupported);
+  CHECK(odd.infer_shapes().ok());
+  CHECK(odd.shape(odd.outputs[0]) == Shape{1, 2, 3});
 
   GraphMaker h(random);
   Graph bare = h.finish({h.flatten(h.global_pool(h.relu(h.input({1, 3, 8, 8}))))});

@@ -249,24 +249,52 @@ TEST_CASE("micro-batches have the batch's loss and gradient where no norm sees t
   }
 }
 
-TEST_CASE("with the smallest budget, too, the same bits on 1, 2 and 3 threads") {
+TEST_CASE("a budget chooses the same, and gives the same bits, for any number of threads") {
   const Graph graph = train_network("sparsenet-abc-v0");
   const TrainData data = train_data(2 * kBatch, 10);
-  // One budget for all: what threads need differs, and micro-batches would with it.
-  size_t budget = 0;
-  for (int threads = 1; threads <= 3; ++threads) budget = std::max(budget, smallest_budget(graph, threads));
-  Parameters expected;
-  int64_t micro_batch = 0;
-  for (int threads = 1; threads <= 3; ++threads) {
-    Trainer trainer = make_trainer(graph, options_of(budget, threads));
-    train_steps(trainer, data, kBatch, 0, 2, 0.05f);
-    if (threads == 1) {
-      expected = parameters_of(trainer);
-      micro_batch = trainer.memory().micro_batch;
+  constexpr int kMany = 64;  // whose scratch takes more than anything else
+  const size_t smallest = smallest_budget(graph);
+  CHECK(smallest_budget(graph, kMany) == smallest);
+  int without_room = 0, with_room = 0;
+  for (const size_t budget : {smallest, smallest + smallest / 4, 2 * smallest}) {
+    Parameters expected;
+    TrainMemory first;
+    for (const int threads : {1, 2, 3, kMany}) {
+      Trainer trainer = make_trainer(graph, options_of(budget, threads));
+      const TrainMemory memory = trainer.memory();
+      CHECK(memory.arena_bytes + memory.scratch_bytes + memory.packed_bytes <= budget);
+      CHECK(trainer.threads() <= threads);
+      without_room += trainer.threads() < threads;
+      with_room += threads > 1 && trainer.threads() == threads;
+      if (budget == 2 * smallest && threads <= 3) CHECK(trainer.threads() == threads);
+      train_steps(trainer, data, kBatch, 0, 2, 0.05f);
+      if (threads == 1) {
+        expected = parameters_of(trainer);
+        first = memory;
+      }
+      CHECK_MESSAGE(memory.micro_batch == first.micro_batch, threads, " threads");
+      CHECK_MESSAGE(memory.recomputed == first.recomputed, threads, " threads");
+      CHECK_MESSAGE(same_bits(parameters_of(trainer), expected), threads, " threads");
     }
-    CHECK_MESSAGE(trainer.memory().micro_batch == micro_batch, threads, " threads");
-    CHECK_MESSAGE(same_bits(parameters_of(trainer), expected), threads, " threads");
   }
+  CHECK(without_room > 0);
+  CHECK(with_room > 0);
+}
+
+TEST_CASE("a batch with tensors of more than 2^30 elements is refused; a budget cuts it into parts") {
+  const Graph graph =
+      train_network("sparsenet-basic:blocks=1-1-1,k=12,path=2");  // the first convolution has 24 channels
+  TrainOptions options;
+  options.batch = 65536;
+  options.threads = 1;
+  const auto whole = Trainer::create(graph, options);
+  REQUIRE_FALSE(whole.ok());
+  CHECK_MESSAGE(whole.status().message().find("2^30") != std::string::npos, whole.status().message());
+  options.memory_budget = size_t{64} << 20;
+  const auto parts = Trainer::create(graph, options);
+  REQUIRE_MESSAGE(parts.ok(), parts.status().message());
+  CHECK(parts->memory().micro_batch < 65536);
+  CHECK(parts->memory().arena_bytes <= options.memory_budget);
 }
 
 TEST_CASE("a batch that no memory holds is refused, not crashed on") {

@@ -58,8 +58,10 @@ struct TrainOptions {
   // frozen. A BatchNorm whose scale and shift are frozen uses its running statistics and leaves them alone.
   std::string freeze = "none";
   // 0: no limit. Otherwise the most bytes that arena, scratch and packed weights may take together: activations are
-  // recomputed, then the batch is cut into micro-batches (whose gradients are averaged), until it fits. A budget that
-  // cannot do is an error (kInvalidArgument) that names the smallest that can.
+  // recomputed, then the batch is cut into micro-batches (whose gradients are averaged), until it fits with the
+  // scratch of four threads, or where nothing does with that of one, whatever `threads` is; then as many run as have
+  // room (a thread_hook: all of its threads, or none of them). A budget that cannot do is an error (kInvalidArgument)
+  // that names the smallest that can.
   size_t memory_budget = 0;
   Backend backend = Backend::kAuto;  // kAuto, kPortable, or kReference: the plain kernels alone, for checking
 };
@@ -145,7 +147,7 @@ class Trainer {
 };
 
 // Gives the last FullyConnected (or 1x1 Conv) layer `classes` outputs, its weights He-initialised from the seed and its
-// bias zero. Errors: kUnsupported where the graph does not end in such a layer.
+// bias zero. Errors: kUnsupported where the graph does not end in such a layer; the graph is then as it was.
 Status replace_head(Graph* graph, int64_t classes, uint64_t seed);
 
 }  // namespace sparsenet
