@@ -16,13 +16,15 @@ struct Options {
   BackendOptions backend;
   int64_t batch = 1;
   std::string plan_svg;
+  bool tensors = false;
   bool json = false;
 };
 
 constexpr const char* kExamples = R"(Examples:
   sparsenet info net.snet
   sparsenet info net.snet --batch 8 --backend portable --json
-  sparsenet info net.snet --plan-svg plan.svg        the memory plan as a drawing, for a web browser)";
+  sparsenet info net.snet --plan-svg plan.svg        the memory plan as a drawing, for a web browser
+  sparsenet info net.snet --tensors                  the names that `train --freeze` can match)";
 
 int64_t class_count(const Session& session, int64_t batch) {
   return session.outputs().empty() ? 0 : element_count(session.outputs()[0].shape) / batch;
@@ -36,6 +38,15 @@ Json tensors_json(const std::vector<TensorInfo>& tensors) {
   Json list = Json::array();
   for (const TensorInfo& t : tensors) {
     list.push_back({{"name", t.name}, {"type", sparsenet::name(t.type)}, {"shape", t.shape}});
+  }
+  return list;
+}
+
+// Weights, biases, statistics: what the file stores.
+std::vector<TensorInfo> stored_tensors(const Graph& graph) {
+  std::vector<TensorInfo> list;
+  for (const Value& value : graph.values) {
+    if (value.is_constant) list.push_back({value.name, value.type, value.shape});
   }
   return list;
 }
@@ -164,10 +175,16 @@ int info(const Options& options) {
     if (!written.ok()) return fail(written);
   }
   if (options.json) {
-    print_json(info_json(*loaded, *session, *session_options));
+    Json document = info_json(*loaded, *session, *session_options);
+    if (options.tensors) document["tensors"] = tensors_json(stored_tensors(loaded->model.graph));
+    print_json(document);
   } else {
     print_info(*loaded, *session, *session_options);
     if (!options.plan_svg.empty()) print_line("  drawing", options.plan_svg);
+    if (options.tensors) std::printf("\ntensors\n");
+    for (const TensorInfo& t : options.tensors ? stored_tensors(loaded->model.graph) : std::vector<TensorInfo>()) {
+      std::printf("  %s %s %s\n", t.name.c_str(), to_string(t.shape).c_str(), sparsenet::name(t.type));
+    }
   }
   return kDone;
 }
@@ -181,6 +198,7 @@ void add_info(CLI::App& app, Action& action) {
   options->backend.add_to(*command);
   command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 20))->default_str("1");
   command->add_option("--plan-svg", options->plan_svg, "also draw the memory plan into this .svg file");
+  command->add_flag("--tensors", options->tensors, "also list the weights that the file stores");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);
   command->callback([&action, options] { action = [options] { return info(*options); }; });

@@ -52,6 +52,11 @@ TEST_CASE("cli: create is reproducible and info tells the published counts") {
   CHECK(info["input_shape"] == json({1, 3, 32, 32}));
   CHECK(info["classes"] == 10);
   CHECK(info["memory"]["arena_bytes"] >= info["memory"]["lower_bound_bytes"]);
+  CHECK_FALSE(info.contains("tensors"));
+  const json tensors = json_of({"info", first, "--tensors"})["tensors"];
+  CHECK(tensors[0] == json({{"name", "stem.weight"}, {"type", "float32"}, {"shape", {32, 3, 3, 3}}}));
+  const test::Outcome listed = test::sparsenet({"info", first, "--tensors"});
+  CHECK(listed.out.find("\n  stem.weight [32, 3, 3, 3] float32\n") != std::string::npos);
   CHECK(json_of({"info", "--batch", "4", first})["input_shape"] == json({4, 3, 32, 32}));
 
   const std::string hundred = scratch("hundred.snet");

@@ -297,17 +297,14 @@ TEST_CASE("a batch with tensors of more than 2^30 elements is refused; a budget 
   CHECK(parts->memory().arena_bytes <= options.memory_budget);
 }
 
-TEST_CASE("a batch that no memory holds is refused, not crashed on") {
+TEST_CASE("a batch over 65,536 images is refused") {
   const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
-  for (const int64_t batch : {int64_t{1} << 28, int64_t{1} << 31, int64_t{1} << 40, INT64_MAX}) {
+  for (const int64_t batch : {int64_t{65537}, int64_t{1} << 28, int64_t{1} << 31, int64_t{1} << 40, INT64_MAX}) {
     TrainOptions options;
     options.batch = batch;
     options.threads = 1;
     const auto trainer = Trainer::create(graph, options);
     REQUIRE_FALSE(trainer.ok());
-    const StatusCode code = trainer.status().code();
-    CHECK_MESSAGE((code == StatusCode::kOutOfMemory || code == StatusCode::kInvalidArgument ||
-                   code == StatusCode::kInvalidModel || code == StatusCode::kUnsupported),
-                  trainer.status().message());
+    CHECK_MESSAGE(trainer.status().code() == StatusCode::kInvalidArgument, trainer.status().message());
   }
 }
