@@ -120,6 +120,13 @@ void print_line(const char* key, const std::string& value) {
   if (!value.empty()) std::printf("%-13s %s\n", key, value.c_str());
 }
 
+void print_tensors(const std::vector<TensorInfo>& tensors) {
+  std::printf("\ntensors\n");
+  for (const TensorInfo& t : tensors) {
+    std::printf("  %s %s %s\n", t.name.c_str(), to_string(t.shape).c_str(), sparsenet::name(t.type));
+  }
+}
+
 void print_info(const LoadedModel& loaded, const Session& session, const SessionOptions& options) {
   const Graph& graph = loaded.model.graph;
   const Metadata& meta = loaded.model.metadata;
@@ -181,10 +188,7 @@ int info(const Options& options) {
   } else {
     print_info(*loaded, *session, *session_options);
     if (!options.plan_svg.empty()) print_line("  drawing", options.plan_svg);
-    if (options.tensors) std::printf("\ntensors\n");
-    for (const TensorInfo& t : options.tensors ? stored_tensors(loaded->model.graph) : std::vector<TensorInfo>()) {
-      std::printf("  %s %s %s\n", t.name.c_str(), to_string(t.shape).c_str(), sparsenet::name(t.type));
-    }
+    if (options.tensors) print_tensors(stored_tensors(loaded->model.graph));
   }
   return kDone;
 }

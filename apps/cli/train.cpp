@@ -87,6 +87,11 @@ std::string hex(uint64_t number) {
   return text;
 }
 
+std::string provenance_of(const TrainCommand& command, const TrainStart& start, int64_t micro_batch) {
+  const std::string now = command.provenance(start.model_name, micro_batch);
+  return start.before.empty() ? now : now + "; before: " + start.before;
+}
+
 // The options, and hashes of what they only name.
 Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const TrainStart& start) {
   TrainCommand::Settings settings = command.settings();
@@ -99,8 +104,7 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
   Model bare;
   bare.graph = start.model.graph;
   bare.metadata = start.model.metadata;
-  bare.metadata.provenance = command.provenance(start.model_name, 0);
-  if (!start.before.empty()) bare.metadata.provenance += "; before: " + start.before;
+  bare.metadata.provenance = provenance_of(command, start, 0);
   auto bytes = serialize_model(bare);
   if (!bytes.ok()) return bytes.status();
   settings.emplace_back("--classes", std::to_string(class_count(start.model.graph)));
@@ -151,8 +155,7 @@ Status write_result(const TrainCommand& command, Graph trained, int64_t micro_ba
   Model& model = start.model;
   model.graph = std::move(trained);
   SPARSENET_RETURN_IF_ERROR(check_finite(model.graph));
-  model.metadata.provenance = command.provenance(start.model_name, micro_batch);
-  if (!start.before.empty()) model.metadata.provenance += "; before: " + start.before;
+  model.metadata.provenance = provenance_of(command, start, micro_batch);
   SPARSENET_RETURN_IF_ERROR(renew_test_vectors(model));
   return save_model(model, command.output);
 }
