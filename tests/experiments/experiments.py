@@ -139,6 +139,13 @@ def spread(values):
     return f"{statistics.stdev(values):.2f}" if len(values) > 1 else "one seed"
 
 
+def pooled(groups):
+    """Standard deviation of one training, from all networks with several seeds; with how many networks that were."""
+    groups = [g for g in groups if len(g) > 1]
+    freedom = sum(len(g) - 1 for g in groups)
+    return (math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom) if freedom else None), len(groups)
+
+
 def name_of(arch):
     """Short enough to stand in a plot."""
     return arch.replace("sparsenet-", "").replace("-v0", "")
@@ -244,9 +251,12 @@ def report(args, names, seeds):
     if not points:
         raise Failed(f"{args.out}: expected finished runs of {args.epochs} epochs, found none (--epochs, --seeds, --only)")
     heading = f"{args.epochs} epochs, one-cycle, peak rate {args.lr:g}, weight decay {args.weight_decay:g}, seeds {', '.join(map(str, seeds))}"
+    deviation, networks = pooled([values for _, _, _, values in points.values()])
+    if deviation is not None:  # two seeds tell little of one network's spread, much of all networks'
+        lines.append(f"\nStandard deviation of one training, pooled over {networks} networks: {deviation:.2f} points")
     tables = heading + "\n" + "\n".join(lines) + "\n"
     base = os.path.join(args.out, f"results.e{args.epochs}")
-    write(base + ".json", json.dumps({"recipe": heading, "experiments": results}, indent=1) + "\n")
+    write(base + ".json", json.dumps({"recipe": heading, "standard_deviation": deviation, "experiments": results}, indent=1) + "\n")
     write(base + ".md", tables)
     for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
         svg_scatter(f"{base}.{key}.svg", f"Test error after {args.epochs} epochs against {title}",
