@@ -219,8 +219,9 @@ def svg_scatter(path, title, x_title, points):
             end = box[0] if box[0] > dot_x else box[2]
             out.append(f'<line x1="{dot_x:.1f}" y1="{dot_y:.1f}" x2="{end:.1f}" y2="{middle:.1f}" stroke="{colour}" stroke-width="0.6"/>')
         out.append(f'<circle cx="{dot_x:.1f}" cy="{dot_y:.1f}" r="4" fill="{colour}"/>')
-        out.append(f'<text x="{box[0]:.1f}" y="{middle + 3:.1f}" font-size="10" textLength="{box[2] - box[0]:.1f}" '
-                   f'lengthAdjust="spacingAndGlyphs">{name}</text>')
+        at, anchor = (box[0], "start") if box[0] > dot_x else (box[2], "end")  # not every viewer obeys textLength
+        out.append(f'<text x="{at:.1f}" y="{middle + 3:.1f}" font-size="10" text-anchor="{anchor}" '
+                   f'textLength="{box[2] - box[0]:.1f}" lengthAdjust="spacingAndGlyphs">{name}</text>')
     for row, experiment in enumerate(e for e in EXPERIMENTS if e in seen):
         y = top + 10 + 16 * row
         out.append(f'<circle cx="{width - right + 16}" cy="{y - 4}" r="4" fill="{seen[experiment]}"/>')
