@@ -13,6 +13,8 @@
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
+#include "converter/weights/recognise.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -43,15 +45,10 @@ Result<SourceTensors> read_weights(Format format, const std::vector<uint8_t>& by
   }
 }
 
+// The file's tensors in the constants of the network that --arch names.
 Graph import_weights(const Options& options, Format format, const std::vector<uint8_t>& bytes, Report* report) {
-  if (options.architecture.empty()) {
-    std::string known;
-    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
-    report->problem(
-        "", "this format holds weights without a graph: say with --arch which network they are of (" + known + ")");
-    return {};
-  }
-  Result<Architecture> arch = parse_architecture(options.architecture);
+  Result<Architecture> arch = Architecture();
+  if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
   if (!arch.ok()) {
     report->problem("--arch " + options.architecture, arch.status().message());
     return {};
@@ -72,14 +69,23 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
   }
   report->format = source->format;
   report->producer = source->producer;
-  report->architecture = to_string(*arch);
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
+  if (options.architecture.empty()) {
+    const std::string found = recognised_text(recognise(*source, rules, nullptr));
+    std::string known;
+    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
+    report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
+                            (found.empty() ? " (" + known + ")" : "; this looks like " + found));
+    return {};
+  }
+  report->architecture = to_string(*arch);
   Result<Graph> graph = build_graph(*arch);
   if (!graph.ok()) {
     report->problem("--arch " + options.architecture, graph.status().message());
     return {};
   }
   match_weights(*source, rules, &*graph, report);
+  if (!report->problems.empty()) explain_mismatch(*source, rules, *arch, options.architecture, 0, report);
   return std::move(graph).value();
 }
 
@@ -178,6 +184,12 @@ Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>
 Result<Model> import_model(const Options& options, Report* report) {
   report->input = options.input;
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
+  const io::FileKind kind = io::file_kind(options.input);
+  const bool unreadable = kind.group == io::FileKind::Group::kForeign || kind.group == io::FileKind::Group::kNotAModel;
+  if (unreadable && (options.format == Format::kAuto || !kind.by_name)) {
+    report->problem("", "this is " + kind.what + ": " + kind.way);
+    return failed();
+  }
   Result<std::vector<uint8_t>> bytes = read_file(options.input);
   if (!bytes.ok()) {
     report->problem("", bytes.status().message());
@@ -196,7 +208,11 @@ Result<Model> import_model(const Options& options, Report* report) {
   const bool holds_graph = format == Format::kOnnx || format == Format::kTflite || format == Format::kSnet;
   if (holds_graph) {
     if (!options.architecture.empty() || !options.rules.empty()) {
-      report->problem("", "--arch and --map are for weights without a graph; this file holds its own");
+      const char* what = format == Format::kOnnx     ? "an ONNX"
+                         : format == Format::kTflite ? "a TensorFlow Lite"
+                                                     : "a .snet";
+      report->problem("", "--arch and --map are for weights without a graph; this is " + std::string(what) +
+                              " file, which holds its own graph: leave them out");
       return failed();
     }
   }
@@ -263,6 +279,11 @@ Status write_device_sources(const Options& options, const std::string& target, c
   return write_kernel_table(options.select_ops, *parts).with_context("--select-ops");
 }
 
+bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
+  const Result<std::vector<uint8_t>> other = read_file(path);
+  return other.ok() && *other == bytes;
+}
+
 }  // namespace
 
 Status convert(const Options& options, Report* report) {
@@ -282,6 +303,11 @@ Status convert(const Options& options, Report* report) {
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
+  if (status.ok() && report->format == ".snet" && same_bytes(options.input, *file)) {
+    report->note(
+        "the input is a .snet file already, and the output holds the same: --plan, --training-plan, --test-vectors and "
+        "what describes the model (--labels, --mean, ...) would add to it");
+  }
   if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
   if (!status.ok()) {
     report->problem("", status.message());

@@ -11,6 +11,7 @@
 namespace {
 
 using sparsenet::converter::Options;
+using sparsenet::converter::ProblemGroup;
 using sparsenet::converter::Report;
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
@@ -71,13 +72,20 @@ void print_summary(const Report& report, bool verbose) {
               report.seconds);
 }
 
-int report_failure(const Options& options, const Report& report, bool verbose) {
+// One line for each cause; the report has every problem.
+int report_failure(const Options& options, const Report& report, const std::string& report_file, bool verbose) {
   const size_t count = report.problems.size();
+  const std::vector<ProblemGroup> groups = grouped_problems(report);
   if (verbose && !report.tensors.empty()) std::printf("tensors:\n%s", tensor_table(report).c_str());
   for (const std::string& note : report.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
-  std::fprintf(stderr, "error: %s: %zu problem%s, nothing was written\n", options.input.c_str(), count,
-               count == 1 ? "" : "s");
-  for (const auto& problem : report.problems) std::fprintf(stderr, "  %s\n", to_line(problem).c_str());
+  std::string found = std::to_string(count) + (count == 1 ? " problem" : " problems"), where;
+  if (groups.size() < count) {
+    found += groups.size() == 1 ? " of one cause" : " of " + std::to_string(groups.size()) + " causes";
+    where = report_file.empty() ? " (--report FILE.json lists every problem)"
+                                : " (" + report_file + " lists every problem)";
+  }
+  std::fprintf(stderr, "error: %s: %s, nothing was written%s\n", options.input.c_str(), found.c_str(), where.c_str());
+  for (const ProblemGroup& group : groups) std::fprintf(stderr, "  %s\n", group.line.c_str());
   return kFailed;
 }
 
@@ -155,7 +163,7 @@ int run(int argc, char** argv) {
       return kFailed;
     }
   }
-  if (!status.ok()) return report_failure(options, report, verbose);
+  if (!status.ok()) return report_failure(options, report, report_file, verbose);
   print_summary(report, verbose);
   return kDone;
 }

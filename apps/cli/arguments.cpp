@@ -5,6 +5,7 @@
 #include <random>
 
 #include "cli/statistics.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::cli {
 
@@ -85,7 +86,7 @@ std::string LoadedModel::name() const {
 Result<LoadedModel> load(const std::string& path) {
   const Stopwatch watch;
   auto model = load_model(path);
-  if (!model.ok()) return model.status();
+  if (!model.ok()) return io::explain_not_snet(path, model.status());
   LoadedModel loaded;
   loaded.path = path;
   loaded.model = std::move(*model);

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "io/file_kind.h"
 #include "mlperf_tiny/ic_task.h"
 #include "mlperf_tiny/protocol.h"
 #include "mlperf_tiny/runner.h"
@@ -55,7 +56,7 @@ class Device {
     sn_message why{};
     why.struct_size = sizeof why;
     const auto failed = [&](sn_status status) {
-      return unsupported(path + ": " + (why.text[0] ? why.text : sn_status_name(status)));
+      return io::explain_not_snet(path, unsupported(path + ": " + (why.text[0] ? why.text : sn_status_name(status))));
     };
     sn_status status = sn_map_file(path.c_str(), &data_, &bytes_, &why);
     if (status != SN_OK) return failed(status);

@@ -6,8 +6,9 @@
 
 namespace sparsenet::converter {
 
-// torch.save files: the zip format (PyTorch 1.6 and later) and the older one. The root is a dict of tensors, or a dict
-// that holds one under "state_dict", "model_state_dict", "model" or "net".
+// torch.save files: the zip format (PyTorch 1.6 and later) and the older one. The root is a dict of tensors, or a
+// checkpoint that holds one under "state_dict", "model_state_dict", "model" or "net" or, where there is but one, under
+// any keys.
 Result<SourceTensors> read_torch(const uint8_t* data, size_t size);
 
 Result<SourceTensors> read_safetensors(const uint8_t* data, size_t size);
