@@ -70,8 +70,9 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
   report->format = source->format;
   report->producer = source->producer;
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
+  const ShapeCounts shapes = count_shapes(*source, rules);
   if (options.architecture.empty()) {
-    const std::string found = recognised_text(recognise(*source, rules, nullptr));
+    const std::string found = recognised_text(recognise(shapes, nullptr));
     std::string known;
     for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
     report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
@@ -85,7 +86,7 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     return {};
   }
   match_weights(*source, rules, &*graph, report);
-  if (!report->problems.empty()) explain_mismatch(*source, rules, *arch, options.architecture, 0, report);
+  if (!report->problems.empty()) explain_mismatch(shapes, *arch, options.architecture, 0, report);
   return std::move(graph).value();
 }
 

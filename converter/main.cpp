@@ -1,4 +1,6 @@
 // sparsenet-convert: networks trained elsewhere -> .snet files.
+#include <sparsenet/architecture.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -7,6 +9,7 @@
 #include <sstream>
 
 #include "converter/convert.h"
+#include "converter/weights/name_rules.h"
 
 namespace {
 
@@ -39,6 +42,36 @@ bool parse_numbers(const std::string& text, std::vector<float>* out) {
   return !out->empty() && text.back() != ',';
 }
 
+// What can be said of the values of --arch, --map and --precision without the file.
+sparsenet::Status check_values(const Options& options, const std::string& precision) {
+  if (!options.architecture.empty()) {
+    const auto arch = sparsenet::parse_architecture(options.architecture);
+    if (!arch.ok()) return arch.status().with_context("--arch");
+  }
+  if (!options.rules.empty()) {
+    const auto rules = sparsenet::converter::NameRules::load(options.rules);
+    // A file of rules that is not there is no wrong usage; the conversion will say so.
+    if (rules.status().code() == sparsenet::StatusCode::kInvalidArgument) return rules.status().with_context("--map");
+  }
+  for (const char* known : {"f32", "f16", "bf16"}) {
+    if (precision == known) return {};
+  }
+  return sparsenet::invalid_argument("--precision: expected f32, f16 or bf16, found '" + precision + "'");
+}
+
+// The name of an option whose value is empty, as where a script's variable is; "" where there is none. A name and a
+// licence may be empty.
+std::string option_without_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->get_expected_max() == 0 || name == "--name" || name == "--license") continue;
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return name;
+    }
+  }
+  return "";
+}
+
 int usage_error(const std::string& message) {
   std::fprintf(stderr, "error: %s\n", message.c_str());
   return kUsage;
@@ -51,7 +84,7 @@ std::string grouped(int64_t value) {
 }
 
 void print_summary(const Report& report, bool verbose) {
-  for (const std::string& note : report.notes) std::printf("note: %s\n", note.c_str());
+  for (const std::string& note : grouped_notes(report)) std::printf("note: %s\n", note.c_str());
   if (verbose) std::printf("tensors:\n%s", tensor_table(report).c_str());
   std::string operators;
   for (const auto& [op, count] : report.operators)
@@ -77,7 +110,7 @@ int report_failure(const Options& options, const Report& report, const std::stri
   const size_t count = report.problems.size();
   const std::vector<ProblemGroup> groups = grouped_problems(report);
   if (verbose && !report.tensors.empty()) std::printf("tensors:\n%s", tensor_table(report).c_str());
-  for (const std::string& note : report.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  for (const std::string& note : grouped_notes(report)) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::string found = std::to_string(count) + (count == 1 ? " problem" : " problems"), where;
   if (groups.size() < count) {
     found += groups.size() == 1 ? " of one cause" : " of " + std::to_string(groups.size()) + " causes";
@@ -113,7 +146,7 @@ int run(int argc, char** argv) {
   app.add_option("--test-vectors", options.test_vectors,
                  "Store N random inputs with their outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
-  app.add_option("--precision", precision, "f32 (others are not available in this version)");
+  app.add_option("--precision", precision, "f32 (f16 and bf16 are not available in this version)");
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
@@ -130,6 +163,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return usage_error(std::string(error.what()) + " (see --help)");
   }
+  const std::string empty = option_without_value(app);
+  if (!empty.empty()) return usage_error(empty + ": expected a value, found an empty one");
   const auto format = sparsenet::converter::parse_format(from);
   if (!format.ok()) return usage_error(format.status().message());
   options.format = *format;
@@ -148,6 +183,8 @@ int run(int argc, char** argv) {
   for (float value : options.std_dev) {
     if (!(value > 0.f)) return usage_error("--std: expected numbers above 0, found '" + std_dev + "'");
   }
+  const sparsenet::Status readable = check_values(options, precision);
+  if (!readable.ok()) return usage_error(readable.message());
   if (precision != "f32") {
     std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());
     return kFailed;

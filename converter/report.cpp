@@ -38,7 +38,7 @@ std::string group_line(const Report& report, const std::vector<size_t>& problems
   const Cause& cause = report.causes[first.cause - 1];
   std::string line = cause.text + " (";
   if (problems.size() > 1) line += count + " " + cause.unit + ", the first: ";
-  line += (first.reason.empty() ? first.subject : to_line(first)) + ")";
+  line += to_line(first) + ")";
   return cause.remedy.empty() ? line : line + ": " + cause.remedy;
 }
 
@@ -69,6 +69,7 @@ size_t Report::cause(Cause cause) {
 }
 
 std::string to_line(const Problem& problem) {
+  if (problem.reason.empty()) return problem.subject;
   return problem.subject.empty() ? problem.reason : problem.subject + ": " + problem.reason;
 }
 
@@ -87,6 +88,25 @@ std::vector<ProblemGroup> grouped_problems(const Report& report) {
   return groups;
 }
 
+std::vector<std::string> grouped_notes(const Report& report) {
+  std::vector<std::string> lines;
+  std::vector<size_t> more;
+  std::unordered_map<std::string, size_t> known;
+  for (const std::string& note : report.notes) {
+    const auto [at, added] = known.emplace(without_particulars(note), lines.size());
+    if (added) {
+      lines.push_back(note);
+      more.push_back(0);
+    } else {
+      ++more[at->second];
+    }
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (more[i] > 0) lines[i] += " (and " + std::to_string(more[i]) + " more like it)";
+  }
+  return lines;
+}
+
 std::string to_json(const Report& report) {
   using nlohmann::ordered_json;
   ordered_json root;
@@ -97,7 +117,11 @@ std::string to_json(const Report& report) {
   root["output"] = report.output;
   root["converted"] = report.problems.empty();
   ordered_json problems = ordered_json::array();
-  for (const Problem& p : report.problems) problems.push_back({{"subject", p.subject}, {"reason", p.reason}});
+  for (const Problem& p : report.problems) {
+    // What is said of all problems of a cause is not said of each.
+    const bool by_cause = p.reason.empty() && p.cause > 0;
+    problems.push_back({{"subject", p.subject}, {"reason", by_cause ? report.causes[p.cause - 1].text : p.reason}});
+  }
   root["problems"] = std::move(problems);
   ordered_json causes = ordered_json::array();
   for (const ProblemGroup& group : grouped_problems(report)) {

@@ -73,6 +73,9 @@ std::string to_line(const Problem& problem);
 // same of subjects of one kind, apart from names and numbers.
 std::vector<ProblemGroup> grouped_problems(const Report& report);
 
+// The notes, those of one kind as one line: the first, and how many more there are.
+std::vector<std::string> grouped_notes(const Report& report);
+
 // The report as one JSON document (see docs/converting.md for the fields).
 std::string to_json(const Report& report);
 

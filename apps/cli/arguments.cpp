@@ -26,6 +26,29 @@ CLI::Validator in_range(int64_t least, int64_t most) {
   return check;
 }
 
+CLI::Validator no_sign() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : "expected a number of 0 or more, found '" + text + "'";
+      },
+      "");
+}
+
+std::string option_without_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 0) continue;  // a flag
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return option->get_name();
+    }
+  }
+  for (const CLI::App* command : app.get_subcommands()) {
+    const std::string name = option_without_value(*command);
+    if (!name.empty()) return name;
+  }
+  return "";
+}
+
 void ModelArgument::add_to(CLI::App& command) {
   command.add_option("MODEL", positional, "the .snet file");
   command.add_option("-m,--graph,--model", flag, "the .snet file, instead of MODEL");

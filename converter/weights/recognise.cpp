@@ -1,12 +1,9 @@
 #include "converter/weights/recognise.h"
 
 #include <algorithm>
-#include <map>
 
 namespace sparsenet::converter {
 namespace {
-
-using Counts = std::map<Shape, int64_t>;
 
 // [O, I, 1, 1] and [O, I] serve each other's purpose.
 Shape plain(const Shape& shape) {
@@ -14,17 +11,7 @@ Shape plain(const Shape& shape) {
   return shape;
 }
 
-Counts shapes_of(const SourceTensors& source, const NameRules& rules) {
-  Counts counts;
-  for (const SourceTensor& tensor : source.tensors) {
-    std::string to;
-    const bool dropped = rules.apply(tensor.name, &to) > 0 && to.empty();
-    if (is_float(tensor.type) && !dropped) ++counts[plain(tensor.shape)];
-  }
-  return counts;
-}
-
-bool take(Counts* counts, const Shape& shape) {
+bool take(ShapeCounts* counts, const Shape& shape) {
   const auto found = counts->find(shape);
   if (found == counts->end()) return false;
   if (--found->second == 0) counts->erase(found);
@@ -32,7 +19,7 @@ bool take(Counts* counts, const Shape& shape) {
 }
 
 // Spares building networks that cannot be meant: every layer has one 3x3 convolution, and so has the CIFAR stem.
-bool may_fit(const Architecture& arch, const Counts& counts) {
+bool may_fit(const Architecture& arch, const ShapeCounts& counts) {
   int64_t found = 0;
   for (const auto& [shape, count] : counts) found += shape.size() == 4 && shape[2] == 3 && shape[3] == 3 ? count : 0;
   int64_t expected = arch.depth - 1;
@@ -44,7 +31,7 @@ bool may_fit(const Architecture& arch, const Counts& counts) {
 }
 
 // The number of classes with which `arch` has these shapes; 0: with none.
-int64_t fitting_classes(Architecture arch, Counts counts) {
+int64_t fitting_classes(Architecture arch, ShapeCounts counts) {
   if (!may_fit(arch, counts)) return 0;
   const Result<Graph> graph = build_graph(arch);
   if (!graph.ok()) return 0;
@@ -95,18 +82,27 @@ std::vector<Architecture> variants_of(const Architecture& given) {
 
 }  // namespace
 
-std::vector<std::string> recognise(const SourceTensors& source, const NameRules& rules, const Architecture* given) {
-  const Counts counts = shapes_of(source, rules);
+ShapeCounts count_shapes(const SourceTensors& source, const NameRules& rules) {
+  ShapeCounts counts;
+  for (const SourceTensor& tensor : source.tensors) {
+    std::string to;
+    const bool dropped = rules.apply(tensor.name, &to) > 0 && to.empty();
+    if (is_float(tensor.type) && !dropped) ++counts[plain(tensor.shape)];
+  }
+  return counts;
+}
+
+std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture* given) {
   std::vector<std::string> found;
   for (const std::string& name : known_architectures()) {
     const Result<Architecture> arch = parse_architecture(name);
     if (!arch.ok()) continue;
-    const int64_t classes = fitting_classes(*arch, counts);
+    const int64_t classes = fitting_classes(*arch, shapes);
     if (classes > 0) found.push_back(spelled(name, *arch, classes));
   }
   if (!found.empty() || !given) return found;
   for (Architecture arch : variants_of(*given)) {
-    const int64_t classes = fitting_classes(arch, counts);
+    const int64_t classes = fitting_classes(arch, shapes);
     if (classes == 0) continue;
     arch.classes = static_cast<int>(classes);
     found.push_back(to_string(arch));
@@ -121,14 +117,14 @@ std::string recognised_text(const std::vector<std::string>& architectures) {
   return text;
 }
 
-void explain_mismatch(const SourceTensors& source, const NameRules& rules, const Architecture& given,
-                      const std::string& given_text, size_t first, Report* report) {
+void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, const std::string& given_text, size_t first,
+                      Report* report) {
   size_t filled = 0, empty = 0;
   for (const TensorRecord& record : report->tensors) {
     filled += !record.source.empty() && !record.target.empty();
     empty += record.source.empty();
   }
-  std::vector<std::string> others = recognise(source, rules, &given);
+  std::vector<std::string> others = recognise(shapes, &given);
   // Where the given one fits by its shapes, names or order are the trouble, and the problems say which.
   const Result<Architecture> found = others.empty() ? Result<Architecture>(given) : parse_architecture(others.front());
   if (found.ok() && to_string(*found) == to_string(given)) others.clear();
