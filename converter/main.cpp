@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "converter/convert.h"
+#include "program/program.h"
 
 namespace {
 
@@ -163,10 +164,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, above all
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return kFailed;
-  }
+  sparsenet::program::set_activity("converting");
+  return sparsenet::program::run(argc, argv, run);
 }
