@@ -14,6 +14,8 @@
 #include <limits>
 #include <system_error>
 
+#include "graph/guarded.h"
+
 namespace sparsenet {
 namespace {
 
@@ -112,7 +114,9 @@ Result<MappedFile> map_file(const std::string& path) {
   return file;
 }
 
-Status write_file_atomically(const std::string& path, const void* data, size_t size) {
+namespace {
+
+Status write_atomically(const std::string& path, const void* data, size_t size) {
   // Through a symbolic link the file it points to is replaced, not the link.
   std::string target = path;
   if (char* resolved = ::realpath(path.c_str(), nullptr)) {
@@ -143,6 +147,12 @@ Status write_file_atomically(const std::string& path, const void* data, size_t s
   guard.keep();
   sync_directory_of(target);
   return {};
+}
+
+}  // namespace
+
+Status write_file_atomically(const std::string& path, const void* data, size_t size) {
+  return guarded("writing a file", path, [&] { return write_atomically(path, data, size); });
 }
 
 }  // namespace sparsenet
