@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include "graph/files.h"
+#include "graph/guarded.h"
 
 namespace sparsenet {
 namespace {
@@ -27,18 +27,17 @@ extern "C" {
 
 sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message) {
   if (!path || !data || !bytes) return SN_INVALID_ARGUMENT;
-  try {
-    auto file = sparsenet::map_memory(path);
-    if (!file.ok()) {
-      sparsenet::say(message, file.status().message());
-      return file.status().code() == sparsenet::StatusCode::kNotFound ? SN_NOT_FOUND : SN_IO;
-    }
-    *data = file->data;
-    *bytes = file->size;
-    return SN_OK;
-  } catch (const std::bad_alloc&) {
-    return SN_NO_MEMORY;
+  using sparsenet::StatusCode;
+  const auto file = sparsenet::guarded("mapping a file", [&] { return sparsenet::map_memory(path); });
+  if (!file.ok()) {
+    sparsenet::say(message, file.status().message());
+    return file.status().code() == StatusCode::kNotFound      ? SN_NOT_FOUND
+           : file.status().code() == StatusCode::kOutOfMemory ? SN_NO_MEMORY
+                                                              : SN_IO;
   }
+  *data = file->data;
+  *bytes = file->size;
+  return SN_OK;
 }
 
 void sn_unmap_file(const void* data, size_t bytes) {
