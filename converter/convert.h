@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "converter/normalisation.h"
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -23,8 +24,8 @@ struct Options {
   std::string architecture;  // ARCH; weights need it, formats with a graph refuse it
   std::string rules;         // --map
   std::string labels_file;
-  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values
-  std::string name;                  // of the model; empty: from the file's name
+  NormalisationOptions normalisation;
+  std::string name;  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
   std::string plan;            // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
