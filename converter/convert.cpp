@@ -34,19 +34,19 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<SourceTensors> read_weights(Format format, const std::vector<uint8_t>& bytes) {
+Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
   switch (format) {
     case Format::kSafetensors:
-      return read_safetensors(bytes.data(), bytes.size());
+      return read_safetensors(bytes);
     case Format::kNpz:
-      return read_npz(bytes.data(), bytes.size());
+      return read_npz(bytes);
     default:
-      return read_torch(bytes.data(), bytes.size());
+      return read_torch(bytes);
   }
 }
 
 // The file's tensors in the constants of the network that --arch names.
-Graph import_weights(const Options& options, Format format, const std::vector<uint8_t>& bytes, Report* report) {
+Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
   Result<Architecture> arch = Architecture();
   if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
   if (!arch.ok()) {
@@ -63,6 +63,7 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     rules = std::move(loaded).value();
   }
   Result<SourceTensors> source = read_weights(format, bytes);
+  bytes = {};
   if (!source.ok()) {
     report->problem("", source.status().message());
     return {};
@@ -85,7 +86,7 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     report->problem("--arch " + options.architecture, graph.status().message());
     return {};
   }
-  match_weights(*source, rules, &*graph, report);
+  match_weights(std::move(*source), rules, &*graph, report);
   if (!report->problems.empty()) explain_mismatch(shapes, *arch, options.architecture, 0, report);
   return std::move(graph).value();
 }
@@ -113,26 +114,14 @@ void start_metadata(const Options& options, const Report& report, Model* model) 
   if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
 }
 
-Status apply_options(const Options& options, Model* model) {
+Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
-  if (!options.mean.empty()) metadata.mean = options.mean;
-  if (!options.std_dev.empty()) metadata.std_dev = options.std_dev;
-  const Shape& input = model->graph.shape(model->graph.inputs[0]);
-  const int64_t channels = input.size() == 4 ? input[1] : 0;
-  const struct {
-    const char* flag;
-    const std::vector<float>& values;
-  } lists[] = {{"--mean", options.mean}, {"--std", options.std_dev}};
-  for (const auto& list : lists) {
-    if (list.values.empty()) continue;
-    if (static_cast<int64_t>(list.values.size()) != channels) {
-      return invalid_argument(std::string(list.flag) + ": expected " + std::to_string(channels) +
-                              " values (one a channel of input " + to_string(input) + "), found " +
-                              std::to_string(list.values.size()));
-    }
-  }
+  const Shape& images = model->graph.shape(model->graph.inputs[0]);
+  const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
+  report->wrong_usage = !normalised.ok();
+  if (!normalised.ok()) return normalised;
   if (options.labels_file.empty()) return {};
   Result<std::vector<std::string>> labels = read_lines(options.labels_file);
   if (!labels.ok()) return labels.status().with_context("--labels");
@@ -164,9 +153,9 @@ Result<Format> parse_format(const std::string& text) {
                           printable(text) + "'");
 }
 
-Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes) {
+Result<Format> detect_format(const std::string& path, const FileBytes& bytes) {
   const auto begins = [&bytes](const char* magic, size_t length, size_t at) {
-    return bytes.size() >= at + length && std::memcmp(bytes.data() + at, magic, length) == 0;
+    return bytes.size >= at + length && std::memcmp(bytes.data + at, magic, length) == 0;
   };
   if (begins("TFL3", 4, 4)) return Format::kTflite;
   if (begins("SNET", 4, 4)) return Format::kSnet;
@@ -182,8 +171,10 @@ Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>
   return unsupported("neither its content nor its name tells its format: say it with --from");
 }
 
-Result<Model> import_model(const Options& options, Report* report) {
-  report->input = options.input;
+namespace {
+
+// Within the budget that is the current one.
+Result<Model> import_within(const Options& options, Report* report) {
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
   const io::FileKind kind = io::file_kind(options.input);
   const bool unreadable = kind.group == io::FileKind::Group::kForeign || kind.group == io::FileKind::Group::kNotAModel;
@@ -191,7 +182,7 @@ Result<Model> import_model(const Options& options, Report* report) {
     report->problem("", "this is " + kind.what + ": " + kind.way);
     return failed();
   }
-  Result<std::vector<uint8_t>> bytes = read_file(options.input);
+  Result<FileBytes> bytes = load_file(options.input);
   if (!bytes.ok()) {
     report->problem("", bytes.status().message());
     return bytes.status();
@@ -219,29 +210,53 @@ Result<Model> import_model(const Options& options, Report* report) {
   }
   switch (format) {
     case Format::kOnnx:
-      model.graph = import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report);
+      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), report);
       break;
     case Format::kTflite:
-      model.graph = import_tflite(bytes->data(), bytes->size(), report);
+      model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
       model = import_snet(options, report);
       break;
     default:
-      model.graph = import_weights(options, format, *bytes, report);
+      model.graph = import_weights(options, format, std::move(*bytes), report);
       break;
   }
   if (!report->problems.empty()) return failed();
   if (format != Format::kSnet) start_metadata(options, *report, &model);
-  const Status status = apply_options(options, &model);
+  const Status status = apply_options(options, &model, report);
   if (!status.ok()) {
     report->problem("", status.message());
     return failed();
   }
+  report->mean = model.metadata.mean;
+  report->std_dev = model.metadata.std_dev;
   report->parameters = model.graph.parameter_count();
   report->macs = model.graph.macs_per_image();
   for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];
   return model;
+}
+
+// Runs a part of a conversion within its budget. What it does not catch itself becomes a problem.
+template <class Part>
+auto run_within(std::shared_ptr<MemoryBudget> budget, Report* report, Part part) -> decltype(part()) {
+  const UseBudget use(std::move(budget));
+  try {
+    return part();
+  } catch (const BudgetExceeded& error) {
+    report->problem("", error.what());
+  } catch (const std::bad_alloc&) {
+    report->problem("", "not enough memory on this machine");
+  }
+  return out_of_memory("not enough memory");
+}
+
+}  // namespace
+
+Result<Model> import_model(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return import_within(options, report); });
 }
 
 namespace {
@@ -281,15 +296,17 @@ Status write_device_sources(const Options& options, const std::string& target, c
 }
 
 bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
-  const Result<std::vector<uint8_t>> other = read_file(path);
-  return other.ok() && *other == bytes;
+  const Result<FileBytes> other = load_file(path);
+  return other.ok() && other->size == bytes.size() && std::memcmp(other->data, bytes.data(), bytes.size()) == 0;
 }
 
 }  // namespace
 
-Status convert(const Options& options, Report* report) {
+namespace {
+
+Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
-  Result<Model> model = import_model(options, report);
+  Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
@@ -322,6 +339,14 @@ Status convert(const Options& options, Report* report) {
   }
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {};
+}
+
+}  // namespace
+
+Status convert(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return convert_within(options, report); });
 }
 
 }  // namespace sparsenet::converter

@@ -43,6 +43,7 @@ struct TensorRecord {
 struct Report {
   std::string input, format, producer, output, architecture;
   std::vector<Problem> problems;
+  bool wrong_usage = false;  // the problem is a value of the command line
   std::vector<Cause> causes;
   std::vector<TensorRecord> tensors;
   std::vector<std::string> notes;
@@ -50,6 +51,7 @@ struct Report {
   // Filled when the conversion succeeded.
   std::map<std::string, int> operators;  // op name -> count in the written graph
   int64_t parameters = 0, macs = 0;
+  std::vector<float> mean, std_dev;  // as stored; empty: the file says nothing
   size_t file_bytes = 0;
   size_t test_vectors = 0;
   struct PlanRecord {

@@ -1,6 +1,8 @@
 #include "cli/arguments.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -20,6 +22,12 @@ int usage_error(const std::string& message) {
   return kUsage;
 }
 
+void print_note(const std::string& text) {
+  if (text.empty()) return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "note: %s\n", text.c_str());
+}
+
 CLI::Validator in_range(int64_t least, int64_t most) {
   CLI::Validator check = CLI::Range(least, most);
   check.description("");
@@ -30,7 +38,9 @@ CLI::Validator no_sign() {
   return CLI::Validator(
       [](std::string& text) {
         const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-        return digits ? std::string() : "expected a number of 0 or more, found '" + text + "'";
+        errno = 0;
+        const bool fits = digits && (std::strtoull(text.c_str(), nullptr, 10), errno == 0);
+        return fits ? std::string() : "expected a number from 0 to 2^64 - 1, found '" + text + "'";
       },
       "");
 }

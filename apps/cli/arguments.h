@@ -35,10 +35,13 @@ void add_quantize(CLI::App& app, Action& action);
 int fail(const Status& status);
 int usage_error(const std::string& message);
 
+// Prints `note: ...` on stderr: what is allowed, but may not be what was meant. Nothing for an empty text.
+void print_note(const std::string& text);
+
 // A check of a number's range whose bounds stay out of the help text.
 CLI::Validator in_range(int64_t least, int64_t most);
 
-// A check for numbers of 0 or more up to 2^64 - 1, where the parser would take -1 for the largest of them.
+// A check for numbers from 0 to 2^64 - 1, where the parser would take -1 for the largest of them.
 CLI::Validator no_sign();
 
 // The name of an option of the command line just parsed whose value is empty, as where a script's variable is; "" where

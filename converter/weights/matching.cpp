@@ -117,6 +117,8 @@ class Matcher {
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
+    source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
+    for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (is_float(tensor(s).type)) continue;
       how_[s] = std::string("ignored (") + name(tensor(s).type) + ")";
@@ -190,13 +192,14 @@ class Matcher {
   // with it, it is taken off; else only named, should the match fail: which of the others are wanted is not for us to
   // say.
   void find_prefix() {
+    constexpr size_t kMaxName = 1000;  // of a name that is looked at, so that hostile ones cannot make this slow
     std::map<std::string, size_t> votes;
     size_t open_floats = 0;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (settled_[s]) continue;
       ++open_floats;
       const std::string& name = tensor(s).name;
-      if (by_name_.count(strip_prefixes(name)) > 0) continue;
+      if (name.size() > kMaxName || by_name_.count(strip_prefixes(name)) > 0) continue;
       for (size_t at = name.find_first_of("./"); at != std::string::npos; at = name.find_first_of("./", at + 1)) {
         if (by_name_.count(name.substr(at + 1)) == 0) continue;
         ++votes[name.substr(0, at + 1)];
@@ -230,7 +233,7 @@ class Matcher {
 
   bool fits(size_t s, size_t t) const {
     if (!same_shape(tensor(s).shape, target_shape(t))) return false;
-    const Role role = role_from_name(tensor(s).name);
+    const Role role = source_roles_[s];
     return role == Role::kUnknown || role == targets_[t].role;
   }
 
@@ -332,7 +335,7 @@ class Matcher {
       if (x.type != ElementType::kFloat32) {
         report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
       }
-      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(graph_.shape(target.id), x.values);
+      graph_.values[static_cast<size_t>(target.id)].constant = x.values.tensor(graph_.shape(target.id));
     }
   }
 
@@ -341,6 +344,7 @@ class Matcher {
   Graph& graph_;
   Report& report_;
   std::vector<Target> targets_;
+  std::vector<Role> source_roles_;
   std::unordered_map<std::string, size_t> by_name_;
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
@@ -351,7 +355,7 @@ class Matcher {
 
 }  // namespace
 
-void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report) {
+void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report) {
   Matcher(source, rules, graph, report).run();
 }
 
