@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <new>
 
+#include "graph/guarded.h"
 #include "graph/model_format.h"
 #include "graph/plan_format.h"
 #include "kernels/compact.h"
@@ -128,11 +128,7 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
 }  // namespace
 
 Result<DeviceParts> make_device_parts(const Model& model, const std::string& target) {
-  try {
-    return make_parts(model, target);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("not enough memory to make what a device needs");
-  }
+  return guarded("making what a device needs", [&] { return make_parts(model, target); });
 }
 
 }  // namespace sparsenet
