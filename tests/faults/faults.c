@@ -9,7 +9,12 @@
  *
  * The program becomes a server of itself, which saves loading it each time. At the entry of main() it reads orders from
  * descriptor FAULTS_ORDERS and forks a child for each, which goes on into main() and answers on FAULTS_ANSWERS: see
- * faults.h. Linux on x86-64. */
+ * faults.h. Linux on x86-64.
+ *
+ * To look at one fault with a debugger, without a server: FAULTS_ORDER="KIND ACTION N", in the numbers of faults.h:
+ *   gdb -ex 'set environment LD_PRELOAD build/release/tests/faults/libsparsenet_faults.so' \
+ *       -ex 'set environment FAULTS_ORDER 0 1 4250' -ex 'set startup-with-shell off' \
+ *       -ex 'handle SIGSYS nostop noprint pass' -ex run -ex backtrace --args sparsenet info net.snet */
 #include "faults.h"
 
 #include <dlfcn.h>
@@ -23,6 +28,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -240,6 +246,13 @@ static int serve_then_main(int argc, char** argv, char** environment) {
   const char* const from_text = getenv("FAULTS_ORDERS");
   const char* const to_text = getenv("FAULTS_ANSWERS");
   const char* const page = getenv("FAULTS_COUNTS");
+  const char* const single = getenv("FAULTS_ORDER");
+  if (single != NULL) {
+    static struct faults_counts own;
+    counts = &own;
+    if (sscanf(single, "%d %d %ld", &order.kind, &order.action, &order.n) != 3 || !trap_calls()) return 125;
+    atomic_store(&active, 1);
+  }
   if (from_text == NULL || to_text == NULL || page == NULL) return real_main(argc, argv, environment);
   const int from = atoi(from_text), to = atoi(to_text), shared = atoi(page);
   counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
