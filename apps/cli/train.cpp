@@ -244,9 +244,13 @@ int train(TrainCommand command) {
     const int code = fail(trained);
     return loop.was_interrupted() ? interrupt_exit_code() : code;
   }
-  Graph result = trainer->graph();
+  Result<Graph> result = trainer->graph();
+  if (!result.ok()) {
+    report.end();
+    return fail(result.status());
+  }
   { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
-  const Status written = write_result(command, std::move(result), figures.memory.micro_batch, *start);
+  const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
   locks->clear();  // all is done: what is left is to say so
   report.print(*checkpoint, figures);

@@ -55,7 +55,9 @@ Status check_finite(const Graph& graph) {
 
 Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads) {
   int64_t batch = 1;
-  auto session = make_test_session(trainer.graph_view(), threads, data.size(), trainer.idle_memory(), batch);
+  const Result<Graph> graph = trainer.graph_view();
+  if (!graph.ok()) return graph.status();
+  auto session = make_test_session(*graph, threads, data.size(), trainer.idle_memory(), batch);
   if (!session.ok()) return session.status();
   const auto scores = static_cast<size_t>(element_count(session->outputs()[0].shape)),
              classes = scores / static_cast<size_t>(batch);
@@ -183,7 +185,9 @@ Status TrainLoop::end_epoch() {
 
 Status TrainLoop::save() {
   // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
-  const Status finite = check_finite(trainer_.graph_view());
+  const Result<Graph> graph = trainer_.graph_view();
+  if (!graph.ok()) return graph.status();
+  const Status finite = check_finite(*graph);
   if (!finite.ok()) {
     return {finite.code(),
             "after step " + std::to_string(progress_.step) + ": " + finite.message() + "; " + last_good()};

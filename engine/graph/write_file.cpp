@@ -24,6 +24,7 @@
 #include <optional>
 
 #include "graph/descriptor.h"
+#include "graph/guarded.h"
 
 namespace sparsenet {
 namespace {
@@ -229,10 +230,8 @@ Status write_file(const std::string& path, const void* data, size_t size) {
 
 }  // namespace
 
-Status write_file_atomically(const std::string& path, const void* data, size_t size) try {
-  return write_file(path, data, size);
-} catch (const std::bad_alloc&) {
-  return out_of_memory("out of memory");  // short enough for a string that needs no allocation
+Status write_file_atomically(const std::string& path, const void* data, size_t size) {
+  return guarded("writing a file", path, [&] { return write_file(path, data, size); });
 }
 
 }  // namespace sparsenet
