@@ -20,10 +20,10 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
-#include <new>
 #include <optional>
 
 #include "graph/descriptor.h"
+#include "graph/guarded.h"
 #include "graph/guarded.h"
 
 namespace sparsenet {
