@@ -8,6 +8,10 @@
 
 #include "converter/convert.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace {
 
 using sparsenet::converter::Options;
@@ -167,6 +171,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#if defined(__GLIBC__)
+  // Tensors go back to the system one by one as they are let go, where the heap would keep the room between others.
+  (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+#endif
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {  // out of memory, above all
