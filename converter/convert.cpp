@@ -108,26 +108,12 @@ void start_metadata(const Options& options, const Report& report, Model* model) 
   if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
 }
 
-Status apply_options(const Options& options, Model* model) {
+Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
-  if (!options.mean.empty()) metadata.mean = options.mean;
-  if (!options.std_dev.empty()) metadata.std_dev = options.std_dev;
-  const Shape& input = model->graph.shape(model->graph.inputs[0]);
-  const int64_t channels = input.size() == 4 ? input[1] : 0;
-  const struct {
-    const char* flag;
-    const std::vector<float>& values;
-  } lists[] = {{"--mean", options.mean}, {"--std", options.std_dev}};
-  for (const auto& list : lists) {
-    if (list.values.empty()) continue;
-    if (static_cast<int64_t>(list.values.size()) != channels) {
-      return invalid_argument(std::string(list.flag) + ": expected " + std::to_string(channels) +
-                              " values (one a channel of input " + to_string(input) + "), found " +
-                              std::to_string(list.values.size()));
-    }
-  }
+  SPARSENET_RETURN_IF_ERROR(apply_normalisation(options.normalisation, model->graph.shape(model->graph.inputs[0]),
+                                                &metadata, &report->notes));
   if (options.labels_file.empty()) return {};
   Result<std::vector<std::string>> labels = read_lines(options.labels_file);
   if (!labels.ok()) return labels.status().with_context("--labels");
@@ -220,11 +206,13 @@ Result<Model> import_within(const Options& options, Report* report) {
   }
   if (!report->problems.empty()) return failed();
   if (format != Format::kSnet) start_metadata(options, *report, &model);
-  const Status status = apply_options(options, &model);
+  const Status status = apply_options(options, &model, report);
   if (!status.ok()) {
     report->problem("", status.message());
     return failed();
   }
+  report->mean = model.metadata.mean;
+  report->std_dev = model.metadata.std_dev;
   report->parameters = model.graph.parameter_count();
   report->macs = model.graph.macs_per_image();
   for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];

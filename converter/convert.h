@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "converter/io/file_bytes.h"
+#include "converter/normalisation.h"
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -24,8 +25,8 @@ struct Options {
   std::string architecture;  // ARCH; weights need it, formats with a graph refuse it
   std::string rules;         // --map
   std::string labels_file;
-  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values
-  std::string name;                  // of the model; empty: from the file's name
+  NormalisationOptions normalisation;
+  std::string name;  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
   std::string plan;            // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
