@@ -65,6 +65,12 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     }
     rules = std::move(loaded).value();
   }
+  Result<Graph> graph = build_graph(*arch);
+  if (!graph.ok()) {
+    report->problem("--arch " + options.architecture, graph.status().message());
+    return {};
+  }
+  drop_weights(&*graph);
   Result<SourceTensors> source = read_weights(format, bytes);
   bytes = {};
   if (!source.ok()) {
@@ -75,11 +81,6 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
   report->producer = source->producer;
   report->architecture = to_string(*arch);
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
-  Result<Graph> graph = build_graph(*arch);
-  if (!graph.ok()) {
-    report->problem("--arch " + options.architecture, graph.status().message());
-    return {};
-  }
   match_weights(std::move(*source), rules, &*graph, report);
   return std::move(graph).value();
 }
