@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "converter/convert.h"
+#include "program/program.h"
 
 namespace {
 
@@ -116,6 +117,10 @@ int run(int argc, char** argv) {
                  "Store N random inputs with their outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
   app.add_option("--precision", precision, "f32 (others are not available in this version)");
+  app.add_option("--max-memory", options.max_memory,
+                 "Bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB and 8 x the file)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
@@ -172,10 +177,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, above all
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return kFailed;
-  }
+  sparsenet::program::set_activity("converting");
+  return sparsenet::program::run(argc, argv, run);
 }
