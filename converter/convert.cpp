@@ -32,18 +32,18 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<SourceTensors> read_weights(Format format, const std::vector<uint8_t>& bytes) {
+Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
   switch (format) {
     case Format::kSafetensors:
-      return read_safetensors(bytes.data(), bytes.size());
+      return read_safetensors(bytes);
     case Format::kNpz:
-      return read_npz(bytes.data(), bytes.size());
+      return read_npz(bytes);
     default:
-      return read_torch(bytes.data(), bytes.size());
+      return read_torch(bytes);
   }
 }
 
-Graph import_weights(const Options& options, Format format, const std::vector<uint8_t>& bytes, Report* report) {
+Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
   if (options.architecture.empty()) {
     std::string known;
     for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
@@ -66,6 +66,7 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     rules = std::move(loaded).value();
   }
   Result<SourceTensors> source = read_weights(format, bytes);
+  bytes = {};
   if (!source.ok()) {
     report->problem("", source.status().message());
     return {};
@@ -79,7 +80,7 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     report->problem("--arch " + options.architecture, graph.status().message());
     return {};
   }
-  match_weights(*source, rules, &*graph, report);
+  match_weights(std::move(*source), rules, &*graph, report);
   return std::move(graph).value();
 }
 
@@ -106,26 +107,12 @@ void start_metadata(const Options& options, const Report& report, Model* model) 
   if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
 }
 
-Status apply_options(const Options& options, Model* model) {
+Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
-  if (!options.mean.empty()) metadata.mean = options.mean;
-  if (!options.std_dev.empty()) metadata.std_dev = options.std_dev;
-  const Shape& input = model->graph.shape(model->graph.inputs[0]);
-  const int64_t channels = input.size() == 4 ? input[1] : 0;
-  const struct {
-    const char* flag;
-    const std::vector<float>& values;
-  } lists[] = {{"--mean", options.mean}, {"--std", options.std_dev}};
-  for (const auto& list : lists) {
-    if (list.values.empty()) continue;
-    if (static_cast<int64_t>(list.values.size()) != channels) {
-      return invalid_argument(std::string(list.flag) + ": expected " + std::to_string(channels) +
-                              " values (one a channel of input " + to_string(input) + "), found " +
-                              std::to_string(list.values.size()));
-    }
-  }
+  SPARSENET_RETURN_IF_ERROR(apply_normalisation(options.normalisation, model->graph.shape(model->graph.inputs[0]),
+                                                &metadata, &report->notes));
   if (options.labels_file.empty()) return {};
   Result<std::vector<std::string>> labels = read_lines(options.labels_file);
   if (!labels.ok()) return labels.status().with_context("--labels");
@@ -157,9 +144,9 @@ Result<Format> parse_format(const std::string& text) {
                           printable(text) + "'");
 }
 
-Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes) {
+Result<Format> detect_format(const std::string& path, const FileBytes& bytes) {
   const auto begins = [&bytes](const char* magic, size_t length, size_t at) {
-    return bytes.size() >= at + length && std::memcmp(bytes.data() + at, magic, length) == 0;
+    return bytes.size >= at + length && std::memcmp(bytes.data + at, magic, length) == 0;
   };
   if (begins("TFL3", 4, 4)) return Format::kTflite;
   if (begins("SNET", 4, 4)) return Format::kSnet;
@@ -175,10 +162,12 @@ Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>
   return unsupported("neither its content nor its name tells its format: say it with --from");
 }
 
-Result<Model> import_model(const Options& options, Report* report) {
-  report->input = options.input;
+namespace {
+
+// Within the budget that is the current one.
+Result<Model> import_within(const Options& options, Report* report) {
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
-  Result<std::vector<uint8_t>> bytes = read_file(options.input);
+  Result<FileBytes> bytes = load_file(options.input);
   if (!bytes.ok()) {
     report->problem("", bytes.status().message());
     return bytes.status();
@@ -202,29 +191,53 @@ Result<Model> import_model(const Options& options, Report* report) {
   }
   switch (format) {
     case Format::kOnnx:
-      model.graph = import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report);
+      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), report);
       break;
     case Format::kTflite:
-      model.graph = import_tflite(bytes->data(), bytes->size(), report);
+      model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
       model = import_snet(options, report);
       break;
     default:
-      model.graph = import_weights(options, format, *bytes, report);
+      model.graph = import_weights(options, format, std::move(*bytes), report);
       break;
   }
   if (!report->problems.empty()) return failed();
   if (format != Format::kSnet) start_metadata(options, *report, &model);
-  const Status status = apply_options(options, &model);
+  const Status status = apply_options(options, &model, report);
   if (!status.ok()) {
     report->problem("", status.message());
     return failed();
   }
+  report->mean = model.metadata.mean;
+  report->std_dev = model.metadata.std_dev;
   report->parameters = model.graph.parameter_count();
   report->macs = model.graph.macs_per_image();
   for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];
   return model;
+}
+
+// Runs a part of a conversion within its budget. What it does not catch itself becomes a problem.
+template <class Part>
+auto run_within(std::shared_ptr<MemoryBudget> budget, Report* report, Part part) -> decltype(part()) {
+  const UseBudget use(std::move(budget));
+  try {
+    return part();
+  } catch (const BudgetExceeded& error) {
+    report->problem("", error.what());
+  } catch (const std::bad_alloc&) {
+    report->problem("", "not enough memory on this machine");
+  }
+  return out_of_memory("not enough memory");
+}
+
+}  // namespace
+
+Result<Model> import_model(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return import_within(options, report); });
 }
 
 namespace {
@@ -265,9 +278,11 @@ Status write_device_sources(const Options& options, const std::string& target, c
 
 }  // namespace
 
-Status convert(const Options& options, Report* report) {
+namespace {
+
+Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
-  Result<Model> model = import_model(options, report);
+  Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
   Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
@@ -295,6 +310,14 @@ Status convert(const Options& options, Report* report) {
   }
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {};
+}
+
+}  // namespace
+
+Status convert(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return convert_within(options, report); });
 }
 
 }  // namespace sparsenet::converter

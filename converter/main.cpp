@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "converter/convert.h"
+#include "program/program.h"
 
 namespace {
 
@@ -19,20 +20,20 @@ constexpr const char* kExamples = R"(
 Examples:
   sparsenet-convert net.onnx -o net.snet
   sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
-  sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+  sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --normalize imagenet
   sparsenet-convert trained.snet -o device.snet --plan portable-f32
   sparsenet-convert trained.snet -o device.snet --c-array generated --select-ops generated
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
 // "1,2.5,3" as numbers. False: something else.
-bool parse_numbers(const std::string& text, std::vector<float>* out) {
+bool parse_numbers(const std::string& text, std::vector<double>* out) {
   std::stringstream stream(text);
   std::string item;
   while (std::getline(stream, item, ',')) {
     char* end = nullptr;
-    const float value = std::strtof(item.c_str(), &end);
-    if (item.empty() || *end != '\0' || !std::isfinite(value)) return false;
+    const double value = std::strtod(item.c_str(), &end);
+    if (item.empty() || *end != '\0' || !std::isfinite(static_cast<float>(value))) return false;
     out->push_back(value);
   }
   return !out->empty() && text.back() != ',';
@@ -62,6 +63,11 @@ void print_summary(const Report& report, bool verbose) {
   std::printf("  operators   %s\n", operators.c_str());
   std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
   std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
+  if (!report.mean.empty() || !report.std_dev.empty()) {
+    std::printf("  images      (pixel - mean) / std, pixels of 0..255: mean %s, std %s\n",
+                report.mean.empty() ? "0" : sparsenet::converter::number_list(report.mean).c_str(),
+                report.std_dev.empty() ? "1" : sparsenet::converter::number_list(report.std_dev).c_str());
+  }
   if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
   for (const auto& plan : report.plans) {
     std::printf("  plan        %s, batch %lld%s\n", plan.target.c_str(), static_cast<long long>(plan.batch),
@@ -98,14 +104,23 @@ int run(int argc, char** argv) {
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
   app.add_option("--labels", options.labels_file, "Names of the classes, one a line");
-  app.add_option("--mean", mean, "a,b,c: per channel, of 0..255 pixel values (default 0)");
+  app.add_option("--mean", mean, "a,b,c: per channel, of 0..1 or 0..255 pixels: the values tell (default 0)");
   app.add_option("--std", std_dev, "a,b,c: likewise (default 1)");
+  app.add_option("--pixel-scale", options.normalisation.pixel_scale,
+                 "1 or 255: the largest pixel value that --mean and --std are for, where the values do not tell")
+      ->check(CLI::IsMember({1, 255}));
+  app.add_option("--normalize", options.normalisation.preset,
+                 "Mean and std by name: imagenet, cifar10, 0..1, -1..1, or none (pixels of 0..255 as they are)");
   app.add_option("--name", options.name, "Name of the model (default: the file's)");
   app.add_option("--license", options.license, "Licence of the weights, kept in the file");
   app.add_option("--test-vectors", options.test_vectors,
                  "Store N random inputs with their outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
   app.add_option("--precision", precision, "f32 (others are not available in this version)");
+  app.add_option("--max-memory", options.max_memory,
+                 "Bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB and 8 x the file)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
@@ -133,13 +148,12 @@ int run(int argc, char** argv) {
   }
   if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
   options.input = inputs[0];
-  if (!mean.empty() && !parse_numbers(mean, &options.mean))
+  if (!mean.empty() && !parse_numbers(mean, &options.normalisation.mean))
     return usage_error("--mean: expected numbers a,b,c, found '" + mean + "'");
-  if (!std_dev.empty() && !parse_numbers(std_dev, &options.std_dev))
+  if (!std_dev.empty() && !parse_numbers(std_dev, &options.normalisation.std_dev))
     return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
-  for (float value : options.std_dev) {
-    if (!(value > 0.f)) return usage_error("--std: expected numbers above 0, found '" + std_dev + "'");
-  }
+  const sparsenet::Status normalisation = sparsenet::converter::check_normalisation(options.normalisation);
+  if (!normalisation.ok()) return usage_error(normalisation.message());
   if (precision != "f32") {
     std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());
     return kFailed;
@@ -163,10 +177,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, above all
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return kFailed;
-  }
+  sparsenet::program::set_activity("converting");
+  return sparsenet::program::run(argc, argv, run);
 }

@@ -46,6 +46,8 @@ std::string to_json(const Report& report) {
     root["operators"] = report.operators;
     root["parameters"] = report.parameters;
     root["macs"] = report.macs;
+    root["mean"] = report.mean;
+    root["std"] = report.std_dev;
     root["file_bytes"] = report.file_bytes;
     root["test_vectors"] = report.test_vectors;
     root["plans"] = ordered_json::array();

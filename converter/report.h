@@ -35,6 +35,7 @@ struct Report {
   // Filled when the conversion succeeded.
   std::map<std::string, int> operators;  // op name -> count in the written graph
   int64_t parameters = 0, macs = 0;
+  std::vector<float> mean, std_dev;  // as stored; empty: the file says nothing
   size_t file_bytes = 0;
   size_t test_vectors = 0;
   struct PlanRecord {

@@ -19,6 +19,12 @@ int usage_error(const std::string& message) {
   return kUsage;
 }
 
+void print_note(const std::string& text) {
+  if (text.empty()) return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "note: %s\n", text.c_str());
+}
+
 CLI::Validator in_range(int64_t least, int64_t most) {
   CLI::Validator check = CLI::Range(least, most);
   check.description("");

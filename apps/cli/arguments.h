@@ -35,6 +35,9 @@ void add_quantize(CLI::App& app, Action& action);
 int fail(const Status& status);
 int usage_error(const std::string& message);
 
+// Prints `note: ...` on stderr: what is allowed, but may not be what was meant. Nothing for an empty text.
+void print_note(const std::string& text);
+
 // A check of a number's range whose bounds stay out of the help text.
 CLI::Validator in_range(int64_t least, int64_t most);
 

@@ -138,6 +138,7 @@ int eval(const Options& options) {
   auto labels = network_labels(**data, options.data, count, classifier->classes(), loaded->model.metadata.labels);
   if (!labels.ok()) return fail(labels.status());
 
+  if ((*data)->holds_images()) print_note(normalisation_note(*path, loaded->model.metadata));
   auto counts = evaluate(*classifier, **data, *labels);
   if (!counts.ok()) return fail(counts.status());
   if (counts->not_finite > 0) {

@@ -7,10 +7,11 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 
 #include "cli/arguments.h"
+#include "cli/file_lock.h"
+#include "cli/interrupt.h"
 #include "cli/train_loop.h"
 #include "cli/train_options.h"
 #include "cli/train_report.h"
@@ -41,17 +42,14 @@ std::filesystem::path resolved(const std::string& path) {
 
 // The network may be replaced by its result, but by nothing else, and no file by another.
 Status check_distinct(const TrainCommand& command) {
-  const std::pair<const char*, const std::string&> files[] = {{"the model", command.source},
-                                                              {"--output", command.output},
-                                                              {"--checkpoint", command.checkpoint},
-                                                              {"--log", command.log},
-                                                              {"--plot", command.plot}};
-  for (size_t i = 1; i < std::size(files); ++i) {
+  auto files = command.written_files();
+  files.insert(files.begin(), {"the model", command.source});
+  for (size_t i = 1; i < files.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       const bool result_of_model = i == 1 && j == 0;
       if (files[i].second.empty() || files[j].second.empty() || result_of_model) continue;
       if (resolved(files[i].second) != resolved(files[j].second)) continue;
-      return invalid_argument(std::string(files[i].first) + ": expected a file of its own, found that of " +
+      return invalid_argument(files[i].first + ": expected a file of its own, found that of " +
                               files[j].first + ", " + files[i].second);
     }
   }
@@ -59,24 +57,24 @@ Status check_distinct(const TrainCommand& command) {
 }
 
 // Hours of training must not end at a folder that was never there.
-Status check_writable(const char* option, const std::string& path) {
+Status check_writable(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   if (path.empty()) return {};
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
-    return io_error(std::string(option) + ": expected a file, found the directory " + path);
+    return io_error(option + ": expected a file, found the directory " + path);
   }
   const fs::path target = resolved(path);
   if (fs::exists(target, ignored) && !fs::is_regular_file(target, ignored)) {
-    return io_error(std::string(option) + ": " + path + ": expected a regular file or none, found a device or pipe");
+    return io_error(option + ": " + path + ": expected a regular file or none, found a device or pipe");
   }
   const fs::path parent = target.parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (!fs::is_directory(folder, ignored)) {
-    return not_found(std::string(option) + ": " + path + ": expected an existing folder " + folder);
+    return not_found(option + ": " + path + ": expected an existing folder " + folder);
   }
   if (::access(folder.c_str(), W_OK) != 0) {
-    return io_error(std::string(option) + ": " + path + ": the folder cannot be written to");
+    return io_error(option + ": " + path + ": the folder cannot be written to");
   }
   return {};
 }
@@ -160,6 +158,18 @@ Status write_result(const TrainCommand& command, Graph trained, int64_t micro_ba
   return save_model(model, command.output);
 }
 
+// Two trainings that write the same files would undo each other's work. What the locks are of is where links lead.
+Result<std::vector<FileLock>> lock_files(const TrainCommand& command) {
+  std::vector<FileLock> locks;
+  for (const auto& [option, path] : command.written_files()) {
+    if (path.empty()) continue;
+    auto lock = FileLock::take(resolved(path).string());
+    if (!lock.ok()) return lock.status().with_context(option);
+    locks.push_back(std::move(*lock));
+  }
+  return locks;
+}
+
 int train(TrainCommand command) {
   const Status resolved = command.resolve();
   if (!resolved.ok()) return usage_error(resolved.message());
@@ -167,10 +177,7 @@ int train(TrainCommand command) {
   if (kernels != Backend::kAuto && kernels != Backend::kPortable && kernels != Backend::kReference) {
     return fail(unsupported("--backend " + command.backend.backend + ": training runs on auto, portable or reference"));
   }
-  for (const auto& [option, path] : {std::pair<const char*, const std::string&>{"--output", command.output},
-                                     {"--checkpoint", command.checkpoint},
-                                     {"--log", command.log},
-                                     {"--plot", command.plot}}) {
+  for (const auto& [option, path] : command.written_files()) {
     const Status writable = check_writable(option, path);
     if (!writable.ok()) return fail(writable);
   }
@@ -196,6 +203,10 @@ int train(TrainCommand command) {
                            " make no update");
   }
   for (const std::string& note : start->notes) report.line("note    " + note);
+  // From here on there is something to lose, and something to leave in order.
+  watch_for_interrupts();
+  const auto locks = lock_files(command);
+  if (!locks.ok()) return fail(locks.status());
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());
 
@@ -226,16 +237,20 @@ int train(TrainCommand command) {
   const Status opened = report.open(*checkpoint);
   if (!opened.ok()) return fail(opened);
 
-  watch_for_interrupts();
   TrainLoop loop(command, *trainer, *start->train, start->test.get(), *checkpoint, report);
   const Status trained = loop.run();
   if (!trained.ok()) {
     report.end();
-    return fail(trained);
+    const int code = fail(trained);
+    return loop.was_interrupted() ? interrupt_exit_code() : code;
   }
-  Graph result = trainer->graph();
+  Result<Graph> result = trainer->graph();
+  if (!result.ok()) {
+    report.end();
+    return fail(result.status());
+  }
   { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
-  const Status written = write_result(command, std::move(result), figures.memory.micro_batch, *start);
+  const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
   report.print(*checkpoint, figures);
   return kDone;

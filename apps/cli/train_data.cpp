@@ -31,9 +31,7 @@ Result<TrainData> TrainData::read(std::unique_ptr<io::Dataset> data, const std::
 
   TrainData result(std::move(*raw));
   SPARSENET_RETURN_IF_ERROR(result.read_labels(*data, name, classes, labels));
-  // What kind of data it is shows at its first image.
-  const auto first = data->image(0);
-  if (!first.ok() && first.status().code() == StatusCode::kUnsupported) {
+  if (!data->holds_images()) {
     SPARSENET_RETURN_IF_ERROR(result.check_values(*data, name));
     result.source_ = std::move(data);
   } else {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 
+#include "cli/interrupt.h"
 #include "cli/output.h"
 
 namespace sparsenet::cli {
@@ -14,12 +14,6 @@ constexpr int kPad = 4;  // of crop-flip, as in the recipe
 // So many test images at once as fit into this, but at most kTestBatch.
 constexpr size_t kTestArenaBytes = size_t{8} << 20;
 constexpr int64_t kTestBatch = 50;
-
-volatile std::sig_atomic_t stop_asked = 0;
-
-extern "C" void ask_for_stop(int) {
-  stop_asked = 1;
-}
 
 // In `memory` where it fits there.
 Result<Session> make_session(const Graph& graph, int threads, int64_t batch, const IdleMemory& memory) {
@@ -48,19 +42,6 @@ Result<Session> make_test_session(const Graph& graph, int threads, int64_t image
 
 }  // namespace
 
-void watch_for_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = ask_for_stop;
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
-  sigemptyset(&action.sa_mask);
-  (void)sigaction(SIGINT, &action, nullptr);
-  (void)sigaction(SIGTERM, &action, nullptr);
-}
-
-bool interrupted() {
-  return stop_asked != 0;
-}
-
 Status check_finite(const Graph& graph) {
   for (const Value& value : graph.values) {
     if (!value.is_constant || value.constant.type != DataType::kFloat32) continue;
@@ -74,7 +55,9 @@ Status check_finite(const Graph& graph) {
 
 Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads) {
   int64_t batch = 1;
-  auto session = make_test_session(trainer.graph_view(), threads, data.size(), trainer.idle_memory(), batch);
+  const Result<Graph> graph = trainer.graph_view();
+  if (!graph.ok()) return graph.status();
+  auto session = make_test_session(*graph, threads, data.size(), trainer.idle_memory(), batch);
   if (!session.ok()) return session.status();
   const auto scores = static_cast<size_t>(element_count(session->outputs()[0].shape)),
              classes = scores / static_cast<size_t>(batch);
@@ -202,7 +185,9 @@ Status TrainLoop::end_epoch() {
 
 Status TrainLoop::save() {
   // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
-  const Status finite = check_finite(trainer_.graph_view());
+  const Result<Graph> graph = trainer_.graph_view();
+  if (!graph.ok()) return graph.status();
+  const Status finite = check_finite(*graph);
   if (!finite.ok()) {
     return {finite.code(),
             "after step " + std::to_string(progress_.step) + ": " + finite.message() + "; " + last_good()};
@@ -221,9 +206,10 @@ std::string TrainLoop::last_good() const {
 
 Status TrainLoop::stopped() {
   if (progress_.step != saved_step_) SPARSENET_RETURN_IF_ERROR(save());
+  interrupted_ = true;
   return io_error("interrupted after step " + std::to_string(progress_.step) + " of " +
-                  std::to_string(command_.epochs * steps_per_epoch_) + "; " + command_.checkpoint +
-                  " holds all of it: the same command with --resume goes on");
+                  std::to_string(command_.epochs * steps_per_epoch_) + " (" + interrupt_name() + "); " +
+                  command_.checkpoint + " holds all of it: the same command with --resume goes on");
 }
 
 }  // namespace sparsenet::cli

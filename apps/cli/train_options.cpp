@@ -164,6 +164,10 @@ Status TrainCommand::resolve() {
   return {};
 }
 
+std::vector<std::pair<std::string, std::string>> TrainCommand::written_files() const {
+  return {{"--output", output}, {"--checkpoint", checkpoint}, {"--log", log}, {"--plot", plot}};
+}
+
 TrainOptions TrainCommand::train_options() const {
   TrainOptions options;
   options.batch = batch;

@@ -34,6 +34,9 @@ struct TrainCommand {
   // Fills in the defaults that hang on others and checks what needs more than one option. Errors are usage errors.
   Status resolve();
 
+  // The options that name files to be written, with the files; some may be empty. After resolve().
+  std::vector<std::pair<std::string, std::string>> written_files() const;
+
   io::DataSpec data_spec, test_spec;  // set by resolve(); test_spec only where `test` is given
   bool crop_flip = false;
   Backend kernels = Backend::kAuto;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <random>
 
+#include "cli/classifier.h"
 #include "io/file.h"
 
 namespace sparsenet::cli {
@@ -141,6 +142,10 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
 
   note_classes("--data", **data, start);
   if (test_set != nullptr) note_classes("--test", *test_set, start);
+  if (from_file && (*data)->holds_images()) {
+    const std::string note = normalisation_note(command.source, start.model.metadata);
+    if (!note.empty()) start.notes.push_back(note);
+  }
   auto train = read_data(std::move(*data), command.data, start);
   if (!train.ok()) return train.status();
   start.train = std::move(*train);

@@ -112,7 +112,9 @@ int main(int argc, char** argv) {
 
   std::mt19937 random(7);
   const Batch test = draw_batch(input, kTestImages, random);
-  auto right = count_right(trainer->graph(), test);
+  const auto untrained = trainer->graph();
+  if (!untrained.ok()) return fail(untrained.status());
+  auto right = count_right(*untrained, test);
   if (!right.ok()) return fail(right.status());
   std::printf("before: %lld of %lld right\n", static_cast<long long>(*right), static_cast<long long>(kTestImages));
 
@@ -123,10 +125,12 @@ int main(int argc, char** argv) {
     if (step % 10 == 9) std::printf("step %d: loss %.4f\n", step + 1, result->loss);
   }
 
-  right = count_right(trainer->graph(), test);
+  const auto trained = trainer->graph();
+  if (!trained.ok()) return fail(trained.status());
+  right = count_right(*trained, test);
   if (!right.ok()) return fail(right.status());
   std::printf("after:  %lld of %lld right\n", static_cast<long long>(*right), static_cast<long long>(kTestImages));
-  // To keep it: model->graph = trainer->graph(); save_model(*model, "mine.snet"), after clearing or renewing
+  // To keep it: model->graph = *trained; save_model(*model, "mine.snet"), after clearing or renewing
   // model->test_vectors, which belong to the weights before.
   return 0;
 }

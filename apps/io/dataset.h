@@ -28,7 +28,9 @@ class Dataset {
   // Names of the classes in index order; empty where the format has none.
   virtual const std::vector<std::string>& class_names() const = 0;
 
-  // The decoded pixels. kUnsupported for data sets of ready-made tensors.
+  // False for data sets of ready-made tensors: image() is kUnsupported, and nothing is resized or normalised.
+  virtual bool holds_images() const { return true; }
+  // The decoded pixels.
   virtual Result<Image> image(int64_t index) const = 0;
   // The network's input for one image: preprocess.elements() values. Ready-made tensors are copied as they are, and
   // must have the input's shape.

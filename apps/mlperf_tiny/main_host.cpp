@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "mlperf_tiny/protocol.h"
 #include "mlperf_tiny/runner.h"
 #include "mlperf_tiny/th.h"
+#include "program/program.h"
 
 namespace sparsenet::mlperf {
 namespace {
@@ -184,15 +184,6 @@ int main_or_throw(int argc, char** argv) {
 }  // namespace sparsenet::mlperf
 
 int main(int argc, char** argv) {
-  int code = 1;
-  try {
-    code = sparsenet::mlperf::main_or_throw(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-  }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::fprintf(stderr, "error: cannot write to standard output\n");
-    if (code == 0) code = 1;
-  }
-  return code;
+  sparsenet::program::set_activity("running the benchmark's device side");
+  return sparsenet::program::run(argc, argv, sparsenet::mlperf::main_or_throw);
 }

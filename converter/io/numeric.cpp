@@ -162,11 +162,22 @@ int64_t load_int(ElementType type, const uint8_t* b) {
   }
 }
 
-std::vector<float> load_floats(ElementType type, const uint8_t* bytes, size_t count) {
-  std::vector<float> values(count);
+Elements<float> load_floats(ElementType type, const uint8_t* bytes, size_t count) {
+  Elements<float> values;
+  values.resize(count);
+  float* to = values.data();
   const size_t step = size_of(type);
-  for (size_t i = 0; i < count; ++i) values[i] = load_float(type, bytes + i * step);
+  for (size_t i = 0; i < count; ++i) to[i] = load_float(type, bytes + i * step);
   return values;
+}
+
+Elements<float> load_or_share_floats(ElementType type, const uint8_t* bytes, size_t count,
+                                     const std::shared_ptr<const void>& owner) {
+  const uint16_t probe = 1;
+  const bool little = *reinterpret_cast<const uint8_t*>(&probe) == 1;
+  const bool aligned = reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
+  if (!owner || !little || !aligned || type != ElementType::kFloat32) return load_floats(type, bytes, count);
+  return Elements<float>::view(owner, reinterpret_cast<const float*>(bytes), count);
 }
 
 bool multiply(uint64_t a, uint64_t b, uint64_t* product) {

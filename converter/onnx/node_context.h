@@ -37,7 +37,7 @@ struct OnnxState {
 
 class NodeContext {
  public:
-  NodeContext(OnnxState* state, const onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
+  NodeContext(OnnxState* state, onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
 
   const std::string& op() const { return proto_.op_type(); }
   // The node's name or, where it has none, that of its first output.
@@ -53,6 +53,8 @@ class NodeContext {
   std::string string_attribute(const char* key, const char* fallback);
   std::vector<int64_t> ints_attribute(const char* key, std::vector<int64_t> fallback = {});
   const onnx_ns::AttributeProto* attribute(const char* key) const;
+  // The tensor of an attribute that holds one, taken out of the message: call it once.
+  Result<HostTensor> take_tensor_attribute(const char* key);
   const Status& attribute_status() const { return attribute_status_; }
 
   // Inputs. "has" is false for one that is left out.
@@ -70,7 +72,7 @@ class NodeContext {
   bool skipped() const { return skipped_; }
 
   // Puts a constant into the graph, named after its source.
-  ValueId add_constant(const HostTensor& tensor, Shape shape, std::vector<float> values, const std::string& how);
+  ValueId add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values, const std::string& how);
 
   size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
   bool output_is_used(size_t i) const;
@@ -90,7 +92,7 @@ class NodeContext {
   Status wrong_type(const char* key, const char* expected);
 
   OnnxState& state_;
-  const onnx_ns::NodeProto& proto_;
+  onnx_ns::NodeProto& proto_;
   Status attribute_status_;
   bool skipped_ = false;
 };

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "converter/importers.h"
+#include "converter/onnx/message_memory.h"
 #include "converter/onnx/node_context.h"
 
 namespace sparsenet::converter {
@@ -30,8 +31,8 @@ bool declared_shape(const ValueInfoProto& info, Shape* out) {
 
 class OnnxImporter {
  public:
-  OnnxImporter(const ModelProto& model, const std::string& folder, Report* report)
-      : model_(model), graph_(model.graph()) {
+  OnnxImporter(ModelProto* model, const std::string& folder, Report* report)
+      : model_(*model), graph_(*model->mutable_graph()) {
     state_.report = report;
     state_.folder = folder;
   }
@@ -46,7 +47,7 @@ class OnnxImporter {
     read_initializers();
     read_inputs();
     count_uses();
-    for (const NodeProto& node : graph_.node()) import_node(node);
+    for (NodeProto& node : *graph_.mutable_node()) import_node(&node);
     set_outputs();
     finish();
     return std::move(state_.writer.graph);
@@ -70,18 +71,13 @@ class OnnxImporter {
   }
 
   void read_initializers() {
-    uint64_t budget =
-        uint64_t{1} << 31;  // elements; tensors outside the file could name the same bytes again and again
-    for (const TensorProto& proto : graph_.initializer()) {
+    for (TensorProto& proto : *graph_.mutable_initializer()) {
       const std::string subject = "tensor '" + proto.name() + "'";
-      Result<HostTensor> tensor = decode_tensor(proto, state_.folder);
+      Result<HostTensor> tensor = within_budget(subject, [&] { return take_tensor(&proto, state_.folder); });
       OnnxValue value;
       if (!tensor.ok()) {
         problem(subject, tensor.status().message());
-      } else if (tensor->size() > budget) {
-        problem(subject, "the file holds more weights than can be imported");
       } else {
-        budget -= tensor->size();
         tensor->source = proto.name();
         if (tensor->is_float() && tensor->type != ElementType::kFloat32) {
           state_.report->note("tensor '" + printable(proto.name()) + "' converted from " + name(tensor->type) +
@@ -141,8 +137,9 @@ class OnnxImporter {
     for (const ValueInfoProto& output : graph_.output()) ++state_.uses[output.name()];
   }
 
-  void import_node(const NodeProto& node) {
-    NodeContext context(&state_, &node);
+  void import_node(NodeProto* proto) {
+    const NodeProto& node = *proto;
+    NodeContext context(&state_, proto);
     const std::string subject = node.op_type() + " '" + context.name() + "'";
     std::string missing;
     for (size_t i = 0; i < context.input_count(); ++i) {
@@ -158,7 +155,7 @@ class OnnxImporter {
       problem(subject, "input '" + missing + "' is not made by any node before it");
       return;
     }
-    const Status status = import_operator(context, node);
+    const Status status = within_budget(subject, [&] { return import_operator(context, node); });
     if (!status.ok() && !context.skipped()) problem(subject, status.message());
     if (!status.ok()) assume_outputs(node);
   }
@@ -235,28 +232,45 @@ class OnnxImporter {
     if (!status.ok()) problem("", status.message());
   }
 
-  const ModelProto& model_;
-  const GraphProto& graph_;
+  ModelProto& model_;
+  GraphProto& graph_;  // tensors are taken out of it
   OnnxState state_;
   int64_t batch_ = 0;
 };
 
 }  // namespace
 
-Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
+Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
   report->format = "ONNX";
+  const UseBudget budget = UseBudget::keep_or_make(file.size);
   ModelProto model;
-  if (size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+  if (file.size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     report->problem("", "the file is larger than the 2 GiB of a protobuf message");
     return {};
   }
-  if (!model.ParseFromArray(data, static_cast<int>(size))) {
+  MemoryCharge charge;
+  const Status fits = charge.raise_to(message_memory(file.data, file.size));
+  if (!fits.ok()) {
+    report->problem("", fits.message());
+    return {};
+  }
+  if (!model.ParseFromArray(file.data, static_cast<int>(file.size))) {
     report->problem("", "not an ONNX file, or a damaged one (the protobuf message cannot be read)");
     return {};
   }
+  file = {};  // the message has copies of all of it
   report->producer = printable(model.producer_name());
   if (!model.producer_version().empty()) report->producer += " " + printable(model.producer_version());
-  return OnnxImporter(model, folder, report).run();
+  try {
+    return OnnxImporter(&model, folder, report).run();
+  } catch (const OutOfBudget& error) {
+    report->problem(error.subject, error.reason);
+    return {};
+  }
+}
+
+Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
+  return import_onnx({data, size, nullptr}, folder, report);
 }
 
 }  // namespace sparsenet::converter

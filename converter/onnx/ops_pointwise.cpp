@@ -36,7 +36,7 @@ Status import_hard_sigmoid(NodeContext& c) {
 Status import_prelu(NodeContext& c) {
   Result<HostTensorPtr> slope = c.constant(1, "slope");
   if (!slope.ok()) return slope.status();
-  const std::vector<float>& values = (*slope)->floats;
+  const Elements<float>& values = (*slope)->floats;
   for (float value : values) {
     if (value != values[0]) return unsupported("slopes that differ between channels");
   }

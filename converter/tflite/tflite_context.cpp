@@ -150,6 +150,12 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(count) + " elements, found " +
                          std::to_string(bytes->size()) + " bytes");
   }
+  // What operators take as a list has as many entries as a shape, or a few for each.
+  constexpr int64_t kMost = 4096;
+  if (count > kMost) {
+    return unsupported(where + ": expected at most " + std::to_string(kMost) + " integers, found " +
+                       std::to_string(count));
+  }
   std::vector<int64_t> out;
   for (size_t k = 0; k < bytes->size() / step; ++k) out.push_back(load_int(element, bytes->data() + k * step));
   const size_t record = state_.records[static_cast<size_t>(index)];
@@ -158,13 +164,13 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
 }
 
 ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
-  const ValueId id = writer().constant(tensor.source, Tensor::from(tensor.shape, std::move(tensor.floats)));
+  const ValueId id = writer().constant(tensor.source, tensor.floats.tensor(tensor.shape));
   const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
   const size_t record = state_.records[static_cast<size_t>(index)];
   if (record != SIZE_MAX) {
     TensorRecord& entry = state_.report->tensors[record];
     const std::string& target = writer().graph.values[static_cast<size_t>(id)].name;
-    entry.target = entry.target.empty() ? target : entry.target + ", " + target;
+    entry.target += (entry.target.empty() ? "" : ", ") + target;  // in place: it may be read very often
     entry.how = how;
   }
   return id;

@@ -203,7 +203,7 @@ class TfliteModelImporter {
       state_.values[static_cast<size_t>(output)].kind = TfliteValue::Kind::kShapeArithmetic;
       return;
     }
-    Status status = run_importer(context, op);
+    Status status = within_budget(subject, [&] { return run_importer(context, op); });
     if (status.ok()) status = check_shapes(op);
     if (!status.ok() && !context.skipped()) problem(subject, status.message());
     if (!status.ok()) assume_outputs(op);
@@ -300,6 +300,7 @@ class TfliteModelImporter {
 
 Graph import_tflite(const uint8_t* data, size_t size, Report* report) {
   report->format = "TensorFlow Lite";
+  const UseBudget budget = UseBudget::keep_or_make(size);
   constexpr flatbuffers::uoffset_t kMaxDepth = 32, kMaxTables = 1u << 20;
   flatbuffers::Verifier verifier(data, size, kMaxDepth, kMaxTables);
   const bool too_large = size >= FLATBUFFERS_MAX_BUFFER_SIZE;
@@ -309,7 +310,12 @@ Graph import_tflite(const uint8_t* data, size_t size, Report* report) {
   }
   const tflite::Model* model = tflite::GetModel(data);
   if (model->description()) report->producer = printable(model->description()->str());
-  return TfliteModelImporter(model, report).run();
+  try {
+    return TfliteModelImporter(model, report).run();
+  } catch (const OutOfBudget& error) {
+    report->problem(error.subject, error.reason);
+    return {};
+  }
 }
 
 }  // namespace sparsenet::converter

@@ -115,6 +115,8 @@ class Matcher {
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
+    source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
+    for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (is_float(tensor(s).type)) continue;
       how_[s] = std::string("ignored (") + name(tensor(s).type) + ")";
@@ -186,7 +188,7 @@ class Matcher {
 
   bool fits(size_t s, size_t t) const {
     if (!same_shape(tensor(s).shape, target_shape(t))) return false;
-    const Role role = role_from_name(tensor(s).name);
+    const Role role = source_roles_[s];
     return role == Role::kUnknown || role == targets_[t].role;
   }
 
@@ -272,7 +274,7 @@ class Matcher {
       if (x.type != ElementType::kFloat32) {
         report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
       }
-      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(graph_.shape(target.id), x.values);
+      graph_.values[static_cast<size_t>(target.id)].constant = x.values.tensor(graph_.shape(target.id));
     }
   }
 
@@ -281,6 +283,7 @@ class Matcher {
   Graph& graph_;
   Report& report_;
   std::vector<Target> targets_;
+  std::vector<Role> source_roles_;
   std::unordered_map<std::string, size_t> by_name_;
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
@@ -289,7 +292,7 @@ class Matcher {
 
 }  // namespace
 
-void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report) {
+void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report) {
   Matcher(source, rules, graph, report).run();
 }
 

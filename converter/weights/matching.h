@@ -22,6 +22,6 @@ namespace sparsenet::converter {
 
 // Fills report->tensors (every source tensor, every constant of the graph) and report->problems; the graph's constants
 // are replaced only when there is no problem.
-void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report);
+void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report);
 
 }  // namespace sparsenet::converter

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <new>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "graph/architecture_builders.h"
+#include "graph/guarded.h"
 
 namespace sparsenet {
 namespace {
@@ -333,11 +333,7 @@ static Result<Architecture> parse(const std::string& text) {
 }
 
 Result<Architecture> parse_architecture(const std::string& text) {
-  try {
-    return parse(text);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("no memory left while reading an architecture");
-  }
+  return guarded("reading an architecture", [&] { return parse(text); });
 }
 
 std::string to_string(const Architecture& arch) {
@@ -358,15 +354,13 @@ std::string to_string(const Architecture& arch) {
 }
 
 Result<Graph> build_graph(const Architecture& arch, uint64_t seed) {
-  try {
+  return guarded("building a network", [&]() -> Result<Graph> {
     const std::string context = "architecture " + quoted(to_string(arch));
     SPARSENET_RETURN_IF_ERROR(check_architecture(arch).with_context(context));
     Result<Graph> graph = arch.family == Family::kResNet ? build_resnet(arch, seed) : build_sparsenet(arch, seed);
     if (!graph.ok()) return graph.status().with_context(context);
     return graph;
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("not enough memory to build the network");
-  }
+  });
 }
 
 std::vector<std::string> known_architectures() {

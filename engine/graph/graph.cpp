@@ -3,6 +3,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "graph/ops.h"
 
 namespace sparsenet {
@@ -22,6 +23,75 @@ std::string unique_name(const Graph& graph, const std::string& base) {
   return name;
 }
 
+// The body of infer_shapes().
+Status infer_all(Graph* graph) {
+  auto in_range = [graph](ValueId id) { return id >= 0 && static_cast<size_t>(id) < graph->values.size(); };
+  std::vector<bool> made(graph->values.size(), false);
+  std::unordered_set<std::string> names;
+  for (size_t i = 0; i < graph->values.size(); ++i) {
+    const Value& value = graph->values[i];
+    if (value.name.empty()) return invalid_model("value " + std::to_string(i) + " has no name");
+    if (!names.insert(value.name).second) return invalid_model("two values are named '" + value.name + "'");
+    if (!value.is_constant) continue;
+    if (value.shape.size() > kMaxRank || element_count(value.shape) < 0) {
+      return invalid_model("constant '" + value.name + "': shape " + to_string(value.shape) + " is too large");
+    }
+    if (value.shape != value.constant.shape || value.type != value.constant.type || !value.constant.data) {
+      return invalid_model("constant '" + value.name + "': data does not fit its shape " + to_string(value.shape));
+    }
+    made[i] = true;
+  }
+  if (graph->inputs.empty()) return invalid_model("the graph has no input");
+  if (graph->outputs.empty()) return invalid_model("the graph has no output");
+  int64_t batch = 0;
+  for (ValueId id : graph->inputs) {
+    if (!in_range(id)) return invalid_model("graph input " + std::to_string(id) + " does not exist");
+    const Value& value = graph->values[static_cast<size_t>(id)];
+    if (made[static_cast<size_t>(id)])
+      return invalid_model("graph input '" + value.name + "' is a constant or listed twice");
+    made[static_cast<size_t>(id)] = true;
+    if (value.shape.empty() || value.shape.size() > kMaxRank || element_count(value.shape) <= 0) {
+      return invalid_model("graph input '" + value.name + "': shape " + to_string(value.shape) +
+                           " is empty or too large");
+    }
+    if (batch == 0) batch = value.shape[0];
+    if (value.shape[0] != batch) {
+      return invalid_model("graph input '" + value.name + "': expected batch " + std::to_string(batch) + ", found " +
+                           to_string(value.shape));
+    }
+  }
+  for (const Node& node : graph->nodes) {
+    for (ValueId id : node.inputs) {
+      if (id == kNoValue) continue;
+      if (!in_range(id))
+        return invalid_model(describe(node) + ": input value " + std::to_string(id) + " does not exist");
+      if (!made[static_cast<size_t>(id)]) {
+        return invalid_model(describe(node) + ": input '" + graph->values[static_cast<size_t>(id)].name +
+                             "' is used before it is made");
+      }
+    }
+    for (ValueId id : node.outputs) {
+      if (!in_range(id))
+        return invalid_model(describe(node) + ": output value " + std::to_string(id) + " does not exist");
+      if (made[static_cast<size_t>(id)]) {
+        return invalid_model(describe(node) + ": output '" + graph->values[static_cast<size_t>(id)].name +
+                             "' is made twice");
+      }
+      made[static_cast<size_t>(id)] = true;
+    }
+    std::vector<Shape> shapes;
+    SPARSENET_RETURN_IF_ERROR(infer_node(*graph, node, &shapes));
+    for (size_t i = 0; i < shapes.size(); ++i)
+      graph->values[static_cast<size_t>(node.outputs[i])].shape = std::move(shapes[i]);
+  }
+  for (ValueId id : graph->outputs) {
+    if (!in_range(id) || !made[static_cast<size_t>(id)]) {
+      return invalid_model("graph output " + std::to_string(id) + " is never made");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 ValueId Graph::add_input(std::string name, Shape shape, DataType type) {
@@ -30,8 +100,13 @@ ValueId Graph::add_input(std::string name, Shape shape, DataType type) {
   value.name = std::move(name);
   value.type = type;
   value.shape = std::move(shape);
-  values.push_back(std::move(value));
   inputs.push_back(id);
+  try {
+    values.push_back(std::move(value));
+  } catch (...) {
+    inputs.pop_back();
+    throw;
+  }
   return id;
 }
 
@@ -61,101 +136,46 @@ std::vector<ValueId> Graph::add_node_multi(Op op, std::string node_name, std::ve
   node.name = std::move(node_name);
   node.inputs = std::move(node_inputs);
   node.attrs = std::move(attrs);
-  for (std::string& output_name : output_names) {
-    node.outputs.push_back(static_cast<ValueId>(values.size()));
-    Value value;
-    value.name = std::move(output_name);
-    values.push_back(std::move(value));
+  const size_t before = values.size();
+  try {
+    for (std::string& output_name : output_names) {
+      node.outputs.push_back(static_cast<ValueId>(values.size()));
+      Value value;
+      value.name = std::move(output_name);
+      values.push_back(std::move(value));
+    }
+    std::vector<Shape> shapes;
+    bool known = true;
+    for (ValueId id : node.inputs) {
+      known = known && (id == kNoValue || (id >= 0 && static_cast<size_t>(id) < values.size()));
+    }
+    if (known && infer_node(*this, node, &shapes).ok()) {
+      for (size_t i = 0; i < shapes.size(); ++i) values[static_cast<size_t>(node.outputs[i])].shape = shapes[i];
+    }
+    std::vector<ValueId> ids = node.outputs;
+    nodes.push_back(std::move(node));
+    return ids;
+  } catch (...) {
+    values.resize(before);
+    throw;
   }
-  std::vector<Shape> shapes;
-  bool known = true;
-  for (ValueId id : node.inputs) {
-    known = known && (id == kNoValue || (id >= 0 && static_cast<size_t>(id) < values.size()));
-  }
-  if (known && infer_node(*this, node, &shapes).ok()) {
-    for (size_t i = 0; i < shapes.size(); ++i) values[static_cast<size_t>(node.outputs[i])].shape = shapes[i];
-  }
-  std::vector<ValueId> ids = node.outputs;
-  nodes.push_back(std::move(node));
-  return ids;
 }
 
 Status Graph::infer_shapes() {
-  auto in_range = [this](ValueId id) { return id >= 0 && static_cast<size_t>(id) < values.size(); };
-  std::vector<bool> made(values.size(), false);
-  std::unordered_set<std::string> names;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const Value& value = values[i];
-    if (value.name.empty()) return invalid_model("value " + std::to_string(i) + " has no name");
-    if (!names.insert(value.name).second) return invalid_model("two values are named '" + value.name + "'");
-    if (!value.is_constant) continue;
-    if (value.shape.size() > kMaxRank || element_count(value.shape) < 0) {
-      return invalid_model("constant '" + value.name + "': shape " + to_string(value.shape) + " is too large");
-    }
-    if (value.shape != value.constant.shape || value.type != value.constant.type || !value.constant.data) {
-      return invalid_model("constant '" + value.name + "': data does not fit its shape " + to_string(value.shape));
-    }
-    made[i] = true;
-  }
-  if (inputs.empty()) return invalid_model("the graph has no input");
-  if (outputs.empty()) return invalid_model("the graph has no output");
-  int64_t batch = 0;
-  for (ValueId id : inputs) {
-    if (!in_range(id)) return invalid_model("graph input " + std::to_string(id) + " does not exist");
-    const Value& value = values[static_cast<size_t>(id)];
-    if (made[static_cast<size_t>(id)])
-      return invalid_model("graph input '" + value.name + "' is a constant or listed twice");
-    made[static_cast<size_t>(id)] = true;
-    if (value.shape.empty() || value.shape.size() > kMaxRank || element_count(value.shape) <= 0) {
-      return invalid_model("graph input '" + value.name + "': shape " + to_string(value.shape) +
-                           " is empty or too large");
-    }
-    if (batch == 0) batch = value.shape[0];
-    if (value.shape[0] != batch) {
-      return invalid_model("graph input '" + value.name + "': expected batch " + std::to_string(batch) + ", found " +
-                           to_string(value.shape));
-    }
-  }
-  for (const Node& node : nodes) {
-    for (ValueId id : node.inputs) {
-      if (id == kNoValue) continue;
-      if (!in_range(id))
-        return invalid_model(describe(node) + ": input value " + std::to_string(id) + " does not exist");
-      if (!made[static_cast<size_t>(id)]) {
-        return invalid_model(describe(node) + ": input '" + values[static_cast<size_t>(id)].name +
-                             "' is used before it is made");
-      }
-    }
-    for (ValueId id : node.outputs) {
-      if (!in_range(id))
-        return invalid_model(describe(node) + ": output value " + std::to_string(id) + " does not exist");
-      if (made[static_cast<size_t>(id)]) {
-        return invalid_model(describe(node) + ": output '" + values[static_cast<size_t>(id)].name + "' is made twice");
-      }
-      made[static_cast<size_t>(id)] = true;
-    }
-    std::vector<Shape> shapes;
-    SPARSENET_RETURN_IF_ERROR(infer_node(*this, node, &shapes));
-    for (size_t i = 0; i < shapes.size(); ++i)
-      values[static_cast<size_t>(node.outputs[i])].shape = std::move(shapes[i]);
-  }
-  for (ValueId id : outputs) {
-    if (!in_range(id) || !made[static_cast<size_t>(id)]) {
-      return invalid_model("graph output " + std::to_string(id) + " is never made");
-    }
-  }
-  return {};
+  return guarded("checking a graph", [this] { return infer_all(this); });
 }
 
 Status Graph::set_batch(int64_t n) {
-  if (n < 1 || n > INT32_MAX) return invalid_argument("batch: expected 1 or more, found " + std::to_string(n));
-  for (ValueId id : inputs) {
-    if (id < 0 || static_cast<size_t>(id) >= values.size() || values[static_cast<size_t>(id)].shape.empty()) {
-      return invalid_model("graph input " + std::to_string(id) + " has no batch dimension");
+  return guarded("setting the batch of a graph", [&]() -> Status {
+    if (n < 1 || n > INT32_MAX) return invalid_argument("batch: expected 1 or more, found " + std::to_string(n));
+    for (ValueId id : inputs) {
+      if (id < 0 || static_cast<size_t>(id) >= values.size() || values[static_cast<size_t>(id)].shape.empty()) {
+        return invalid_model("graph input " + std::to_string(id) + " has no batch dimension");
+      }
+      values[static_cast<size_t>(id)].shape[0] = n;
     }
-    values[static_cast<size_t>(id)].shape[0] = n;
-  }
-  return infer_shapes();
+    return infer_all(this);
+  });
 }
 
 int64_t Graph::parameter_count() const {

@@ -8,12 +8,12 @@
 
 #include <cmath>
 #include <cstring>
-#include <new>
 #include <type_traits>
 #include <utility>
 
 #include "graph/checksum.h"
 #include "graph/files.h"
+#include "graph/guarded.h"
 #include "graph/model_format.h"
 #include "graph/ops.h"
 #include "graph/plan_format.h"
@@ -436,7 +436,7 @@ Result<Model> parse_model(const uint8_t* data, size_t size, const std::shared_pt
 }
 
 Result<Model> load_model(const void* data, size_t size, std::shared_ptr<const void> owner, const std::string& what) {
-  try {
+  return guarded("loading a model", what, [&]() -> Result<Model> {
     if (!data) size = 0;
     // A file too small to hold a model needs no copy to be refused.
     const auto* bytes = static_cast<const uint8_t*>(data);
@@ -444,15 +444,15 @@ Result<Model> load_model(const void* data, size_t size, std::shared_ptr<const vo
     Result<Model> model = parse_model(bytes, size, owner);
     if (!model.ok()) return model.status().with_context(what);
     return model;
-  } catch (const std::bad_alloc&) {
-    return out_of_memory(what + ": not enough memory to load the model");
-  }
+  });
 }
 
 Result<Model> load_model(const std::string& path) {
-  Result<MappedFile> file = map_file(path);
-  if (!file.ok()) return file.status();
-  return load_model(file->data, file->size, file->owner, path);
+  return guarded("loading a model", path, [&]() -> Result<Model> {
+    Result<MappedFile> file = map_file(path);
+    if (!file.ok()) return file.status();
+    return load_model(file->data, file->size, file->owner, path);
+  });
 }
 
 }  // namespace sparsenet

@@ -4,13 +4,13 @@
 
 #include <cstring>
 #include <map>
-#include <new>
 #include <tuple>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
 
 #include "graph/checksum.h"
+#include "graph/guarded.h"
 #include "graph/model_format.h"
 #include "graph/ops.h"
 #include "graph/plan_format.h"
@@ -300,7 +300,7 @@ Status writable(const Model& model, const Graph& graph) {
 }  // namespace
 
 Result<std::vector<uint8_t>> serialize(const Model& model, bool with_graph) {
-  try {
+  return guarded("writing a model", [&]() -> Result<std::vector<uint8_t>> {
     if (!FLATBUFFERS_LITTLEENDIAN) return unsupported("writing model files on a big-endian machine");
     Graph graph = model.graph;  // shares the constants
     SPARSENET_RETURN_IF_ERROR(graph.infer_shapes());
@@ -311,9 +311,7 @@ Result<std::vector<uint8_t>> serialize(const Model& model, bool with_graph) {
     Result<Model> read = parse_model(bytes->data(), bytes->size(), nullptr);
     if (!read.ok()) return read.status().with_context("the model cannot be stored");
     return bytes;
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("not enough memory to write the model");
-  }
+  });
 }
 
 Result<std::vector<uint8_t>> serialize_model(const Model& model) {
@@ -321,9 +319,11 @@ Result<std::vector<uint8_t>> serialize_model(const Model& model) {
 }
 
 Status save_model(const Model& model, const std::string& path) {
-  Result<std::vector<uint8_t>> bytes = serialize_model(model);
-  if (!bytes.ok()) return bytes.status().with_context(path);
-  return write_file_atomically(path, bytes->data(), bytes->size());
+  return guarded("saving a model", path, [&]() -> Status {
+    Result<std::vector<uint8_t>> bytes = serialize_model(model);
+    if (!bytes.ok()) return bytes.status().with_context(path);
+    return write_file_atomically(path, bytes->data(), bytes->size());
+  });
 }
 
 }  // namespace sparsenet

@@ -35,6 +35,7 @@ Status run_passes(Graph* graph, PassLevel level) {
     if (level == PassLevel::kRequired && !pass.required) continue;
     SPARSENET_RETURN_IF_ERROR(pass.run(graph).with_context(pass.name));
     const Status status = graph->infer_shapes();
+    if (status.code() == StatusCode::kOutOfMemory) return status;
     if (!status.ok()) return internal_error("pass " + std::string(pass.name) + " broke the graph: " + status.message());
   }
   return {};

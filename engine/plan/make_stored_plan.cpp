@@ -2,9 +2,9 @@
 #include <sparsenet/model.h>
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "passes/pipeline.h"
 #include "plan/stored_constants.h"
 
@@ -101,7 +101,7 @@ Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph
 }
 
 Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& target, int64_t batch) {
-  try {
+  return guarded("making a plan", [&]() -> Result<StoredPlan> {
     SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
     Graph graph = source;
     SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
@@ -113,9 +113,7 @@ Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& targ
     stored->target = target;
     stored->batch = batch;
     return stored;
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("not enough memory to plan");
-  }
+  });
 }
 
 }  // namespace sparsenet

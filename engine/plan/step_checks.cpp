@@ -1,8 +1,7 @@
 // What every step of a stored plan computes for the first test vector, as two numbers each.
 #include <sparsenet/model.h>
 
-#include <new>
-
+#include "graph/guarded.h"
 #include "kernels/reference.h"
 #include "plan/plan.h"
 #include "runtime/block.h"
@@ -42,10 +41,7 @@ Status run_and_digest(const TestVector& vector, StoredPlan* stored) {
   return {};
 }
 
-}  // namespace
-
-Status add_step_checks(const std::vector<TestVector>& vectors, StoredPlan* stored) {
-  stored->step_checks.clear();
+Status check_steps(const std::vector<TestVector>& vectors, StoredPlan* stored) {
   if (vectors.empty() || stored->trains || stored->batch != 1) return {};
   const TestVector& vector = vectors[0];
   const std::vector<PlanPort>& inputs = stored->plan->inputs;
@@ -54,11 +50,16 @@ Status add_step_checks(const std::vector<TestVector>& vectors, StoredPlan* store
     fits = vector.inputs[i].type == DataType::kFloat32 && vector.inputs[i].shape == inputs[i].shape;
   }
   if (!fits) return invalid_argument("test vector 0 does not have the plan's inputs");
-  try {
-    return run_and_digest(vector, stored);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("no memory to run the plan's steps");
-  }
+  return run_and_digest(vector, stored);
+}
+
+}  // namespace
+
+Status add_step_checks(const std::vector<TestVector>& vectors, StoredPlan* stored) {
+  stored->step_checks.clear();
+  const Status status = guarded("running a plan's steps", [&] { return check_steps(vectors, stored); });
+  if (!status.ok()) stored->step_checks.clear();
+  return status;
 }
 
 }  // namespace sparsenet

@@ -5,6 +5,7 @@
 
 #if defined(SPARSENET_HAVE_ONEDNN)
 #include "backends/onednn/onednn_backend.h"
+#include "graph/guarded.h"
 #endif
 
 namespace sparsenet {
@@ -75,12 +76,14 @@ const char* name(Backend backend) {
 }
 
 Result<Backend> parse_backend(const std::string& text) {
-  std::string known;
-  for (const BackendEntry& entry : kBackends) {
-    if (text == entry.name) return entry.backend;
-    known += (known.empty() ? "" : ", ") + std::string(entry.name);
-  }
-  return invalid_argument("backend '" + text + "': expected one of " + known);
+  return guarded("reading the name of a backend", [&]() -> Result<Backend> {
+    std::string known;
+    for (const BackendEntry& entry : kBackends) {
+      if (text == entry.name) return entry.backend;
+      known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    }
+    return invalid_argument("backend '" + text + "': expected one of " + known);
+  });
 }
 
 }  // namespace sparsenet

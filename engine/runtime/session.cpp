@@ -5,9 +5,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <new>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "graph/plan_format.h"
 #include "passes/pipeline.h"
 #include "plan/plan.h"
@@ -201,13 +201,11 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
 }
 
 Result<Session> Session::create_from(const Graph& graph, const Model* model, const SessionOptions& options) {
-  try {
+  return guarded("making a session", [&]() -> Result<Session> {
     auto impl = std::make_unique<Impl>();
     SPARSENET_RETURN_IF_ERROR(impl->create(graph, model, options));
     return Session(std::move(impl));
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "no memory left while planning");
-  }
+  });
 }
 
 Result<Session> Session::create(const Graph& graph, const SessionOptions& options) {
@@ -245,34 +243,41 @@ bool Session::uses_stored_plan() const {
   return impl_->own == nullptr;
 }
 
-Status Session::set_input(size_t index, const float* data, size_t elements) {
-  if (index >= impl_->plan->inputs.size()) {
-    return invalid_argument("input " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->plan->inputs.size()) + " inputs");
+namespace {
+
+// Whether there is such a port and the caller's array fits it. `kind`: "input" or "output".
+Status check_port(const std::vector<PlanPort>& ports, const char* kind, size_t index, const float* data,
+                  size_t elements) {
+  const std::string what = kind;
+  if (index >= ports.size()) {
+    return invalid_argument(what + " " + std::to_string(index) + ": the graph has " + std::to_string(ports.size()) +
+                            " " + what + "s");
   }
-  const PlanPort& port = impl_->plan->inputs[index];
-  if (!data) return invalid_argument("input '" + port.name + "': no data");
+  const PlanPort& port = ports[index];
+  if (!data) return invalid_argument(what + " '" + port.name + "': expected a place of its data, found none");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
-    return invalid_argument("input '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
+    return invalid_argument(what + " '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
-  rt::copy_to_view(port.view, impl_->arena.get(), data);
   return {};
 }
 
+}  // namespace
+
+Status Session::set_input(size_t index, const float* data, size_t elements) {
+  return guarded("setting an input", [&]() -> Status {
+    SPARSENET_RETURN_IF_ERROR(check_port(impl_->plan->inputs, "input", index, data, elements));
+    rt::copy_to_view(impl_->plan->inputs[index].view, impl_->arena.get(), data);
+    return {};
+  });
+}
+
 Status Session::get_output(size_t index, float* data, size_t elements) const {
-  if (index >= impl_->plan->outputs.size()) {
-    return invalid_argument("output " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->plan->outputs.size()) + " outputs");
-  }
-  const PlanPort& port = impl_->plan->outputs[index];
-  if (!data) return invalid_argument("output '" + port.name + "': no room for the data");
-  if (static_cast<int64_t>(elements) != element_count(port.shape)) {
-    return invalid_argument("output '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
-                            " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
-  }
-  rt::copy_from_view(port.view, impl_->arena.get(), data);
-  return {};
+  return guarded("reading an output", [&]() -> Status {
+    SPARSENET_RETURN_IF_ERROR(check_port(impl_->plan->outputs, "output", index, data, elements));
+    rt::copy_from_view(impl_->plan->outputs[index].view, impl_->arena.get(), data);
+    return {};
+  });
 }
 
 Status Session::run() {

@@ -10,10 +10,10 @@
 
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "graph/checksum.h"
 #include "graph/files.h"
+#include "graph/guarded.h"
 
 namespace sparsenet {
 namespace {
@@ -183,48 +183,50 @@ Result<Checkpoint> parse_file(const MappedFile& file, const std::string& path) {
 }  // namespace
 
 Status save_checkpoint(const std::string& path, const Checkpoint& checkpoint, size_t state_bytes,
-                       const std::function<Status(void* data, size_t size)>& save_state, IdleMemory room) try {
-  const std::vector<uint8_t> front = serialize(checkpoint, state_bytes);
-  const size_t size = front.size() + state_bytes;
-  std::vector<uint8_t> own(room.bytes < size ? size : 0);
-  uint8_t* const bytes = own.empty() ? static_cast<uint8_t*>(room.data) : own.data();
-  std::memcpy(bytes, front.data(), front.size());
-  SPARSENET_RETURN_IF_ERROR(save_state(bytes + front.size(), state_bytes));
-  put_at(bytes, kSizeAt, size);
-  put_at(bytes, kChecksumAt, xxh64(bytes + kHeaderBytes, size - kHeaderBytes));
-  return write_file_atomically(path, bytes, size);
-} catch (const std::bad_alloc&) {
-  return out_of_memory(path + ": no memory for a checkpoint of " + std::to_string(state_bytes) + " bytes");
+                       const std::function<Status(void* data, size_t size)>& save_state, IdleMemory room) {
+  return guarded("saving a checkpoint", path, [&]() -> Status {
+    const std::vector<uint8_t> front = serialize(checkpoint, state_bytes);
+    const size_t size = front.size() + state_bytes;
+    std::vector<uint8_t> own(room.bytes < size ? size : 0);
+    uint8_t* const bytes = own.empty() ? static_cast<uint8_t*>(room.data) : own.data();
+    std::memcpy(bytes, front.data(), front.size());
+    SPARSENET_RETURN_IF_ERROR(save_state(bytes + front.size(), state_bytes));
+    put_at(bytes, kSizeAt, size);
+    put_at(bytes, kChecksumAt, xxh64(bytes + kHeaderBytes, size - kHeaderBytes));
+    return write_file_atomically(path, bytes, size);
+  });
 }
 
-Result<Checkpoint> load_checkpoint(const std::string& path) try {
-  auto file = map_file(path);
-  if (!file.ok()) return file.status();
-  return parse_file(*file, path);
-} catch (const std::bad_alloc&) {
-  return out_of_memory(path + ": no memory for the checkpoint");
+Result<Checkpoint> load_checkpoint(const std::string& path) {
+  return guarded("loading a checkpoint", path, [&]() -> Result<Checkpoint> {
+    auto file = map_file(path);
+    if (!file.ok()) return file.status();
+    return parse_file(*file, path);
+  });
 }
 
 Status compare_settings(const Checkpoint& checkpoint,
                         const std::vector<std::pair<std::string, std::string>>& settings) {
-  const auto differs = [](const std::string& name, const std::string& then, const std::string& now) {
-    return invalid_argument(name + ": the checkpoint was made with " + then + ", now it is " + now);
-  };
-  for (const auto& [name, now] : settings) {
-    bool found = false;
-    for (const auto& [stored, then] : checkpoint.settings) {
-      if (stored != name) continue;
-      if (then != now) return differs(name, then, now);
-      found = true;
+  return guarded("comparing a checkpoint's settings", [&]() -> Status {
+    const auto differs = [](const std::string& name, const std::string& then, const std::string& now) {
+      return invalid_argument(name + ": the checkpoint was made with " + then + ", now it is " + now);
+    };
+    for (const auto& [name, now] : settings) {
+      bool found = false;
+      for (const auto& [stored, then] : checkpoint.settings) {
+        if (stored != name) continue;
+        if (then != now) return differs(name, then, now);
+        found = true;
+      }
+      if (!found) return differs(name, "nothing", now);
     }
-    if (!found) return differs(name, "nothing", now);
-  }
-  for (const auto& [stored, then] : checkpoint.settings) {
-    bool found = false;
-    for (const auto& [name, now] : settings) found = found || name == stored;
-    if (!found) return differs(stored, then, "nothing");
-  }
-  return {};
+    for (const auto& [stored, then] : checkpoint.settings) {
+      bool found = false;
+      for (const auto& [name, now] : settings) found = found || name == stored;
+      if (!found) return differs(stored, then, "nothing");
+    }
+    return {};
+  });
 }
 
 }  // namespace sparsenet

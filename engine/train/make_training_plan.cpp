@@ -3,9 +3,9 @@
 #include <sparsenet/trainer.h>
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "graph/model_format.h"
 #include "plan/stored_constants.h"
 #include "runtime/step_names.h"
@@ -127,11 +127,7 @@ Result<StoredPlan> make(const Model& model, const std::string& target) {
 }  // namespace
 
 Result<StoredPlan> make_training_plan(const Model& model, const std::string& target) {
-  try {
-    return make(model, target);
-  } catch (const std::bad_alloc&) {
-    return out_of_memory("not enough memory to plan the training");
-  }
+  return guarded("making a training plan", [&] { return make(model, target); });
 }
 
 }  // namespace sparsenet

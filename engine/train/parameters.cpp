@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "graph/initialize.h"
 #include "graph/ops.h"
 
@@ -99,7 +100,9 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
   return {};
 }
 
-Status replace_head(Graph* whole, int64_t classes, uint64_t seed) {
+namespace {
+
+Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   if (classes < 2 || classes > (1 << 20)) {
     return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
   }
@@ -139,9 +142,16 @@ Status replace_head(Graph* whole, int64_t classes, uint64_t seed) {
     bias.constant = Tensor::filled({classes}, 0.f);
   }
   const Status fits = graph->infer_shapes();
+  if (fits.code() == StatusCode::kOutOfMemory) return fits;
   if (!fits.ok()) return unsupported("with " + std::to_string(classes) + " classes: " + fits.message());
   *whole = std::move(changed);
   return {};
+}
+
+}  // namespace
+
+Status replace_head(Graph* graph, int64_t classes, uint64_t seed) {
+  return guarded("replacing the last layer", [&] { return replace(graph, classes, seed); });
 }
 
 }  // namespace sparsenet

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <new>
 #include <utility>
 
+#include "graph/guarded.h"
 #include "plan/plan.h"
 #include "runtime/backend_table.h"
 #include "runtime/block.h"
@@ -62,6 +62,7 @@ class Trainer::Impl {
   Status create(const Graph& graph, const TrainOptions& wanted);
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate, bool profiled);
   IdleMemory idle_memory() const;
+  Graph graph_view() const;
   float* region(int id) { return reinterpret_cast<float*>(arena.get() + plan.region_offsets[static_cast<size_t>(id)]); }
   const float* region(int id) const { return const_cast<Impl*>(this)->region(id); }
   size_t region_bytes(int id) const {
@@ -340,6 +341,17 @@ IdleMemory Trainer::Impl::idle_memory() const {
   return {arena.get() + best_begin, best};
 }
 
+Graph Trainer::Impl::graph_view() const {
+  Graph graph = source;
+  for (const Persistence::Placement& p : regions.placements) {
+    if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
+    if (static_cast<size_t>(p.value) >= graph.values.size()) continue;
+    Value& value = graph.values[static_cast<size_t>(p.value)];
+    value.constant = {DataType::kFloat32, value.shape, nullptr, region(p.region) + p.offset};
+  }
+  return graph;
+}
+
 void Trainer::Impl::execute(size_t begin, size_t end, bool profiled) {
   using Clock = std::chrono::steady_clock;
   if (!profiled) {
@@ -440,13 +452,11 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
 }
 
 Result<Trainer> Trainer::create(const Graph& graph, const TrainOptions& options) {
-  try {
+  return guarded("planning a training", [&]() -> Result<Trainer> {
     auto impl = std::make_unique<Impl>();
     SPARSENET_RETURN_IF_ERROR(impl->create(graph, options));
     return Trainer(std::move(impl));
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "no memory left while planning the training");
-  }
+  });
 }
 
 Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -455,10 +465,10 @@ Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 Trainer::~Trainer() = default;
 
 Result<TrainStep> Trainer::step(const float* images, const int32_t* labels, float learning_rate) {
-  return impl_->step(images, labels, learning_rate, false);
+  return guarded("training", [&] { return impl_->step(images, labels, learning_rate, false); });
 }
 Result<TrainStep> Trainer::step_profiled(const float* images, const int32_t* labels, float learning_rate) {
-  return impl_->step(images, labels, learning_rate, true);
+  return guarded("training", [&] { return impl_->step(images, labels, learning_rate, true); });
 }
 const std::vector<StepInfo>& Trainer::steps() const {
   return impl_->steps;
@@ -480,61 +490,60 @@ int64_t Trainer::classes() const {
   return impl_->classes;
 }
 
-Graph Trainer::graph() const {
-  Graph graph = graph_view();
-  for (Value& value : graph.values) {
-    if (!value.is_constant || value.constant.owner) continue;
-    const float* from = value.constant.f32();
-    value.constant = Tensor::from(value.shape, std::vector<float>(from, from + value.constant.elements()));
-  }
-  return graph;
+Result<Graph> Trainer::graph() const {
+  return guarded("copying the trained network", [&]() -> Result<Graph> {
+    Graph graph = impl_->graph_view();
+    for (Value& value : graph.values) {
+      if (!value.is_constant || value.constant.owner) continue;
+      const float* from = value.constant.f32();
+      value.constant = Tensor::from(value.shape, std::vector<float>(from, from + value.constant.elements()));
+    }
+    return graph;
+  });
 }
 
-Graph Trainer::graph_view() const {
-  Graph graph = impl_->source;
-  for (const Persistence::Placement& p : impl_->regions.placements) {
-    if (p.region != kParameterRegion && p.region != kRunningRegion) continue;
-    if (static_cast<size_t>(p.value) >= graph.values.size()) continue;
-    Value& value = graph.values[static_cast<size_t>(p.value)];
-    value.constant = {DataType::kFloat32, value.shape, nullptr, impl_->region(p.region) + p.offset};
-  }
-  return graph;
+Result<Graph> Trainer::graph_view() const {
+  return guarded("looking at the trained network", [&]() -> Result<Graph> { return impl_->graph_view(); });
 }
 
 Status Trainer::get_parameter(size_t index, float* data, size_t elements) const {
-  if (index >= impl_->parameters.size()) {
-    return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->parameters.size()));
-  }
-  const Tensor& t = impl_->source.values[static_cast<size_t>(impl_->parameter_ids[index])].constant;
-  if (!data || static_cast<int64_t>(elements) != t.elements()) {
-    return invalid_argument("parameter '" + impl_->parameters[index].name + "': expected room for " +
-                            std::to_string(t.elements()) + " values, found " + std::to_string(elements));
-  }
-  const int64_t offset = impl_->offsets[index];
-  std::memcpy(data, offset < 0 ? t.f32() : impl_->region(kParameterRegion) + offset, elements * sizeof(float));
-  return {};
+  return guarded("reading a parameter", [&]() -> Status {
+    if (index >= impl_->parameters.size()) {
+      return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
+                              std::to_string(impl_->parameters.size()));
+    }
+    const Tensor& t = impl_->source.values[static_cast<size_t>(impl_->parameter_ids[index])].constant;
+    if (!data || static_cast<int64_t>(elements) != t.elements()) {
+      return invalid_argument("parameter '" + impl_->parameters[index].name + "': expected room for " +
+                              std::to_string(t.elements()) + " values, found " + std::to_string(elements));
+    }
+    const int64_t offset = impl_->offsets[index];
+    std::memcpy(data, offset < 0 ? t.f32() : impl_->region(kParameterRegion) + offset, elements * sizeof(float));
+    return {};
+  });
 }
 
 Status Trainer::get_gradient(size_t index, float* data, size_t elements) const {
-  if (index >= impl_->parameters.size()) {
-    return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
-                            std::to_string(impl_->parameters.size()));
-  }
-  const ParameterInfo& info = impl_->parameters[index];
-  if (!info.trained) return invalid_argument("parameter '" + info.name + "' is not trained: it has no gradient");
-  if (!data || static_cast<int64_t>(elements) != element_count(info.shape)) {
-    return invalid_argument("parameter '" + info.name + "': expected room for " +
-                            std::to_string(element_count(info.shape)) + " values, found " + std::to_string(elements));
-  }
-  const bool sums = impl_->region_bytes(kAccumulatedRegion) > 0;
-  const float* from = impl_->region(sums ? kAccumulatedRegion : kGradientRegion) + impl_->offsets[index];
-  const uint64_t batches =
-      impl_->counters.accumulated == 0 ? static_cast<uint64_t>(impl_->options.accumulate) : impl_->counters.accumulated;
-  const auto scale =
-      static_cast<float>(sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0);
-  for (size_t i = 0; i < elements; ++i) data[i] = from[i] * scale;
-  return {};
+  return guarded("reading a gradient", [&]() -> Status {
+    if (index >= impl_->parameters.size()) {
+      return invalid_argument("parameter " + std::to_string(index) + ": the graph has " +
+                              std::to_string(impl_->parameters.size()));
+    }
+    const ParameterInfo& info = impl_->parameters[index];
+    if (!info.trained) return invalid_argument("parameter '" + info.name + "' is not trained: it has no gradient");
+    if (!data || static_cast<int64_t>(elements) != element_count(info.shape)) {
+      return invalid_argument("parameter '" + info.name + "': expected room for " +
+                              std::to_string(element_count(info.shape)) + " values, found " + std::to_string(elements));
+    }
+    const bool sums = impl_->region_bytes(kAccumulatedRegion) > 0;
+    const float* from = impl_->region(sums ? kAccumulatedRegion : kGradientRegion) + impl_->offsets[index];
+    const uint64_t batches = impl_->counters.accumulated == 0 ? static_cast<uint64_t>(impl_->options.accumulate)
+                                                              : impl_->counters.accumulated;
+    const auto scale = static_cast<float>(
+        sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0);
+    for (size_t i = 0; i < elements; ++i) data[i] = from[i] * scale;
+    return {};
+  });
 }
 
 namespace {
@@ -550,33 +559,37 @@ size_t Trainer::state_bytes() const {
 }
 
 Status Trainer::save_state(void* data, size_t size) const {
-  if (!data || size != state_bytes()) {
-    return invalid_argument("training state: expected room for " + std::to_string(state_bytes()) + " bytes, found " +
-                            std::to_string(size));
-  }
-  auto* to = static_cast<uint8_t*>(data);
-  std::memcpy(to, &impl_->counters, sizeof(StateHeader));
-  to += sizeof(StateHeader);
-  for (int id : kStateRegions) {
-    std::memcpy(to, impl_->region(id), impl_->region_bytes(id));
-    to += impl_->region_bytes(id);
-  }
-  return {};
+  return guarded("saving the state of a training", [&]() -> Status {
+    if (!data || size != state_bytes()) {
+      return invalid_argument("training state: expected room for " + std::to_string(state_bytes()) + " bytes, found " +
+                              std::to_string(size));
+    }
+    auto* to = static_cast<uint8_t*>(data);
+    std::memcpy(to, &impl_->counters, sizeof(StateHeader));
+    to += sizeof(StateHeader);
+    for (int id : kStateRegions) {
+      std::memcpy(to, impl_->region(id), impl_->region_bytes(id));
+      to += impl_->region_bytes(id);
+    }
+    return {};
+  });
 }
 
 Status Trainer::load_state(const void* data, size_t size) {
-  if (!data || size != state_bytes()) {
-    return invalid_argument("training state: expected " + std::to_string(state_bytes()) + " bytes, found " +
-                            std::to_string(size));
-  }
-  const auto* from = static_cast<const uint8_t*>(data);
-  std::memcpy(&impl_->counters, from, sizeof(StateHeader));
-  from += sizeof(StateHeader);
-  for (int id : kStateRegions) {
-    std::memcpy(impl_->region(id), from, impl_->region_bytes(id));
-    from += impl_->region_bytes(id);
-  }
-  return {};
+  return guarded("loading the state of a training", [&]() -> Status {
+    if (!data || size != state_bytes()) {
+      return invalid_argument("training state: expected " + std::to_string(state_bytes()) + " bytes, found " +
+                              std::to_string(size));
+    }
+    const auto* from = static_cast<const uint8_t*>(data);
+    std::memcpy(&impl_->counters, from, sizeof(StateHeader));
+    from += sizeof(StateHeader);
+    for (int id : kStateRegions) {
+      std::memcpy(impl_->region(id), from, impl_->region_bytes(id));
+      from += impl_->region_bytes(id);
+    }
+    return {};
+  });
 }
 
 }  // namespace sparsenet

@@ -1,5 +1,6 @@
 // How the command line fails and helps: exit codes, one-line errors on stderr, nothing on stdout.
 #include <doctest/doctest.h>
+#include <sparsenet/model.h>
 
 #include <filesystem>
 #include <fstream>
@@ -142,6 +143,48 @@ TEST_CASE("cli: eval says what is wrong with its data") {
   std::ofstream(scratch("hundred/test.bin"), std::ios::binary) << record;
   fails(test::sparsenet({"eval", model, "--data", "cifar100:" + scratch("hundred")}), 1,
         {"image 0", "expected a label below 10", "found 42"});
+}
+
+TEST_CASE("cli: classify and eval say once that a file stores no mean and std, or values for other pixels") {
+  auto model = load_model(small_model());
+  REQUIRE(model.ok());
+  std::filesystem::create_directories(scratch("norm/cat"));
+  std::filesystem::copy_file(sample("cat-0000.png"), scratch("norm/cat/1.png"),
+                             std::filesystem::copy_options::overwrite_existing);
+  const std::vector<float> pixels(3 * 32 * 32);
+  REQUIRE(io::write_npy(scratch("norm.npy"), {1, 3, 32, 32}, pixels.data()).ok());
+  std::ofstream(scratch("norm-labels.npy"), std::ios::binary)
+      << std::string("\x93NUMPY\x01\0", 8) << '\x3c' << '\0'
+      << "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }  \n"
+      << '\3';
+  const auto notes = [&](const std::vector<float>& mean, const std::vector<float>& std_dev) {
+    const std::string path = scratch("norm.snet");
+    model->metadata.mean = mean;
+    model->metadata.std_dev = std_dev;
+    REQUIRE(save_model(*model, path).ok());
+    const test::Outcome classify =
+        test::sparsenet({"classify", path, sample("cat-0000.png"), sample("dog-0012.png"), "--json"});
+    REQUIRE(classify.code == 0);
+    const test::Outcome eval = test::sparsenet({"eval", path, "--data", "folder:" + scratch("norm")});
+    REQUIRE_MESSAGE(eval.code == 0, eval.err);
+    CHECK(eval.err == classify.err);
+    // Ready-made inputs are not normalised, so there is nothing to say.
+    const test::Outcome ready =
+        test::sparsenet({"eval", path, "--data", "npy:" + scratch("norm.npy") + "," + scratch("norm-labels.npy")});
+    REQUIRE_MESSAGE(ready.code == 0, ready.err);
+    CHECK(ready.err.empty());
+    return classify.err;
+  };
+  const std::string missing = notes({}, {});
+  CHECK(missing.rfind("note: ", 0) == 0);
+  CHECK(missing.find('\n') == missing.size() - 1);
+  CHECK(missing.find("stores no mean and std") != std::string::npos);
+  CHECK(missing.find("--normalize") != std::string::npos);
+  const std::string unit = notes({0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
+  CHECK(unit.find("look like 0..1 values") != std::string::npos);
+  CHECK(unit.find("--pixel-scale 1") != std::string::npos);
+  CHECK(notes({125.3f, 123, 113.9f}, {63, 62.1f, 66.7f}).empty());
+  CHECK(notes({0, 0, 0}, {1, 1, 1}).empty());
 }
 
 TEST_CASE("cli: verify needs vectors") {

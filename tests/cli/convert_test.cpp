@@ -92,6 +92,52 @@ TEST_CASE("convert: a conversion writes a model that loads, and a report") {
   for (const auto& tensor : json["tensors"]) CHECK(!tensor["how"].get<std::string>().empty());
 }
 
+TEST_CASE("convert: mean and std as training scripts state them, and by name") {
+  const fs::path model = scratch() / "norm.snet", report = scratch() / "norm.json";
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{kGoldens + "nets/abc.pth",
+                                   "-o",
+                                   model.string(),
+                                   "--arch",
+                                   "sparsenet-abc:blocks=2-2-3,k=5,path=3",
+                                   "--report",
+                                   report.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return convert(words);
+  };
+  const auto stored = [&] { return sparsenet::load_model(model.string())->metadata; };
+  const Run unit = with({"--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"});
+  REQUIRE_MESSAGE(unit.code == 0, unit.err);
+  CHECK(unit.out.find("taken as 0..1 values") != std::string::npos);
+  CHECK(unit.out.find("mean 123.675,116.28,103.53, std 58.395,57.12,57.375") != std::string::npos);
+  CHECK(stored().mean == std::vector<float>{123.675f, 116.28f, 103.53f});
+  CHECK(stored().std_dev == std::vector<float>{58.395f, 57.12f, 57.375f});
+  const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  CHECK(json["mean"][0].get<float>() == 123.675f);
+  CHECK(json["notes"][0].get<std::string>().find("taken as 0..1 values") != std::string::npos);
+
+  REQUIRE(with({"--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--pixel-scale", "255"}).code == 0);
+  CHECK(stored().mean[0] == 0.485f);
+  REQUIRE(with({"--normalize", "-1..1"}).code == 0);
+  CHECK(stored().mean == std::vector<float>{127.5f, 127.5f, 127.5f});
+  REQUIRE(with({"--mean", "-0.5,-0.5,-0.5", "--std", "1,1,1"}).code == 0);  // no option, though it begins with '-'
+  CHECK(stored().mean[0] == -127.5f);
+
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"--normalize", "imagenett"},
+                                             {"--normalize", "none", "--mean", "1,2,3"},
+                                             {"--pixel-scale", "7", "--mean", "1,2,3"},
+                                             {"--pixel-scale", "1"},
+                                             {"--mean", "1,x,3"},
+                                             {"--mean", "1,2,3e99"},
+                                             {"--std", "1,0,1"}}) {
+    INFO(wrong[0], " ", wrong[1]);
+    const Run run = with(wrong);
+    CHECK(run.code == 2);
+    CHECK(lines(run.err) == 1);
+  }
+}
+
 TEST_CASE("convert: the same input gives the same bytes") {
   const fs::path a = scratch() / "a.snet", b = scratch() / "b.snet";
   for (const fs::path& path : {a, b})

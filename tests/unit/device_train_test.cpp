@@ -149,7 +149,7 @@ TEST_CASE("training in the caller's memory computes what a Trainer computes, bit
     SessionOptions inference;
     inference.threads = 1;
     inference.backend = Backend::kPortable;
-    auto session = Session::create(expected.graph(), inference);
+    auto session = Session::create(expected.graph().value(), inference);
     REQUIRE(session.ok());
     const float* image = data.batch_images(0, 1);
     REQUIRE(session->set_input(0, image, 3 * 32 * 32).ok());

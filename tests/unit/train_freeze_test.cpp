@@ -61,7 +61,7 @@ void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves
     CHECK(info.decayed);
   }
   train_steps(trainer, train_data(3 * kBatch, 10), kBatch, 0, 3, 0.1f);
-  const Graph trained = trainer.graph();
+  const Graph trained = trainer.graph().value();
   for (const Value& before : graph.values) {
     if (!before.is_constant) continue;
     const Value* after = find_value(trained, before.name);

@@ -194,7 +194,7 @@ std::string check_case(const Case& c, const TrainReference& reference, int threa
   if (checked != c.trained.size()) {
     return std::to_string(checked) + " parameters are trained, expected " + std::to_string(c.trained.size());
   }
-  return check_running(reference, c.graph, trainer->graph());
+  return check_running(reference, c.graph, trainer->graph().value());
 }
 
 // `cases` graphs of a generator that are far from kinks.

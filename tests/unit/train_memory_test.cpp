@@ -85,7 +85,7 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
     Trainer plain = make_trainer(graph, options_of(0));
     const size_t most = total(plain.memory());
     const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
-    const Parameters expected = parameters_of(plain), statistics = constants_of(plain.graph());
+    const Parameters expected = parameters_of(plain), statistics = constants_of(plain.graph().value());
     bool recomputed = false;
     size_t last_budget = most;
     for (const double share : {1.0, 0.9, 0.7, 0.5}) {
@@ -108,7 +108,7 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
       recomputed = recomputed || m.recomputed > 0;
       CHECK_MESSAGE(train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses, text, " in ", budget, " bytes");
       CHECK_MESSAGE(same_bits(parameters_of(*trainer), expected), text, " in ", budget, " bytes");
-      CHECK_MESSAGE(same_bits(constants_of(trainer->graph()), statistics), text, " in ", budget, " bytes");
+      CHECK_MESSAGE(same_bits(constants_of(trainer->graph().value()), statistics), text, " in ", budget, " bytes");
     }
     // A basic layer keeps its groups alone, which many layers read: there is nothing to recompute.
     const bool bottleneck = text.find("basic") == std::string::npos;
@@ -129,7 +129,7 @@ TEST_CASE("recomputing changes no bit of small networks either") {
       const TrainData data = train_data(2 * kBatch, classes, image);
       Trainer plain = make_trainer(graph, options_of(0));
       const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
-      const Parameters expected = constants_of(plain.graph());
+      const Parameters expected = constants_of(plain.graph().value());
       for (const double share : {0.96, 0.92, 0.88, 0.8, 0.7}) {
         auto trainer = Trainer::create(graph, options_of(part_of(total(plain.memory()), share), 1 + (seed % 2)));
         if (!trainer.ok()) {
@@ -140,7 +140,7 @@ TEST_CASE("recomputing changes no bit of small networks either") {
         if (trainer->memory().micro_batch != kBatch) continue;
         recomputed += trainer->memory().recomputed;
         const bool same = train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses &&
-                          same_bits(constants_of(trainer->graph()), expected);
+                          same_bits(constants_of(trainer->graph().value()), expected);
         CHECK_MESSAGE(same, label(generator, seed), " in ", share, " of its memory, recomputed ",
                       trainer->memory().recomputed, "\n", describe_graph(graph));
       }
@@ -189,8 +189,8 @@ TEST_CASE("what is called idle may be written to between steps") {
         CHECK(train_steps(disturbed, data, kBatch, i, 1, 0.05f) == expected);
       }
       CHECK(same_bits(parameters_of(plain), parameters_of(disturbed)));
-      CHECK(same_bits(constants_of(plain.graph()), constants_of(disturbed.graph())));
-      CHECK(same_bits(constants_of(plain.graph_view()), constants_of(plain.graph())));
+      CHECK(same_bits(constants_of(plain.graph().value()), constants_of(disturbed.graph().value())));
+      CHECK(same_bits(constants_of(plain.graph_view().value()), constants_of(plain.graph().value())));
     }
   }
 }

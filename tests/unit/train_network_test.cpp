@@ -102,7 +102,7 @@ void check_steps(const std::string& arch, double loss_bound, double value_bound)
   MESSAGE(arch, ": ", steps, " losses, the worst off by ", worst);
   if (steps < 20) return;
 
-  const Graph trained = trainer.graph();
+  const Graph trained = trainer.graph().value();
   CHECK(golden.values.size() == 6);
   for (const auto& [name, expected] : golden.values) {
     const Value* found = find_value(trained, name);

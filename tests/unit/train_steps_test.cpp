@@ -38,7 +38,7 @@ void check_variant(const std::string& name) {
     CHECK_MESSAGE(std::abs(step->loss - expected) <= loss_bound, name, " step ", i, ": loss ", step->loss,
                   ", expected ", expected);
   }
-  const Graph trained = trainer.graph();
+  const Graph trained = trainer.graph().value();
   for (const auto& [value, expected] : golden->values) {
     const Value* found = find_value(trained, value);
     REQUIRE_MESSAGE(found, name, ": no '", value, "'");
@@ -79,14 +79,14 @@ TEST_CASE("the parameters after five steps have the same bits on 1, 2 and 3 thre
     const std::vector<double> found = train_steps(trainer, data, 16, 0, 5, 0.05f);
     if (threads == 1) {
       expected = parameters_of(trainer);
-      statistics = constants_of(trainer.graph());
+      statistics = constants_of(trainer.graph().value());
       losses = found;
       CHECK_FALSE(same_bits(constants_of(graph), statistics));
       continue;
     }
     CHECK_MESSAGE(found == losses, threads, " threads: other losses");
     CHECK_MESSAGE(same_bits(parameters_of(trainer), expected), threads, " threads: other parameters");
-    CHECK_MESSAGE(same_bits(constants_of(trainer.graph()), statistics), threads, " threads: other statistics");
+    CHECK_MESSAGE(same_bits(constants_of(trainer.graph().value()), statistics), threads, " threads: other statistics");
   }
 }
 
@@ -133,7 +133,7 @@ TEST_CASE("a loaded state goes on bit for bit, for every optimiser") {
     CHECK(state_of(resumed) == state);
     CHECK(train_steps(resumed, data, 6, 3, 5, 0.02f) == expected);
     CHECK(same_bits(parameters_of(resumed), parameters_of(straight)));
-    CHECK(same_bits(constants_of(resumed.graph()), constants_of(straight.graph())));
+    CHECK(same_bits(constants_of(resumed.graph().value()), constants_of(straight.graph().value())));
     CHECK(state_of(resumed) == state_of(straight));
   }
 }
@@ -157,14 +157,14 @@ TEST_CASE("a loss that is not finite leaves everything as it was") {
     Trainer trainer = make_trainer(train_network(kTiny), options_of(6, 2));
     train_steps(trainer, data, 6, 0, 2, 0.05f);
     const std::vector<unsigned char> state = state_of(trainer);
-    const Parameters before = constants_of(trainer.graph());
+    const Parameters before = constants_of(trainer.graph().value());
     std::vector<float> images(data.batch_images(2, 6), data.batch_images(2, 6) + 6 * data.image_size());
     images[images.size() / 2] = poison;
     const auto step = trainer.step(images.data(), data.batch_labels(2, 6), 0.05f);
     REQUIRE_FALSE(step.ok());
     CHECK(step.status().code() == StatusCode::kNotFinite);
     CHECK_FALSE(step.status().message().empty());
-    CHECK(same_bits(constants_of(trainer.graph()), before));
+    CHECK(same_bits(constants_of(trainer.graph().value()), before));
     CHECK(state_of(trainer) == state);
 
     // It goes on as if the step had not been.
@@ -244,7 +244,7 @@ TEST_CASE("a learning rate of zero moves running statistics only") {
   const Parameters before = parameters_of(trainer);
   train_steps(trainer, train_data(6, 10), 6, 0, 1, 0.f);
   CHECK(same_bits(parameters_of(trainer), before));
-  CHECK_FALSE(same_bits(constants_of(trainer.graph()), constants_of(graph)));
+  CHECK_FALSE(same_bits(constants_of(trainer.graph().value()), constants_of(graph)));
 }
 
 TEST_CASE("options that make no sense are refused by name") {

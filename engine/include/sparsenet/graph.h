@@ -13,8 +13,8 @@
 //
 // Ownership: a Graph owns its lists; constant data is shared (Tensor::owner), often straight from a memory-mapped file.
 // Thread safety: const access from several threads is safe; mutation is not.
-// Memory: a Graph is made of standard containers; calls that grow it may throw std::bad_alloc. Sessions, loading and
-// saving do not throw.
+// Memory: a Graph is made of standard containers. Copying it and the add_ functions throw std::bad_alloc when there is
+// no memory left (the graph is then as it was); see sparsenet/status.h, also for try_copy(), which does not throw.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -257,9 +257,9 @@ class Graph {
 
   // Checks everything: ids in range, one maker a value, execution order, unique names, attributes, and shapes (which
   // it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what was
-  // found.
+  // found. After a failure the shapes of some nodes' outputs may be new and those of others old.
   Status infer_shapes();
-  // Sets dimension 0 of every input to n (n >= 1) and infers shapes again.
+  // Sets dimension 0 of every input to n (n >= 1) and infers shapes again; the same holds after a failure.
   Status set_batch(int64_t n);
 
   // Parameters in the field's sense: elements of convolution and FC weights and biases, BatchNorm scale and shift.

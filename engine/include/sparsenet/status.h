@@ -1,11 +1,23 @@
 // Status and Result<T>: how every fallible call of the library answers.
 //
-// The library never throws across its API and never aborts on bad input. A failed call returns a Status whose
-// message is one line that names the file, the node or the tensor, what was expected and what was found.
-// Both types are plain values; copies are independent, and const access is safe from several threads.
+// The library never aborts on bad input. A failed call returns a Status whose message is one line that names the file,
+// the node or the tensor, what was expected and what was found. Both types are plain values; copies are independent,
+// and const access is safe from several threads.
+//
+// Exceptions. No function that returns a Status or a Result throws, whatever happens: where memory runs out the answer
+// is kOutOfMemory (with a message that needs no memory, if there is none left), and what a caller's own callback throws
+// is kInternal with its text. Nor do moves, destructors and the functions that only look something up or copy into
+// memory of the caller's. What is left makes a value of standard containers, can fail at nothing but memory, and throws
+// std::bad_alloc then, with nothing changed:
+//
+// - making a Status with a message, with_context(), and copies of Status, Graph, Model and the other value types.
+//   try_copy() below copies without throwing;
+// - to_string(), Tensor::from(), Tensor::filled(), the add_ functions of Graph and Graph::parameter_count();
+// - known_architectures(), epoch_order(), and plan_targets() when it is first called.
 #pragma once
 
 #include <cassert>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -98,6 +110,16 @@ class [[nodiscard]] Result {
   Status status_;
   std::optional<T> value_;
 };
+
+// A copy of a Graph, a Model or any other value, or kOutOfMemory; does not throw.
+template <class T>
+Result<T> try_copy(const T& value) noexcept {
+  try {
+    return Result<T>(T(value));
+  } catch (const std::bad_alloc&) {
+    return Result<T>(Status(StatusCode::kOutOfMemory, "no memory"));  // short enough to need none itself
+  }
+}
 
 }  // namespace sparsenet
 

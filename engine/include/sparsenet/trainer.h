@@ -8,7 +8,8 @@
 //     auto result = trainer->step(images, labels, 0.1f);   // NCHW float32, class indices
 //     result->loss, result->correct
 //   }
-//   model->graph = trainer->graph();                        // with the trained parameters
+//   auto trained = trainer->graph();                        // with the trained parameters
+//   if (trained.ok()) model->graph = std::move(*trained);
 //   model->test_vectors.clear();                            // their outputs are those of the old ones
 //   save_model(*model, "trained.snet");
 //
@@ -113,9 +114,10 @@ class Trainer {
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate);
 
   // The graph it was made of, with the parameters and running statistics as they are now; shapes with batch 1.
-  Graph graph() const;
+  // kOutOfMemory is the only error.
+  Result<Graph> graph() const;
   // The same without copies: its constants are the trainer's own, which the next step changes and which go with it.
-  Graph graph_view() const;
+  Result<Graph> graph_view() const;
   const std::vector<ParameterInfo>& parameters() const;
   // Copy `elements` values, row-major in the parameter's own shape. Gradients are those of the last step (after
   // accumulation, before clipping and weight decay) and exist for trained parameters only.
@@ -147,7 +149,8 @@ class Trainer {
 };
 
 // Gives the last FullyConnected (or 1x1 Conv) layer `classes` outputs, its weights He-initialised from the seed and its
-// bias zero. Errors: kUnsupported where the graph does not end in such a layer; the graph is then as it was.
+// bias zero. Errors: kUnsupported where the graph does not end in such a layer, kInvalidArgument (classes),
+// kOutOfMemory; the graph is then as it was.
 Status replace_head(Graph* graph, int64_t classes, uint64_t seed);
 
 }  // namespace sparsenet
