@@ -2,6 +2,7 @@
 // cli_resume_test.cpp.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
+#include <sys/wait.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -163,6 +164,12 @@ TEST_CASE("finetune: the example runs on any image classifier") {
   CHECK(contains(text, "step 20: loss "));
   CHECK(contains(text, "after: "));
   CHECK(std::system("'" SPARSENET_FINETUNE "' none.snet >/dev/null 2>&1") != 0);
+  for (const std::string& words : {std::string(), "'" + tiny_model() + "' 0", "'" + tiny_model() + "' 5x"}) {
+    const int status = std::system(("'" SPARSENET_FINETUNE "' " + words + " >/dev/null 2>'" + out + "'").c_str());
+    INFO(words);
+    CHECK(WEXITSTATUS(status) == 2);
+    CHECK(bytes_of(out).rfind("error: ", 0) == 0);
+  }
 }
 
 TEST_CASE("train: an architecture with data of its own") {
