@@ -1,10 +1,13 @@
 #include "cli/arguments.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 
 #include "cli/statistics.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::cli {
 
@@ -29,6 +32,31 @@ CLI::Validator in_range(int64_t least, int64_t most) {
   CLI::Validator check = CLI::Range(least, most);
   check.description("");
   return check;
+}
+
+CLI::Validator no_sign() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        errno = 0;
+        const bool fits = digits && (std::strtoull(text.c_str(), nullptr, 10), errno == 0);
+        return fits ? std::string() : "expected a number from 0 to 2^64 - 1, found '" + text + "'";
+      },
+      "");
+}
+
+std::string option_without_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 0) continue;  // a flag
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return option->get_name();
+    }
+  }
+  for (const CLI::App* command : app.get_subcommands()) {
+    const std::string name = option_without_value(*command);
+    if (!name.empty()) return name;
+  }
+  return "";
 }
 
 void ModelArgument::add_to(CLI::App& command) {
@@ -91,7 +119,7 @@ std::string LoadedModel::name() const {
 Result<LoadedModel> load(const std::string& path) {
   const Stopwatch watch;
   auto model = load_model(path);
-  if (!model.ok()) return model.status();
+  if (!model.ok()) return io::explain_not_snet(path, model.status());
   LoadedModel loaded;
   loaded.path = path;
   loaded.model = std::move(*model);

@@ -41,6 +41,13 @@ void print_note(const std::string& text);
 // A check of a number's range whose bounds stay out of the help text.
 CLI::Validator in_range(int64_t least, int64_t most);
 
+// A check for numbers from 0 to 2^64 - 1, where the parser would take -1 for the largest of them.
+CLI::Validator no_sign();
+
+// The name of an option of the command line just parsed whose value is empty, as where a script's variable is; "" where
+// there is none.
+std::string option_without_value(const CLI::App& app);
+
 // The model comes as the first argument, or with -m as in other tools.
 struct ModelArgument {
   std::string positional, flag;

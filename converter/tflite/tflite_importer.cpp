@@ -19,11 +19,6 @@ bool is_quantized(TensorType type) {
   return type == TensorType::INT8 || type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
 }
 
-const char* type_name(TensorType type) {
-  const char* name = tflite::EnumNameTensorType(type);
-  return name && *name ? name : "unknown";
-}
-
 // Operators by which exporters compute the shape for a RESHAPE; with integer outputs they need not be evaluated,
 // because every output's shape stands in the file.
 bool is_shape_arithmetic(BuiltinOperator op) {
@@ -121,7 +116,7 @@ class TfliteModelImporter {
       return "CUSTOM " + (custom ? custom->str() : std::string("operator"));
     }
     const char* name = tflite::EnumNameBuiltinOperator(code);
-    return name && *name ? name : "operator " + std::to_string(static_cast<int>(code));
+    return name && *name ? name : "operator number " + std::to_string(static_cast<int>(code));
   }
 
   void read_tensors() {
