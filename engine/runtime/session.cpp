@@ -84,6 +84,10 @@ Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, con
   if (!cutter.fits()) return out_of_memory("the session needs more memory than can be addressed");
   memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes,
             static_cast<size_t>(cutter.end())};
+  if (options.max_memory_bytes > 0 && memory.total_bytes > options.max_memory_bytes) {
+    return out_of_memory("the session needs " + std::to_string(memory.total_bytes) + " bytes, more than the " +
+                         std::to_string(options.max_memory_bytes) + " that it may take");
+  }
   if (options.memory) {
     auto* at = static_cast<uint8_t*>(options.memory);
     if (reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
