@@ -4,8 +4,9 @@
 # Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
 # packages have the same names, but not tested there.
 #
-#   toolchains/setup.sh [--without-cross] [--list]
+#   toolchains/setup.sh [--without-cross] [--with-fuzz] [--list]
 #     --without-cross   without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
+#     --with-fuzz       with clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
 #     --list            only print the packages' names
 set -euo pipefail
 
@@ -41,6 +42,11 @@ libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4
 qemu-system-arm          their firmware
 "
 
+fuzz_needs="
+clang                    preset fuzz
+libclang-rt-dev          preset fuzz: libFuzzer and sanitizers
+"
+
 say() { echo "setup: $*"; }
 fail() {
   echo "setup: error: $1" >&2
@@ -50,15 +56,18 @@ fail() {
 }
 
 cross=yes
+fuzz=no
 list=no
 for argument in "$@"; do
   case "$argument" in
     --without-cross) cross=no ;;
+    --with-fuzz) fuzz=yes ;;
     --list) list=yes ;;
-    *) fail "unknown argument '$argument'" "usage: toolchains/setup.sh [--without-cross] [--list]" ;;
+    *) fail "unknown argument '$argument'" "usage: toolchains/setup.sh [--without-cross] [--with-fuzz] [--list]" ;;
   esac
 done
 if [ $cross = yes ]; then needs+=$cross_needs; fi
+if [ $fuzz = yes ]; then needs+=$fuzz_needs; fi
 packages=()
 while read -r package _; do
   if [ -n "$package" ]; then packages+=("$package"); fi
