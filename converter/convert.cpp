@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "converter/check_model.h"
 #include "converter/device_source.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
@@ -65,6 +66,12 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     }
     rules = std::move(loaded).value();
   }
+  Result<Graph> graph = build_graph(*arch);
+  if (!graph.ok()) {
+    report->problem("--arch " + options.architecture, graph.status().message());
+    return {};
+  }
+  drop_weights(&*graph);
   Result<SourceTensors> source = read_weights(format, bytes);
   bytes = {};
   if (!source.ok()) {
@@ -75,11 +82,6 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
   report->producer = source->producer;
   report->architecture = to_string(*arch);
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
-  Result<Graph> graph = build_graph(*arch);
-  if (!graph.ok()) {
-    report->problem("--arch " + options.architecture, graph.status().message());
-    return {};
-  }
   match_weights(std::move(*source), rules, &*graph, report);
   return std::move(graph).value();
 }
@@ -284,7 +286,8 @@ Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
   Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
-  Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
+  Status status = check_runs(*model, report);
+  if (status.ok()) status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
   const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;

@@ -205,7 +205,7 @@ int train(TrainCommand command) {
   for (const std::string& note : start->notes) report.line("note    " + note);
   // From here on there is something to lose, and something to leave in order.
   watch_for_interrupts();
-  const auto locks = lock_files(command);
+  auto locks = lock_files(command);
   if (!locks.ok()) return fail(locks.status());
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());
@@ -252,6 +252,7 @@ int train(TrainCommand command) {
   { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
   const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
+  locks->clear();  // all is done: what is left is to say so
   report.print(*checkpoint, figures);
   return kDone;
 }

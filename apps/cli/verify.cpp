@@ -129,8 +129,8 @@ int verify_steps(const Options& options, const std::string& path) {
   float error = 0;
   status = sn_verify_steps(session, &error, &why);
   if (status == SN_NOT_FOUND) {
-    return fail(not_found(path + ": holds no plan whose steps can be checked; `sparsenet-convert --plan portable-f32 "
-                                 "--test-vectors N` makes one"));
+    return fail(not_found(path + ": holds no plan whose steps can be checked; `sparsenet-convert " + path +
+                          " --plan portable-f32 --test-vectors 1 -o DEVICE.snet` makes one"));
   }
   if (options.json) {
     print_json({{"model", path},

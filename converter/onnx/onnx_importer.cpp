@@ -6,6 +6,7 @@
 #include "converter/importers.h"
 #include "converter/onnx/message_memory.h"
 #include "converter/onnx/node_context.h"
+#include "converter/onnx/operator_table.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -100,6 +101,7 @@ class OnnxImporter {
       Shape shape;
       OnnxValue value;
       const int32_t type = input.type().tensor_type().elem_type();
+      state_.half_network = state_.half_network || type == TensorProto::FLOAT16;
       if (!declared_shape(input, &shape) || shape.empty()) {
         problem(subject, "expected a tensor with a batch dimension");
       } else if (type != TensorProto::FLOAT && type != TensorProto::FLOAT16 && type != TensorProto::DOUBLE) {
@@ -118,8 +120,12 @@ class OnnxImporter {
           value.id = state_.writer.input(input.name(), shape);
         }
       }
-      if (type == TensorProto::FLOAT16 || type == TensorProto::DOUBLE)
+      if (type == TensorProto::FLOAT16) {
+        state_.report->note(subject +
+                            " is float16 and becomes float32: the network computes without float16's rounding");
+      } else if (type == TensorProto::DOUBLE) {
         state_.report->note(subject + " becomes float32");
+      }
       state_.values[input.name()] = value;
     }
     for (const ValueInfoProto& info : graph_.value_info()) {
@@ -164,7 +170,8 @@ class OnnxImporter {
     if (!node.domain().empty() && node.domain() != "ai.onnx") {
       return unsupported("operators of domain '" + printable(node.domain()) + "' are not supported");
     }
-    Status status;
+    Status status = check_against_specification(node, state_.opset);
+    if (!status.ok()) return status;
     if (!fold_constants(context, &status)) {
       NodeImporter importer = find_weight_op(node.op_type());
       if (!importer) importer = find_pointwise_op(node.op_type());

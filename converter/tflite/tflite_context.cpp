@@ -124,7 +124,9 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(wanted) + " bytes for " + to_string(out.shape) +
                          ", found " + std::to_string(bytes->size()));
   }
-  out.floats = load_floats(out.type, bytes->data(), static_cast<size_t>(count));
+  // In the file's own bytes as long as nobody changes them; what goes into the graph is copied, see add_constant().
+  const std::shared_ptr<const void> file(std::shared_ptr<const void>(), bytes->data());
+  out.floats = load_or_share_floats(out.type, bytes->data(), static_cast<size_t>(count), file);
   return out;
 }
 
@@ -164,6 +166,7 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
 }
 
 ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
+  (void)tensor.floats.data();  // the file goes before the graph does: elements that lie there are copied now
   const ValueId id = writer().constant(tensor.source, tensor.floats.tensor(tensor.shape));
   const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
   const size_t record = state_.records[static_cast<size_t>(index)];

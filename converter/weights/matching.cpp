@@ -68,6 +68,21 @@ bool same_shape(const Shape& source, const Shape& target) {
          longer[2] == 1 && longer[3] == 1;
 }
 
+// The constants that weights go to.
+std::unordered_map<ValueId, Role> weight_roles(const Graph& graph) {
+  std::unordered_map<ValueId, Role> roles;
+  for (const Node& node : graph.nodes) {
+    if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
+      roles[node.inputs[1]] = Role::kWeight;
+      if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
+    } else if (node.op == Op::kBatchNorm) {
+      const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
+      for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
+    }
+  }
+  return roles;
+}
+
 class Matcher {
  public:
   Matcher(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report)
@@ -95,22 +110,13 @@ class Matcher {
   std::string describe(size_t s) const { return "tensor '" + tensor(s).name + "'"; }
 
   void collect() {
-    std::unordered_map<ValueId, Role> roles;
-    for (const Node& node : graph_.nodes) {
-      if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
-        roles[node.inputs[1]] = Role::kWeight;
-        if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
-      } else if (node.op == Op::kBatchNorm) {
-        const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
-        for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
-      }
-    }
+    const std::unordered_map<ValueId, Role> roles = weight_roles(graph_);
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
       // Other constants (a scale of the structure itself) are the architecture's own, not weights.
       if (!graph_.values[i].is_constant || roles.find(id) == roles.end()) continue;
       by_name_[graph_.values[i].name] = targets_.size();
-      targets_.push_back({id, roles[id]});
+      targets_.push_back({id, roles.at(id)});
     }
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
@@ -291,6 +297,15 @@ class Matcher {
 };
 
 }  // namespace
+
+void drop_weights(Graph* graph) {
+  for (const auto& [id, role] : weight_roles(*graph)) {
+    Value& value = graph->values[static_cast<size_t>(id)];
+    if (!value.is_constant) continue;
+    value.constant.owner.reset();
+    value.constant.data = nullptr;
+  }
+}
 
 void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report) {
   Matcher(source, rules, graph, report).run();

@@ -20,6 +20,10 @@
 
 namespace sparsenet::converter {
 
+// Forgets the values of the constants that match_weights() fills: a builder made them at random, and they take as much
+// memory as the file's. Such a graph is of no use until it has been matched without a problem.
+void drop_weights(Graph* graph);
+
 // Fills report->tensors (every source tensor, every constant of the graph) and report->problems; the graph's constants
 // are replaced only when there is no problem.
 void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report);

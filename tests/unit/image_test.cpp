@@ -7,10 +7,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <vector>
+
+// jpeglib.h needs size_t and FILE declared before it, so it stands here.
+#include <jpeglib.h>
 
 #include "io/file.h"
 #include "io/npy.h"
@@ -87,6 +92,71 @@ TEST_CASE("image: JPEG, baseline, progressive, grey, CMYK") {
   REQUIRE(cmyk.channels == 3);
   CHECK(largest_difference({cmyk.pixels.begin(), cmyk.pixels.end()}, expected("cmyk.npy")) <= 3);
   CHECK(load("gray.jpg").channels == 1);
+}
+
+// Where the marker FF `code` of the n-th time (from 0) stands.
+size_t find_marker(const std::vector<uint8_t>& bytes, uint8_t code, int n) {
+  for (size_t at = 2; at + 1 < bytes.size(); ++at) {
+    if (bytes[at] == 0xff && bytes[at + 1] == code && n-- == 0) return at;
+  }
+  FAIL("no such marker");
+  return 0;
+}
+
+std::string jpeg_error(const std::vector<uint8_t>& bytes) {
+  auto image = io::decode_image(bytes.data(), bytes.size(), "x.jpg");
+  return image.ok() ? "" : image.status().message();
+}
+
+// A JPEG with each colour component in a scan of its own.
+std::vector<uint8_t> three_scans() {
+  jpeg_compress_struct encoder{};
+  jpeg_error_mgr errors{};
+  encoder.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&encoder);
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&encoder, &data, &size);
+  encoder.image_width = encoder.image_height = 16;
+  encoder.input_components = 3;
+  encoder.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&encoder);
+  jpeg_scan_info scans[3]{};
+  for (int c = 0; c < 3; ++c) {
+    scans[c].comps_in_scan = 1;
+    scans[c].component_index[0] = c;
+    scans[c].Se = 63;
+  }
+  encoder.scan_info = scans;
+  encoder.num_scans = 3;
+  jpeg_start_compress(&encoder, TRUE);
+  std::vector<uint8_t> pixels(16 * 3, 200);
+  JSAMPROW row = pixels.data();
+  for (int y = 0; y < 16; ++y) jpeg_write_scanlines(&encoder, &row, 1);
+  jpeg_finish_compress(&encoder);
+  jpeg_destroy_compress(&encoder);
+  std::vector<uint8_t> bytes(data, data + size);
+  std::free(data);
+  return bytes;
+}
+
+TEST_CASE("image: a JPEG whose scans do not all come is an error") {
+  const std::vector<uint8_t> whole = three_scans();
+  CHECK(jpeg_error(whole).empty());
+  for (const int kept : {1, 2}) {
+    std::vector<uint8_t> less(whole.begin(),
+                              whole.begin() + static_cast<std::ptrdiff_t>(find_marker(whole, 0xda, kept)));
+    less.insert(less.end(), {0xff, 0xd9});
+    CHECK(jpeg_error(less) == "x.jpg: cannot decode the JPEG: a colour component is missing");
+  }
+  // A progressive one without its first scan; tables stand between that and the second.
+  auto bytes = io::read_file(kData + "progressive.jpg", 1 << 20);
+  REQUIRE(bytes.ok());
+  const size_t scan = find_marker(*bytes, 0xda, 0);
+  size_t end = 0;
+  for (int n = 0; end < scan; ++n) end = find_marker(*bytes, 0xc4, n);
+  bytes->erase(bytes->begin() + static_cast<std::ptrdiff_t>(scan), bytes->begin() + static_cast<std::ptrdiff_t>(end));
+  CHECK(jpeg_error(*bytes).rfind("x.jpg: cannot decode the JPEG: ", 0) == 0);
 }
 
 TEST_CASE("image: every truncation is an error that names the file") {
