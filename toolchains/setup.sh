@@ -4,9 +4,10 @@
 # Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
 # packages have the same names, but not tested there.
 #
-#   toolchains/setup.sh [--without-cross | --without-linux-cross] [--list]
+#   toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]
 #     --without-cross        without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
 #     --without-linux-cross  of those only what boards need (430 MB to fetch, 2.5 GB on disk)
+#     --with-fuzz            with clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
 #     --list                 only print the packages' names
 set -euo pipefail
 
@@ -44,6 +45,11 @@ libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4
 qemu-system-arm          their firmware
 "
 
+fuzz_needs="
+clang                    preset fuzz
+libclang-rt-dev          preset fuzz: libFuzzer and sanitizers
+"
+
 say() { echo "setup: $*"; }
 fail() {
   echo "setup: error: $1" >&2
@@ -54,17 +60,23 @@ fail() {
 
 linux_cross=yes
 boards=yes
+fuzz=no
 list=no
 for argument in "$@"; do
   case "$argument" in
     --without-cross) linux_cross=no boards=no ;;
     --without-linux-cross) linux_cross=no ;;
+    --with-fuzz) fuzz=yes ;;
     --list) list=yes ;;
-    *) fail "unknown argument '$argument'" "usage: toolchains/setup.sh [--without-cross | --without-linux-cross] [--list]" ;;
+    *)
+      fail "unknown argument '$argument'" \
+        "usage: toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]"
+      ;;
   esac
 done
 if [ $linux_cross = yes ]; then needs+=$linux_cross_needs; fi
 if [ $boards = yes ]; then needs+=$board_needs; fi
+if [ $fuzz = yes ]; then needs+=$fuzz_needs; fi
 packages=()
 while read -r package _; do
   if [ -n "$package" ]; then packages+=("$package"); fi
