@@ -63,6 +63,7 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     }
     rules = std::move(loaded).value();
   }
+  // Before the file is read, so that the builder's own weights are gone by then.
   Result<Graph> graph = options.architecture.empty() ? Result<Graph>(Graph()) : build_graph(*arch);
   if (!graph.ok()) {
     report->problem("--arch " + options.architecture, graph.status().message());
@@ -306,14 +307,21 @@ bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
 
 namespace {
 
+uint64_t constant_bytes(const Graph& graph) {
+  uint64_t bytes = 0;
+  for (const Value& value : graph.values) bytes += value.is_constant ? value.constant.bytes() : 0;
+  return bytes;
+}
+
 Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
   Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
-  Status status = check_runs(*model, report);
+  const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
+  const bool plans = for_device || options.training_plan || !options.plan.empty();
+  Status status = check_runs(*model, plans || options.test_vectors > 0);
   if (status.ok()) status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
-  const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {
     status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");
@@ -322,6 +330,8 @@ Status convert_within(const Options& options, Report* report) {
     status = add_plan(make_training_plan(*model, target), &*model).with_context("--training-plan");
   }
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
+  MemoryCharge charge;  // for the file
+  if (status.ok()) status = charge.raise_to(constant_bytes(model->graph)).with_context("writing the model");
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
   if (status.ok() && report->format == ".snet" && same_bytes(options.input, *file)) {

@@ -3,10 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <sstream>
 
 #include "converter/convert.h"
 #include "converter/weights/name_rules.h"
@@ -33,19 +30,6 @@ Examples:
   sparsenet-convert trained.snet -o device.snet --c-array generated --select-ops generated
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
-
-// "1,2.5,3" as numbers. False: something else.
-bool parse_numbers(const std::string& text, std::vector<double>* out) {
-  std::stringstream stream(text);
-  std::string item;
-  while (std::getline(stream, item, ',')) {
-    char* end = nullptr;
-    const double value = std::strtod(item.c_str(), &end);
-    if (item.empty() || *end != '\0' || !std::isfinite(static_cast<float>(value))) return false;
-    out->push_back(value);
-  }
-  return !out->empty() && text.back() != ',';
-}
 
 // What can be said of the values of --arch, --map and --precision without the file.
 sparsenet::Status check_values(const Options& options, const std::string& precision) {
@@ -195,9 +179,9 @@ int run(int argc, char** argv) {
   }
   if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
   options.input = inputs[0];
-  if (!mean.empty() && !parse_numbers(mean, &options.normalisation.mean))
+  if (!mean.empty() && !sparsenet::converter::parse_number_list(mean, &options.normalisation.mean))
     return usage_error("--mean: expected numbers a,b,c, found '" + mean + "'");
-  if (!std_dev.empty() && !parse_numbers(std_dev, &options.normalisation.std_dev))
+  if (!std_dev.empty() && !sparsenet::converter::parse_number_list(std_dev, &options.normalisation.std_dev))
     return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
   const sparsenet::Status normalisation = sparsenet::converter::check_normalisation(options.normalisation);
   if (!normalisation.ok()) return usage_error(normalisation.message());

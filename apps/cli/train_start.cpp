@@ -73,6 +73,7 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   if (!loaded.ok()) return loaded.status();
   start.model_name = loaded->name();
   start.model = std::move(loaded->model);
+  start.file_bytes = loaded->file_bytes;
   start.before = std::move(start.model.metadata.provenance);
   const int64_t now = class_count(start.model.graph);
   if (command.classes == 0 || command.classes == now) return {};

@@ -30,13 +30,18 @@ std::string activation_name(ActivationFunctionType activation) {
 }  // namespace
 
 std::string TfliteState::tensor_name(int32_t index) const {
+  // Any number of tensors may refer to one name, so a long one is cut: models store no longer ones.
+  constexpr uint32_t kMost = 1024;
   const auto* name = tensor(index)->name();
-  return name && name->size() > 0 ? name->str() : "tensor" + std::to_string(index);
+  if (!name || name->size() == 0) return "tensor" + std::to_string(index);
+  return {name->c_str(), std::min(name->size(), kMost)};
 }
 
 Shape TfliteState::tensor_shape(int32_t index) const {
   Shape shape;
-  if (const auto* dims = tensor(index)->shape()) shape.assign(dims->begin(), dims->end());
+  constexpr uint32_t kMost = 16;  // twice what any reader of it takes; the list may be shared, too
+  const auto* dims = tensor(index)->shape();
+  for (uint32_t d = 0; dims && d < std::min(dims->size(), kMost); ++d) shape.push_back(dims->Get(d));
   return shape;
 }
 
