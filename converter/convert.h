@@ -42,8 +42,8 @@ Result<Model> import_model(const Options& options, Report* report);
 // model's own.
 Status add_test_vectors(int count, Model* model);
 
-// import_model, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left at
-// `output`.
+// import_model, check_runs, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left
+// at `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

@@ -44,5 +44,5 @@ target_include_directories(sparsenet_device
   PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
   PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_options(sparsenet_device PRIVATE ${SPARSENET_FREESTANDING_FLAGS})
-target_link_libraries(sparsenet_device PRIVATE
+target_link_libraries(sparsenet_device PRIVATE m
   $<BUILD_INTERFACE:sparsenet_warnings> $<BUILD_INTERFACE:sparsenet_schema>)

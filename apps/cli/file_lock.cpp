@@ -27,6 +27,15 @@ std::string first_bytes(int descriptor) {
   return got <= 0 ? std::string() : std::string(text, static_cast<size_t>(got));
 }
 
+bool write_all(int descriptor, const std::string& text) {
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t written = ::pwrite(descriptor, text.data() + at, text.size() - at, static_cast<off_t>(at));
+    if (written < 0 && errno != EINTR) return false;
+    if (written > 0) at += static_cast<size_t>(written);
+  }
+  return true;
+}
+
 // "process 12 on host" of a lock file's content; empty where it is not one of ours, or not written yet.
 std::string owner_in(const std::string& content) {
   if (content.rfind(kHeading, 0) != 0) return {};
@@ -72,8 +81,7 @@ Result<FileLock> FileLock::take(const std::string& path) {
       return io_error(file + ": expected no file, or the lock of an earlier training, found another file");
     }
     lock.file_ = file;
-    const auto size = static_cast<ssize_t>(text.size());
-    if (::ftruncate(opened, 0) != 0 || ::pwrite(opened, text.data(), text.size(), 0) != size) return failed("write");
+    if (::ftruncate(opened, 0) != 0 || !write_all(opened, text)) return failed("write");
     return lock;
   }
   return io_error(file + ": cannot lock: other processes come and go");

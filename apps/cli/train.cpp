@@ -204,7 +204,7 @@ int train(TrainCommand command) {
   }
   // From here on there is something to lose, and something to leave in order.
   watch_for_interrupts();
-  const auto locks = lock_files(command);
+  auto locks = lock_files(command);
   if (!locks.ok()) return fail(locks.status());
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());
@@ -212,8 +212,18 @@ int train(TrainCommand command) {
   TrainFigures figures;
   figures.data = start->data;
   figures.start_rss = rss_bytes();
-  auto trainer = Trainer::create(start->model.graph, command.train_options());
-  if (!trainer.ok()) return fail(trainer.status().with_context(start->model_name));
+  TrainOptions train_options = command.train_options();
+  // A file from elsewhere may ask for any amount; an architecture is the user's own word.
+  const bool limited = start->file_bytes > 0 && train_options.memory_budget == 0;
+  if (limited) train_options.max_memory_bytes = default_memory(start->file_bytes, train_options.batch);
+  auto trainer = Trainer::create(start->model.graph, train_options);
+  if (!trainer.ok()) {
+    Status status = trainer.status();
+    if (limited && status.code() == StatusCode::kOutOfMemory) {
+      status = out_of_memory(status.message() + " (--memory-budget BYTES says how much it may take)");
+    }
+    return fail(status.with_context(start->model_name));
+  }
   warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
   // A budget counts only by what follows from it for the numbers.
@@ -254,6 +264,7 @@ int train(TrainCommand command) {
   { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
   const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
+  locks->clear();  // all is done: what is left is to say so
   report.print(*checkpoint, figures);
   return kDone;
 }

@@ -50,7 +50,8 @@ int main() {
     uint32_t best = 0;
     for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) best = logits[c] > logits[best] ? c : best;
     const char* label = sn_label(net, best);
-    board::print(label ? label : "a class without a name");
+    if (label) board::print(label);
+    if (!label) board::print(uint64_t{best});
     board::print("\n");
     blink(best + 1);
   }

@@ -119,17 +119,23 @@ bool classify(sn_session* net, uint32_t* best) {
   return true;
 }
 
+// Its label, or its number where the model has none.
+void print_class(const sn_session* net, uint32_t index) {
+  const char* label = sn_label(net, index);
+  if (label) return board::print(label);
+  print_line("class ", index, "");
+}
+
 int classify_all(sn_session* net) {
   sn_image_info image;
   if (const char* why = images::open(net, &image)) return fail("images", why);
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
     uint32_t best;
     if (!set_image(net, image, record) || !classify(net, &best)) return fail("classification", "a call failed");
-    const char *found = sn_label(net, best), *expected = sn_label(net, record[0]);
     board::print("image: ");
-    board::print(found ? found : "?");
+    print_class(net, best);
     board::print(" (is ");
-    board::print(expected ? expected : "?");
+    print_class(net, record[0]);
     board::print("), logits checksum ");
     board::print_hex(checksum());
     board::print("\n");

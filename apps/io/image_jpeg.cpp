@@ -138,6 +138,13 @@ Result<Image> decode_jpeg(const uint8_t* data, size_t size, const std::string& w
     return invalid_argument(what + ": expected at most " + std::to_string(kMaxImagePixels) + " pixels, found " +
                             std::to_string(width) + " x " + std::to_string(height));
   }
+  // A block of 8 x 8 pixels of the finest component takes a bit at the least; with arithmetic coding, which is rare, a
+  // fraction of one. What is far too short for its pixels gets no memory for them.
+  const uint64_t blocks = (width + 7) / 8 * ((height + 7) / 8);
+  const uint64_t most_blocks_of_one_bit = reader.decoder.arith_code ? 64 : 4;
+  if (blocks > most_blocks_of_one_bit * 8 * size) {
+    return invalid_argument(what + ": cannot decode the JPEG: the file ends early");
+  }
   const int components = reader.decoder.out_color_components;
   const bool inverted = reader.decoder.saw_Adobe_marker != 0;
   Image image;

@@ -1,5 +1,6 @@
 #include "converter/io/numeric.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -105,6 +106,25 @@ float half_to_float(uint16_t bits) {
 
 float bfloat16_to_float(uint16_t bits) {
   return bits_to_float(uint32_t{bits} << 16);
+}
+
+float round_to_half(float value) {
+  if (!std::isfinite(value) || value == 0.f) return value;
+  // The spacing of halves around the value: 2^-24 below the smallest normal one, 2^-14.
+  int exponent = 0;
+  (void)std::frexp(value, &exponent);  // |value| < 2^exponent
+  const int spacing = std::max(exponent - 11, -24);
+  // Exact but for nearbyint, which rounds ties to even.
+  const float rounded = std::ldexp(std::nearbyint(std::ldexp(value, -spacing)), spacing);
+  return std::fabs(rounded) > 65504.f ? std::copysign(std::numeric_limits<float>::infinity(), value) : rounded;
+}
+
+float round_to_bfloat16(float value) {
+  if (!std::isfinite(value)) return value;
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits += 0x7fffu + ((bits >> 16) & 1u);
+  return bits_to_float(bits & 0xffff0000u);
 }
 
 float load_float(ElementType type, const uint8_t* b) {

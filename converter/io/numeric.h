@@ -36,6 +36,10 @@ bool is_float(ElementType type);
 float half_to_float(uint16_t bits);
 float bfloat16_to_float(uint16_t bits);
 
+// The nearest value of the narrower type, ties to even, as IEEE 754 converts; overflow gives an infinity.
+float round_to_half(float value);
+float round_to_bfloat16(float value);
+
 // One element from little-endian bytes, whatever the host's order.
 float load_float(ElementType type, const uint8_t* bytes);
 int64_t load_int(ElementType type, const uint8_t* bytes);  // floats are truncated; beyond int64: clamped

@@ -62,7 +62,8 @@ Status fold_shape(NodeContext& c) {
 Status fold_cast(NodeContext& c, const HostTensor& x) {
   using onnx_ns::TensorProto;
   HostTensor out = x;
-  switch (c.int_attribute("to", 0)) {
+  const int64_t to = c.int_attribute("to", 0);
+  switch (to) {
     case TensorProto::FLOAT:
     case TensorProto::DOUBLE:
     case TensorProto::FLOAT16:
@@ -71,6 +72,10 @@ Status fold_cast(NodeContext& c, const HostTensor& x) {
         out.type = ElementType::kFloat32;
         out.floats.assign(x.ints.begin(), x.ints.end());
         out.ints.clear();
+      }
+      for (float& value : out.floats) {
+        if (to == TensorProto::FLOAT16) value = round_to_half(value);
+        if (to == TensorProto::BFLOAT16) value = round_to_bfloat16(value);
       }
       break;
     case TensorProto::INT64:

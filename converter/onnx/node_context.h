@@ -19,6 +19,7 @@ using HostTensorPtr = std::shared_ptr<const HostTensor>;
 struct OnnxValue {
   ValueId id = kNoValue;
   HostTensorPtr constant;
+  bool from_input = false;  // of an unknown value: it depends on the network's input, so it is no constant
   bool unknown() const { return id == kNoValue && !constant; }
 };
 
@@ -27,6 +28,7 @@ struct OnnxState {
   Report* report = nullptr;
   int64_t opset = 0;
   std::string folder;
+  bool half_network = false;  // an input of the graph is float16: all of it is meant in float16, which was noted
   std::unordered_map<std::string, OnnxValue> values;
   std::unordered_map<std::string, Shape> declared_shapes;  // value_info with fully known sizes
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
@@ -76,6 +78,7 @@ class NodeContext {
 
   size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
   bool output_is_used(size_t i) const;
+  bool has_output(size_t i) const { return i < output_count() && !output_name(i).empty(); }
   const std::string& output_name(size_t i) const { return proto_.output(static_cast<int>(i)); }
   void set_output(size_t i, ValueId id);
   void set_output(size_t i, HostTensor tensor);

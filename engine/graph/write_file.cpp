@@ -20,10 +20,10 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
-#include <new>
 #include <optional>
 
 #include "graph/descriptor.h"
+#include "graph/guarded.h"
 #include "graph/guarded.h"
 
 namespace sparsenet {
@@ -126,10 +126,10 @@ class TemporaryFile {
 
   int fd() const { return fd_->get(); }
   // Some file systems tell only in close() that a file could not be kept; the lock must last until the file has its
-  // name. So it is a second descriptor that is closed.
+  // name. So it is a second descriptor that is closed, where there is one more to be had.
   int close_a_copy() const {
     const int copy = ::fcntl(fd(), F_DUPFD_CLOEXEC, 0);
-    return copy < 0 || (::close(copy) != 0 && errno != EINTR) ? errno : 0;
+    return copy >= 0 && ::close(copy) != 0 && errno != EINTR ? errno : 0;
   }
   int rename_to(const std::string& target) {
     if (::rename(path_.c_str(), target.c_str()) != 0) return errno;

@@ -214,7 +214,9 @@ TEST_CASE("convert: a model as C source, and its kernels") {
   CHECK(bytes == parts->file);
   CHECK(header.find("#define MODEL_3_NETS_BYTES " + std::to_string(bytes.size()) + " ") != std::string::npos);
   CHECK(header.find("#define MODEL_3_NETS_TEST_VECTORS 1 ") != std::string::npos);
+  CHECK(header.find("SN_KERNELS_COMPACT") != std::string::npos);  // whose memory the macros tell
   CHECK(read_text(folder / "sparsenet_kernels.cpp") == parts->kernel_table);
+  CHECK(parts->kernel_table.find("#include \"") == std::string::npos);  // no header that an install lacks
   CHECK(parts->kernel_table.find("&compact::kConv,") != std::string::npos);
   CHECK(parts->kernel_table.find("&compact::kPool,") == std::string::npos);
 }

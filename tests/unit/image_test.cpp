@@ -2,10 +2,15 @@
 #include "io/image.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -194,6 +199,59 @@ TEST_CASE("image: a PNG that announces a huge picture is refused before memory i
   (*bytes)[16] = 0x7f;
   CHECK_FALSE(io::decode_image(bytes->data(), bytes->size(), "huge.png").ok());
   CHECK_FALSE(io::decode_image(nullptr, 0, "empty").ok());
+}
+
+// Address space that this process may still take; back as it was at the end.
+class LessMemory {
+ public:
+  explicit LessMemory(size_t megabytes) {
+    getrlimit(RLIMIT_AS, &before_);
+    size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit less = before_;
+    less.rlim_cur = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + (megabytes << 20);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they take terabytes of it
+    setrlimit(RLIMIT_AS, &less);
+#endif
+  }
+  ~LessMemory() {
+    setrlimit(RLIMIT_AS, &before_);
+  }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_CASE("image: what a short file claims gets no memory") {
+  auto png = io::read_file(kData + "rgb.png", 1 << 20);
+  auto jpeg = io::read_file(kData + "rgb.jpg", 1 << 20);
+  REQUIRE((png.ok() && jpeg.ok()));
+  const auto error_of = [](const std::vector<uint8_t>& bytes) {
+    const LessMemory less(128);
+    return io::decode_image(bytes.data(), bytes.size(), "claims").status().message();
+  };
+  const std::string cut_png = "claims: cannot decode the PNG: the file ends early";
+  SUBCASE("a chunk of 512 MiB") {
+    png->resize(33);  // signature and header
+    for (const char c : std::string("\x20\0\0\x09tEXtComment", 15)) png->push_back(static_cast<uint8_t>(c));
+    png->resize(png->size() + 16);
+    CHECK(error_of(*png) == cut_png);
+  }
+  SUBCASE("a PNG of 100 million pixels") {
+    const uint8_t sizes[] = {0, 0, 0x4e, 0x20, 0, 0, 0x13, 0x88};  // 20000 x 5000
+    std::copy(std::begin(sizes), std::end(sizes), png->begin() + 16);
+    const uint8_t crc[] = {0xdb, 0x5f, 0xca, 0x9a};
+    std::copy(std::begin(crc), std::end(crc), png->begin() + 29);
+    CHECK(error_of(*png) == cut_png);
+  }
+  SUBCASE("a JPEG of 100 million pixels") {
+    const uint8_t start[] = {0xff, 0xc0};
+    const auto frame = std::search(jpeg->begin(), jpeg->end(), std::begin(start), std::end(start));
+    REQUIRE(jpeg->end() - frame > 9);
+    const uint8_t sizes[] = {0x13, 0x88, 0x4e, 0x20};
+    std::copy(std::begin(sizes), std::end(sizes), frame + 5);
+    CHECK(error_of(*jpeg) == "claims: cannot decode the JPEG: the file ends early");
+  }
 }
 
 TEST_CASE("image: encode_png round trip") {
