@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 namespace sparsenet::converter {
 namespace {
@@ -143,6 +144,18 @@ Status apply_normalisation(const NormalisationOptions& options, const Shape& inp
         "values; --pixel-scale 1 takes both as 0..1 values");
   }
   return {};
+}
+
+bool parse_number_list(const std::string& text, std::vector<double>* out) {
+  std::stringstream stream(text);
+  std::string item;
+  while (std::getline(stream, item, ',')) {
+    char* end = nullptr;
+    const double value = std::strtod(item.c_str(), &end);
+    if (item.empty() || end != item.c_str() + item.size() || !std::isfinite(static_cast<float>(value))) return false;
+    out->push_back(value);
+  }
+  return !out->empty() && text.back() != ',';
 }
 
 std::string number_list(const std::vector<float>& values) {

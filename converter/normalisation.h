@@ -34,7 +34,9 @@ Status check_normalisation(const NormalisationOptions& options);
 Status apply_normalisation(const NormalisationOptions& options, const Shape& input, Metadata* metadata,
                            std::vector<std::string>* notes);
 
-// "1,2.5,3": numbers as people write them, with as few digits as tell each float from its neighbours.
+// "1,2.5,3" as numbers, finite as floats too. False: something else.
+bool parse_number_list(const std::string& text, std::vector<double>* out);
+// The reverse: numbers as people write them, with as few digits as tell each float from its neighbours.
 std::string number_list(const std::vector<float>& values);
 
 }  // namespace sparsenet::converter

@@ -259,7 +259,9 @@ def texts():
             "(a*)*b=x", "(?:x)(?=y)\\1=z\n[[:alpha:]]+=$&")):
         put("map", str(index), lines.encode())
     for index, line in enumerate(("cifar10:data#train", "svhn:DIR#train+extra", "npy:a.npy,b.npy", "folder:x/y#val",
-                                  "cifar100:d", "portable", "reference", "onnx", "safetensors", "cat\ndog\n", "a.JPEG")):
+                                  "cifar100:d", "portable", "reference", "onnx", "safetensors", "cat\ndog\n", "a.JPEG",
+                                  "0.485,0.456,0.406 0.229,0.224,0.225", "123.675,116.28,103.53 58.395,57.12,57.375",
+                                  "0,0,0", "1e-3,2,3 1e30,4,1e-40")):
         put("options", str(index), line.encode())
     for index, line in enumerate(("name%profile%help%", "db load 48%db 0001020304ff%db print%infer 3 1%",
                                   "timestamp%results%", "db load 2%db 00ff%db 00%", "infer 0%x y z%")):

@@ -1,5 +1,7 @@
 #include "fuzz/model_bytes.h"
 
+#include <model_generated.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -36,7 +38,53 @@ Bytes join(const Parts& parts) {
   return file;
 }
 
+double product(const flatbuffers::Vector<int32_t>* dims) {
+  double count = 1;
+  for (size_t i = 0; dims != nullptr && i < dims->size(); ++i)
+    count *= std::max(dims->Get(static_cast<uint32_t>(i)), 1);
+  return count;
+}
+
+const schema::PlanView* view_of(const schema::Plan& plan, int32_t index) {
+  const bool known = plan.views() != nullptr && index >= 0 && static_cast<uint32_t>(index) < plan.views()->size();
+  return known ? plan.views()->Get(static_cast<uint32_t>(index)) : nullptr;
+}
+
+double pixels(const schema::PlanView& view) {
+  return double{1} * std::max(view.n(), 1) * std::max(view.h(), 1) * std::max(view.w(), 1);
+}
+
+double work(const schema::Plan& plan, const schema::PlanStep& step) {
+  double sum = step.strided() == nullptr ? 0 : product(step.strided()->dims());
+  const schema::PlanView* in = view_of(plan, step.in_view());
+  const schema::PlanView* out = view_of(plan, step.out_view());
+  if (in == nullptr || out == nullptr) return sum;
+  // What an output element reads: a window, or everything.
+  const double window = double{1} * std::max(step.kernel_height(), 1) * std::max(step.kernel_width(), 1);
+  const double read = std::max(in->c(), 1) * (pixels(*out) == 1 ? std::max(window, pixels(*in)) : window);
+  return sum + read * std::max(pixels(*out), pixels(*in)) * std::max(out->c(), 1);
+}
+
+// About how many elements all steps of all plans touch, if what they say is true.
+double work(const uint8_t* bytes, size_t size) {
+  rt::ModelFile file;
+  const char* message;
+  double sum = 0;
+  if (rt::open_model_file(bytes, size, &file, &message) != rt::FileState::kGood || file.model->plans() == nullptr)
+    return sum;
+  for (const schema::Plan* plan : *file.model->plans()) {
+    for (uint32_t i = 0; plan->steps() != nullptr && i < plan->steps()->size(); ++i)
+      sum += work(*plan, *plan->steps()->Get(i));
+  }
+  return sum;
+}
+
 }  // namespace
+
+bool plans_are_small(const uint8_t* data, size_t size) {
+  constexpr double kMostWork = 2e6;
+  return work(data, size) <= kMostWork;
+}
 
 Aligned aligned(size_t bytes) {
   void* memory = nullptr;

@@ -17,6 +17,9 @@ using Aligned = std::unique_ptr<uint8_t, FreeAligned>;
 Aligned aligned(size_t bytes);
 Aligned aligned_copy(const uint8_t* data, size_t size);
 
+// Whether running the plans of a file is worth waiting for. `data` is aligned.
+bool plans_are_small(const uint8_t* data, size_t size);
+
 // Footer, sizes and checksum as they would be if the file were sound.
 void repair_model(Bytes& bytes);
 void mutate_model(Random& random, Bytes& bytes, size_t most);
