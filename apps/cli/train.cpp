@@ -49,8 +49,8 @@ Status check_distinct(const TrainCommand& command) {
       const bool result_of_model = i == 1 && j == 0;
       if (files[i].second.empty() || files[j].second.empty() || result_of_model) continue;
       if (resolved(files[i].second) != resolved(files[j].second)) continue;
-      return invalid_argument(files[i].first + ": expected a file of its own, found that of " +
-                              files[j].first + ", " + files[i].second);
+      return invalid_argument(files[i].first + ": expected a file of its own, found that of " + files[j].first + ", " +
+                              files[i].second);
     }
   }
   return {};
