@@ -2,20 +2,22 @@
 
 #include <sparsenet/session.h>
 
+#include "converter/io/memory_budget.h"
+
 namespace sparsenet::converter {
 
-Status check_runs(const Model& model, Report* report) {
+Status check_runs(const Model& model, bool here) {
   SessionOptions options;
   options.backend = Backend::kPortable;  // has every op, on any machine
   options.threads = 1;
   options.batch = model.graph.shape(model.graph.inputs[0])[0];
   const Result<MemoryReport> needs = Session::measure(model, options);
   if (!needs.ok()) return needs.status().with_context("the network cannot be run");
-  if (needs->total_bytes > kMostBytesToBind) {
-    report->note("running the network takes " + std::to_string(needs->total_bytes) +
-                 " bytes of memory; kernels were chosen for it, but not prepared");
-    return {};
+  if (here) {
+    MemoryCharge charge;
+    SPARSENET_RETURN_IF_ERROR(charge.raise_to(needs->total_bytes).with_context("running the network"));
   }
+  if (needs->total_bytes > kMostBytesToBind) return {};
   return Session::create(model, options).status().with_context("the network cannot be run");
 }
 

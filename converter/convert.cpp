@@ -14,6 +14,8 @@
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
+#include "converter/weights/recognise.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -44,15 +46,10 @@ Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
   }
 }
 
+// The file's tensors in the constants of the network that --arch names.
 Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
-  if (options.architecture.empty()) {
-    std::string known;
-    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
-    report->problem(
-        "", "this format holds weights without a graph: say with --arch which network they are of (" + known + ")");
-    return {};
-  }
-  Result<Architecture> arch = parse_architecture(options.architecture);
+  Result<Architecture> arch = Architecture();
+  if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
   if (!arch.ok()) {
     report->problem("--arch " + options.architecture, arch.status().message());
     return {};
@@ -66,7 +63,8 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     }
     rules = std::move(loaded).value();
   }
-  Result<Graph> graph = build_graph(*arch);
+  // Before the file is read, so that the builder's own weights are gone by then.
+  Result<Graph> graph = options.architecture.empty() ? Graph() : build_graph(*arch);
   if (!graph.ok()) {
     report->problem("--arch " + options.architecture, graph.status().message());
     return {};
@@ -80,9 +78,19 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
   }
   report->format = source->format;
   report->producer = source->producer;
-  report->architecture = to_string(*arch);
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
+  const ShapeCounts shapes = count_shapes(*source, rules);
+  if (options.architecture.empty()) {
+    const std::string found = recognised_text(recognise(shapes, nullptr));
+    std::string known;
+    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
+    report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
+                            (found.empty() ? " (" + known + ")" : "; this looks like " + found));
+    return {};
+  }
+  report->architecture = to_string(*arch);
   match_weights(std::move(*source), rules, &*graph, report);
+  if (!report->problems.empty()) explain_mismatch(shapes, *arch, options.architecture, 0, report);
   return std::move(graph).value();
 }
 
@@ -113,8 +121,10 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
-  SPARSENET_RETURN_IF_ERROR(apply_normalisation(options.normalisation, model->graph.shape(model->graph.inputs[0]),
-                                                &metadata, &report->notes));
+  const Shape& images = model->graph.shape(model->graph.inputs[0]);
+  const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
+  report->wrong_usage = !normalised.ok();
+  if (!normalised.ok()) return normalised;
   if (options.labels_file.empty()) return {};
   Result<std::vector<std::string>> labels = read_lines(options.labels_file);
   if (!labels.ok()) return labels.status().with_context("--labels");
@@ -169,6 +179,12 @@ namespace {
 // Within the budget that is the current one.
 Result<Model> import_within(const Options& options, Report* report) {
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
+  const io::FileKind kind = io::file_kind(options.input);
+  const bool unreadable = kind.group == io::FileKind::Group::kForeign || kind.group == io::FileKind::Group::kNotAModel;
+  if (unreadable && (options.format == Format::kAuto || !kind.by_name)) {
+    report->problem("", "this is " + kind.what + ": " + kind.way);
+    return failed();
+  }
   Result<FileBytes> bytes = load_file(options.input);
   if (!bytes.ok()) {
     report->problem("", bytes.status().message());
@@ -187,7 +203,11 @@ Result<Model> import_within(const Options& options, Report* report) {
   const bool holds_graph = format == Format::kOnnx || format == Format::kTflite || format == Format::kSnet;
   if (holds_graph) {
     if (!options.architecture.empty() || !options.rules.empty()) {
-      report->problem("", "--arch and --map are for weights without a graph; this file holds its own");
+      const char* what = format == Format::kOnnx     ? "an ONNX"
+                         : format == Format::kTflite ? "a TensorFlow Lite"
+                                                     : "a .snet";
+      report->problem("", "--arch and --map are for weights without a graph; this is " + std::string(what) +
+                              " file, which holds its own graph: leave them out");
       return failed();
     }
   }
@@ -278,18 +298,30 @@ Status write_device_sources(const Options& options, const std::string& target, c
   return write_kernel_table(options.select_ops, *parts).with_context("--select-ops");
 }
 
+bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
+  const Result<FileBytes> other = load_file(path);
+  return other.ok() && other->size == bytes.size() && std::memcmp(other->data, bytes.data(), bytes.size()) == 0;
+}
+
 }  // namespace
 
 namespace {
+
+uint64_t constant_bytes(const Graph& graph) {
+  uint64_t bytes = 0;
+  for (const Value& value : graph.values) bytes += value.is_constant ? value.constant.bytes() : 0;
+  return bytes;
+}
 
 Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
   Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
-  Status status = check_runs(*model, report);
+  const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
+  const bool plans = for_device || options.training_plan || !options.plan.empty();
+  Status status = check_runs(*model, plans || options.test_vectors > 0);
   if (status.ok()) status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
   if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
-  const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {
     status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");
@@ -298,8 +330,15 @@ Status convert_within(const Options& options, Report* report) {
     status = add_plan(make_training_plan(*model, target), &*model).with_context("--training-plan");
   }
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
+  MemoryCharge charge;  // for the file
+  if (status.ok()) status = charge.raise_to(constant_bytes(model->graph)).with_context("writing the model");
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
+  if (status.ok() && report->format == ".snet" && same_bytes(options.input, *file)) {
+    report->note(
+        "the input is a .snet file already, and the output holds the same: --plan, --training-plan, --test-vectors and "
+        "what describes the model (--labels, --mean, ...) would add to it");
+  }
   if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
   if (!status.ok()) {
     report->problem("", status.message());

@@ -65,6 +65,8 @@ int main_or_throw(int argc, char** argv) {
     for (const CLI::App* command : app.get_subcommands()) help += " " + command->get_name();
     return usage_error(std::string(error.what()) + "; see `" + help + " --help`");
   }
+  const std::string empty = option_without_value(app);
+  if (!empty.empty()) return usage_error(empty + ": expected a value, found an empty one");
   return action();
 }
 

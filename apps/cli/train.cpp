@@ -212,8 +212,18 @@ int train(TrainCommand command) {
 
   TrainFigures figures;
   figures.start_rss = rss_bytes();
-  auto trainer = Trainer::create(start->model.graph, command.train_options());
-  if (!trainer.ok()) return fail(trainer.status().with_context(start->model_name));
+  TrainOptions train_options = command.train_options();
+  // A file from elsewhere may ask for any amount; an architecture is the user's own word.
+  const bool limited = start->file_bytes > 0 && train_options.memory_budget == 0;
+  if (limited) train_options.max_memory_bytes = default_memory(start->file_bytes, train_options.batch);
+  auto trainer = Trainer::create(start->model.graph, train_options);
+  if (!trainer.ok()) {
+    Status status = trainer.status();
+    if (limited && status.code() == StatusCode::kOutOfMemory) {
+      status = out_of_memory(status.message() + " (--memory-budget BYTES says how much it may take)");
+    }
+    return fail(status.with_context(start->model_name));
+  }
   warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
   // A budget counts only by what follows from it for the numbers.

@@ -45,12 +45,9 @@ bool names_a_file(const std::string& source) {
   return ends || io::is_file(source);
 }
 
-Status start_fresh(const TrainCommand& command, const io::Dataset& data, TrainStart& start, bool& usage) {
+Status start_fresh(const TrainCommand& command, const io::Dataset& data, TrainStart& start) {
   auto architecture = parse_architecture(command.source);
-  if (!architecture.ok()) {
-    usage = true;
-    return architecture.status();
-  }
+  if (!architecture.ok()) return architecture.status();
   // Whoever spells the classes out has decided; else the data says.
   const bool spelled_out = command.source.find("classes=") != std::string::npos;
   const int64_t counted = spelled_out ? 0 : classes_of(command.data_spec, data);
@@ -76,6 +73,7 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   if (!loaded.ok()) return loaded.status();
   start.model_name = loaded->name();
   start.model = std::move(loaded->model);
+  start.file_bytes = loaded->file_bytes;
   start.before = std::move(start.model.metadata.provenance);
   const int64_t now = class_count(start.model.graph);
   if (command.classes == 0 || command.classes == now) return {};
@@ -123,6 +121,13 @@ int64_t class_count(const Graph& graph) {
 Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   usage = false;
   TrainStart start;
+  // What is wrong with the command line is told before any data is read.
+  const bool from_file = names_a_file(command.source);
+  if (!from_file) {
+    auto architecture = parse_architecture(command.source);
+    usage = !architecture.ok();
+    if (usage) return architecture.status();
+  }
   auto data = io::open_dataset(command.data_spec);
   if (!data.ok()) return data.status();
   std::unique_ptr<io::Dataset> test_set;
@@ -131,9 +136,7 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
     if (!opened.ok()) return opened.status();
     test_set = std::move(*opened);
   }
-  const bool from_file = names_a_file(command.source);
-  SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start)
-                                      : start_fresh(command, **data, start, usage));
+  SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start) : start_fresh(command, **data, start));
   if (command.batch > (*data)->size()) {
     usage = true;
     return invalid_argument("--batch: expected at most " + std::to_string((*data)->size()) + ", the images of " +

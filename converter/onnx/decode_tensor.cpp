@@ -39,7 +39,7 @@ Result<ElementType> element_type(int32_t type) {
     case TensorProto::BOOL:
       return ElementType::kBool;
     default:
-      return unsupported("element type " + std::to_string(type) + " (expected floats, integers or booleans)");
+      return unsupported("expected floats, integers or booleans, found element type " + onnx_type_name(type));
   }
 }
 
@@ -168,11 +168,26 @@ Status decode_external(const TensorProto& proto, const std::string& folder, size
                          ", found " + std::to_string(length));
   }
   Result<FileBytes> raw = load_beside(folder, location, offset, wanted);
+  if (raw.status().code() == StatusCode::kNotFound) {
+    return not_found("its data lie in a file of their own, '" + printable(location) +
+                     "', which is not in the model's folder: put it there");
+  }
   if (!raw.ok()) return raw.status().with_context("external data");
   return decode_raw(*raw, count, out);
 }
 
 }  // namespace
+
+std::string onnx_type_name(int32_t type) {
+  // TensorProto.DataType, in its order; later ones than the installed description of the format has, too.
+  static const char* const kNames[] = {
+      "undefined", "float",      "uint8",      "int8",         "uint16",         "int16",      "int32",
+      "int64",     "string",     "bool",       "float16",      "double",         "uint32",     "uint64",
+      "complex64", "complex128", "bfloat16",   "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz",
+      "uint4",     "int4",       "float4e2m1", "float8e8m0",   "uint2",          "int2"};
+  const bool known = type >= 0 && static_cast<size_t>(type) < sizeof kNames / sizeof *kNames;
+  return known ? kNames[type] : "number " + std::to_string(type);
+}
 
 Result<HostTensor> take_tensor(TensorProto* proto, const std::string& folder) {
   HostTensor out;

@@ -19,6 +19,7 @@ using HostTensorPtr = std::shared_ptr<const HostTensor>;
 struct OnnxValue {
   ValueId id = kNoValue;
   HostTensorPtr constant;
+  bool from_input = false;  // of an unknown value: it depends on the network's input, so it is no constant
   bool unknown() const { return id == kNoValue && !constant; }
 };
 

@@ -6,14 +6,42 @@ namespace sparsenet::converter {
 
 using tflite::ActivationFunctionType;
 
+std::string type_name(tflite::TensorType type) {
+  const char* name = tflite::EnumNameTensorType(type);
+  if (name && *name) return name;
+  // Later ones than the schema here has.
+  static const struct {
+    int type;
+    const char* name;
+  } kLater[] = {{19, "INT2"}, {20, "UINT4"}};
+  for (const auto& row : kLater) {
+    if (static_cast<int>(type) == row.type) return row.name;
+  }
+  return "number " + std::to_string(static_cast<int>(type));
+}
+
+namespace {
+
+std::string activation_name(ActivationFunctionType activation) {
+  const char* name = tflite::EnumNameActivationFunctionType(activation);
+  return name && *name ? name : "number " + std::to_string(static_cast<int>(activation));
+}
+
+}  // namespace
+
 std::string TfliteState::tensor_name(int32_t index) const {
+  // Any number of tensors may refer to one name, so a long one is cut: models store no longer ones.
+  constexpr uint32_t kMost = 1024;
   const auto* name = tensor(index)->name();
-  return name && name->size() > 0 ? name->str() : "tensor" + std::to_string(index);
+  if (!name || name->size() == 0) return "tensor" + std::to_string(index);
+  return {name->c_str(), std::min(name->size(), kMost)};
 }
 
 Shape TfliteState::tensor_shape(int32_t index) const {
   Shape shape;
-  if (const auto* dims = tensor(index)->shape()) shape.assign(dims->begin(), dims->end());
+  constexpr uint32_t kMost = 16;  // twice what any reader of it takes; the list may be shared, too
+  const auto* dims = tensor(index)->shape();
+  for (uint32_t d = 0; dims && d < std::min(dims->size(), kMost); ++d) shape.push_back(dims->Get(d));
   return shape;
 }
 
@@ -110,8 +138,7 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
   if (type == tflite::TensorType::FLOAT16) {
     out.type = ElementType::kFloat16;
   } else if (type != tflite::TensorType::FLOAT32) {
-    return unsupported(where + ": expected float32 or float16, found element type " +
-                       std::to_string(static_cast<int>(type)));
+    return unsupported(where + ": expected float32 or float16, found element type " + type_name(type));
   }
   if (state_.tensor(index)->sparsity()) return unsupported(where + " is stored sparse");
   const auto* bytes = state_.data(index);
@@ -223,7 +250,7 @@ Status check_activation(ActivationFunctionType activation) {
     case ActivationFunctionType::RELU6:
       return {};
     default:  // TensorFlow Lite's own kernels leave a fused TANH or SIGN_BIT out: what was meant cannot be told
-      return unsupported("fused activation " + std::to_string(static_cast<int>(activation)));
+      return unsupported("fused activation " + activation_name(activation));
   }
 }
 

@@ -3,7 +3,7 @@
 // Three steps, each working on what the one before left:
 //   1. rules: what `--map` says;
 //   2. names: equal to a constant's name, also without the prefixes that wrappers add (module., _orig_mod., model.,
-//   ...);
+//   ...) and without any other prefix that all tensors share;
 //   3. order and shape: where exactly one assignment keeps the file's order, has equal shapes and contradicts no role
 //   that a
 //      name tells (weight, bias, running mean, running variance); for files that keep no order, where a shape is

@@ -161,10 +161,21 @@ class Machine {
     const std::string full = too_long ? (module + '.').substr(0, kMaxGlobalBytes) + symbol.substr(0, kMaxGlobalBytes)
                                       : module + "." + symbol;
     if (too_long || !is_known_global(full)) {
-      return unsupported(
-          "the file asks for '" + printable(full) +
-          "': only tensors and plain containers are read and nothing is ever executed; save the state_dict "
-          "alone (torch.save(model.state_dict(), ...))");
+      // The first name of all is the class of the whole object; PyTorch before 1.6 puts ('module', CLASS, ...) around
+      // it.
+      const bool whole = stack_.empty() || (stack_.size() == 2 && stack_[0] == kMark &&
+                                            value(stack_[1]).text == "module" && pickle_.values.size() == 1);
+      const std::string what = "the file asks for '" + printable(full) + "': ";
+      if (whole) {
+        return unsupported(
+            what +
+            "a whole pickled object, not its weights, and nothing is ever executed; save the weights alone "
+            "(torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pth'))");
+      }
+      return unsupported(what +
+                         "only tensors and plain containers are read and nothing is ever executed; save the weights "
+                         "alone (of a checkpoint: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+                         "'weights.pth'))");
     }
     push_text(Kind::kGlobal, full);
     return {};

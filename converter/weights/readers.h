@@ -11,8 +11,9 @@ namespace sparsenet::converter {
 // A file with more tensors is none of a classifier, and would take long to be told so.
 constexpr size_t kMaxSourceTensors = size_t{1} << 16;
 
-// torch.save files: the zip format (PyTorch 1.6 and later) and the older one. The root is a dict of tensors, or a dict
-// that holds one under "state_dict", "model_state_dict", "model" or "net".
+// torch.save files: the zip format (PyTorch 1.6 and later) and the older one. The root is a dict of tensors, or a
+// checkpoint that holds one under "state_dict", "model_state_dict", "model" or "net" or, where there is but one, under
+// any keys.
 Result<SourceTensors> read_torch(const FileBytes& file);
 
 Result<SourceTensors> read_safetensors(const FileBytes& file);

@@ -82,6 +82,10 @@ Status Session::Impl::allocate(const SessionOptions& options) {
                                              {&state, sizes.state_bytes},
                                              {&weights, memory.weights_bytes},
                                              {&scratch, memory.scratch_bytes}};
+  if (options.max_memory_bytes > 0 && memory.total_bytes > options.max_memory_bytes) {
+    return out_of_memory("the session needs " + std::to_string(memory.total_bytes) + " bytes, more than the " +
+                         std::to_string(options.max_memory_bytes) + " that it may take");
+  }
   if (options.memory) {
     auto* at = static_cast<uint8_t*>(options.memory);
     if (reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {

@@ -93,13 +93,16 @@ TEST_CASE("train: a standard output that was closed from the start never becomes
   const std::string expected = plain_result();
   const std::string folder = empty_folder("none");
   std::string line = std::string("exec ") + SPARSENET_CLI;
-  for (const std::string& word : train_line("none/net.snet")) line += " '" + word + "'";
+  for (const std::string& word : train_line("none/net.snet", {"--log", folder + "/net.csv"})) line += " '" + word + "'";
   line += " >&- 2>'" + scratch("none.err") + "'";
   const int state = std::system(line.c_str());
   // Its words could not be written, which is said; the result is whole.
   CHECK(WEXITSTATUS(state) == 1);
   CHECK(bytes_of(scratch("none.err")) == "error: cannot write to standard output\n");
   CHECK(bytes_of(folder + "/net.snet") == expected);
+  const std::string log = bytes_of(folder + "/net.csv");
+  CHECK(std::count(log.begin(), log.end(), '\n') == 7);
+  CHECK(log.find("epoch", 1) == std::string::npos);
 }
 
 TEST_CASE("train: files that another training writes are refused, with its process") {
@@ -187,7 +190,7 @@ TEST_CASE("train: killed in container after container, where every process has t
       train_line("container/net.snet", {"--resume", "--checkpoint-every", "1", "--log", folder + "/net.csv"});
   // Temporaries such as a kill leaves in the middle of writing, of the names that were made of a process id, too.
   std::ofstream(checkpoint + ".tmp-0123456789abcdef") << "half";
-  std::ofstream(checkpoint + ".tmp-1-0") << "half, by another version";
+  for (const char* number : {"0", "1", "2"}) std::ofstream(checkpoint + ".tmp-1-" + number) << "by another version";
   std::string before;
   for (int i = 0; i < 5; ++i) {
     const int code = in_a_container(line, checkpoint, &before);
@@ -197,7 +200,8 @@ TEST_CASE("train: killed in container after container, where every process has t
   }
   CHECK(in_a_container(line, checkpoint, nullptr) == 0);
   CHECK(bytes_of(folder + "/net.snet") == expected);
-  CHECK(names_in(folder) == Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.snet.checkpoint.tmp-1-0"});
+  CHECK(names_in(folder) == Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.snet.checkpoint.tmp-1-0",
+                                  "net.snet.checkpoint.tmp-1-1", "net.snet.checkpoint.tmp-1-2"});
 }
 
 TEST_CASE("a limit on the size of files is an error line in every command that writes, and leaves nothing") {

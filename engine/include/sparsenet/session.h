@@ -58,6 +58,9 @@ struct SessionOptions {
   // session goes. Too little is kOutOfMemory, with the bytes needed. oneDNN keeps its own copies of weights besides.
   void* memory = nullptr;
   size_t memory_bytes = 0;
+  // For models from elsewhere, whose shapes may ask for any amount: a session that needs more is kOutOfMemory, with the
+  // bytes needed, before any of it is allocated. 0: no limit.
+  size_t max_memory_bytes = 0;
 };
 
 struct TensorInfo {
