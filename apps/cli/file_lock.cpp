@@ -48,7 +48,8 @@ std::string owner_in(const std::string& content) {
 }
 
 bool is_the_file_at(int descriptor, const std::string& path) {
-  struct stat ours {}, theirs {};
+  struct stat ours {
+  }, theirs{};
   return ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &theirs) == 0 && ours.st_dev == theirs.st_dev &&
          ours.st_ino == theirs.st_ino;
 }

@@ -134,8 +134,8 @@ TEST_CASE("train: files that another training writes are refused, with its proce
   CHECK(fs::exists(folder + "/net.snet.lock"));
   const Outcome next = train("two/net.snet", {"--log", folder + "/net.csv", "--plot", folder + "/net.svg"});
   CHECK_MESSAGE(next.code == 0, next.err);
-  CHECK(names_in(folder) == Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.svg", "other.snet",
-                                  "other.snet.checkpoint"});
+  CHECK(names_in(folder) ==
+        Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.svg", "other.snet", "other.snet.checkpoint"});
 }
 
 TEST_CASE("train: a file that is no lock of ours is left alone") {
