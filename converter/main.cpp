@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
 #include <sstream>
 
 #include "converter/convert.h"
@@ -165,7 +167,10 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return run(argc, argv);
-  } catch (const std::exception& error) {  // out of memory, above all
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory\n");
+    return kFailed;
+  } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return kFailed;
   }

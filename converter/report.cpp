@@ -46,6 +46,7 @@ std::string to_json(const Report& report) {
     root["operators"] = report.operators;
     root["parameters"] = report.parameters;
     root["macs"] = report.macs;
+    root["flushed_weights"] = report.flushed_weights;
     root["file_bytes"] = report.file_bytes;
     root["test_vectors"] = report.test_vectors;
     root["plans"] = ordered_json::array();

@@ -1,6 +1,7 @@
 // sparsenet: the command line of the engine. Each command is a file of its own; see arguments.h.
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
 
 #include "cli/arguments.h"

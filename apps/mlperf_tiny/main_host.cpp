@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -187,6 +188,8 @@ int main(int argc, char** argv) {
   int code = 1;
   try {
     code = sparsenet::mlperf::main_or_throw(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory\n");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
   }

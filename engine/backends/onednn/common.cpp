@@ -147,6 +147,8 @@ void gather_pixels(const Gather& g, int64_t first, int64_t count, float* to) {
 
 void gather(const Gather& g, float* to) {
   constexpr int64_t kPixels = 32;
+  // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
+  if (omp_get_max_threads() == 1) return gather_pixels(g, 0, g.pixels, to);
   const int64_t blocks = (g.pixels + kPixels - 1) / kPixels;
 #pragma omp parallel for schedule(static)
   for (int64_t b = 0; b < blocks; ++b) {
