@@ -5,13 +5,18 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'EOF'
-usage: ./test.sh [--without-cross] [--sanitizers] [--label LABEL]
+usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--strict] [--sanitizers] [--label LABEL]
 
 Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests; then builds for other
 machines and runs the tests that can say something there in emulators.
-  --without-cross  not for other machines; installs no tools for them either
-  --sanitizers     instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
-  --label LABEL    only tests with this ctest label (an expression; `ctest --print-labels` lists them)
+  --without-cross        not for other machines; installs no tools for them either
+  --without-linux-cross  of other machines only for boards
+  --quick-sanitizers     besides, the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, with the widest
+                         vectors of this CPU and with AVX2
+  --strict               what would be left out for want of a program is a failure
+  --sanitizers           instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
+                         ThreadSanitizer
+  --label LABEL          only tests with this ctest label (an expression; `ctest --print-labels` lists them)
 EOF
 }
 
@@ -20,9 +25,14 @@ cross_presets=(aarch64 armhf riscv64)
 firmware_presets=(cortex-m7 cortex-m4)
 setup_options=()
 selection=()
+quick_sanitizers=no
+strict=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --without-cross) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
+    --without-linux-cross) cross_presets=() setup_options=(--without-linux-cross) ;;
+    --quick-sanitizers) quick_sanitizers=yes ;;
+    --strict) strict=yes ;;
     --sanitizers) presets=(asan tsan) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --label)
       [ $# -ge 2 ] || { usage >&2; exit 2; }
@@ -67,18 +77,24 @@ can_do() {
   for program in $(programs_of "$1"); do
     command -v "$program" >/dev/null || missing+=("$program")
   done
-  [ ${#missing[@]} -eq 0 ] || { step "LEFT OUT: preset $1, for want of ${missing[*]}"; return 1; }
+  [ ${#missing[@]} -gt 0 ] || return 0
+  step "LEFT OUT: preset $1, for want of ${missing[*]}"
+  [ $strict = no ] || failed=1
+  return 1
 }
 
 toolchains/setup.sh "${setup_options[@]}"
 jobs=$(nproc)
 failed=0
-# build PRESET [OPTIONS of cmake]
+# build PRESET [OPTIONS of cmake] [-- OPTIONS of the build]
 build() {
-  local preset=$1
+  local preset=$1 options=()
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
+  [ $# -eq 0 ] || shift
   step "building preset $preset with $jobs jobs"
-  quietly cmake --preset "$@"
-  quietly cmake --build --preset "$preset" -j "$jobs"
+  quietly cmake --preset "$preset" "${options[@]}"
+  quietly cmake --build --preset "$preset" -j "$jobs" "$@"
 }
 for preset in "${presets[@]}"; do
   build "$preset" -DSPARSENET_TESTS=ON
@@ -86,6 +102,20 @@ for preset in "${presets[@]}"; do
   # Closes with ctest's own count of what passed and failed. No test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
 done
+# The quick suites (tests/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests. Those
+# that run vector kernels come a second time where the first had wider vectors than AVX2.
+if [ $quick_sanitizers = yes ]; then
+  build asan -DSPARSENET_TESTS=ON -- --target unit_tests
+  export SPARSENET_TEST_EFFORT=${SPARSENET_TEST_EFFORT-0.2}
+  step "testing preset asan, quick suites"
+  ctest --preset asan --parallel 2 --output-on-failure --no-tests=error -L quick </dev/null || failed=1
+  if grep -qw avx512f /proc/cpuinfo 2>/dev/null; then
+    step "testing preset asan, quick suites with AVX2"
+    SPARSENET_ISA=avx2 ctest --preset asan --parallel 2 --output-on-failure --no-tests=error -L quick-kernels </dev/null ||
+      failed=1
+  fi
+  unset SPARSENET_TEST_EFFORT
+fi
 # The rest of a label need not be there for other machines.
 no_tests=error
 [ ${#selection[@]} -eq 0 ] || no_tests=ignore

@@ -8,12 +8,15 @@
 #include <cstring>
 #include <filesystem>
 
+#include "converter/check_model.h"
 #include "converter/device_source.h"
 #include "converter/graph_writer.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
+#include "converter/weights/recognise.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -33,26 +36,21 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<SourceTensors> read_weights(Format format, const std::vector<uint8_t>& bytes) {
+Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
   switch (format) {
     case Format::kSafetensors:
-      return read_safetensors(bytes.data(), bytes.size());
+      return read_safetensors(bytes);
     case Format::kNpz:
-      return read_npz(bytes.data(), bytes.size());
+      return read_npz(bytes);
     default:
-      return read_torch(bytes.data(), bytes.size());
+      return read_torch(bytes);
   }
 }
 
-Graph import_weights(const Options& options, Format format, const std::vector<uint8_t>& bytes, Report* report) {
-  if (options.architecture.empty()) {
-    std::string known;
-    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
-    report->problem(
-        "", "this format holds weights without a graph: say with --arch which network they are of (" + known + ")");
-    return {};
-  }
-  Result<Architecture> arch = parse_architecture(options.architecture);
+// The file's tensors in the constants of the network that --arch names.
+Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
+  Result<Architecture> arch = Architecture();
+  if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
   if (!arch.ok()) {
     report->problem("--arch " + options.architecture, arch.status().message());
     return {};
@@ -66,21 +64,34 @@ Graph import_weights(const Options& options, Format format, const std::vector<ui
     }
     rules = std::move(loaded).value();
   }
+  // Before the file is read, so that the builder's own weights are gone by then.
+  Result<Graph> graph = options.architecture.empty() ? Result<Graph>(Graph()) : build_graph(*arch);
+  if (!graph.ok()) {
+    report->problem("--arch " + options.architecture, graph.status().message());
+    return {};
+  }
+  drop_weights(&*graph);
   Result<SourceTensors> source = read_weights(format, bytes);
+  bytes = {};
   if (!source.ok()) {
     report->problem("", source.status().message());
     return {};
   }
   report->format = source->format;
   report->producer = source->producer;
-  report->architecture = to_string(*arch);
   report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
-  Result<Graph> graph = build_graph(*arch);
-  if (!graph.ok()) {
-    report->problem("--arch " + options.architecture, graph.status().message());
+  const ShapeCounts shapes = count_shapes(*source, rules);
+  if (options.architecture.empty()) {
+    const std::string found = recognised_text(recognise(shapes, nullptr));
+    std::string known;
+    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
+    report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
+                            (found.empty() ? " (" + known + ")" : "; this looks like " + found));
     return {};
   }
-  match_weights(*source, rules, &*graph, report);
+  report->architecture = to_string(*arch);
+  match_weights(std::move(*source), rules, &*graph, report);
+  if (!report->problems.empty()) explain_mismatch(shapes, *arch, options.architecture, 0, report);
   return std::move(graph).value();
 }
 
@@ -118,26 +129,14 @@ void flush_weights(Model* model, Report* report) {
   model->plans.clear();
 }
 
-Status apply_options(const Options& options, Model* model) {
+Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
-  if (!options.mean.empty()) metadata.mean = options.mean;
-  if (!options.std_dev.empty()) metadata.std_dev = options.std_dev;
-  const Shape& input = model->graph.shape(model->graph.inputs[0]);
-  const int64_t channels = input.size() == 4 ? input[1] : 0;
-  const struct {
-    const char* flag;
-    const std::vector<float>& values;
-  } lists[] = {{"--mean", options.mean}, {"--std", options.std_dev}};
-  for (const auto& list : lists) {
-    if (list.values.empty()) continue;
-    if (static_cast<int64_t>(list.values.size()) != channels) {
-      return invalid_argument(std::string(list.flag) + ": expected " + std::to_string(channels) +
-                              " values (one a channel of input " + to_string(input) + "), found " +
-                              std::to_string(list.values.size()));
-    }
-  }
+  const Shape& images = model->graph.shape(model->graph.inputs[0]);
+  const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
+  report->wrong_usage = !normalised.ok();
+  if (!normalised.ok()) return normalised;
   if (options.labels_file.empty()) return {};
   Result<std::vector<std::string>> labels = read_lines(options.labels_file);
   if (!labels.ok()) return labels.status().with_context("--labels");
@@ -169,9 +168,9 @@ Result<Format> parse_format(const std::string& text) {
                           printable(text) + "'");
 }
 
-Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes) {
+Result<Format> detect_format(const std::string& path, const FileBytes& bytes) {
   const auto begins = [&bytes](const char* magic, size_t length, size_t at) {
-    return bytes.size() >= at + length && std::memcmp(bytes.data() + at, magic, length) == 0;
+    return bytes.size >= at + length && std::memcmp(bytes.data + at, magic, length) == 0;
   };
   if (begins("TFL3", 4, 4)) return Format::kTflite;
   if (begins("SNET", 4, 4)) return Format::kSnet;
@@ -187,10 +186,18 @@ Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>
   return unsupported("neither its content nor its name tells its format: say it with --from");
 }
 
-Result<Model> import_model(const Options& options, Report* report) {
-  report->input = options.input;
+namespace {
+
+// Within the budget that is the current one.
+Result<Model> import_within(const Options& options, Report* report) {
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
-  Result<std::vector<uint8_t>> bytes = read_file(options.input);
+  const io::FileKind kind = io::file_kind(options.input);
+  const bool unreadable = kind.group == io::FileKind::Group::kForeign || kind.group == io::FileKind::Group::kNotAModel;
+  if (unreadable && (options.format == Format::kAuto || !kind.by_name)) {
+    report->problem("", "this is " + kind.what + ": " + kind.way);
+    return failed();
+  }
+  Result<FileBytes> bytes = load_file(options.input);
   if (!bytes.ok()) {
     report->problem("", bytes.status().message());
     return bytes.status();
@@ -208,36 +215,64 @@ Result<Model> import_model(const Options& options, Report* report) {
   const bool holds_graph = format == Format::kOnnx || format == Format::kTflite || format == Format::kSnet;
   if (holds_graph) {
     if (!options.architecture.empty() || !options.rules.empty()) {
-      report->problem("", "--arch and --map are for weights without a graph; this file holds its own");
+      const char* what = format == Format::kOnnx     ? "an ONNX"
+                         : format == Format::kTflite ? "a TensorFlow Lite"
+                                                     : "a .snet";
+      report->problem("", "--arch and --map are for weights without a graph; this is " + std::string(what) +
+                              " file, which holds its own graph: leave them out");
       return failed();
     }
   }
   switch (format) {
     case Format::kOnnx:
-      model.graph = import_onnx(bytes->data(), bytes->size(), folder_of(options.input), report);
+      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), report);
       break;
     case Format::kTflite:
-      model.graph = import_tflite(bytes->data(), bytes->size(), report);
+      model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
       model = import_snet(options, report);
       break;
     default:
-      model.graph = import_weights(options, format, *bytes, report);
+      model.graph = import_weights(options, format, std::move(*bytes), report);
       break;
   }
   if (!report->problems.empty()) return failed();
   flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
-  const Status status = apply_options(options, &model);
+  const Status status = apply_options(options, &model, report);
   if (!status.ok()) {
     report->problem("", status.message());
     return failed();
   }
+  report->mean = model.metadata.mean;
+  report->std_dev = model.metadata.std_dev;
   report->parameters = model.graph.parameter_count();
   report->macs = model.graph.macs_per_image();
   for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];
   return model;
+}
+
+// Runs a part of a conversion within its budget. What it does not catch itself becomes a problem.
+template <class Part>
+auto run_within(std::shared_ptr<MemoryBudget> budget, Report* report, Part part) -> decltype(part()) {
+  const UseBudget use(std::move(budget));
+  try {
+    return part();
+  } catch (const BudgetExceeded& error) {
+    report->problem("", error.what());
+  } catch (const std::bad_alloc&) {
+    report->problem("", "not enough memory on this machine");
+  }
+  return out_of_memory("not enough memory");
+}
+
+}  // namespace
+
+Result<Model> import_model(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return import_within(options, report); });
 }
 
 namespace {
@@ -276,15 +311,30 @@ Status write_device_sources(const Options& options, const std::string& target, c
   return write_kernel_table(options.select_ops, *parts).with_context("--select-ops");
 }
 
+bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
+  const Result<FileBytes> other = load_file(path);
+  return other.ok() && other->size == bytes.size() && std::memcmp(other->data, bytes.data(), bytes.size()) == 0;
+}
+
 }  // namespace
 
-Status convert(const Options& options, Report* report) {
+namespace {
+
+uint64_t constant_bytes(const Graph& graph) {
+  uint64_t bytes = 0;
+  for (const Value& value : graph.values) bytes += value.is_constant ? value.constant.bytes() : 0;
+  return bytes;
+}
+
+Status convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
-  Result<Model> model = import_model(options, report);
+  Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
-  Status status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
-  if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
   const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
+  const bool plans = for_device || options.training_plan || !options.plan.empty();
+  Status status = check_runs(*model, plans || options.test_vectors > 0);
+  if (status.ok()) status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
+  if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {
     status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");
@@ -293,8 +343,15 @@ Status convert(const Options& options, Report* report) {
     status = add_plan(make_training_plan(*model, target), &*model).with_context("--training-plan");
   }
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
+  MemoryCharge charge;  // for the file
+  if (status.ok()) status = charge.raise_to(constant_bytes(model->graph)).with_context("writing the model");
   Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
   status = file.status();
+  if (status.ok() && report->format == ".snet" && same_bytes(options.input, *file)) {
+    report->note(
+        "the input is a .snet file already, and the output holds the same: --plan, --training-plan, --test-vectors and "
+        "what describes the model (--labels, --mean, ...) would add to it");
+  }
   if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
   if (!status.ok()) {
     report->problem("", status.message());
@@ -308,6 +365,14 @@ Status convert(const Options& options, Report* report) {
   }
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {};
+}
+
+}  // namespace
+
+Status convert(const Options& options, Report* report) {
+  report->input = options.input;
+  return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
+                    [&] { return convert_within(options, report); });
 }
 
 }  // namespace sparsenet::converter

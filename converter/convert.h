@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "converter/io/file_bytes.h"
+#include "converter/normalisation.h"
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -14,7 +16,7 @@ namespace sparsenet::converter {
 enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kTflite, kSnet };
 Result<Format> parse_format(const std::string& text);
 // By the first bytes, and by the name's ending where they do not tell (ONNX has no magic number).
-Result<Format> detect_format(const std::string& path, const std::vector<uint8_t>& bytes);
+Result<Format> detect_format(const std::string& path, const FileBytes& bytes);
 
 struct Options {
   std::string input;
@@ -23,12 +25,13 @@ struct Options {
   std::string architecture;  // ARCH; weights need it, formats with a graph refuse it
   std::string rules;         // --map
   std::string labels_file;
-  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values
-  std::string name;                  // of the model; empty: from the file's name
+  NormalisationOptions normalisation;
+  std::string name;  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
   std::string plan;            // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
   bool training_plan = false;  // store one that trains the last layer, too
+  uint64_t max_memory = 0;  // --max-memory: bytes that a conversion may take; 0: a multiple of the file (MemoryBudget)
   std::string c_array, select_ops;  // folders for the model as source and for its table of kernels; empty: not wanted
 };
 
@@ -39,8 +42,8 @@ Result<Model> import_model(const Options& options, Report* report);
 // model's own.
 Status add_test_vectors(int count, Model* model);
 
-// import_model, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left at
-// `output`.
+// import_model, check_runs, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left
+// at `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

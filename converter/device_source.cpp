@@ -50,12 +50,17 @@ std::string header(const std::string& name, const Model& model, const DevicePart
   const auto define = [&](const char* what, int64_t value, const char* comment) {
     return "#define " + macro + "_" + what + " " + std::to_string(value) + " /* " + comment + " */\n";
   };
-  std::string text = "/* A model for sn_prepare. Made by sparsenet-convert --c-array. */\n#ifndef " + guard +
-                     "\n#define " + guard + "\n\n#include <stdint.h>\n\n";
+  std::string text =
+      "/* A model for sn_prepare. Made by sparsenet-convert --c-array.\n *\n * " + macro +
+      "_MEMORY_BYTES is for the compact kernels: those of libsparsenet_device.a, or of the whole\n"
+      " * library (libsparsenet) with sn_options.kernels = SN_KERNELS_COMPACT. Its vector kernels, which it\n"
+      " * takes otherwise, keep weights in an order of their own and need several times as much: there,\n"
+      " * and with more threads than one, sn_measure tells. */\n#ifndef " +
+      guard + "\n#define " + guard + "\n\n#include <stdint.h>\n\n";
   text += define("BYTES", static_cast<int64_t>(parts.file.size()), "of the array");
   text += define("ARENA_BYTES", static_cast<int64_t>(parts.arena_bytes), "activations, inputs and outputs");
   text += define("MEMORY_BYTES", static_cast<int64_t>(parts.memory_bytes),
-                 "enough for sn_prepare with the compact kernels, one thread");
+                 "enough for sn_prepare with the compact kernels and one thread, no others");
   text += define("TRAINING_MEMORY_BYTES", static_cast<int64_t>(parts.training_memory_bytes),
                  "the same for training; 0: it has no training plan");
   text += define("INPUT_ELEMENTS", elements(model.graph, model.graph.inputs[0]), "of input 0");

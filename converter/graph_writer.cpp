@@ -9,9 +9,12 @@ namespace sparsenet::converter {
 
 std::string GraphWriter::unique(const std::string& base) {
   const std::string stem = base.empty() ? "value" : base;
-  std::string name = stem;
-  for (int i = 1; !names_.insert(name).second; ++i) name = stem + "." + std::to_string(i);
-  return name;
+  if (names_.insert(stem).second) return stem;
+  // Counted on from the last time, or many values of one name would take quadratic time.
+  for (int& i = next_[stem];;) {
+    std::string name = stem + "." + std::to_string(++i);
+    if (names_.insert(name).second) return name;
+  }
 }
 
 Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& name, std::vector<ValueId> inputs,
@@ -74,12 +77,9 @@ Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const
 }
 
 Status GraphWriter::output(ValueId id, const std::string& name) {
-  const auto is_in = [id](const std::vector<ValueId>& list) {
-    return std::find(list.begin(), list.end(), id) != list.end();
-  };
   Value& value = graph.values[static_cast<size_t>(id)];
   if (value.is_constant) return unsupported("graph output '" + printable(name) + "' is a constant");
-  if (is_in(graph.inputs) || is_in(graph.outputs)) {
+  if (!ports_.insert(id).second) {
     Result<ValueId> copy = node(Op::kIdentity, name, {id}, NoAttrs{}, name);
     if (!copy.ok()) return copy.status();
     graph.outputs.push_back(*copy);

@@ -5,6 +5,7 @@
 #include <sparsenet/graph.h>
 
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -17,7 +18,9 @@ class GraphWriter {
   // `base` itself where it is free, else with a number behind.
   std::string unique(const std::string& base);
 
-  ValueId input(const std::string& name, Shape shape) { return graph.add_input(unique(name), std::move(shape)); }
+  ValueId input(const std::string& name, Shape shape) {
+    return *ports_.insert(graph.add_input(unique(name), std::move(shape))).first;
+  }
   ValueId constant(const std::string& name, Tensor tensor) {
     return graph.add_constant(unique(name), std::move(tensor));
   }
@@ -43,6 +46,8 @@ class GraphWriter {
 
  private:
   std::unordered_set<std::string> names_;
+  std::unordered_map<std::string, int> next_;  // the number that the next value of an already used name gets
+  std::unordered_set<ValueId> ports_;          // inputs and outputs of the graph
 };
 
 // After import: gives convolutions and FC layers without a bias the constant that is added behind them, and removes

@@ -20,14 +20,17 @@ HostTensor transposed(const HostTensor& x, const std::vector<int32_t>& perm) {
     steps.push_back(strides[static_cast<size_t>(axis)]);
   }
   const size_t count = x.size();
-  (x.is_float() ? out.floats.reserve(count) : out.ints.reserve(count));
+  const bool is_float = x.is_float();
+  (is_float ? out.floats.resize(count) : out.ints.resize(count));
+  float* floats = out.floats.data();
+  int64_t* ints = out.ints.data();
   std::vector<size_t> index(perm.size(), 0);
   size_t at = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (x.is_float()) {
-      out.floats.push_back(x.floats[at]);
+    if (is_float) {
+      floats[i] = x.floats[at];
     } else {
-      out.ints.push_back(x.ints[at]);
+      ints[i] = x.ints[at];
     }
     for (size_t d = index.size(); d-- > 0;) {
       at += steps[d];

@@ -14,8 +14,8 @@ namespace sparsenet::converter {
 struct HostTensor {
   ElementType type = ElementType::kFloat32;  // in the file
   Shape shape;
-  std::vector<float> floats;
-  std::vector<int64_t> ints;
+  Elements<float> floats;
+  Elements<int64_t> ints;
   std::string source;  // the tensor of the file that it comes from, for the report
   std::string change;  // what was done to it since ("transposed", ...)
 

@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <string>
 
+#include "converter/io/file_bytes.h"
 #include "converter/report.h"
 
 namespace sparsenet::converter {
 
-// ONNX, opset 7 to 21. `folder` is where tensors stored outside the file are looked for; empty: nowhere.
+// ONNX, opset 7 to 21. `folder` is where tensors stored outside the file are looked for; empty: nowhere. Pass the only
+// reference to the file's memory: it goes as soon as the file is parsed.
+Graph import_onnx(FileBytes file, const std::string& folder, Report* report);
 Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report);
 
 // TensorFlow Lite, float32 (weights may be float16). NHWC activations become NCHW, so an input [1, H, W, C] is

@@ -1,18 +1,22 @@
 // sparsenet-convert: networks trained elsewhere -> .snet files.
+#include <sparsenet/architecture.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <new>
-#include <sstream>
 
 #include "converter/convert.h"
+#include "converter/weights/name_rules.h"
+#include "program/program.h"
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace {
 
 using sparsenet::converter::Options;
+using sparsenet::converter::ProblemGroup;
 using sparsenet::converter::Report;
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
@@ -21,23 +25,40 @@ constexpr const char* kExamples = R"(
 Examples:
   sparsenet-convert net.onnx -o net.snet
   sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
-  sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+  sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --normalize imagenet
   sparsenet-convert trained.snet -o device.snet --plan portable-f32
   sparsenet-convert trained.snet -o device.snet --c-array generated --select-ops generated
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
-// "1,2.5,3" as numbers. False: something else.
-bool parse_numbers(const std::string& text, std::vector<float>* out) {
-  std::stringstream stream(text);
-  std::string item;
-  while (std::getline(stream, item, ',')) {
-    char* end = nullptr;
-    const float value = std::strtof(item.c_str(), &end);
-    if (item.empty() || *end != '\0' || !std::isfinite(value)) return false;
-    out->push_back(value);
+// What can be said of the values of --arch, --map and --precision without the file.
+sparsenet::Status check_values(const Options& options, const std::string& precision) {
+  if (!options.architecture.empty()) {
+    const auto arch = sparsenet::parse_architecture(options.architecture);
+    if (!arch.ok()) return arch.status().with_context("--arch");
   }
-  return !out->empty() && text.back() != ',';
+  if (!options.rules.empty()) {
+    const auto rules = sparsenet::converter::NameRules::load(options.rules);
+    // A file of rules that is not there is no wrong usage; the conversion will say so.
+    if (rules.status().code() == sparsenet::StatusCode::kInvalidArgument) return rules.status().with_context("--map");
+  }
+  for (const char* known : {"f32", "f16", "bf16"}) {
+    if (precision == known) return {};
+  }
+  return sparsenet::invalid_argument("--precision: expected f32, f16 or bf16, found '" + precision + "'");
+}
+
+// The name of an option whose value is empty, as where a script's variable is; "" where there is none. A name and a
+// licence may be empty.
+std::string option_without_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->get_expected_max() == 0 || name == "--name" || name == "--license") continue;
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return name;
+    }
+  }
+  return "";
 }
 
 int usage_error(const std::string& message) {
@@ -52,7 +73,7 @@ std::string grouped(int64_t value) {
 }
 
 void print_summary(const Report& report, bool verbose) {
-  for (const std::string& note : report.notes) std::printf("note: %s\n", note.c_str());
+  for (const std::string& note : grouped_notes(report)) std::printf("note: %s\n", note.c_str());
   if (verbose) std::printf("tensors:\n%s", tensor_table(report).c_str());
   std::string operators;
   for (const auto& [op, count] : report.operators)
@@ -64,6 +85,11 @@ void print_summary(const Report& report, bool verbose) {
   std::printf("  operators   %s\n", operators.c_str());
   std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
   std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
+  if (!report.mean.empty() || !report.std_dev.empty()) {
+    std::printf("  images      (pixel - mean) / std, pixels of 0..255: mean %s, std %s\n",
+                report.mean.empty() ? "0" : sparsenet::converter::number_list(report.mean).c_str(),
+                report.std_dev.empty() ? "1" : sparsenet::converter::number_list(report.std_dev).c_str());
+  }
   if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
   for (const auto& plan : report.plans) {
     std::printf("  plan        %s, batch %lld%s\n", plan.target.c_str(), static_cast<long long>(plan.batch),
@@ -73,14 +99,21 @@ void print_summary(const Report& report, bool verbose) {
               report.seconds);
 }
 
-int report_failure(const Options& options, const Report& report, bool verbose) {
+// One line for each cause; the report has every problem.
+int report_failure(const Options& options, const Report& report, const std::string& report_file, bool verbose) {
   const size_t count = report.problems.size();
+  const std::vector<ProblemGroup> groups = grouped_problems(report);
   if (verbose && !report.tensors.empty()) std::printf("tensors:\n%s", tensor_table(report).c_str());
-  for (const std::string& note : report.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
-  std::fprintf(stderr, "error: %s: %zu problem%s, nothing was written\n", options.input.c_str(), count,
-               count == 1 ? "" : "s");
-  for (const auto& problem : report.problems) std::fprintf(stderr, "  %s\n", to_line(problem).c_str());
-  return kFailed;
+  for (const std::string& note : grouped_notes(report)) std::fprintf(stderr, "note: %s\n", note.c_str());
+  std::string found = std::to_string(count) + (count == 1 ? " problem" : " problems"), where;
+  if (groups.size() < count) {
+    found += groups.size() == 1 ? " of one cause" : " of " + std::to_string(groups.size()) + " causes";
+    where = report_file.empty() ? " (--report FILE.json lists every problem)"
+                                : " (" + report_file + " lists every problem)";
+  }
+  std::fprintf(stderr, "error: %s: %s, nothing was written%s\n", options.input.c_str(), found.c_str(), where.c_str());
+  for (const ProblemGroup& group : groups) std::fprintf(stderr, "  %s\n", group.line.c_str());
+  return report.wrong_usage ? kUsage : kFailed;
 }
 
 int run(int argc, char** argv) {
@@ -100,14 +133,23 @@ int run(int argc, char** argv) {
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
   app.add_option("--labels", options.labels_file, "Names of the classes, one a line");
-  app.add_option("--mean", mean, "a,b,c: per channel, of 0..255 pixel values (default 0)");
+  app.add_option("--mean", mean, "a,b,c: per channel, of 0..1 or 0..255 pixels: the values tell (default 0)");
   app.add_option("--std", std_dev, "a,b,c: likewise (default 1)");
+  app.add_option("--pixel-scale", options.normalisation.pixel_scale,
+                 "1 or 255: the largest pixel value that --mean and --std are for, where the values do not tell")
+      ->check(CLI::IsMember({1, 255}));
+  app.add_option("--normalize", options.normalisation.preset,
+                 "Mean and std by name: imagenet, cifar10, 0..1, -1..1, or none (pixels of 0..255 as they are)");
   app.add_option("--name", options.name, "Name of the model (default: the file's)");
   app.add_option("--license", options.license, "Licence of the weights, kept in the file");
   app.add_option("--test-vectors", options.test_vectors,
                  "Store N random inputs with their outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
-  app.add_option("--precision", precision, "f32 (others are not available in this version)");
+  app.add_option("--precision", precision, "f32 (f16 and bf16 are not available in this version)");
+  app.add_option("--max-memory", options.max_memory,
+                 "Bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB and 8 x the file)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
@@ -124,6 +166,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return usage_error(std::string(error.what()) + " (see --help)");
   }
+  const std::string empty = option_without_value(app);
+  if (!empty.empty()) return usage_error(empty + ": expected a value, found an empty one");
   const auto format = sparsenet::converter::parse_format(from);
   if (!format.ok()) return usage_error(format.status().message());
   options.format = *format;
@@ -135,13 +179,14 @@ int run(int argc, char** argv) {
   }
   if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
   options.input = inputs[0];
-  if (!mean.empty() && !parse_numbers(mean, &options.mean))
+  if (!mean.empty() && !sparsenet::converter::parse_number_list(mean, &options.normalisation.mean))
     return usage_error("--mean: expected numbers a,b,c, found '" + mean + "'");
-  if (!std_dev.empty() && !parse_numbers(std_dev, &options.std_dev))
+  if (!std_dev.empty() && !sparsenet::converter::parse_number_list(std_dev, &options.normalisation.std_dev))
     return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
-  for (float value : options.std_dev) {
-    if (!(value > 0.f)) return usage_error("--std: expected numbers above 0, found '" + std_dev + "'");
-  }
+  const sparsenet::Status normalisation = sparsenet::converter::check_normalisation(options.normalisation);
+  if (!normalisation.ok()) return usage_error(normalisation.message());
+  const sparsenet::Status readable = check_values(options, precision);
+  if (!readable.ok()) return usage_error(readable.message());
   if (precision != "f32") {
     std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());
     return kFailed;
@@ -157,7 +202,7 @@ int run(int argc, char** argv) {
       return kFailed;
     }
   }
-  if (!status.ok()) return report_failure(options, report, verbose);
+  if (!status.ok()) return report_failure(options, report, report_file, verbose);
   print_summary(report, verbose);
   return kDone;
 }
@@ -165,13 +210,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory\n");
-    return kFailed;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return kFailed;
-  }
+#if defined(__GLIBC__)
+  // Tensors go back to the system one by one as they are let go, where the heap would keep the room between others.
+  (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+#endif
+  sparsenet::program::set_activity("converting");
+  return sparsenet::program::run(argc, argv, run);
 }

@@ -2,8 +2,47 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 namespace sparsenet::converter {
+namespace {
+
+// Quoted names, lists in brackets and numbers are what differs between problems of one kind.
+std::string without_particulars(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool number = c >= '0' && c <= '9';
+    const size_t end = c == '\'' ? text.find('\'', i + 1) : c == '[' ? text.find(']', i + 1) : std::string::npos;
+    if (number && (out.empty() || out.back() != '#')) out += '#';
+    if (number) continue;
+    out += c;
+    if (end != std::string::npos) i = end;
+  }
+  return out;
+}
+
+// "Conv 'layer1'" -> "Conv"
+std::string kind_of(const std::string& subject) {
+  return subject.substr(0, subject.find('\''));
+}
+
+std::string group_line(const Report& report, const std::vector<size_t>& problems) {
+  const Problem& first = report.problems[problems.front()];
+  const std::string count = std::to_string(problems.size());
+  if (first.cause == 0) {
+    if (problems.size() == 1) return to_line(first);
+    if (first.subject.empty()) return first.reason + " (" + count + " times)";
+    return first.subject + " (the first of " + count + "): " + first.reason;
+  }
+  const Cause& cause = report.causes[first.cause - 1];
+  std::string line = cause.text + " (";
+  if (problems.size() > 1) line += count + " " + cause.unit + ", the first: ";
+  line += to_line(first) + ")";
+  return cause.remedy.empty() ? line : line + ": " + cause.remedy;
+}
+
+}  // namespace
 
 std::string printable(const std::string& text) {
   constexpr size_t kMaxLength = 400;
@@ -15,12 +54,57 @@ std::string printable(const std::string& text) {
   return out;
 }
 
-void Report::problem(std::string subject, std::string reason) {
-  problems.push_back({printable(subject), printable(reason)});
+void Report::problem(std::string subject, std::string reason, size_t cause) {
+  problems.push_back({printable(subject), printable(reason), cause});
+}
+
+size_t Report::cause(Cause cause) {
+  cause.text = printable(cause.text);
+  cause.remedy = printable(cause.remedy);
+  for (size_t i = 0; i < causes.size(); ++i) {
+    if (causes[i].text == cause.text && causes[i].remedy == cause.remedy) return i + 1;
+  }
+  causes.push_back(std::move(cause));
+  return causes.size();
 }
 
 std::string to_line(const Problem& problem) {
+  if (problem.reason.empty()) return problem.subject;
   return problem.subject.empty() ? problem.reason : problem.subject + ": " + problem.reason;
+}
+
+std::vector<ProblemGroup> grouped_problems(const Report& report) {
+  std::vector<ProblemGroup> groups;
+  std::unordered_map<std::string, size_t> known;
+  for (size_t i = 0; i < report.problems.size(); ++i) {
+    const Problem& p = report.problems[i];
+    const std::string key =
+        p.cause > 0 ? "cause " + std::to_string(p.cause) : kind_of(p.subject) + "\n" + without_particulars(p.reason);
+    const auto [at, added] = known.emplace(key, groups.size());
+    if (added) groups.emplace_back();
+    groups[at->second].problems.push_back(i);
+  }
+  for (ProblemGroup& group : groups) group.line = group_line(report, group.problems);
+  return groups;
+}
+
+std::vector<std::string> grouped_notes(const Report& report) {
+  std::vector<std::string> lines;
+  std::vector<size_t> more;
+  std::unordered_map<std::string, size_t> known;
+  for (const std::string& note : report.notes) {
+    const auto [at, added] = known.emplace(without_particulars(note), lines.size());
+    if (added) {
+      lines.push_back(note);
+      more.push_back(0);
+    } else {
+      ++more[at->second];
+    }
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (more[i] > 0) lines[i] += " (and " + std::to_string(more[i]) + " more like it)";
+  }
+  return lines;
 }
 
 std::string to_json(const Report& report) {
@@ -33,8 +117,20 @@ std::string to_json(const Report& report) {
   root["output"] = report.output;
   root["converted"] = report.problems.empty();
   ordered_json problems = ordered_json::array();
-  for (const Problem& p : report.problems) problems.push_back({{"subject", p.subject}, {"reason", p.reason}});
+  for (const Problem& p : report.problems) {
+    // What is said of all problems of a cause is not said of each.
+    const bool by_cause = p.reason.empty() && p.cause > 0;
+    problems.push_back({{"subject", p.subject}, {"reason", by_cause ? report.causes[p.cause - 1].text : p.reason}});
+  }
   root["problems"] = std::move(problems);
+  ordered_json causes = ordered_json::array();
+  for (const ProblemGroup& group : grouped_problems(report)) {
+    causes.push_back({{"line", group.line},
+                      {"count", group.problems.size()},
+                      {"first", report.problems[group.problems.front()].subject},
+                      {"problems", group.problems}});
+  }
+  root["causes"] = std::move(causes);
   ordered_json tensors = ordered_json::array();
   for (const TensorRecord& t : report.tensors) {
     tensors.push_back(
@@ -47,6 +143,8 @@ std::string to_json(const Report& report) {
     root["parameters"] = report.parameters;
     root["macs"] = report.macs;
     root["flushed_weights"] = report.flushed_weights;
+    root["mean"] = report.mean;
+    root["std"] = report.std_dev;
     root["file_bytes"] = report.file_bytes;
     root["test_vectors"] = report.test_vectors;
     root["plans"] = ordered_json::array();

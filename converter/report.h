@@ -15,6 +15,20 @@ namespace sparsenet::converter {
 struct Problem {
   std::string subject;
   std::string reason;
+  size_t cause = 0;  // 1-based number of the declared cause (Report::cause) that it follows from; 0: none
+};
+
+// What several problems may follow from, and the way out. The text is a sentence without a full stop: "the network is
+// quantised".
+struct Cause {
+  std::string text, remedy;
+  std::string unit;  // what is counted, in the plural: "nodes", "tensors"
+};
+
+// All problems of one kind, as users read them.
+struct ProblemGroup {
+  std::string line;              // with the count, the first of them and the remedy
+  std::vector<size_t> problems;  // indices, in order; never empty
 };
 
 // One tensor of the source, or one constant of the target that no source tensor filled (then `source` is empty).
@@ -29,6 +43,8 @@ struct TensorRecord {
 struct Report {
   std::string input, format, producer, output, architecture;
   std::vector<Problem> problems;
+  bool wrong_usage = false;  // the problem is a value of the command line
+  std::vector<Cause> causes;
   std::vector<TensorRecord> tensors;
   std::vector<std::string> notes;
 
@@ -36,6 +52,7 @@ struct Report {
   std::map<std::string, int> operators;  // op name -> count in the written graph
   int64_t parameters = 0, macs = 0;
   int64_t flushed_weights = 0;  // below the smallest normal float32 number, stored as zero
+  std::vector<float> mean, std_dev;  // as stored; empty: the file says nothing
   size_t file_bytes = 0;
   size_t test_vectors = 0;
   struct PlanRecord {
@@ -46,12 +63,21 @@ struct Report {
   std::vector<PlanRecord> plans;
   double seconds = 0;
 
-  void problem(std::string subject, std::string reason);
+  void problem(std::string subject, std::string reason, size_t cause = 0);
+  // Declares a cause and returns its number, the same number where it was declared before.
+  size_t cause(Cause cause);
   void note(std::string text) { notes.push_back(std::move(text)); }
 };
 
 // "subject: reason", one line whatever the names contain.
 std::string to_line(const Problem& problem);
+
+// The problems by cause, in the order of their first ones: those of a declared cause together, and those that say the
+// same of subjects of one kind, apart from names and numbers.
+std::vector<ProblemGroup> grouped_problems(const Report& report);
+
+// The notes, those of one kind as one line: the first, and how many more there are.
+std::vector<std::string> grouped_notes(const Report& report);
 
 // The report as one JSON document (see docs/converting.md for the fields).
 std::string to_json(const Report& report);

@@ -32,8 +32,18 @@ target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOU
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
 
-# Both as a library of their own: plans from flash and nothing else. Whoever links it brings `linked_kernels`, the table
-# that sparsenet-convert --select-ops writes; functions that it does not reach are left out by the linker.
-add_library(sparsenet_device STATIC EXCLUDE_FROM_ALL
+# Both as a library of their own: plans from flash and nothing else. Its kernels are all of these, or those of a table
+# that sparsenet-convert --select-ops wrote; functions that the table does not reach are left out by the linker.
+add_library(sparsenet_device STATIC
+  runtime/device_kernels.cpp runtime/device_compact_kernels.cpp
   $<TARGET_OBJECTS:sparsenet_runtime> $<TARGET_OBJECTS:sparsenet_kernels_compact>)
-target_include_directories(sparsenet_device PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR})
+add_library(SparseNet::device ALIAS sparsenet_device)
+if(NOT CMAKE_SYSTEM_NAME STREQUAL "Generic")
+  target_sources(sparsenet_device PRIVATE runtime/map_file.cpp)
+endif()
+target_include_directories(sparsenet_device
+  PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+  PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_options(sparsenet_device PRIVATE ${SPARSENET_FREESTANDING_FLAGS})
+target_link_libraries(sparsenet_device PRIVATE m
+  $<BUILD_INTERFACE:sparsenet_warnings> $<BUILD_INTERFACE:sparsenet_schema>)

@@ -7,14 +7,16 @@ set(CMAKE_ASM_COMPILER arm-none-eabi-gcc)
 # A program needs a linker script, which the compiler's own check does not have.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 
-set(sparsenet_flags "-mcpu=${CMAKE_SYSTEM_PROCESSOR} -mthumb -mfpu=${SPARSENET_FPU} -mfloat-abi=hard")
-set(CMAKE_C_FLAGS_INIT "${sparsenet_flags} -ffunction-sections -fdata-sections")
+set(SPARSENET_MACHINE_FLAGS "-mcpu=${CMAKE_SYSTEM_PROCESSOR} -mthumb -mfpu=${SPARSENET_FPU} -mfloat-abi=hard")
+set(CMAKE_C_FLAGS_INIT "${SPARSENET_MACHINE_FLAGS} -ffunction-sections -fdata-sections")
 set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
-set(CMAKE_ASM_FLAGS_INIT "${sparsenet_flags}")
+set(CMAKE_ASM_FLAGS_INIT "${SPARSENET_MACHINE_FLAGS}")
 set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,--gc-sections")
 
-# Nothing of the host's but programs; a path that does not exist keeps CMake from falling back to /.
+# Nothing of the host's but programs; a path that does not exist keeps CMake from falling back to /. Where the caller
+# says that packages are for this target, they are looked for too (SparseNet's own install above all).
 set(CMAKE_FIND_ROOT_PATH /usr/lib/arm-none-eabi)
+include(${CMAKE_CURRENT_LIST_DIR}/target-prefixes.cmake)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)

@@ -14,6 +14,7 @@ if(EXISTS ${sparsenet_root}/include)
   # lacks is an error here rather than on somebody else's machine.
   string(APPEND CMAKE_C_FLAGS_INIT " -isysroot ${sparsenet_root}")
 endif()
+include(${CMAKE_CURRENT_LIST_DIR}/target-prefixes.cmake)
 string(STRIP "${CMAKE_C_FLAGS_INIT}" CMAKE_C_FLAGS_INIT)
 set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

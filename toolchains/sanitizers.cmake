@@ -7,7 +7,7 @@ if(SPARSENET_SANITIZE)
 endif()
 
 # Fuzz targets: libFuzzer comes with clang only. The engine's own sources must be instrumented too (coverage guides the
-# search), but get no main() of libFuzzer's: that is for the targets in tests/fuzz, which link with -fsanitize=fuzzer.
+# search), but get no main() of libFuzzer's: that is for the program in tests/fuzz, which links with -fsanitize=fuzzer.
 option(SPARSENET_FUZZERS "Build the libFuzzer targets in tests/fuzz (clang only)" OFF)
 if(SPARSENET_FUZZERS)
   if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")

@@ -4,9 +4,11 @@
 # Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
 # packages have the same names, but not tested there.
 #
-#   toolchains/setup.sh [--without-cross] [--list]
-#     --without-cross   without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
-#     --list            only print the packages' names
+#   toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]
+#     --without-cross        without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
+#     --without-linux-cross  of those only what boards need (430 MB to fetch, 2.5 GB on disk)
+#     --with-fuzz            with clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
+#     --list                 only print the packages' names
 set -euo pipefail
 
 # name of the package    what it is for
@@ -23,22 +25,29 @@ libonnx-dev              converter: only the schema onnx.proto
 libprotobuf-dev          converter: ONNX
 protobuf-compiler        converter: ONNX
 libzip-dev               converter: .pth and .npz
-zlib1g-dev               converter: .npz
+zlib1g-dev               converter: .npz; command line: SVHN's .mat files
+libre2-dev               converter: the rules of --map
 nlohmann-json3-dev       converter and command line: JSON
 libcli11-dev             converter and command line: options
 libpng-dev               command line: images
 libjpeg-dev              command line: images
-libmatio-dev             command line: SVHN's .mat files
 doctest-dev              tests
 "
-cross_needs="
+linux_cross_needs="
 g++-aarch64-linux-gnu    preset aarch64
 g++-arm-linux-gnueabihf  preset armhf
 g++-riscv64-linux-gnu    preset riscv64
 qemu-user                their tests
+"
+board_needs="
 gcc-arm-none-eabi        presets cortex-m7, cortex-m4
 libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4
 qemu-system-arm          their firmware
+"
+
+fuzz_needs="
+clang                    preset fuzz
+libclang-rt-dev          preset fuzz: libFuzzer and sanitizers
 "
 
 say() { echo "setup: $*"; }
@@ -49,16 +58,25 @@ fail() {
   exit 1
 }
 
-cross=yes
+linux_cross=yes
+boards=yes
+fuzz=no
 list=no
 for argument in "$@"; do
   case "$argument" in
-    --without-cross) cross=no ;;
+    --without-cross) linux_cross=no boards=no ;;
+    --without-linux-cross) linux_cross=no ;;
+    --with-fuzz) fuzz=yes ;;
     --list) list=yes ;;
-    *) fail "unknown argument '$argument'" "usage: toolchains/setup.sh [--without-cross] [--list]" ;;
+    *)
+      fail "unknown argument '$argument'" \
+        "usage: toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]"
+      ;;
   esac
 done
-if [ $cross = yes ]; then needs+=$cross_needs; fi
+if [ $linux_cross = yes ]; then needs+=$linux_cross_needs; fi
+if [ $boards = yes ]; then needs+=$board_needs; fi
+if [ $fuzz = yes ]; then needs+=$fuzz_needs; fi
 packages=()
 while read -r package _; do
   if [ -n "$package" ]; then packages+=("$package"); fi
@@ -71,8 +89,8 @@ fi
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these by its own means and build with cmake --preset release:" \
     "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
-    "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, nlohmann-json >= 3.10, CLI11 >= 2.1," \
-    "libpng, libjpeg(-turbo), libmatio, doctest >= 2.4." \
+    "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
+    "libpng, libjpeg(-turbo), doctest >= 2.4." \
     "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
 fi
 

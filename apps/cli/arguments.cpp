@@ -1,10 +1,15 @@
 #include "cli/arguments.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <random>
 
 #include "cli/statistics.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::cli {
 
@@ -19,10 +24,41 @@ int usage_error(const std::string& message) {
   return kUsage;
 }
 
+void print_note(const std::string& text) {
+  if (text.empty()) return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "note: %s\n", text.c_str());
+}
+
 CLI::Validator in_range(int64_t least, int64_t most) {
   CLI::Validator check = CLI::Range(least, most);
   check.description("");
   return check;
+}
+
+CLI::Validator no_sign() {
+  return CLI::Validator(
+      [](std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        errno = 0;
+        const bool fits = digits && (std::strtoull(text.c_str(), nullptr, 10), errno == 0);
+        return fits ? std::string() : "expected a number from 0 to 2^64 - 1, found '" + text + "'";
+      },
+      "");
+}
+
+std::string option_without_value(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_expected_max() == 0) continue;  // a flag
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return option->get_name();
+    }
+  }
+  for (const CLI::App* command : app.get_subcommands()) {
+    const std::string name = option_without_value(*command);
+    if (!name.empty()) return name;
+  }
+  return "";
 }
 
 void ModelArgument::add_to(CLI::App& command) {
@@ -46,6 +82,19 @@ void BackendOptions::add_to(CLI::App& command) {
   command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: all this process may use")
       ->check(in_range(0, 4096))
       ->default_str("0");
+  command
+      .add_option("--max-memory", max_memory,
+                  "most bytes that the network may take, as 512MB or 2GiB (default: 384 MiB an image, 16 x the file)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber.description(""));
+}
+
+size_t default_memory(uint64_t file_bytes, int64_t batch) {
+  constexpr uint64_t kPerImage = uint64_t{384} << 20, kPerFileByte = 16;
+  const double wanted = static_cast<double>(kPerImage) * static_cast<double>(std::max<int64_t>(batch, 1)) +
+                        static_cast<double>(kPerFileByte) * static_cast<double>(file_bytes);
+  const double most = static_cast<double>(std::numeric_limits<size_t>::max() / 2);
+  return static_cast<size_t>(std::min(wanted, most));
 }
 
 void RunOptions::add_to(CLI::App& command) {
@@ -65,6 +114,7 @@ Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   options.backend = *parsed;
   options.threads = threads;
   options.batch = batch;
+  options.max_memory_bytes = static_cast<size_t>(std::min<uint64_t>(max_memory, std::numeric_limits<size_t>::max()));
   return options;
 }
 
@@ -85,21 +135,32 @@ std::string LoadedModel::name() const {
 Result<LoadedModel> load(const std::string& path) {
   const Stopwatch watch;
   auto model = load_model(path);
-  if (!model.ok()) return model.status();
+  if (!model.ok()) return io::explain_not_snet(path, model.status());
   LoadedModel loaded;
   loaded.path = path;
   loaded.model = std::move(*model);
   loaded.load_ms = watch.milliseconds();
+  std::error_code gone;  // the model is loaded all the same
+  const auto bytes = std::filesystem::file_size(path, gone);
+  loaded.file_bytes = gone ? 0 : bytes;
   return loaded;
 }
 
-Result<Session> make_session(const LoadedModel& model, const SessionOptions& options) {
+Result<Session> make_session(const LoadedModel& model, const SessionOptions& wanted) {
+  SessionOptions options = wanted;
+  const bool chosen = options.max_memory_bytes > 0;
+  if (!chosen) options.max_memory_bytes = default_memory(model.file_bytes, options.batch);
   if (!is_available(options.backend)) {
     return unsupported(std::string("backend '") + sparsenet::name(options.backend) +
                        "' is not available in this build or on this machine");
   }
   auto session = Session::create(model.model, options);
-  if (!session.ok()) return session.status().with_context(model.path);
+  if (!session.ok()) {
+    Status status = session.status();
+    const bool limited = status.code() == StatusCode::kOutOfMemory && !chosen;
+    if (limited) status = out_of_memory(status.message() + " (--max-memory BYTES allows more)");
+    return status.with_context(model.path);
+  }
   warn_of_threads(session->threads());
   return session;
 }

@@ -35,8 +35,18 @@ void add_quantize(CLI::App& app, Action& action);
 int fail(const Status& status);
 int usage_error(const std::string& message);
 
+// Prints `note: ...` on stderr: what is allowed, but may not be what was meant. Nothing for an empty text.
+void print_note(const std::string& text);
+
 // A check of a number's range whose bounds stay out of the help text.
 CLI::Validator in_range(int64_t least, int64_t most);
+
+// A check for numbers from 0 to 2^64 - 1, where the parser would take -1 for the largest of them.
+CLI::Validator no_sign();
+
+// The name of an option of the command line just parsed whose value is empty, as where a script's variable is; "" where
+// there is none.
+std::string option_without_value(const CLI::App& app);
 
 // The model comes as the first argument, or with -m as in other tools.
 struct ModelArgument {
@@ -50,6 +60,7 @@ struct ModelArgument {
 struct BackendOptions {
   std::string backend = "auto";
   int threads = 0;
+  uint64_t max_memory = 0;  // 0: default_memory()
   void add_to(CLI::App& command);
   Result<SessionOptions> resolve(int64_t batch) const;
 };
@@ -68,13 +79,19 @@ struct LoadedModel {
   std::string path;
   Model model;
   double load_ms = 0;  // reading and verifying the file
+  uint64_t file_bytes = 0;
 
   // What the file calls itself, or the file's name without folder and ending.
   std::string name() const;
 };
 Result<LoadedModel> load(const std::string& path);
 
-// Session::create with an early, clear answer where the backend is missing, and errors that name the file.
+// What a network may take where the user sets no limit: far beyond that of any ordinary one, so that a damaged or
+// hostile file of a kilobyte cannot claim the machine.
+size_t default_memory(uint64_t file_bytes, int64_t batch);
+
+// Session::create with an early, clear answer where the backend is missing, and errors that name the file; without a
+// limit of memory, the default is set.
 Result<Session> make_session(const LoadedModel& model, const SessionOptions& options);
 
 // For every input of the session uniform numbers in [-1, 1), the same each time: what bench and profile run on.

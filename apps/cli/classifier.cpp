@@ -54,6 +54,28 @@ Status Classifier::run(const std::vector<float>& pixels, std::vector<float>& sco
   return session_.get_output(0, scores.data(), scores.size());
 }
 
+std::string normalisation_note(const std::string& path, const Metadata& metadata) {
+  switch (io::normalisation_of(metadata)) {
+    case io::Normalisation::kStored:
+      return "";
+    case io::Normalisation::kMissing:
+      return path +
+             ": the file stores no mean and std, so pixels of 0..255 go into the network as they are; "
+             "`sparsenet-convert " +
+             path +
+             " -o NEW.snet --mean a,b,c --std a,b,c` stores them (or --normalize "
+             "imagenet, ...; --normalize none if pixels as they are is right)";
+    case io::Normalisation::kLooksUnitRange:
+      return path +
+             ": the file's mean and std look like 0..1 values, but are applied to pixels of 0..255; "
+             "`sparsenet-convert " +
+             path +
+             " -o NEW.snet --pixel-scale 1 --mean a,b,c --std a,b,c` stores them "
+             "rightly";
+  }
+  return "";
+}
+
 Result<std::vector<double>> softmax(const float* scores, size_t count) {
   double largest = -INFINITY;
   for (size_t i = 0; i < count; ++i) {

@@ -32,6 +32,9 @@ class Classifier {
   bool softmax_;
 };
 
+// What is to be said of the mean and std that `path` stores; empty where all is well.
+std::string normalisation_note(const std::string& path, const Metadata& metadata);
+
 // Probabilities from scores; kInternal where a score is not finite.
 Result<std::vector<double>> softmax(const float* scores, size_t count);
 

@@ -108,6 +108,7 @@ int classify(const Options& options) {
     }
     labels = std::move(*lines);
   }
+  print_note(normalisation_note(*path, loaded->model.metadata));
 
   // One bad image does not keep the others from their answers.
   Json document = Json::array();

@@ -55,6 +55,7 @@ void add_create(CLI::App& app, Action& action) {
   command->add_option("--classes", options->classes, "classes, instead of the architecture's")
       ->check(in_range(1, 1 << 20));
   command->add_option("--seed", options->seed, "of the random weights; the same seed gives the same file")
+      ->check(no_sign())
       ->default_str("0");
   std::string known;
   for (const std::string& name : known_architectures()) known += "  " + name + "\n";

@@ -1,10 +1,9 @@
 // sparsenet: the command line of the engine. Each command is a file of its own; see arguments.h.
-#include <cstdio>
-#include <exception>
-#include <new>
+#include <cstring>
 #include <string>
 
 #include "cli/arguments.h"
+#include "program/program.h"
 
 namespace sparsenet::cli {
 namespace {
@@ -22,21 +21,26 @@ Networks trained elsewhere come in through sparsenet-convert.)";
 struct Command {
   const char* name;
   void (*add)(CLI::App&, Action&);
+  const char* activity;
 };
 constexpr Command kCommands[] = {
-    {"create", add_create}, {"info", add_info},         {"run", add_run},         {"classify", add_classify},
-    {"eval", add_eval},     {"bench", add_bench},       {"profile", add_profile}, {"verify", add_verify},
-    {"train", add_train},   {"quantize", add_quantize},
+    {"create", add_create, "creating a network"},    {"info", add_info, "describing a network"},
+    {"run", add_run, "running a network"},           {"classify", add_classify, "classifying images"},
+    {"eval", add_eval, "evaluating a network"},      {"bench", add_bench, "measuring a network"},
+    {"profile", add_profile, "profiling a network"}, {"verify", add_verify, "verifying a network"},
+    {"train", add_train, "training a network"},      {"quantize", add_quantize, "quantizing a network"},
 };
 
-bool is_command(const std::string& word) {
+const Command* find_command(const char* word) {
   for (const Command& command : kCommands) {
-    if (word == command.name) return true;
+    if (std::strcmp(word, command.name) == 0) return &command;
   }
-  return false;
+  return nullptr;
 }
 
 int main_or_throw(int argc, char** argv) {
+  const Command* const asked = argc > 1 ? find_command(argv[1]) : nullptr;
+  program::set_activity(asked != nullptr ? asked->activity : "reading the command line");
   CLI::App app("Runs SparseNet, DenseNet and other convolutional image classifiers on the CPU.", "sparsenet");
   app.set_version_flag("--version", "sparsenet " + version());
   app.require_subcommand(1);
@@ -45,7 +49,7 @@ int main_or_throw(int argc, char** argv) {
   app.footer(kFooter);  // after them, or they would inherit it
 
   // The parser would call an unknown command a missing one.
-  if (argc > 1 && argv[1][0] != '-' && !is_command(argv[1])) {
+  if (argc > 1 && argv[1][0] != '-' && asked == nullptr) {
     return usage_error(std::string("unknown command '") + argv[1] + "'; `sparsenet --help` lists the commands");
   }
   try {
@@ -56,6 +60,8 @@ int main_or_throw(int argc, char** argv) {
     for (const CLI::App* command : app.get_subcommands()) help += " " + command->get_name();
     return usage_error(std::string(error.what()) + "; see `" + help + " --help`");
   }
+  const std::string empty = option_without_value(app);
+  if (!empty.empty()) return usage_error(empty + ": expected a value, found an empty one");
   return action();
 }
 
@@ -63,18 +69,5 @@ int main_or_throw(int argc, char** argv) {
 }  // namespace sparsenet::cli
 
 int main(int argc, char** argv) {
-  int code = sparsenet::cli::kFailed;
-  try {
-    code = sparsenet::cli::main_or_throw(argc, argv);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory\n");
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-  }
-  // A full disk behind stdout must not look like success.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::fprintf(stderr, "error: cannot write to standard output\n");
-    if (code == sparsenet::cli::kDone) code = sparsenet::cli::kFailed;
-  }
-  return code;
+  return sparsenet::program::run(argc, argv, sparsenet::cli::main_or_throw);
 }

@@ -59,7 +59,6 @@ Result<std::vector<Binding>> match_files(const std::vector<std::string>& argumen
                               " files, found more: '" + argument + "'");
     }
     if (taken[index]) return invalid_argument(std::string(what) + " '" + names[index] + "' is given twice");
-    if (path.empty()) return invalid_argument(std::string(what) + " '" + names[index] + "': the file name is missing");
     taken[index] = true;
     bindings.push_back({index, path});
   }
@@ -100,6 +99,14 @@ int run(const Options& options) {
   if (!path.ok()) return usage_error(path.status().message());
   auto session_options = options.backend.resolve(1);
   if (!session_options.ok()) return usage_error(session_options.status().message());
+  for (const auto& [option, arguments] :
+       {std::pair<const char*, const std::vector<std::string>&>{"--input", options.inputs},
+        {"--output", options.outputs}}) {
+    for (const std::string& argument : arguments) {
+      if (argument.front() != '=' && argument.back() != '=') continue;
+      return usage_error(std::string(option) + ": expected [NAME=]FILE.npy, found '" + argument + "'");
+    }
+  }
   auto loaded = load(*path);
   if (!loaded.ok()) return fail(loaded.status());
 

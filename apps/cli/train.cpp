@@ -7,10 +7,11 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 
 #include "cli/arguments.h"
+#include "cli/file_lock.h"
+#include "cli/interrupt.h"
 #include "cli/train_loop.h"
 #include "cli/train_options.h"
 #include "cli/train_report.h"
@@ -41,42 +42,39 @@ std::filesystem::path resolved(const std::string& path) {
 
 // The network may be replaced by its result, but by nothing else, and no file by another.
 Status check_distinct(const TrainCommand& command) {
-  const std::pair<const char*, const std::string&> files[] = {{"the model", command.source},
-                                                              {"--output", command.output},
-                                                              {"--checkpoint", command.checkpoint},
-                                                              {"--log", command.log},
-                                                              {"--plot", command.plot}};
-  for (size_t i = 1; i < std::size(files); ++i) {
+  auto files = command.written_files();
+  files.insert(files.begin(), {"the model", command.source});
+  for (size_t i = 1; i < files.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       const bool result_of_model = i == 1 && j == 0;
       if (files[i].second.empty() || files[j].second.empty() || result_of_model) continue;
       if (resolved(files[i].second) != resolved(files[j].second)) continue;
-      return invalid_argument(std::string(files[i].first) + ": expected a file of its own, found that of " +
-                              files[j].first + ", " + files[i].second);
+      return invalid_argument(files[i].first + ": expected a file of its own, found that of " + files[j].first + ", " +
+                              files[i].second);
     }
   }
   return {};
 }
 
 // Hours of training must not end at a folder that was never there.
-Status check_writable(const char* option, const std::string& path) {
+Status check_writable(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   if (path.empty()) return {};
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
-    return io_error(std::string(option) + ": expected a file, found the directory " + path);
+    return io_error(option + ": expected a file, found the directory " + path);
   }
   const fs::path target = resolved(path);
   if (fs::exists(target, ignored) && !fs::is_regular_file(target, ignored)) {
-    return io_error(std::string(option) + ": " + path + ": expected a regular file or none, found a device or pipe");
+    return io_error(option + ": " + path + ": expected a regular file or none, found a device or pipe");
   }
   const fs::path parent = target.parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (!fs::is_directory(folder, ignored)) {
-    return not_found(std::string(option) + ": " + path + ": expected an existing folder " + folder);
+    return not_found(option + ": " + path + ": expected an existing folder " + folder);
   }
   if (::access(folder.c_str(), W_OK) != 0) {
-    return io_error(std::string(option) + ": " + path + ": the folder cannot be written to");
+    return io_error(option + ": " + path + ": the folder cannot be written to");
   }
   return {};
 }
@@ -160,6 +158,18 @@ Status write_result(const TrainCommand& command, Graph trained, int64_t micro_ba
   return save_model(model, command.output);
 }
 
+// Two trainings that write the same files would undo each other's work. What the locks are of is where links lead.
+Result<std::vector<FileLock>> lock_files(const TrainCommand& command) {
+  std::vector<FileLock> locks;
+  for (const auto& [option, path] : command.written_files()) {
+    if (path.empty()) continue;
+    auto lock = FileLock::take(resolved(path).string());
+    if (!lock.ok()) return lock.status().with_context(option);
+    locks.push_back(std::move(*lock));
+  }
+  return locks;
+}
+
 int train(TrainCommand command) {
   const Status resolved = command.resolve();
   if (!resolved.ok()) return usage_error(resolved.message());
@@ -167,10 +177,7 @@ int train(TrainCommand command) {
   if (kernels != Backend::kAuto && kernels != Backend::kPortable && kernels != Backend::kReference) {
     return fail(unsupported("--backend " + command.backend.backend + ": training runs on auto, portable or reference"));
   }
-  for (const auto& [option, path] : {std::pair<const char*, const std::string&>{"--output", command.output},
-                                     {"--checkpoint", command.checkpoint},
-                                     {"--log", command.log},
-                                     {"--plot", command.plot}}) {
+  for (const auto& [option, path] : command.written_files()) {
     const Status writable = check_writable(option, path);
     if (!writable.ok()) return fail(writable);
   }
@@ -195,14 +202,28 @@ int train(TrainCommand command) {
                            std::to_string(command.accumulate) + ": the last " + std::to_string(rest) +
                            " make no update");
   }
-  for (const std::string& note : start->notes) report.line("note    " + note);
+  // From here on there is something to lose, and something to leave in order.
+  watch_for_interrupts();
+  auto locks = lock_files(command);
+  if (!locks.ok()) return fail(locks.status());
   auto checkpoint = read_checkpoint(command, report);
   if (!checkpoint.ok()) return fail(checkpoint.status());
 
   TrainFigures figures;
+  figures.data = start->data;
   figures.start_rss = rss_bytes();
-  auto trainer = Trainer::create(start->model.graph, command.train_options());
-  if (!trainer.ok()) return fail(trainer.status().with_context(start->model_name));
+  TrainOptions train_options = command.train_options();
+  // A file from elsewhere may ask for any amount; an architecture is the user's own word.
+  const bool limited = start->file_bytes > 0 && train_options.memory_budget == 0;
+  if (limited) train_options.max_memory_bytes = default_memory(start->file_bytes, train_options.batch);
+  auto trainer = Trainer::create(start->model.graph, train_options);
+  if (!trainer.ok()) {
+    Status status = trainer.status();
+    if (limited && status.code() == StatusCode::kOutOfMemory) {
+      status = out_of_memory(status.message() + " (--memory-budget BYTES says how much it may take)");
+    }
+    return fail(status.with_context(start->model_name));
+  }
   warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
   // A budget counts only by what follows from it for the numbers.
@@ -215,6 +236,8 @@ int train(TrainCommand command) {
   checkpoint->has_step_losses = command.log_steps;
   if (!command.log_steps) checkpoint->step_losses.clear();
 
+  for (const std::string& line : start->data_lines) report.line(line);
+  for (const std::string& note : start->notes) report.line("note    " + note);
   report.memory(figures.memory, trainer->threads(), command.batch);
   if (static_cast<int64_t>(checkpoint->epochs.size()) == command.epochs) {
     report.line("note    " + command.checkpoint + ": this training is finished; " + command.output +
@@ -226,12 +249,12 @@ int train(TrainCommand command) {
   const Status opened = report.open(*checkpoint);
   if (!opened.ok()) return fail(opened);
 
-  watch_for_interrupts();
   TrainLoop loop(command, *trainer, *start->train, start->test.get(), *checkpoint, report);
   const Status trained = loop.run();
   if (!trained.ok()) {
     report.end();
-    return fail(trained);
+    const int code = fail(trained);
+    return loop.was_interrupted() ? interrupt_exit_code() : code;
   }
   Result<Graph> result = trainer->graph();
   if (!result.ok()) {
@@ -241,6 +264,7 @@ int train(TrainCommand command) {
   { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
   const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
+  locks->clear();  // all is done: what is left is to say so
   report.print(*checkpoint, figures);
   return kDone;
 }

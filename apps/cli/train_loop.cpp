@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 
+#include "cli/interrupt.h"
 #include "cli/output.h"
 
 namespace sparsenet::cli {
@@ -14,12 +14,6 @@ constexpr int kPad = 4;  // of crop-flip, as in the recipe
 // So many test images at once as fit into this, but at most kTestBatch.
 constexpr size_t kTestArenaBytes = size_t{8} << 20;
 constexpr int64_t kTestBatch = 50;
-
-volatile std::sig_atomic_t stop_asked = 0;
-
-extern "C" void ask_for_stop(int) {
-  stop_asked = 1;
-}
 
 // In `memory` where it fits there.
 Result<Session> make_session(const Graph& graph, int threads, int64_t batch, const IdleMemory& memory) {
@@ -47,19 +41,6 @@ Result<Session> make_test_session(const Graph& graph, int threads, int64_t image
 }
 
 }  // namespace
-
-void watch_for_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = ask_for_stop;
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
-  sigemptyset(&action.sa_mask);
-  (void)sigaction(SIGINT, &action, nullptr);
-  (void)sigaction(SIGTERM, &action, nullptr);
-}
-
-bool interrupted() {
-  return stop_asked != 0;
-}
 
 Status check_finite(const Graph& graph) {
   for (const Value& value : graph.values) {
@@ -225,9 +206,10 @@ std::string TrainLoop::last_good() const {
 
 Status TrainLoop::stopped() {
   if (progress_.step != saved_step_) SPARSENET_RETURN_IF_ERROR(save());
+  interrupted_ = true;
   return io_error("interrupted after step " + std::to_string(progress_.step) + " of " +
-                  std::to_string(command_.epochs * steps_per_epoch_) + "; " + command_.checkpoint +
-                  " holds all of it: the same command with --resume goes on");
+                  std::to_string(command_.epochs * steps_per_epoch_) + " (" + interrupt_name() + "); " +
+                  command_.checkpoint + " holds all of it: the same command with --resume goes on");
 }
 
 }  // namespace sparsenet::cli

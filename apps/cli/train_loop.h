@@ -1,4 +1,5 @@
-// The training itself: steps, epochs, checkpoints.
+// The training itself: steps, epochs, checkpoints. It ends early, after the step that is under way, where interrupted()
+// (cli/interrupt.h) says so.
 #pragma once
 
 #include <sparsenet/train_tools.h>
@@ -13,10 +14,6 @@
 
 namespace sparsenet::cli {
 
-// Ctrl-C and SIGTERM ask for an end after the step that is under way; a second one ends the program at once.
-void watch_for_interrupts();
-bool interrupted();
-
 class TrainLoop {
  public:
   // All of them must outlive the loop; `test` may be null. `progress` is where it begins and what it carries on.
@@ -24,8 +21,9 @@ class TrainLoop {
             Checkpoint& progress, TrainReport& report);
 
   // To the end of the last epoch, with a checkpoint behind it. An error leaves the last good checkpoint in place;
-  // so does an interruption, which is one too.
+  // so does an interruption, which is one too: was_interrupted() then says that all is saved.
   Status run();
+  bool was_interrupted() const { return interrupted_; }
 
  private:
   Status run_epoch();
@@ -47,6 +45,7 @@ class TrainLoop {
   std::vector<uint32_t> order_;  // empty: as the data stands
   std::vector<float> images_, image_;
   std::vector<int32_t> labels_;
+  bool interrupted_ = false;
   int64_t saved_step_ = -1;  // what the checkpoint file holds; negative: nothing of this training
 };
 

@@ -54,7 +54,7 @@ std::string splits_text(const io::DataSpec& spec) {
 void TrainCommand::add_to(CLI::App& command) {
   const auto natural = in_range(1, kMost);
   // Runs before the conversion, which would take a negative number for one near 2^64.
-  const CLI::Validator no_sign(
+  const CLI::Validator some_bytes(
       [](std::string& text) {
         const bool bad = text.empty() || text[0] == '-' || text.find_first_not_of('0') == std::string::npos;
         return bad ? "expected a number of bytes, found '" + text + "'" : std::string();
@@ -66,10 +66,12 @@ void TrainCommand::add_to(CLI::App& command) {
   command.add_option("--test", test, "data to measure the error on after each epoch; never trained on");
   command.add_option("--classes", classes, "classes; a model with others gets a new last layer")
       ->check(in_range(2, 1 << 20));
+  command.add_flag("--keep-labels", keep_labels, "keep the model's classes, though the data names others");
+  command.add_flag("--skip-broken", skip_broken, "leave out images that cannot be read");
   command.add_option("--epochs", epochs, "how often the data is gone through; 280, for svhn 40, without it")
       ->check(natural);
   command.add_option("--batch", batch, "images a step")->check(in_range(1, 1 << 16))->default_str("64");
-  command.add_option("--seed", seed, "of first weights, order and augmentation")->default_str("0");
+  command.add_option("--seed", seed, "of first weights, order and augmentation")->check(no_sign())->default_str("0");
   command.add_flag("--no-shuffle", no_shuffle, "keep the order of the data");
   command.add_option("-t,--threads,--num_threads", backend.threads, "CPU threads; 0: all this process may use")
       ->check(in_range(0, 1024))
@@ -118,7 +120,7 @@ void TrainCommand::add_to(CLI::App& command) {
   command
       .add_option("--memory-budget", memory_budget, "most bytes for computing, as 64M or 1G: smaller batches at once")
       ->transform(CLI::AsSizeValue(false))
-      ->transform(no_sign)  // put in front of the conversion
+      ->transform(some_bytes)  // put in front of the conversion
       ->group(how);
 
   const std::string files = "Going on, and seeing it";
@@ -162,6 +164,10 @@ Status TrainCommand::resolve() {
   if (!session.ok()) return session.status();
   kernels = session->backend;
   return {};
+}
+
+std::vector<std::pair<std::string, std::string>> TrainCommand::written_files() const {
+  return {{"--output", output}, {"--checkpoint", checkpoint}, {"--log", log}, {"--plot", plot}};
 }
 
 TrainOptions TrainCommand::train_options() const {

@@ -11,6 +11,7 @@
 
 #include "cli/arguments.h"
 #include "cli/output.h"
+#include "io/file_kind.h"
 
 namespace sparsenet::cli {
 namespace {
@@ -113,12 +114,14 @@ int verify_steps(const Options& options, const std::string& path) {
   const void* file = nullptr;
   size_t bytes = 0;
   sn_status status = sn_map_file(path.c_str(), &file, &bytes, &why);
-  if (status != SN_OK) return fail(Status(StatusCode::kIo, why.text));
+  if (status != SN_OK) return fail(io::explain_not_snet(path, io_error(why.text)));
   const std::unique_ptr<const void, std::function<void(const void*)>> map(
       file, [bytes](const void* data) { sn_unmap_file(data, bytes); });
   sn_needs needs{};
   needs.struct_size = sizeof needs;
-  if ((status = sn_measure(file, bytes, nullptr, &needs, &why)) != SN_OK) return failed();
+  if ((status = sn_measure(file, bytes, nullptr, &needs, &why)) != SN_OK) {
+    return fail(io::explain_not_snet(path, invalid_model(path + ": " + std::string(why.text))));
+  }
   const std::unique_ptr<void, decltype(&std::free)> memory(
       std::aligned_alloc(SN_ALIGNMENT, (needs.memory_bytes + SN_ALIGNMENT - 1) / SN_ALIGNMENT * SN_ALIGNMENT),
       &std::free);
@@ -129,8 +132,8 @@ int verify_steps(const Options& options, const std::string& path) {
   float error = 0;
   status = sn_verify_steps(session, &error, &why);
   if (status == SN_NOT_FOUND) {
-    return fail(not_found(path + ": holds no plan whose steps can be checked; `sparsenet-convert --plan portable-f32 "
-                                 "--test-vectors N` makes one"));
+    return fail(not_found(path + ": holds no plan whose steps can be checked; `sparsenet-convert " + path +
+                          " --plan portable-f32 --test-vectors 1 -o DEVICE.snet` makes one"));
   }
   if (options.json) {
     print_json({{"model", path},

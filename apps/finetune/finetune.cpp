@@ -84,9 +84,11 @@ Result<int64_t> count_right(const Graph& graph, const Batch& test) {
 }
 
 int teach(int argc, char** argv) {
-  const int steps = argc > 2 ? std::atoi(argv[2]) : 100;
-  if (argc < 2 || argc > 3 || steps < 1) {
-    std::fprintf(stderr, "usage: sparsenet-finetune net.snet [STEPS]\n");
+  char* end = nullptr;
+  const long steps = argc > 2 ? std::strtol(argv[2], &end, 10) : 100;
+  const bool is_number = end == nullptr || (end != argv[2] && *end == '\0');
+  if (argc < 2 || argc > 3 || !is_number || steps < 1 || steps > 1'000'000'000) {
+    std::fprintf(stderr, "error: expected sparsenet-finetune net.snet [STEPS], STEPS being a number of 1 or more\n");
     return 2;
   }
   auto model = load_model(argv[1]);
@@ -117,11 +119,11 @@ int teach(int argc, char** argv) {
   if (!right.ok()) return fail(right.status());
   std::printf("before: %lld of %lld right\n", static_cast<long long>(*right), static_cast<long long>(kTestImages));
 
-  for (int step = 0; step < steps; ++step) {
+  for (long step = 0; step < steps; ++step) {
     const Batch batch = draw_batch(input, kBatch, random);  // on a device: what the camera saw, and what it was
     auto result = trainer->step(batch.images.data(), batch.labels.data(), 0.01f);
     if (!result.ok()) return fail(result.status());
-    if (step % 10 == 9) std::printf("step %d: loss %.4f\n", step + 1, result->loss);
+    if (step % 10 == 9) std::printf("step %ld: loss %.4f\n", step + 1, result->loss);
   }
 
   const auto trained = trainer->graph();

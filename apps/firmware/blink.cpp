@@ -3,11 +3,8 @@
 #include <sparsenet/sparsenet.h>
 
 #include "board.h"
+#include "images.h"
 #include "model.h"
-
-extern "C" {
-extern const uint8_t images_begin[], images_end[];
-}
 
 namespace {
 
@@ -29,32 +26,32 @@ void blink(uint32_t times) {
   }
 }
 
+int fail(const char* why) {
+  board::print("error: ");
+  board::print(why);
+  board::print("\n");
+  return 1;
+}
+
 }  // namespace
 
 int main() {
   sn_message why = {sizeof why, ""};
   sn_session* net = nullptr;
-  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) {
-    board::print(why.text);
-    board::print("\n");
-    return 1;
-  }
-  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
-  if (sn_image(net, &image) != SN_OK || image.channels == 0) return 1;
-  const size_t area = MODEL_INPUT_ELEMENTS / image.channels;
-  for (const uint8_t* pixels = images_begin + 1; pixels + MODEL_INPUT_ELEMENTS <= images_end;
-       pixels += MODEL_INPUT_ELEMENTS + 1) {
-    for (size_t i = 0; i < MODEL_INPUT_ELEMENTS; ++i) {
-      input[i] = (static_cast<float>(pixels[i]) - image.mean[i / area]) / image.std_dev[i / area];
-    }
+  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) return fail(why.text);
+  sn_image_info image;
+  if (const char* problem = images::open(net, &image)) return fail(problem);
+  for (const uint8_t* record = images_begin; record + images::kRecord <= images_end; record += images::kRecord) {
+    images::to_input(image, record, input);
     if (sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) != SN_OK || sn_run(net) != SN_OK ||
         sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) {
-      return 1;
+      return fail("a run failed");
     }
     uint32_t best = 0;
     for (uint32_t c = 1; c < MODEL_OUTPUT_ELEMENTS; ++c) best = logits[c] > logits[best] ? c : best;
     const char* label = sn_label(net, best);
-    board::print(label ? label : "a class without a name");
+    if (label) board::print(label);
+    if (!label) board::print(uint64_t{best});
     board::print("\n");
     blink(best + 1);
   }

@@ -23,7 +23,9 @@ volatile uint32_t& reg(uintptr_t address) {
 // SysTick: 24 bits, counting down with the 25 MHz core clock; -icount shift=0 makes an instruction a nanosecond.
 constexpr uintptr_t kSysTickControl = 0xE000E010, kSysTickReload = 0xE000E014, kSysTickValue = 0xE000E018;
 constexpr uint32_t kReload = 0x00FFFFFF;
-volatile uint32_t wraps = 0;
+volatile uint32_t wraps = 0;  // how often it has reached 0
+constexpr uintptr_t kInterruptState = 0xE000ED04;
+constexpr uint32_t kSysTickPending = 1u << 26;  // it has reached 0, and tick() has not been called yet
 
 // The first of the board's UARTs.
 constexpr uintptr_t kUartData = 0x40004000, kUartState = 0x40004004, kUartControl = 0x40004008;
@@ -121,12 +123,17 @@ void print(const char* text) {
 }
 
 uint32_t ticks() {
-  uint32_t high, value;
+  uint32_t high, value, pending;
   do {
     high = wraps;
+    pending = reg(kInterruptState) & kSysTickPending;
     value = reg(kSysTickValue);
-  } while (high != wraps);
-  return high * (kReload + 1) + (kReload - value);
+  } while (high != wraps || pending != (reg(kInterruptState) & kSysTickPending));
+  if (pending) ++high;
+  // Of a period 0 comes first, not last: the counter stands there from reset to its first tick, and a wrap is counted
+  // when it gets there.
+  const uint32_t phase = value == 0 ? 0 : kReload + 1 - value;
+  return high * (kReload + 1) + phase;
 }
 
 uint64_t microseconds() {

@@ -25,7 +25,7 @@ void print(const char* text) {
 uint32_t ticks() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint32_t>(now.tv_sec * 1000000000 + now.tv_nsec);
+  return static_cast<uint32_t>(static_cast<uint64_t>(now.tv_sec) * 1000000000 + static_cast<uint64_t>(now.tv_nsec));
 }
 
 uint64_t microseconds() {

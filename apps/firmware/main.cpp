@@ -4,15 +4,12 @@
 #include <string.h>
 
 #include "board.h"
+#include "images.h"
 #include "model.h"
-
-extern "C" {
-extern const uint8_t images_begin[], images_end[];
-}
 
 namespace {
 
-constexpr size_t kPixels = MODEL_INPUT_ELEMENTS, kRecord = 1 + kPixels;
+using images::kRecord;
 
 // Inference and training take turns.
 constexpr size_t kMemoryBytes =
@@ -110,10 +107,7 @@ int verify_all(sn_session* net, uint32_t count) {
 
 // The pixels of a record, as the model wants them, to its input.
 bool set_image(sn_session* net, const sn_image_info& image, const uint8_t* record) {
-  const size_t area = kPixels / image.channels;
-  for (size_t i = 0; i < kPixels; ++i) {
-    input[i] = (static_cast<float>(record[1 + i]) - image.mean[i / area]) / image.std_dev[i / area];
-  }
+  images::to_input(image, record, input);
   return sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) == SN_OK;
 }
 
@@ -125,17 +119,23 @@ bool classify(sn_session* net, uint32_t* best) {
   return true;
 }
 
+// Its label, or its number where the model has none.
+void print_class(const sn_session* net, uint32_t index) {
+  const char* label = sn_label(net, index);
+  if (label) return board::print(label);
+  print_line("class ", index, "");
+}
+
 int classify_all(sn_session* net) {
-  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
-  if (sn_image(net, &image) != SN_OK || image.channels == 0) return fail("images", "the model does not take images");
+  sn_image_info image;
+  if (const char* why = images::open(net, &image)) return fail("images", why);
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
     uint32_t best;
     if (!set_image(net, image, record) || !classify(net, &best)) return fail("classification", "a call failed");
-    const char *found = sn_label(net, best), *expected = sn_label(net, record[0]);
     board::print("image: ");
-    board::print(found ? found : "?");
+    print_class(net, best);
     board::print(" (is ");
-    board::print(expected ? expected : "?");
+    print_class(net, record[0]);
     board::print("), logits checksum ");
     board::print_hex(checksum());
     board::print("\n");
@@ -147,11 +147,11 @@ constexpr int kTrainingSteps = 6;
 constexpr sn_train_options kSgd = {sizeof(sn_train_options), 0.02f, 0.9f, 1e-4f, 1};
 
 // A step over all images; their mean loss.
-bool train_step(sn_session* net, const sn_image_info& image, float* loss) {
+bool train_step(sn_session* net, const sn_image_info& image, float* loss, sn_message* why) {
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
-    if (!set_image(net, image, record) || sn_train_add(net, record[0], nullptr, nullptr) != SN_OK) return false;
+    if (!set_image(net, image, record) || sn_train_add(net, record[0], nullptr, why) != SN_OK) return false;
   }
-  return sn_train_update(net, &kSgd, loss, nullptr) == SN_OK;
+  return sn_train_update(net, &kSgd, loss, why) == SN_OK;
 }
 
 // Forgets the last layer and learns it anew from the images; before that, a short training whose losses are known.
@@ -169,16 +169,15 @@ int train(sn_session* net) {
     board::print(", passed\n");
   }
 
-  sn_image_info image = {sizeof image, 0, nullptr, {}, {}};
+  sn_image_info image;
+  if (const char* what = images::open(net, &image)) return fail("training", what);
   void* parameters = nullptr;
   size_t bytes = 0;
-  if (sn_image(net, &image) != SN_OK || sn_train_parameters(net, &parameters, &bytes) != SN_OK) {
-    return fail("training", "a call failed");
-  }
+  if (sn_train_parameters(net, &parameters, &bytes) != SN_OK) return fail("training", "no parameters to train");
   memset(parameters, 0, bytes);
   float first = 0, loss = 0;
   for (int step = 0; step < kTrainingSteps; ++step) {
-    if (!train_step(net, image, &loss)) return fail("training", "a call failed");
+    if (!train_step(net, image, &loss, &why)) return fail("training", why.text);
     if (step == 0) first = loss;
     print_line("training: step ", static_cast<uint64_t>(step) + 1, ": loss ");
     board::print_fixed(static_cast<uint64_t>(static_cast<double>(loss) * 1e6 + 0.5), 6);
@@ -215,9 +214,22 @@ int train_if_planned() {
   return train(net);
 }
 
+// The board's clock only goes on, from its first reading: a step back would be a very long time to whatever is measured
+// across it.
+int check_clock() {
+  uint32_t last = board::ticks();
+  for (int i = 0; i < 1000; ++i) {
+    const uint32_t now = board::ticks();
+    if (static_cast<int32_t>(now - last) < 0) return fail("clock", "it went back");
+    last = now;
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main() {
+  const int clock = check_clock();
   board::print("SparseNet Engine ");
   board::print(sn_version());
   board::print("\n");
@@ -243,7 +255,7 @@ int main() {
   print_line(", steps ", needs.state_bytes, "");
   print_line("; together ", needs.memory_bytes, " bytes\n");
 
-  int failures = verify_all(net, needs.test_vectors);
+  int failures = clock + verify_all(net, needs.test_vectors);
   failures += classify_all(net);
   print_profile(net);
   failures += train_if_planned();

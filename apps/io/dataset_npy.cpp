@@ -15,6 +15,7 @@ class NpyDataset : public Dataset {
   int64_t label(int64_t index) const override { return labels_[static_cast<size_t>(index)]; }
   const std::vector<std::string>& class_names() const override { return names_; }
 
+  bool holds_images() const override { return false; }
   Result<Image> image(int64_t) const override {
     return unsupported(file_.path() + ": holds ready-made inputs, not images");
   }

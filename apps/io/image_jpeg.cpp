@@ -42,10 +42,11 @@ JpegReader& reader_of(j_common_ptr info) {
   std::longjmp(reader_of(info).escape, 1);
 }
 
-// libjpeg pads a file that ends early with grey and only warns. For a classifier that is a wrong answer: refuse it.
+// libjpeg pads a file that ends early with grey, goes on where a progressive file lacks a scan, and only warns. For a
+// classifier these are wrong answers: refuse them.
 void on_message(j_common_ptr info, int level) {
   const int code = info->err->msg_code;
-  if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) leave(info);
+  if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_BOGUS_PROGRESSION)) leave(info);
 }
 
 void print_nothing(j_common_ptr) {}
@@ -86,9 +87,24 @@ bool read_header(JpegReader& reader, const uint8_t* data, size_t size) {
   return true;
 }
 
+// Colour components may come in scans of their own; libjpeg fills one that never comes with grey, without a word. Asked
+// after jpeg_start_decompress(), which reads all scans of such files. A component's quantisation table is taken when
+// its first scan begins, and a progressive one has no picture without its first coefficient.
+bool all_components_came(const jpeg_decompress_struct& decoder) {
+  for (int c = 0; c < decoder.num_components; ++c) {
+    if (decoder.comp_info[c].quant_table == nullptr) return false;
+    if (decoder.coef_bits != nullptr && decoder.coef_bits[c][0] < 0) return false;
+  }
+  return true;
+}
+
 bool read_pixels(JpegReader& reader, uint8_t* pixels, size_t row_bytes) {
   if (setjmp(reader.escape) != 0) return false;
   jpeg_start_decompress(&reader.decoder);
+  if (jpeg_has_multiple_scans(&reader.decoder) && !all_components_came(reader.decoder)) {
+    std::strncpy(reader.error, "a colour component is missing", JMSG_LENGTH_MAX - 1);
+    return false;
+  }
   while (reader.decoder.output_scanline < reader.decoder.output_height) {
     JSAMPROW row = pixels + reader.decoder.output_scanline * row_bytes;
     jpeg_read_scanlines(&reader.decoder, &row, 1);
@@ -121,6 +137,13 @@ Result<Image> decode_jpeg(const uint8_t* data, size_t size, const std::string& w
   if (width > kMaxImageSide || height > kMaxImageSide || width * height > kMaxImagePixels) {
     return invalid_argument(what + ": expected at most " + std::to_string(kMaxImagePixels) + " pixels, found " +
                             std::to_string(width) + " x " + std::to_string(height));
+  }
+  // A block of 8 x 8 pixels of the finest component takes a bit at the least; with arithmetic coding, which is rare, a
+  // fraction of one. What is far too short for its pixels gets no memory for them.
+  const uint64_t blocks = (width + 7) / 8 * ((height + 7) / 8);
+  const uint64_t most_blocks_of_one_bit = reader.decoder.arith_code ? 64 : 4;
+  if (blocks > most_blocks_of_one_bit * 8 * size) {
+    return invalid_argument(what + ": cannot decode the JPEG: the file ends early");
   }
   const int components = reader.decoder.out_color_components;
   const bool inverted = reader.decoder.saw_Adobe_marker != 0;

@@ -18,6 +18,7 @@ struct PngReader {
   png_infop info = nullptr;
   uint32_t width = 0, height = 0;
   int channels = 0;
+  uint64_t packed_row_bytes = 0;  // as they stand in the file, decompressed
   int passes = 0;
 
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -40,6 +41,20 @@ void read_bytes(png_structp png, png_bytep out, size_t size) {
   reader->left -= size;
 }
 
+// libpng takes memory for a chunk as long as its length says, before it sees that the file is shorter. So lengths are
+// compared first; false where one reaches beyond the file.
+bool chunks_fit(const uint8_t* data, size_t size) {
+  constexpr size_t kSignature = 8, kLengthAndType = 8, kCrc = 4;
+  for (size_t at = kSignature; at < size && size - at >= kLengthAndType + kCrc;) {
+    const uint32_t length =
+        uint32_t{data[at]} << 24 | uint32_t{data[at + 1]} << 16 | uint32_t{data[at + 2]} << 8 | uint32_t{data[at + 3]};
+    if (length > size - at - kLengthAndType - kCrc) return false;
+    if (std::memcmp(data + at + 4, "IEND", 4) == 0) break;
+    at += kLengthAndType + length + kCrc;
+  }
+  return true;
+}
+
 // Reads everything up to the pixels and sets the conversions. False after an error.
 bool read_header(PngReader& reader) {
   reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, reader.error, keep_error, ignore_warning);
@@ -52,6 +67,7 @@ bool read_header(PngReader& reader) {
   png_set_chunk_malloc_max(reader.png, 8 << 20);
   png_set_chunk_cache_max(reader.png, 64);
   png_read_info(reader.png, reader.info);
+  reader.packed_row_bytes = png_get_rowbytes(reader.png, reader.info);
   png_set_expand(reader.png);  // palettes to RGB, small grey samples to 8 bits
   png_set_strip_16(reader.png);
   png_set_strip_alpha(reader.png);
@@ -112,14 +128,19 @@ bool write_image(PngWriter& writer, const Image& image) {
 }  // namespace
 
 Result<Image> decode_png(const uint8_t* data, size_t size, const std::string& what) {
+  const auto cut = [&what] { return invalid_argument(what + ": cannot decode the PNG: the file ends early"); };
   PngReader reader;
   reader.data = data;
   reader.left = size;
+  if (!chunks_fit(data, size)) return cut();
   if (!read_header(reader)) return invalid_argument(what + ": cannot decode the PNG: " + reader.error);
   if (uint64_t{reader.width} * reader.height > kMaxImagePixels) {
     return invalid_argument(what + ": expected at most " + std::to_string(kMaxImagePixels) + " pixels, found " +
                             std::to_string(reader.width) + " x " + std::to_string(reader.height));
   }
+  // Deflate makes at most 1032 bytes of one: what is too short for its pixels gets no memory for them.
+  constexpr uint64_t kMostOfOneByte = 1032;
+  if (reader.packed_row_bytes * reader.height > kMostOfOneByte * size) return cut();
   if (reader.channels != 1 && reader.channels != 3) {
     return unsupported(what + ": expected a grey or RGB PNG, found " + std::to_string(reader.channels) + " channels");
   }

@@ -174,7 +174,9 @@ Status for_each_item(const File& file, const NpyHeader& header, int64_t first, i
     SPARSENET_RETURN_IF_ERROR(file.read_at(offset, buffer, static_cast<size_t>(now) * header.item_bytes));
     for (int64_t i = 0; i < now; ++i) {
       const uint8_t* item = buffer + static_cast<size_t>(i) * header.item_bytes;
-      SPARSENET_RETURN_IF_ERROR(use(done + i, load_bits(item, header.item_bytes, header.big_endian)));
+      const uint64_t bits = load_bits(item, header.item_bytes, header.big_endian);
+      // NumPy writes 0 and 1; whatever else a byte holds is true.
+      SPARSENET_RETURN_IF_ERROR(use(done + i, header.kind == 'b' ? uint64_t{bits != 0} : bits));
     }
     done += now;
   }

@@ -1,5 +1,6 @@
 #include "io/preprocess.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "io/resize.h"
@@ -21,6 +22,16 @@ Result<std::vector<float>> per_channel(const std::vector<float>& list, int chann
 constexpr float kLuma[3] = {0.299f, 0.587f, 0.114f};
 
 }  // namespace
+
+Normalisation normalisation_of(const Metadata& metadata) {
+  if (metadata.mean.empty() && metadata.std_dev.empty()) return Normalisation::kMissing;
+  // Of 0..255 pixels, a deviation below 1 means images of one colour.
+  const bool unit_range =
+      !metadata.std_dev.empty() &&
+      std::all_of(metadata.std_dev.begin(), metadata.std_dev.end(), [](float value) { return value < 1; }) &&
+      std::all_of(metadata.mean.begin(), metadata.mean.end(), [](float value) { return value <= 1; });
+  return unit_range ? Normalisation::kLooksUnitRange : Normalisation::kStored;
+}
 
 Result<Preprocess> Preprocess::create(const Shape& input, const Metadata& metadata) {
   constexpr int64_t kMaxSide = 16384;

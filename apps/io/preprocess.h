@@ -11,6 +11,14 @@
 
 namespace sparsenet::io {
 
+// What a model file says of mean and std, the commonest cause of an accuracy that nobody can explain.
+enum class Normalisation : uint8_t {
+  kStored,         // values for pixels of 0..255
+  kMissing,        // nothing: pixels go in as they are. (Mean 0 and std 1 in the file say that this is meant.)
+  kLooksUnitRange  // values that only pixels of 0..1 can have; the file's are for 0..255
+};
+Normalisation normalisation_of(const Metadata& metadata);
+
 class Preprocess {
  public:
   // For an input of shape [N, C, H, W] with C = 3 (RGB, BGR) or 1 (GRAY). Errors: kInvalidModel where the input is not

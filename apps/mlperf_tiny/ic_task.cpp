@@ -18,14 +18,15 @@ const char* IcTask::open(sn_session* session) {
   }
   sn_image_info image{};
   image.struct_size = sizeof image;
-  if (sn_image(session, &image) != SN_OK) return "expected a model that says how images become inputs";
-  if (image.channels != 0 && image.channels != kChannels) return "expected a mean and deviation for 3 channels";
+  if (sn_image(session, &image) != SN_OK || image.channels != kChannels) {
+    return "expected a mean and a standard deviation for 3 channels, or none";
+  }
   const bool bgr = strcmp(image.color_order, "BGR") == 0;
   if (!bgr && strcmp(image.color_order, "RGB") != 0) return "expected colours in the order RGB or BGR";
   for (size_t c = 0; c < kChannels; ++c) {
     source_channel_[c] = bgr ? kChannels - 1 - c : c;
-    mean_[c] = image.channels ? image.mean[c] : 0.0f;
-    std_dev_[c] = image.channels ? image.std_dev[c] : 1.0f;
+    mean_[c] = image.mean[c];
+    std_dev_[c] = image.std_dev[c];
   }
   session_ = session;
   classes_ = output.elements;

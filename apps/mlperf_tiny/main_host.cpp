@@ -9,16 +9,16 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "io/file_kind.h"
 #include "mlperf_tiny/ic_task.h"
 #include "mlperf_tiny/protocol.h"
 #include "mlperf_tiny/runner.h"
 #include "mlperf_tiny/th.h"
+#include "program/program.h"
 
 namespace sparsenet::mlperf {
 namespace {
@@ -56,7 +56,7 @@ class Device {
     sn_message why{};
     why.struct_size = sizeof why;
     const auto failed = [&](sn_status status) {
-      return unsupported(path + ": " + (why.text[0] ? why.text : sn_status_name(status)));
+      return io::explain_not_snet(path, unsupported(path + ": " + (why.text[0] ? why.text : sn_status_name(status))));
     };
     sn_status status = sn_map_file(path.c_str(), &data_, &bytes_, &why);
     if (status != SN_OK) return failed(status);
@@ -158,11 +158,19 @@ int main_or_throw(int argc, char** argv) {
   app.set_version_flag("--version", "sparsenet-mlperf-tiny " + version());
   Options options;
   app.add_option("MODEL", options.model, "the .snet file, with a stored plan")->required();
+  const CLI::Validator seconds(
+      [](std::string& text) {
+        double value = 0;
+        // The comparison is false for what is no number.
+        const bool fits = CLI::detail::lexical_cast(text, value) && value >= 0 && value <= 3600;
+        return fits ? std::string() : "expected a number from 0 to 3600, found '" + text + "'";
+      },
+      "");
   auto* images = app.add_option("--score", options.images, "score these images: a CIFAR-10 file (test_batch.bin)");
   app.add_option("--indices", options.indices, "only these of them: a .npy file (perf_samples_idxs.npy)")
       ->needs(images);
   app.add_option("--seconds", options.seconds, "length of a window at least; the rules ask for 10")
-      ->check(CLI::Range(0.0, 3600.0).description(""))
+      ->check(seconds)
       ->default_str("10")
       ->needs(images);
   app.add_flag("--accuracy-only", options.accuracy_only, "measure no windows")->needs(images);
@@ -175,6 +183,13 @@ int main_or_throw(int argc, char** argv) {
     std::fprintf(stderr, "error: %s; see `sparsenet-mlperf-tiny --help`\n", error.what());
     return kUsage;
   }
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& value : option->results()) {
+      if (!value.empty()) continue;
+      std::fprintf(stderr, "error: %s: expected a value, found an empty one\n", option->get_name().c_str());
+      return kUsage;
+    }
+  }
   Device device;
   const Status opened = device.open(options.model);
   if (!opened.ok()) return fail(opened.message());
@@ -185,17 +200,6 @@ int main_or_throw(int argc, char** argv) {
 }  // namespace sparsenet::mlperf
 
 int main(int argc, char** argv) {
-  int code = 1;
-  try {
-    code = sparsenet::mlperf::main_or_throw(argc, argv);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory\n");
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-  }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::fprintf(stderr, "error: cannot write to standard output\n");
-    if (code == 0) code = 1;
-  }
-  return code;
+  sparsenet::program::set_activity("running the benchmark's device side");
+  return sparsenet::program::run(argc, argv, sparsenet::mlperf::main_or_throw);
 }

@@ -1,32 +1,183 @@
 #include "converter/io/file_bytes.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <memory>
+#include <cstdlib>
+#include <limits>
+#include <system_error>
+#include <utility>
+
+#include "converter/io/memory_budget.h"
+#include "converter/report.h"
 
 namespace sparsenet::converter {
 namespace {
 
-Result<std::vector<uint8_t>> read_limited(const std::string& path, uint64_t limit) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) {
-    const std::string why = std::strerror(errno);
-    return errno == ENOENT ? not_found(path + ": " + why) : io_error(path + ": " + why);
+// Without waiting for a writer where the name turns out to be a pipe's.
+constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+constexpr uint64_t kMostBytes = uint64_t{1} << 40;
+
+std::string why(int error) {
+  return std::error_code(error, std::generic_category()).message();
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
   }
-  // Read in growing pieces: works on pipes as well, and never trusts a size that the file system tells.
-  std::vector<uint8_t> bytes;
-  constexpr size_t kChunk = size_t{1} << 20;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+const char* kind_of(mode_t mode) {
+  return S_ISDIR(mode)    ? "a folder"
+         : S_ISFIFO(mode) ? "a named pipe"
+         : S_ISSOCK(mode) ? "a socket"
+         : S_ISLNK(mode)  ? "a symbolic link"
+                          : "a device";
+}
+
+// The state of an open file that must be a regular one.
+Result<struct stat> regular(int fd, const std::string& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return io_error(path + ": " + why(errno));
+  if (!S_ISREG(info.st_mode)) return io_error(path + ": expected a regular file, found " + kind_of(info.st_mode));
+  if (static_cast<uint64_t>(info.st_size) > kMostBytes) return invalid_argument(path + ": is too large");
+  return info;
+}
+
+Status read_at(int fd, uint64_t offset, uint8_t* to, size_t length, const std::string& path) {
+  constexpr size_t kChunk = size_t{1} << 30;  // some systems refuse single reads of 2 GiB and more
+  while (length > 0) {
+    const ssize_t got = ::pread(fd, to, std::min(length, kChunk), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error(path + ": " + why(errno));
+    if (got == 0) return io_error(path + ": became shorter while it was read");
+    to += got;
+    offset += static_cast<uint64_t>(got);
+    length -= static_cast<size_t>(got);
+  }
+  return {};
+}
+
+// Not a std::vector: that would write zeros over all of it first.
+struct Block {
+  MemoryCharge charge;
+  std::unique_ptr<uint8_t, void (*)(void*)> bytes{nullptr, std::free};
+};
+
+Result<FileBytes> read_part(int fd, uint64_t offset, uint64_t length, const std::string& path) {
+  uint8_t* writable = nullptr;
+  Result<FileBytes> bytes = make_bytes(length, &writable);
+  if (!bytes.ok()) return bytes.status().with_context(path);
+  SPARSENET_RETURN_IF_ERROR(read_at(fd, offset, writable, bytes->size, path));
+  return bytes;
+}
+
+Result<Descriptor> open_path(const std::string& path) {
+  Descriptor fd(::open(path.c_str(), kOpenFlags));
+  if (fd.get() >= 0) return fd;
+  const int error = errno;
+  return error == ENOENT || error == ENOTDIR ? not_found(path + ": " + why(error)) : io_error(path + ": " + why(error));
+}
+
+// Walks down part by part, so that no part is followed elsewhere, whatever is renamed meanwhile.
+Result<Descriptor> open_inside(const std::string& folder, const std::string& name) {
+  const std::string shown = folder + "/" + printable(name);
+  if (name.empty() || name[0] == '/' || name.find('\\') != std::string::npos || name.find('\0') != std::string::npos) {
+    return invalid_model("'" + printable(name) + "' is not inside the model's folder");
+  }
+  Descriptor at(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (at.get() < 0) return io_error(folder + ": " + why(errno));
+  size_t begin = 0;
   for (;;) {
-    const size_t at = bytes.size();
-    if (at > limit) return invalid_argument(path + ": larger than the " + std::to_string(limit) + " bytes allowed");
-    bytes.resize(at + kChunk);
-    const size_t got = std::fread(bytes.data() + at, 1, kChunk, file.get());
-    bytes.resize(at + got);
-    if (got < kChunk) break;
+    const size_t slash = name.find('/', begin);
+    const std::string part = name.substr(begin, slash == std::string::npos ? slash : slash - begin);
+    if (part == "..") return invalid_model("'" + printable(name) + "' is not inside the model's folder");
+    const bool last = slash == std::string::npos;
+    const int flags = last ? kOpenFlags | O_NOFOLLOW : O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+    struct stat info {};
+    const char* const step = part.empty() ? "." : part.c_str();
+    if (::fstatat(at.get(), step, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode)) {
+      return invalid_model(shown + ": is a symbolic link, which is not followed: put the file itself beside the model");
+    }
+    Descriptor next(::openat(at.get(), step, flags));
+    if (next.get() < 0) {
+      const int error = errno;
+      return error == ENOENT ? not_found(shown + ": " + why(error)) : io_error(shown + ": " + why(error));
+    }
+    at = std::move(next);
+    if (last) return at;
+    begin = slash + 1;
   }
-  if (std::ferror(file.get())) return io_error(path + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+Result<FileBytes> make_bytes(uint64_t length, uint8_t** writable) {
+  constexpr uint64_t kAlignment = 64;
+  auto block = std::make_shared<Block>();
+  SPARSENET_RETURN_IF_ERROR(block->charge.raise_to(length));
+  if (length > std::numeric_limits<size_t>::max() / 2) return out_of_memory("too large for this machine");
+  const auto rounded = static_cast<size_t>((length / kAlignment + 1) * kAlignment);
+  block->bytes.reset(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded)));
+  if (!block->bytes) return out_of_memory("no memory left for " + std::to_string(length) + " bytes");
+  *writable = block->bytes.get();
+  return FileBytes{block->bytes.get(), static_cast<size_t>(length), block};
+}
+
+Result<FileBytes> load_file(const std::string& path) {
+  Result<Descriptor> fd = open_path(path);
+  if (!fd.ok()) return fd.status();
+  Result<struct stat> info = regular(fd->get(), path);
+  if (!info.ok()) return info.status();
+  const auto size = static_cast<uint64_t>(info->st_size);
+  MemoryBudget::current()->add_file(info->st_dev, info->st_ino, size);
+  return read_part(fd->get(), 0, size, path);
+}
+
+Result<FileBytes> load_beside(const std::string& folder, const std::string& name, uint64_t offset, uint64_t length) {
+  Result<Descriptor> fd = open_inside(folder, name);
+  if (!fd.ok()) return fd.status();
+  const std::string path = folder + "/" + printable(name);
+  Result<struct stat> info = regular(fd->get(), path);
+  if (!info.ok()) return info.status();
+  const auto size = static_cast<uint64_t>(info->st_size);
+  if (offset > size || length > size - offset) {
+    return invalid_model(path + ": expected " + std::to_string(length) + " bytes at " + std::to_string(offset) +
+                         ", found " + std::to_string(size) + " bytes in all");
+  }
+  MemoryBudget::current()->add_file(info->st_dev, info->st_ino, size);
+  return read_part(fd->get(), offset, length, path);
+}
+
+namespace {
+
+Result<std::vector<uint8_t>> read_limited(const std::string& path, uint64_t limit) {
+  Result<Descriptor> fd = open_path(path);
+  if (!fd.ok()) return fd.status();
+  Result<struct stat> info = regular(fd->get(), path);
+  if (!info.ok()) return info.status();
+  const auto size = static_cast<uint64_t>(info->st_size);
+  if (size > limit) {
+    return invalid_argument(path + ": expected at most " + std::to_string(limit) + " bytes, found " +
+                            std::to_string(size));
+  }
+  std::vector<uint8_t> bytes(static_cast<size_t>(size));
+  SPARSENET_RETURN_IF_ERROR(read_at(fd->get(), 0, bytes.data(), bytes.size(), path));
   return bytes;
 }
 
@@ -34,22 +185,6 @@ Result<std::vector<uint8_t>> read_limited(const std::string& path, uint64_t limi
 
 Result<std::vector<uint8_t>> read_file(const std::string& path) {
   return read_limited(path, uint64_t{8} << 30);
-}
-
-Result<std::string> read_range(const std::string& path, uint64_t offset, uint64_t length) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return not_found(path + ": cannot be opened");
-  const auto end = static_cast<int64_t>(file.tellg());
-  const auto size = static_cast<uint64_t>(end < 0 ? 0 : end);
-  if (offset > size || length > size - offset) {
-    return invalid_model(path + ": expected " + std::to_string(length) + " bytes at " + std::to_string(offset) +
-                         ", found " + std::to_string(size) + " bytes in all");
-  }
-  std::string bytes(static_cast<size_t>(length), '\0');
-  file.seekg(static_cast<std::streamoff>(offset));
-  file.read(&bytes[0], static_cast<std::streamsize>(length));
-  if (!file) return io_error(path + ": cannot be read");
-  return bytes;
 }
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {

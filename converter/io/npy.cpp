@@ -151,10 +151,14 @@ Result<NpyView> parse_npy(const uint8_t* data, size_t size) {
   return view;
 }
 
-std::vector<float> npy_floats(const NpyView& view) {
+Elements<float> npy_floats(const NpyView& view, const std::shared_ptr<const void>& owner) {
   const auto count = static_cast<size_t>(element_count(view.shape));
-  if (!view.fortran_order || view.shape.size() < 2) return load_floats(view.type, view.data, count);
-  std::vector<float> values(count);
+  if (!view.fortran_order || view.shape.size() < 2) {
+    return load_or_share_floats(view.type, view.data, count, owner);
+  }
+  Elements<float> elements;
+  elements.resize(count);
+  float* values = elements.data();
   std::vector<size_t> index(view.shape.size(), 0);
   const size_t step = size_of(view.type);
   for (size_t i = 0; i < count; ++i) {  // i counts in C order, `offset` is the same element's place in Fortran order
@@ -169,7 +173,7 @@ std::vector<float> npy_floats(const NpyView& view) {
       index[d] = 0;
     }
   }
-  return values;
+  return elements;
 }
 
 }  // namespace sparsenet::converter

@@ -20,6 +20,7 @@ struct NpyView {
 Result<NpyView> parse_npy(const uint8_t* data, size_t size);
 
 // The elements as float32 in C order.
-std::vector<float> npy_floats(const NpyView& view);
+// Throws BudgetExceeded. With an `owner` of the bytes they are shared where they can be.
+Elements<float> npy_floats(const NpyView& view, const std::shared_ptr<const void>& owner = nullptr);
 
 }  // namespace sparsenet::converter

@@ -1,5 +1,6 @@
 #include "converter/io/numeric.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -107,6 +108,25 @@ float bfloat16_to_float(uint16_t bits) {
   return bits_to_float(uint32_t{bits} << 16);
 }
 
+float round_to_half(float value) {
+  if (!std::isfinite(value) || value == 0.f) return value;
+  // The spacing of halves around the value: 2^-24 below the smallest normal one, 2^-14.
+  int exponent = 0;
+  (void)std::frexp(value, &exponent);  // |value| < 2^exponent
+  const int spacing = std::max(exponent - 11, -24);
+  // Exact but for nearbyint, which rounds ties to even.
+  const float rounded = std::ldexp(std::nearbyint(std::ldexp(value, -spacing)), spacing);
+  return std::fabs(rounded) > 65504.f ? std::copysign(std::numeric_limits<float>::infinity(), value) : rounded;
+}
+
+float round_to_bfloat16(float value) {
+  if (!std::isfinite(value)) return value;
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits += 0x7fffu + ((bits >> 16) & 1u);
+  return bits_to_float(bits & 0xffff0000u);
+}
+
 float load_float(ElementType type, const uint8_t* b) {
   switch (type) {
     case ElementType::kFloat32:
@@ -162,11 +182,22 @@ int64_t load_int(ElementType type, const uint8_t* b) {
   }
 }
 
-std::vector<float> load_floats(ElementType type, const uint8_t* bytes, size_t count) {
-  std::vector<float> values(count);
+Elements<float> load_floats(ElementType type, const uint8_t* bytes, size_t count) {
+  Elements<float> values;
+  values.resize(count);
+  float* to = values.data();
   const size_t step = size_of(type);
-  for (size_t i = 0; i < count; ++i) values[i] = load_float(type, bytes + i * step);
+  for (size_t i = 0; i < count; ++i) to[i] = load_float(type, bytes + i * step);
   return values;
+}
+
+Elements<float> load_or_share_floats(ElementType type, const uint8_t* bytes, size_t count,
+                                     const std::shared_ptr<const void>& owner) {
+  const uint16_t probe = 1;
+  const bool little = *reinterpret_cast<const uint8_t*>(&probe) == 1;
+  const bool aligned = reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
+  if (!owner || !little || !aligned || type != ElementType::kFloat32) return load_floats(type, bytes, count);
+  return Elements<float>::view(owner, reinterpret_cast<const float*>(bytes), count);
 }
 
 bool multiply(uint64_t a, uint64_t b, uint64_t* product) {

@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "converter/io/elements.h"
 
 namespace sparsenet::converter {
 
@@ -33,12 +36,19 @@ bool is_float(ElementType type);
 float half_to_float(uint16_t bits);
 float bfloat16_to_float(uint16_t bits);
 
+// The nearest value of the narrower type, ties to even, as IEEE 754 converts; overflow gives an infinity.
+float round_to_half(float value);
+float round_to_bfloat16(float value);
+
 // One element from little-endian bytes, whatever the host's order.
 float load_float(ElementType type, const uint8_t* bytes);
 int64_t load_int(ElementType type, const uint8_t* bytes);  // floats are truncated; beyond int64: clamped
 
-// `count` elements in a row.
-std::vector<float> load_floats(ElementType type, const uint8_t* bytes, size_t count);
+// `count` elements in a row, asked of the conversion's budget (throws BudgetExceeded).
+Elements<float> load_floats(ElementType type, const uint8_t* bytes, size_t count);
+// The same without copying where the bytes are what is wanted already and `owner` keeps them.
+Elements<float> load_or_share_floats(ElementType type, const uint8_t* bytes, size_t count,
+                                     const std::shared_ptr<const void>& owner);
 
 uint16_t load_u16(const uint8_t* bytes);
 uint32_t load_u32(const uint8_t* bytes);

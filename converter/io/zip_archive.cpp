@@ -2,8 +2,6 @@
 
 #include <zip.h>
 
-#include <algorithm>
-
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -15,7 +13,7 @@ struct ZipArchive::Handle {
   }
 };
 
-ZipArchive::ZipArchive(std::unique_ptr<Handle> handle, uint64_t budget) : handle_(std::move(handle)), budget_(budget) {}
+ZipArchive::ZipArchive(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}
 ZipArchive::ZipArchive(ZipArchive&&) noexcept = default;
 ZipArchive& ZipArchive::operator=(ZipArchive&&) noexcept = default;
 ZipArchive::~ZipArchive() = default;
@@ -34,9 +32,7 @@ Result<ZipArchive> ZipArchive::open(const uint8_t* data, size_t size) {
   zip_error_fini(&error);
   auto handle = std::make_unique<Handle>();
   handle->zip = zip;
-  // Deflate reaches 1000:1, so a small file could ask for any amount of memory; weights never compress like that.
-  const uint64_t budget = 64 * uint64_t{size} + (uint64_t{64} << 20);
-  ZipArchive archive(std::move(handle), budget);
+  ZipArchive archive(std::move(handle));
   const zip_int64_t count = zip_get_num_entries(zip, 0);
   constexpr zip_int64_t kMaxEntries = 1 << 20;
   if (count < 0 || count > kMaxEntries) return invalid_model("zip archive with " + std::to_string(count) + " entries");
@@ -48,27 +44,24 @@ Result<ZipArchive> ZipArchive::open(const uint8_t* data, size_t size) {
 }
 
 bool ZipArchive::contains(const std::string& entry) const {
-  return std::find(names_.begin(), names_.end(), entry) != names_.end();
+  return zip_name_locate(handle_->zip, entry.c_str(), 0) >= 0;
 }
 
-Result<std::vector<uint8_t>> ZipArchive::read(const std::string& entry) {
-  const std::string what = "zip entry '" + printable(entry) + "': ";
+Result<FileBytes> ZipArchive::read(const std::string& entry) {
+  const std::string what = "zip entry '" + printable(entry) + "'";
   zip_stat_t stat;
   zip_stat_init(&stat);
   if (zip_stat(handle_->zip, entry.c_str(), 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE)) {
-    return not_found(what + "missing or without a size");
+    return not_found(what + ": missing or without a size");
   }
-  if (stat.size > budget_) {
-    return invalid_model(what + "expected at most " + std::to_string(budget_) + " more bytes to inflate, found " +
-                         std::to_string(stat.size));
-  }
-  budget_ -= stat.size;
+  uint8_t* writable = nullptr;
+  Result<FileBytes> memory = make_bytes(stat.size, &writable);
+  if (!memory.ok()) return memory.status().with_context(what);
   zip_file_t* file = zip_fopen(handle_->zip, entry.c_str(), 0);
-  if (!file) return invalid_model(what + zip_strerror(handle_->zip));
-  std::vector<uint8_t> bytes(static_cast<size_t>(stat.size));
+  if (!file) return invalid_model(what + ": " + zip_strerror(handle_->zip));
   uint64_t done = 0;
   while (done < stat.size) {
-    const zip_int64_t got = zip_fread(file, bytes.data() + done, stat.size - done);
+    const zip_int64_t got = zip_fread(file, writable + done, stat.size - done);
     if (got <= 0) break;
     done += static_cast<uint64_t>(got);
   }
@@ -78,10 +71,10 @@ Result<std::vector<uint8_t>> ZipArchive::read(const std::string& entry) {
   const std::string why = zip_file_strerror(file);
   zip_fclose(file);
   if (!ended) {
-    return invalid_model(what + "expected " + std::to_string(stat.size) + " sound bytes, read " + std::to_string(done) +
-                         " (" + why + ")");
+    return invalid_model(what + ": expected " + std::to_string(stat.size) + " sound bytes, read " +
+                         std::to_string(done) + " (" + why + ")");
   }
-  return bytes;
+  return memory;
 }
 
 }  // namespace sparsenet::converter

@@ -1,4 +1,5 @@
-// A zip file in memory, read through libzip. Sizes are limited before anything is inflated.
+// A zip file in memory, read through libzip. Memory for what is inflated is asked of the conversion's budget first:
+// deflate reaches 1000:1, so a small file could want any amount.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -7,6 +8,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "converter/io/file_bytes.h"
 
 namespace sparsenet::converter {
 
@@ -20,15 +23,14 @@ class ZipArchive {
 
   const std::vector<std::string>& names() const { return names_; }
   bool contains(const std::string& entry) const;
-  // The entry's bytes, inflated, its CRC checked.
-  Result<std::vector<uint8_t>> read(const std::string& entry);
+  // The entry's bytes, inflated, its CRC checked; the memory is theirs.
+  Result<FileBytes> read(const std::string& entry);
 
  private:
   struct Handle;
-  ZipArchive(std::unique_ptr<Handle> handle, uint64_t budget);
+  explicit ZipArchive(std::unique_ptr<Handle> handle);
   std::unique_ptr<Handle> handle_;
   std::vector<std::string> names_;
-  uint64_t budget_;  // bytes that may still be inflated
 };
 
 }  // namespace sparsenet::converter

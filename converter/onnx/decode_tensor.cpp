@@ -39,28 +39,67 @@ Result<ElementType> element_type(int32_t type) {
     case TensorProto::BOOL:
       return ElementType::kBool;
     default:
-      return unsupported("element type " + std::to_string(type) + " (expected floats, integers or booleans)");
+      return unsupported("expected floats, integers or booleans, found element type " + onnx_type_name(type));
   }
 }
 
-Status decode_raw(const std::string& raw, size_t count, HostTensor* out) {
+Status check_bytes(const HostTensor& tensor, size_t count, size_t found) {
   uint64_t wanted = 0;
-  if (!multiply(count, size_of(out->type), &wanted) || wanted != raw.size()) {
-    return invalid_model("expected " + std::to_string(wanted) + " bytes for " + to_string(out->shape) + " " +
-                         name(out->type) + ", found " + std::to_string(raw.size()));
-  }
-  const auto* bytes = reinterpret_cast<const uint8_t*>(raw.data());
+  if (multiply(count, size_of(tensor.type), &wanted) && wanted == found) return {};
+  return invalid_model("expected " + std::to_string(wanted) + " bytes for " + to_string(tensor.shape) + " " +
+                       name(tensor.type) + ", found " + std::to_string(found));
+}
+
+Status decode_raw(const FileBytes& raw, size_t count, HostTensor* out) {
+  SPARSENET_RETURN_IF_ERROR(check_bytes(*out, count, raw.size));
   if (out->is_float()) {
-    out->floats = load_floats(out->type, bytes, count);
-  } else {
-    out->ints.resize(count);
-    for (size_t i = 0; i < count; ++i) out->ints[i] = load_int(out->type, bytes + i * size_of(out->type));
+    out->floats = load_or_share_floats(out->type, raw.data, count, raw.owner);
+    return {};
   }
+  out->ints.resize(count);
+  int64_t* ints = out->ints.data();
+  for (size_t i = 0; i < count; ++i) ints[i] = load_int(out->type, raw.data + i * size_of(out->type));
   return {};
 }
 
+// The message's own string becomes the tensor's memory. One so short that it lies within the string object is not worth
+// keeping.
+Status take_raw(TensorProto* proto, size_t count, HostTensor* out) {
+  constexpr size_t kWorthKeeping = 64;
+  auto raw = std::make_shared<std::string>(std::move(*proto->mutable_raw_data()));
+  proto->clear_raw_data();
+  const auto* bytes = reinterpret_cast<const uint8_t*>(raw->data());
+  const bool keep = raw->size() >= kWorthKeeping;
+  return decode_raw({bytes, raw->size(), keep ? raw : nullptr}, count, out);
+}
+
+// Elements that the message holds as numbers of another kind.
+template <class List, class T, class Convert>
+void convert_list(List* list, Elements<T>* out, Convert convert) {
+  out->resize(static_cast<size_t>(list->size()));
+  T* to = out->data();
+  for (int i = 0; i < list->size(); ++i) to[i] = convert(list->Get(i));
+  List().Swap(list);
+}
+
+// Elements that the message holds as they are wanted.
+template <class T>
+void take_list(google::protobuf::RepeatedField<T>* list, Elements<T>* out) {
+  auto kept = std::make_shared<google::protobuf::RepeatedField<T>>();
+  kept->Swap(list);
+  *out = Elements<T>::view(kept, kept->data(), static_cast<size_t>(kept->size()));
+}
+
+float double_to_float(double value) {
+  uint8_t bytes[8];
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(bits >> (8 * i));
+  return load_float(ElementType::kFloat64, bytes);
+}
+
 // Which typed field an element type is stored in is fixed by onnx.proto.
-Status decode_typed(const TensorProto& proto, size_t count, HostTensor* out) {
+Status take_typed(TensorProto* proto, size_t count, HostTensor* out) {
   auto check = [&](int found) -> Status {
     if (static_cast<size_t>(found) == count) return {};
     return invalid_model("expected " + std::to_string(count) + " elements for " + to_string(out->shape) + ", found " +
@@ -68,41 +107,35 @@ Status decode_typed(const TensorProto& proto, size_t count, HostTensor* out) {
   };
   switch (out->type) {
     case ElementType::kFloat32:
-      SPARSENET_RETURN_IF_ERROR(check(proto.float_data_size()));
-      out->floats.assign(proto.float_data().begin(), proto.float_data().end());
+      SPARSENET_RETURN_IF_ERROR(check(proto->float_data_size()));
+      take_list(proto->mutable_float_data(), &out->floats);
       return {};
     case ElementType::kFloat64:
-      SPARSENET_RETURN_IF_ERROR(check(proto.double_data_size()));
-      for (double value : proto.double_data()) {
-        uint8_t bytes[8];
-        uint64_t bits;
-        std::memcpy(&bits, &value, sizeof bits);
-        for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(bits >> (8 * i));
-        out->floats.push_back(load_float(ElementType::kFloat64, bytes));
-      }
+      SPARSENET_RETURN_IF_ERROR(check(proto->double_data_size()));
+      convert_list(proto->mutable_double_data(), &out->floats, double_to_float);
       return {};
     case ElementType::kFloat16:
-    case ElementType::kBFloat16:
-      SPARSENET_RETURN_IF_ERROR(check(proto.int32_data_size()));
-      for (int32_t value : proto.int32_data()) {
-        const auto bits = static_cast<uint16_t>(value);
-        out->floats.push_back(out->type == ElementType::kFloat16 ? half_to_float(bits) : bfloat16_to_float(bits));
-      }
+    case ElementType::kBFloat16: {
+      SPARSENET_RETURN_IF_ERROR(check(proto->int32_data_size()));
+      const auto widen = out->type == ElementType::kFloat16 ? half_to_float : bfloat16_to_float;
+      convert_list(proto->mutable_int32_data(), &out->floats,
+                   [widen](int32_t value) { return widen(static_cast<uint16_t>(value)); });
       return {};
+    }
     case ElementType::kInt64:
-      SPARSENET_RETURN_IF_ERROR(check(proto.int64_data_size()));
-      out->ints.assign(proto.int64_data().begin(), proto.int64_data().end());
+      SPARSENET_RETURN_IF_ERROR(check(proto->int64_data_size()));
+      convert_list(proto->mutable_int64_data(), &out->ints, [](int64_t value) { return value; });
       return {};
     case ElementType::kUInt32:
     case ElementType::kUInt64:
-      SPARSENET_RETURN_IF_ERROR(check(proto.uint64_data_size()));
-      for (uint64_t value : proto.uint64_data()) {
-        out->ints.push_back(value > static_cast<uint64_t>(INT64_MAX) ? INT64_MAX : static_cast<int64_t>(value));
-      }
+      SPARSENET_RETURN_IF_ERROR(check(proto->uint64_data_size()));
+      convert_list(proto->mutable_uint64_data(), &out->ints, [](uint64_t value) {
+        return value > static_cast<uint64_t>(INT64_MAX) ? INT64_MAX : static_cast<int64_t>(value);
+      });
       return {};
     default:
-      SPARSENET_RETURN_IF_ERROR(check(proto.int32_data_size()));
-      out->ints.assign(proto.int32_data().begin(), proto.int32_data().end());
+      SPARSENET_RETURN_IF_ERROR(check(proto->int32_data_size()));
+      convert_list(proto->mutable_int32_data(), &out->ints, [](int32_t value) { return int64_t{value}; });
       return {};
   }
 }
@@ -117,7 +150,7 @@ bool parse_number(const std::string& text, uint64_t* out) {
   return true;
 }
 
-// Weights in a file beside the model. The name must stay in the model's folder: a model must not read other files.
+// Weights in a file beside the model, in its folder: a model must not read other files.
 Status decode_external(const TensorProto& proto, const std::string& folder, size_t count, HostTensor* out) {
   std::string location;
   uint64_t offset = 0, length = UINT64_MAX;
@@ -129,39 +162,52 @@ Status decode_external(const TensorProto& proto, const std::string& folder, size
       return invalid_model("external data with a bad length");
   }
   if (folder.empty()) return unsupported("its data is stored outside the file ('" + printable(location) + "')");
-  if (location.empty() || location[0] == '/' || location.find("..") != std::string::npos ||
-      location.find('\\') != std::string::npos) {
-    return invalid_model("external data at '" + printable(location) + "', which is not inside the model's folder");
-  }
   uint64_t wanted = 0;
   if (!multiply(count, size_of(out->type), &wanted) || (length != UINT64_MAX && length != wanted)) {
     return invalid_model("external data: expected " + std::to_string(wanted) + " bytes for " + to_string(out->shape) +
                          ", found " + std::to_string(length));
   }
-  Result<std::string> raw = read_range(folder + "/" + location, offset, wanted);
-  if (!raw.ok()) return raw.status();
+  Result<FileBytes> raw = load_beside(folder, location, offset, wanted);
+  if (raw.status().code() == StatusCode::kNotFound) {
+    return not_found("its data lie in a file of their own, '" + printable(location) +
+                     "', which is not in the model's folder: put it there");
+  }
+  if (!raw.ok()) return raw.status().with_context("external data");
   return decode_raw(*raw, count, out);
 }
 
 }  // namespace
 
-Result<HostTensor> decode_tensor(const TensorProto& proto, const std::string& folder) {
+std::string onnx_type_name(int32_t type) {
+  // TensorProto.DataType, in its order; later ones than the installed description of the format has, too.
+  static const char* const kNames[] = {
+      "undefined", "float",      "uint8",      "int8",         "uint16",         "int16",      "int32",
+      "int64",     "string",     "bool",       "float16",      "double",         "uint32",     "uint64",
+      "complex64", "complex128", "bfloat16",   "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz",
+      "uint4",     "int4",       "float4e2m1", "float8e8m0",   "uint2",          "int2"};
+  const bool known = type >= 0 && static_cast<size_t>(type) < sizeof kNames / sizeof *kNames;
+  return known ? kNames[type] : "number " + std::to_string(type);
+}
+
+Result<HostTensor> take_tensor(TensorProto* proto, const std::string& folder) {
   HostTensor out;
-  Result<ElementType> type = element_type(proto.data_type());
+  Result<ElementType> type = element_type(proto->data_type());
   if (!type.ok()) return type.status();
   out.type = *type;
-  if (proto.dims_size() > 8) return unsupported("rank " + std::to_string(proto.dims_size()) + " (expected at most 8)");
-  out.shape.assign(proto.dims().begin(), proto.dims().end());
+  if (proto->dims_size() > 8) {
+    return unsupported("rank " + std::to_string(proto->dims_size()) + " (expected at most 8)");
+  }
+  out.shape.assign(proto->dims().begin(), proto->dims().end());
   const int64_t count = element_count(out.shape);
   if (count < 0) return invalid_model("shape " + to_string(out.shape) + " is too large");
   const auto elements = static_cast<size_t>(count);
   Status status;
-  if (proto.data_location() == TensorProto::EXTERNAL) {
-    status = decode_external(proto, folder, elements, &out);
-  } else if (proto.has_raw_data()) {
-    status = decode_raw(proto.raw_data(), elements, &out);
+  if (proto->data_location() == TensorProto::EXTERNAL) {
+    status = decode_external(*proto, folder, elements, &out);
+  } else if (proto->has_raw_data()) {
+    status = take_raw(proto, elements, &out);
   } else {
-    status = decode_typed(proto, elements, &out);
+    status = take_typed(proto, elements, &out);
   }
   if (!status.ok()) return status;
   return out;

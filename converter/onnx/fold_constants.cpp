@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kMaxElements = int64_t{1} << 26;  // of a folded result; larger ones are not constants of a classifier
 
-HostTensor integers(Shape shape, std::vector<int64_t> values) {
+HostTensor integers(Shape shape, Elements<int64_t> values) {
   HostTensor out;
   out.type = ElementType::kInt64;
   out.shape = std::move(shape);
@@ -19,7 +19,7 @@ HostTensor integers(Shape shape, std::vector<int64_t> values) {
   return out;
 }
 
-HostTensor floats(Shape shape, std::vector<float> values) {
+HostTensor floats(Shape shape, Elements<float> values) {
   HostTensor out;
   out.shape = std::move(shape);
   out.floats = std::move(values);
@@ -28,7 +28,7 @@ HostTensor floats(Shape shape, std::vector<float> values) {
 
 Status fold_constant(NodeContext& c) {
   if (const auto* a = c.attribute("value"); a && a->has_t()) {
-    Result<HostTensor> tensor = decode_tensor(a->t(), c.state().folder);
+    Result<HostTensor> tensor = c.take_tensor_attribute("value");
     if (!tensor.ok()) return tensor.status();
     c.set_output(0, std::move(tensor).value());
   } else if (const auto* number = c.attribute("value_float"); number && number->has_f()) {
@@ -62,7 +62,8 @@ Status fold_shape(NodeContext& c) {
 Status fold_cast(NodeContext& c, const HostTensor& x) {
   using onnx_ns::TensorProto;
   HostTensor out = x;
-  switch (c.int_attribute("to", 0)) {
+  const int64_t to = c.int_attribute("to", 0);
+  switch (to) {
     case TensorProto::FLOAT:
     case TensorProto::DOUBLE:
     case TensorProto::FLOAT16:
@@ -71,6 +72,10 @@ Status fold_cast(NodeContext& c, const HostTensor& x) {
         out.type = ElementType::kFloat32;
         out.floats.assign(x.ints.begin(), x.ints.end());
         out.ints.clear();
+      }
+      for (float& value : out.floats) {
+        if (to == TensorProto::FLOAT16) value = round_to_half(value);
+        if (to == TensorProto::BFLOAT16) value = round_to_bfloat16(value);
       }
       break;
     case TensorProto::INT64:
@@ -143,16 +148,16 @@ Status fold_concat(NodeContext& c) {
 
 // Elements of a list of integers, by one index or by a list of them.
 Status fold_gather(NodeContext& c, const HostTensor& x) {
-  Result<std::vector<int64_t>> indices = c.ints(1, "indices");
-  if (!indices.ok()) return indices.status();
+  const HostTensor& indices = *c.input(1)->constant;
+  if (indices.is_float()) return invalid_model("indices: expected integers, found floats");
   if (x.is_float() || x.shape.size() != 1) return unsupported("expected a constant list of integers");
-  std::vector<int64_t> out;
-  for (int64_t index : *indices) {
+  Elements<int64_t> out;
+  for (const int64_t index : indices.ints) {
     Result<int32_t> at = normalize_axis(index, x.ints.size());
     if (!at.ok()) return invalid_model("index " + std::to_string(index) + " of " + std::to_string(x.ints.size()));
     out.push_back(x.ints[static_cast<size_t>(*at)]);
   }
-  c.set_output(0, integers(c.input(1)->constant->shape, std::move(out)));
+  c.set_output(0, integers(indices.shape, std::move(out)));
   return {};
 }
 
@@ -166,7 +171,7 @@ Status fold_slice(NodeContext& c, const HostTensor& x) {
   auto clamp = [size](int64_t v) {
     return std::clamp<int64_t>(v < 0 ? std::max<int64_t>(v, -size) + size : v, 0, size);
   };
-  std::vector<int64_t> out;
+  Elements<int64_t> out;
   const int64_t end = clamp(request.ends[0]);
   for (int64_t i = clamp(request.starts[0]); i < end; i += std::min(request.steps[0], size)) {
     out.push_back(x.ints[static_cast<size_t>(i)]);
@@ -200,6 +205,7 @@ Status fold_binary(NodeContext& c) {
   out.type = a.is_float() ? ElementType::kFloat32 : ElementType::kInt64;
   out.shape = shape;
   const char kind = c.op()[0];  // Add, Sub, Mul, Div
+  (a.is_float() ? out.floats.reserve(static_cast<size_t>(count)) : out.ints.reserve(static_cast<size_t>(count)));
   std::vector<int64_t> index(rank, 0);
   size_t at_a = 0, at_b = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -253,7 +259,7 @@ Status fold_constant_of_shape(NodeContext& c) {
   if (!dims.ok()) return dims.status();
   HostTensor one = floats({1}, {0.f});
   if (const auto* a = c.attribute("value"); a && a->has_t()) {
-    Result<HostTensor> tensor = decode_tensor(a->t(), c.state().folder);
+    Result<HostTensor> tensor = c.take_tensor_attribute("value");
     if (!tensor.ok()) return tensor.status();
     one = std::move(tensor).value();
   }

@@ -10,7 +10,8 @@ void OnnxState::record_use(const HostTensor& tensor, const std::string& target, 
   const auto found = records.find(tensor.source);
   if (found == records.end()) return;
   TensorRecord& record = report->tensors[found->second];
-  if (!target.empty()) record.target = record.target.empty() ? target : record.target + ", " + target;
+  // In place: a tensor may be read very often.
+  if (!target.empty()) record.target += (record.target.empty() ? "" : ", ") + target;
   if (record.how.empty() || !target.empty()) record.how = how;
 }
 
@@ -25,6 +26,13 @@ const AttributeProto* NodeContext::attribute(const char* key) const {
     if (a.name() == key) return &a;
   }
   return nullptr;
+}
+
+Result<HostTensor> NodeContext::take_tensor_attribute(const char* key) {
+  for (AttributeProto& a : *proto_.mutable_attribute()) {
+    if (a.name() == key && a.has_t()) return take_tensor(a.mutable_t(), state_.folder);
+  }
+  return invalid_model(std::string("attribute ") + key + ": expected a tensor");
 }
 
 bool NodeContext::has_attribute(const char* key) const {
@@ -142,8 +150,14 @@ Result<std::vector<int64_t>> NodeContext::ints(size_t i, const char* what) {
     return unsupported(std::string(what) + " (input " + std::to_string(i) +
                        ") is computed by the network: expected a constant");
   if (x->constant->is_float()) return invalid_model(std::string(what) + ": expected integers, found floats");
+  // What operators take as a list has as many entries as a shape, or a few for each.
+  constexpr size_t kMost = 4096;
+  if (x->constant->size() > kMost) {
+    return unsupported(std::string(what) + ": expected at most " + std::to_string(kMost) + " integers, found " +
+                       std::to_string(x->constant->size()));
+  }
   state_.record_use(*x->constant, "", std::string("read as ") + what);
-  return x->constant->ints;
+  return std::vector<int64_t>(x->constant->ints);
 }
 
 Result<float> NodeContext::scalar(size_t i, const char* what) {
@@ -156,10 +170,10 @@ Result<float> NodeContext::scalar(size_t i, const char* what) {
   return (*tensor)->floats[0];
 }
 
-ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, std::vector<float> values,
+ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values,
                                   const std::string& how) {
-  const ValueId id = writer().constant(tensor.source.empty() ? name() + ".constant" : tensor.source,
-                                       Tensor::from(std::move(shape), std::move(values)));
+  const ValueId id =
+      writer().constant(tensor.source.empty() ? name() + ".constant" : tensor.source, values.tensor(std::move(shape)));
   state_.record_use(tensor, writer().graph.values[static_cast<size_t>(id)].name, how);
   return id;
 }

@@ -19,6 +19,7 @@ using HostTensorPtr = std::shared_ptr<const HostTensor>;
 struct OnnxValue {
   ValueId id = kNoValue;
   HostTensorPtr constant;
+  bool from_input = false;  // of an unknown value: it depends on the network's input, so it is no constant
   bool unknown() const { return id == kNoValue && !constant; }
 };
 
@@ -27,6 +28,7 @@ struct OnnxState {
   Report* report = nullptr;
   int64_t opset = 0;
   std::string folder;
+  bool half_network = false;  // an input of the graph is float16: all of it is meant in float16, which was noted
   std::unordered_map<std::string, OnnxValue> values;
   std::unordered_map<std::string, Shape> declared_shapes;  // value_info with fully known sizes
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
@@ -37,7 +39,7 @@ struct OnnxState {
 
 class NodeContext {
  public:
-  NodeContext(OnnxState* state, const onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
+  NodeContext(OnnxState* state, onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
 
   const std::string& op() const { return proto_.op_type(); }
   // The node's name or, where it has none, that of its first output.
@@ -53,6 +55,8 @@ class NodeContext {
   std::string string_attribute(const char* key, const char* fallback);
   std::vector<int64_t> ints_attribute(const char* key, std::vector<int64_t> fallback = {});
   const onnx_ns::AttributeProto* attribute(const char* key) const;
+  // The tensor of an attribute that holds one, taken out of the message: call it once.
+  Result<HostTensor> take_tensor_attribute(const char* key);
   const Status& attribute_status() const { return attribute_status_; }
 
   // Inputs. "has" is false for one that is left out.
@@ -70,10 +74,11 @@ class NodeContext {
   bool skipped() const { return skipped_; }
 
   // Puts a constant into the graph, named after its source.
-  ValueId add_constant(const HostTensor& tensor, Shape shape, std::vector<float> values, const std::string& how);
+  ValueId add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values, const std::string& how);
 
   size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
   bool output_is_used(size_t i) const;
+  bool has_output(size_t i) const { return i < output_count() && !output_name(i).empty(); }
   const std::string& output_name(size_t i) const { return proto_.output(static_cast<int>(i)); }
   void set_output(size_t i, ValueId id);
   void set_output(size_t i, HostTensor tensor);
@@ -90,7 +95,7 @@ class NodeContext {
   Status wrong_type(const char* key, const char* expected);
 
   OnnxState& state_;
-  const onnx_ns::NodeProto& proto_;
+  onnx_ns::NodeProto& proto_;
   Status attribute_status_;
   bool skipped_ = false;
 };

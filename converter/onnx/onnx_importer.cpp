@@ -4,7 +4,10 @@
 #include <limits>
 
 #include "converter/importers.h"
+#include "converter/onnx/message_memory.h"
 #include "converter/onnx/node_context.h"
+#include "converter/onnx/operator_table.h"
+#include "converter/onnx/other_operators.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -30,8 +33,8 @@ bool declared_shape(const ValueInfoProto& info, Shape* out) {
 
 class OnnxImporter {
  public:
-  OnnxImporter(const ModelProto& model, const std::string& folder, Report* report)
-      : model_(model), graph_(model.graph()) {
+  OnnxImporter(ModelProto* model, const std::string& folder, Report* report)
+      : model_(*model), graph_(*model->mutable_graph()) {
     state_.report = report;
     state_.folder = folder;
   }
@@ -46,7 +49,7 @@ class OnnxImporter {
     read_initializers();
     read_inputs();
     count_uses();
-    for (const NodeProto& node : graph_.node()) import_node(node);
+    for (NodeProto& node : *graph_.mutable_node()) import_node(&node);
     set_outputs();
     finish();
     return std::move(state_.writer.graph);
@@ -70,18 +73,13 @@ class OnnxImporter {
   }
 
   void read_initializers() {
-    uint64_t budget =
-        uint64_t{1} << 31;  // elements; tensors outside the file could name the same bytes again and again
-    for (const TensorProto& proto : graph_.initializer()) {
+    for (TensorProto& proto : *graph_.mutable_initializer()) {
       const std::string subject = "tensor '" + proto.name() + "'";
-      Result<HostTensor> tensor = decode_tensor(proto, state_.folder);
+      Result<HostTensor> tensor = within_budget(subject, [&] { return take_tensor(&proto, state_.folder); });
       OnnxValue value;
       if (!tensor.ok()) {
         problem(subject, tensor.status().message());
-      } else if (tensor->size() > budget) {
-        problem(subject, "the file holds more weights than can be imported");
       } else {
-        budget -= tensor->size();
         tensor->source = proto.name();
         if (tensor->is_float() && tensor->type != ElementType::kFloat32) {
           state_.report->note("tensor '" + printable(proto.name()) + "' converted from " + name(tensor->type) +
@@ -104,10 +102,11 @@ class OnnxImporter {
       Shape shape;
       OnnxValue value;
       const int32_t type = input.type().tensor_type().elem_type();
+      state_.half_network = state_.half_network || type == TensorProto::FLOAT16;
       if (!declared_shape(input, &shape) || shape.empty()) {
         problem(subject, "expected a tensor with a batch dimension");
       } else if (type != TensorProto::FLOAT && type != TensorProto::FLOAT16 && type != TensorProto::DOUBLE) {
-        problem(subject, "expected floats, found element type " + std::to_string(type));
+        problem(subject, "expected floats, found element type " + onnx_type_name(type));
       } else if (shape.size() > 8 || std::count(shape.begin() + 1, shape.end(), -1) > 0) {
         problem(subject, "expected fixed sizes but for the batch, found " + to_string(shape) + " (-1: not fixed)");
       } else {
@@ -122,8 +121,12 @@ class OnnxImporter {
           value.id = state_.writer.input(input.name(), shape);
         }
       }
-      if (type == TensorProto::FLOAT16 || type == TensorProto::DOUBLE)
+      if (type == TensorProto::FLOAT16) {
+        state_.report->note(subject +
+                            " is float16 and becomes float32: the network computes without float16's rounding");
+      } else if (type == TensorProto::DOUBLE) {
         state_.report->note(subject + " becomes float32");
+      }
       state_.values[input.name()] = value;
     }
     for (const ValueInfoProto& info : graph_.value_info()) {
@@ -137,12 +140,14 @@ class OnnxImporter {
   void count_uses() {
     for (const NodeProto& node : graph_.node()) {
       for (const std::string& input : node.input()) ++state_.uses[input];
+      quantised_ = quantised_ || is_quantised_operator(node.op_type());
     }
     for (const ValueInfoProto& output : graph_.output()) ++state_.uses[output.name()];
   }
 
-  void import_node(const NodeProto& node) {
-    NodeContext context(&state_, &node);
+  void import_node(NodeProto* proto) {
+    const NodeProto& node = *proto;
+    NodeContext context(&state_, proto);
     const std::string subject = node.op_type() + " '" + context.name() + "'";
     std::string missing;
     for (size_t i = 0; i < context.input_count(); ++i) {
@@ -158,43 +163,88 @@ class OnnxImporter {
       problem(subject, "input '" + missing + "' is not made by any node before it");
       return;
     }
-    const Status status = import_operator(context, node);
-    if (!status.ok() && !context.skipped()) problem(subject, status.message());
-    if (!status.ok()) assume_outputs(node);
+    const Status status = within_budget(subject, [&] { return import_operator(context, node); });
+    if (status.ok()) return;
+    // A node that fails for what it reads only follows from an earlier problem.
+    const bool on_quantised = quantised_ && status.message().find("int8") != std::string::npos;
+    if (is_quantised_operator(node.op_type()) || on_quantised) {
+      Cause cause{"the network is quantised",
+                  "this version converts float networks only: give the one before quantisation", "nodes"};
+      state_.report->problem(subject, "", state_.report->cause(std::move(cause)));
+    } else if (is_foreign(node)) {
+      state_.report->problem(subject, "", state_.report->cause(cause_of_domain(node.domain())));
+    } else if (context.skipped() || only_follows(context, node)) {
+      ++unchecked_;
+    } else {
+      problem(subject, without_context(status.message(), subject));
+    }
+    assume_outputs(context, node);
+  }
+
+  // The graph's own checks name the node, too.
+  static std::string without_context(const std::string& message, const std::string& subject) {
+    const std::string context = subject + ": ";
+    return message.compare(0, context.size(), context) == 0 ? message.substr(context.size()) : message;
+  }
+
+  static bool is_foreign(const NodeProto& node) { return !node.domain().empty() && node.domain() != "ai.onnx"; }
+
+  // Whether a node reads nothing but constants, one of which an earlier problem left unknown: it would have been
+  // evaluated.
+  static bool only_follows(const NodeContext& context, const NodeProto& node) {
+    bool any_unknown = false, all_constant = true;
+    for (size_t i = 0; i < context.input_count(); ++i) {
+      const OnnxValue* x = context.input(i);
+      if (!x) continue;
+      any_unknown = any_unknown || x->unknown();
+      all_constant = all_constant && (x->constant || (x->unknown() && !x->from_input));
+    }
+    return any_unknown && (all_constant || node.op_type() == "Shape");
   }
 
   Status import_operator(NodeContext& context, const NodeProto& node) {
-    if (!node.domain().empty() && node.domain() != "ai.onnx") {
-      return unsupported("operators of domain '" + printable(node.domain()) + "' are not supported");
-    }
-    Status status;
+    if (is_foreign(node)) return unsupported("an operator of another domain");
+    Status status = check_against_specification(node, state_.opset);
+    if (!status.ok()) return status;
     if (!fold_constants(context, &status)) {
-      NodeImporter importer = find_weight_op(node.op_type());
-      if (!importer) importer = find_pointwise_op(node.op_type());
-      if (!importer) importer = find_pool_op(node.op_type());
-      if (!importer) importer = find_shape_op(node.op_type());
+      const NodeImporter importer = find_importer(node.op_type());
       if (!importer) return unsupported(why_unknown(node.op_type()));
       status = importer(context);
     }
     return context.attribute_status().ok() ? status : context.attribute_status();
   }
 
-  static std::string why_unknown(const std::string& op) {
-    if (op.find("Quantize") != std::string::npos || op.find("QLinear") != std::string::npos ||
-        op.find("Integer") != std::string::npos) {
-      return "quantised operators are not available in this version: convert the float model";
-    }
-    if (op == "If" || op == "Loop" || op == "Scan") return "control flow is not supported";
-    return "this operator is not supported";
+  static NodeImporter find_importer(const std::string& op) {
+    NodeImporter importer = find_weight_op(op);
+    if (!importer) importer = find_pointwise_op(op);
+    if (!importer) importer = find_pool_op(op);
+    if (!importer) importer = find_shape_op(op);
+    return importer;
   }
 
-  // What comes after a node that failed is checked on the shapes that the file declares, where it does.
-  void assume_outputs(const NodeProto& node) {
-    for (const std::string& output : node.output()) {
-      const auto declared = state_.declared_shapes.find(output);
+  // What comes after a node that failed is checked on the shape that the file declares or the operator keeps, where
+  // that is known.
+  void assume_outputs(const NodeContext& context, const NodeProto& node) {
+    bool from_input = false;
+    for (size_t i = 0; i < context.input_count(); ++i) {
+      const OnnxValue* x = context.input(i);
+      from_input = from_input || (x && !x->constant && (x->id != kNoValue || x->from_input));
+    }
+    if (!from_input || node.op_type() == "Shape") return;  // constants; that they are unknown is all there is to say
+    for (int i = 0; i < node.output_size(); ++i) {
+      const std::string& output = node.output(i);
       OnnxValue& value = state_.values[output];
-      if (declared == state_.declared_shapes.end() || !value.unknown()) continue;
-      if (element_count(declared->second) > 0) value.id = state_.writer.input(output, declared->second);
+      if (!value.unknown()) continue;
+      value.from_input = true;
+      Shape shape;
+      const OnnxValue* x = context.input(0);
+      const auto declared = state_.declared_shapes.find(output);
+      if (declared != state_.declared_shapes.end()) {
+        shape = declared->second;
+      } else if (i == 0 && keeps_shape(node.op_type()) && x && x->id != kNoValue) {
+        shape = state_.writer.shape(x->id);
+      }
+      if (!shape.empty() && element_count(shape) > 0) value.id = state_.writer.input(output, shape);
     }
   }
 
@@ -221,7 +271,15 @@ class OnnxImporter {
     for (TensorRecord& record : report.tensors) {
       if (record.how.empty()) record.how = state_.uses.count(record.source) ? "folded" : "unused";
     }
-    if (!report.problems.empty()) return;
+    if (!report.problems.empty()) {
+      if (unchecked_ > 0) {
+        report.note("of " + std::to_string(unchecked_) +
+                    (unchecked_ == 1 ? " node behind the problems only the operator could"
+                                     : " nodes behind the problems only the operators could") +
+                    " be checked: there may be more to tell once these are solved");
+      }
+      return;
+    }
     Graph& graph = state_.writer.graph;
     Status status = finish_graph(&graph);
     if (status.ok() && batch_ > 1) {
@@ -235,28 +293,47 @@ class OnnxImporter {
     if (!status.ok()) problem("", status.message());
   }
 
-  const ModelProto& model_;
-  const GraphProto& graph_;
+  ModelProto& model_;
+  GraphProto& graph_;  // tensors are taken out of it
   OnnxState state_;
   int64_t batch_ = 0;
+  bool quantised_ = false;  // some node works on integers that stand for numbers
+  size_t unchecked_ = 0;    // nodes that could not be imported because of earlier problems
 };
 
 }  // namespace
 
-Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
+Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
   report->format = "ONNX";
+  const UseBudget budget = UseBudget::keep_or_make(file.size);
   ModelProto model;
-  if (size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+  if (file.size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     report->problem("", "the file is larger than the 2 GiB of a protobuf message");
     return {};
   }
-  if (!model.ParseFromArray(data, static_cast<int>(size))) {
+  MemoryCharge charge;
+  const Status fits = charge.raise_to(message_memory(file.data, file.size));
+  if (!fits.ok()) {
+    report->problem("", fits.message());
+    return {};
+  }
+  if (!model.ParseFromArray(file.data, static_cast<int>(file.size))) {
     report->problem("", "not an ONNX file, or a damaged one (the protobuf message cannot be read)");
     return {};
   }
+  file = {};  // the message has copies of all of it
   report->producer = printable(model.producer_name());
   if (!model.producer_version().empty()) report->producer += " " + printable(model.producer_version());
-  return OnnxImporter(model, folder, report).run();
+  try {
+    return OnnxImporter(&model, folder, report).run();
+  } catch (const OutOfBudget& error) {
+    report->problem(error.subject, error.reason);
+    return {};
+  }
+}
+
+Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
+  return import_onnx({data, size, nullptr}, folder, report);
 }
 
 }  // namespace sparsenet::converter

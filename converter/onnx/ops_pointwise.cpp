@@ -36,7 +36,7 @@ Status import_hard_sigmoid(NodeContext& c) {
 Status import_prelu(NodeContext& c) {
   Result<HostTensorPtr> slope = c.constant(1, "slope");
   if (!slope.ok()) return slope.status();
-  const std::vector<float>& values = (*slope)->floats;
+  const Elements<float>& values = (*slope)->floats;
   for (float value : values) {
     if (value != values[0]) return unsupported("slopes that differ between channels");
   }
@@ -127,29 +127,37 @@ Status import_sum(NodeContext& c) {
   return c.emit(Op::kAdd, {*sum, *last});
 }
 
-// At inference Dropout passes its input on.
 Status import_identity(NodeContext& c) {
-  if (c.op() == "Dropout" && c.output_is_used(1)) return unsupported("the mask (output 1) is used");
-  if (c.op() == "Dropout" && c.has_input(2)) {
-    const OnnxValue* training = c.input(2);
-    if (training && training->constant && !training->constant->ints.empty() && training->constant->ints[0] != 0) {
-      return unsupported("training_mode is true: export the network in evaluation mode");
-    }
-  }
-  const OnnxValue* x = c.input(0);
-  if (!x) return invalid_model("input 0 is missing");
+  if (!c.input(0)) return invalid_model("input 0 is missing");
   c.alias_output(0, 0);
   return {};
 }
 
-Status import_cast(NodeContext& c) {
-  const int64_t to = c.int_attribute("to", 0);
-  using onnx_ns::TensorProto;
-  if (to != TensorProto::FLOAT && to != TensorProto::FLOAT16 && to != TensorProto::DOUBLE &&
-      to != TensorProto::BFLOAT16) {
-    return unsupported("activations cast to an integer type");
+// At inference Dropout passes its input on. Since opset 12 an input says whether it is that.
+Status import_dropout(NodeContext& c) {
+  if (c.output_is_used(1)) return unsupported("the mask (output 1) is used");
+  if (c.has_input(2)) {
+    Result<std::vector<int64_t>> training = c.ints(2, "training_mode");
+    if (!training.ok()) return training.status();
+    if (training->size() != 1 || (*training)[0] != 0) {
+      return unsupported("training_mode is true: export the network in evaluation mode");
+    }
   }
   return import_identity(c);
+}
+
+// Everything is computed in float32 here. What is cast to a wider type and back loses nothing; a narrower one rounds.
+Status import_cast(NodeContext& c) {
+  using onnx_ns::TensorProto;
+  const int64_t to = c.int_attribute("to", 0);
+  const bool keeps =
+      to == TensorProto::FLOAT || to == TensorProto::DOUBLE || (to == TensorProto::FLOAT16 && c.state().half_network);
+  if (keeps) return import_identity(c);
+  if (to == TensorProto::FLOAT16 || to == TensorProto::BFLOAT16) {
+    return unsupported(std::string("activations are rounded to ") + (to == TensorProto::FLOAT16 ? "" : "b") +
+                       "float16, which this version does not compute: export the network in float32");
+  }
+  return unsupported("activations cast to an integer type");
 }
 
 }  // namespace
@@ -175,7 +183,7 @@ NodeImporter find_pointwise_op(const std::string& op) {
       {"Div", import_binary},
       {"Sum", import_sum},
       {"Identity", import_identity},
-      {"Dropout", import_identity},
+      {"Dropout", import_dropout},
       {"Cast", import_cast},
   };
   for (const Row& row : kRows) {

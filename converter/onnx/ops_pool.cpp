@@ -70,6 +70,11 @@ Status import_pool(NodeContext& c) {
   if (!average && c.output_is_used(1)) return unsupported("the indices of the maxima (output 1) are used");
   PoolAttrs attrs;
   attrs.ceil_mode = c.int_attribute("ceil_mode", 0) != 0;
+  // The specification and ONNX Runtime give these different sizes or windows: whoever exported it cannot be asked.
+  if (window.is_same() && (dilated || attrs.ceil_mode)) {
+    return unsupported(std::string("auto_pad SAME together with ") + (dilated ? "dilations" : "ceil_mode") +
+                       ": write the padding out as pads");
+  }
   attrs.count_include_pad = average && c.int_attribute("count_include_pad", 0) != 0;
   Result<ValueId> x = c.value(0);
   if (!x.ok()) return x.status();

@@ -40,6 +40,9 @@ Status import_squeeze(NodeContext& c) {
   if (!x.ok()) return x.status();
   const Shape shape = c.writer().shape(*x);
   if (axes->empty()) {  // all of size 1; the batch stays, whatever size it has in this file
+    if (!shape.empty() && shape[0] == 1) {
+      c.state().report->note(c.op() + " '" + printable(c.name()) + "' without axes: the batch dimension stays");
+    }
     for (size_t d = 1; d < shape.size(); ++d) {
       if (shape[d] == 1) axes->push_back(static_cast<int64_t>(d));
     }

@@ -55,28 +55,54 @@ Status import_conv(NodeContext& c) {
   return c.emit(Op::kConv, std::move(inputs), attrs);
 }
 
-Status import_batch_normalization(NodeContext& c) {
-  if (c.int_attribute("training_mode", 0) != 0)
-    return unsupported("training_mode 1: export the network in evaluation mode");
-  if (c.int_attribute("spatial", 1) != 1) return unsupported("spatial 0: expected statistics per channel");
+// Whether the node normalises by the statistics of its batch. Before opset 14 the number of outputs alone says so.
+Status check_inference(NodeContext& c) {
+  constexpr const char* kWayOut = ": export the network in evaluation mode";
+  if (c.int_attribute("training_mode", 0) != 0) return unsupported(std::string("training_mode 1") + kWayOut);
   for (size_t i = 1; i < c.output_count(); ++i) {
+    if (c.opset() < 14 && c.has_output(i)) {
+      return unsupported("it has " + std::to_string(c.output_count()) +
+                         " outputs, which before opset 14 means training mode" + kWayOut);
+    }
     if (c.output_is_used(i)) return unsupported("output " + std::to_string(i) + " (statistics of training) is used");
   }
+  return {};
+}
+
+Status import_batch_normalization(NodeContext& c) {
+  SPARSENET_RETURN_IF_ERROR(check_inference(c));
+  if (c.int_attribute("spatial", 1) != 1) return unsupported("spatial 0: expected statistics per channel");
   BatchNormAttrs attrs;
   attrs.epsilon = c.float_attribute("epsilon", 1e-5f);
   Result<ValueId> x = c.value(0);
   if (!x.ok()) return x.status();
-  if (c.writer().shape(*x).size() < 2) return unsupported("input: expected rank 2 or more");
-  std::vector<ValueId> inputs{*x};
+  const Shape shape = c.writer().shape(*x);
+  if (shape.size() < 2) return unsupported("input: expected rank 2 or more, found " + to_string(shape));
+  std::vector<ValueId> parameters;
   static const char* const kNames[] = {"", "scale", "bias", "mean", "variance"};
   for (size_t i = 1; i <= 4; ++i) {
-    Result<HostTensorPtr> tensor = vector_tensor(c, i, kNames[i], c.writer().shape(*x)[1]);
+    Result<HostTensorPtr> tensor = vector_tensor(c, i, kNames[i], shape[1]);
     if (!tensor.ok()) return tensor.status();
     // Never shared: tools store equal tensors once (all ones, all zeros), which training moves apart.
     const HostTensor& t = **tensor;
-    inputs.push_back(c.add_constant(t, t.shape, t.floats, t.change.empty() ? "initializer" : t.change));
+    parameters.push_back(c.add_constant(t, t.shape, t.floats, t.change.empty() ? "initializer" : t.change));
   }
-  return c.emit(Op::kBatchNorm, std::move(inputs), attrs);
+  const auto inputs = [&parameters](ValueId image) {
+    std::vector<ValueId> all{image};
+    all.insert(all.end(), parameters.begin(), parameters.end());
+    return all;
+  };
+  if (shape.size() == 2 || shape.size() == 4) return c.emit(Op::kBatchNorm, inputs(*x), attrs);
+  // Signals [N, C, L] and volumes [N, C, D, H, W]: what lies behind the channels is one column of pixels.
+  const Shape column{shape[0], shape[1], element_count(shape) / (shape[0] * shape[1]), 1};
+  Result<ValueId> image = c.writer().reshape(c.name() + ".column", *x, column);
+  if (!image.ok()) return image.status();
+  Result<ValueId> y = c.writer().node(Op::kBatchNorm, c.name(), inputs(*image), attrs, c.name() + ".normalized");
+  if (!y.ok()) return y.status();
+  Result<ValueId> back = c.writer().reshape(c.name() + ".restore", *y, shape, c.output_name(0));
+  if (!back.ok()) return back.status();
+  c.set_output(0, *back);
+  return {};
 }
 
 // A weight [O, I], each element times `scale`, from a matrix that is [O, I] (transposed = false) or [I, O].

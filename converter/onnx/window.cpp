@@ -44,7 +44,7 @@ Status Window::read(NodeContext& c, const std::vector<int64_t>& weight_kernel) {
 Status Window::resolve(const Shape& input) {
   if (input.size() != 4) return unsupported("input: expected [N, C, H, W], found " + to_string(input));
   if (auto_pad_ == "VALID") pads = {0, 0, 0, 0};
-  if (auto_pad_ != "SAME_UPPER" && auto_pad_ != "SAME_LOWER") return {};
+  if (!is_same()) return {};
   for (size_t d = 0; d < 2; ++d) {
     same_padding(input[d + 2], kernel[d], stride[d], dilation[d], auto_pad_ == "SAME_LOWER", &pads[d], &pads[d + 2]);
   }

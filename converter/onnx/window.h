@@ -13,6 +13,8 @@ struct Window {
 
   // Reads the attributes. `weight_kernel` is the one a weight implies; empty: the attribute is required.
   Status read(NodeContext& c, const std::vector<int64_t>& weight_kernel);
+  // Padding is to be such that the output has ceil(input / stride) rows and columns.
+  bool is_same() const { return auto_pad_ == "SAME_UPPER" || auto_pad_ == "SAME_LOWER"; }
   // Works auto_pad out for an input [N, C, H, W].
   Status resolve(const Shape& input);
 

@@ -30,12 +30,14 @@ Result<ValueId> image_input(TfliteContext& c, size_t i) {
 }
 
 template <class Attributes>
-void resolve_padding(Padding padding, const Shape& input, const std::array<int32_t, 2>& dilation, Attributes* attrs) {
-  if (padding != Padding::SAME) return;
+Status resolve_padding(Padding padding, const Shape& input, const std::array<int32_t, 2>& dilation, Attributes* attrs) {
+  if (padding == Padding::VALID) return {};
+  if (padding != Padding::SAME) return invalid_model("padding: expected SAME or VALID");
   for (size_t d = 0; d < 2; ++d) {
     same_padding(input[d + 2], attrs->kernel[d], attrs->stride[d], dilation[d], false, &attrs->pads[d],
                  &attrs->pads[d + 2]);
   }
+  return {};
 }
 
 Status add_bias(TfliteContext& c, int64_t size, std::vector<ValueId>* inputs) {
@@ -75,7 +77,7 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
                          std::to_string(shape[1]) + " channels");
   }
   attrs.groups = static_cast<int32_t>(groups);
-  resolve_padding(options->padding(), shape, attrs.dilation, &attrs);
+  SPARSENET_RETURN_IF_ERROR(resolve_padding(options->padding(), shape, attrs.dilation, &attrs));
   HostTensor oihw =
       transposed(*weight, depthwise ? std::vector<int32_t>{3, 0, 1, 2} : std::vector<int32_t>{0, 3, 1, 2});
   const int64_t outputs = oihw.shape[0];
@@ -143,7 +145,7 @@ Status import_pool(TfliteContext& c) {
   attrs.kernel = {options->filter_height(), options->filter_width()};
   attrs.stride = {options->stride_h(), options->stride_w()};
   attrs.count_include_pad = false;  // padding is never counted here
-  resolve_padding(options->padding(), c.writer().shape(*x), {1, 1}, &attrs);
+  SPARSENET_RETURN_IF_ERROR(resolve_padding(options->padding(), c.writer().shape(*x), {1, 1}, &attrs));
   const Op op = c.op_name() == "MAX_POOL_2D" ? Op::kMaxPool : Op::kAveragePool;
   return c.emit(op, {*x}, attrs, options->fused_activation_function(), Layout::kChannelsFirst);
 }

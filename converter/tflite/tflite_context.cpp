@@ -6,14 +6,42 @@ namespace sparsenet::converter {
 
 using tflite::ActivationFunctionType;
 
+std::string type_name(tflite::TensorType type) {
+  const char* name = tflite::EnumNameTensorType(type);
+  if (name && *name) return name;
+  // Later ones than the schema here has.
+  static const struct {
+    int type;
+    const char* name;
+  } kLater[] = {{19, "INT2"}, {20, "UINT4"}};
+  for (const auto& row : kLater) {
+    if (static_cast<int>(type) == row.type) return row.name;
+  }
+  return "number " + std::to_string(static_cast<int>(type));
+}
+
+namespace {
+
+std::string activation_name(ActivationFunctionType activation) {
+  const char* name = tflite::EnumNameActivationFunctionType(activation);
+  return name && *name ? name : "number " + std::to_string(static_cast<int>(activation));
+}
+
+}  // namespace
+
 std::string TfliteState::tensor_name(int32_t index) const {
+  // Any number of tensors may refer to one name, so a long one is cut: models store no longer ones.
+  constexpr uint32_t kMost = 1024;
   const auto* name = tensor(index)->name();
-  return name && name->size() > 0 ? name->str() : "tensor" + std::to_string(index);
+  if (!name || name->size() == 0) return "tensor" + std::to_string(index);
+  return {name->c_str(), std::min(name->size(), kMost)};
 }
 
 Shape TfliteState::tensor_shape(int32_t index) const {
   Shape shape;
-  if (const auto* dims = tensor(index)->shape()) shape.assign(dims->begin(), dims->end());
+  constexpr uint32_t kMost = 16;  // twice what any reader of it takes; the list may be shared, too
+  const auto* dims = tensor(index)->shape();
+  for (uint32_t d = 0; dims && d < std::min(dims->size(), kMost); ++d) shape.push_back(dims->Get(d));
   return shape;
 }
 
@@ -110,8 +138,7 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
   if (type == tflite::TensorType::FLOAT16) {
     out.type = ElementType::kFloat16;
   } else if (type != tflite::TensorType::FLOAT32) {
-    return unsupported(where + ": expected float32 or float16, found element type " +
-                       std::to_string(static_cast<int>(type)));
+    return unsupported(where + ": expected float32 or float16, found element type " + type_name(type));
   }
   if (state_.tensor(index)->sparsity()) return unsupported(where + " is stored sparse");
   const auto* bytes = state_.data(index);
@@ -124,7 +151,9 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(wanted) + " bytes for " + to_string(out.shape) +
                          ", found " + std::to_string(bytes->size()));
   }
-  out.floats = load_floats(out.type, bytes->data(), static_cast<size_t>(count));
+  // In the file's own bytes as long as nobody changes them; what goes into the graph is copied, see add_constant().
+  const std::shared_ptr<const void> file(std::shared_ptr<const void>(), bytes->data());
+  out.floats = load_or_share_floats(out.type, bytes->data(), static_cast<size_t>(count), file);
   return out;
 }
 
@@ -150,6 +179,12 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(count) + " elements, found " +
                          std::to_string(bytes->size()) + " bytes");
   }
+  // What operators take as a list has as many entries as a shape, or a few for each.
+  constexpr int64_t kMost = 4096;
+  if (count > kMost) {
+    return unsupported(where + ": expected at most " + std::to_string(kMost) + " integers, found " +
+                       std::to_string(count));
+  }
   std::vector<int64_t> out;
   for (size_t k = 0; k < bytes->size() / step; ++k) out.push_back(load_int(element, bytes->data() + k * step));
   const size_t record = state_.records[static_cast<size_t>(index)];
@@ -158,13 +193,14 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
 }
 
 ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
-  const ValueId id = writer().constant(tensor.source, Tensor::from(tensor.shape, std::move(tensor.floats)));
+  (void)tensor.floats.data();  // the file goes before the graph does: elements that lie there are copied now
+  const ValueId id = writer().constant(tensor.source, tensor.floats.tensor(tensor.shape));
   const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
   const size_t record = state_.records[static_cast<size_t>(index)];
   if (record != SIZE_MAX) {
     TensorRecord& entry = state_.report->tensors[record];
     const std::string& target = writer().graph.values[static_cast<size_t>(id)].name;
-    entry.target = entry.target.empty() ? target : entry.target + ", " + target;
+    entry.target += (entry.target.empty() ? "" : ", ") + target;  // in place: it may be read very often
     entry.how = how;
   }
   return id;
@@ -214,7 +250,7 @@ Status check_activation(ActivationFunctionType activation) {
     case ActivationFunctionType::RELU6:
       return {};
     default:  // TensorFlow Lite's own kernels leave a fused TANH or SIGN_BIT out: what was meant cannot be told
-      return unsupported("fused activation " + std::to_string(static_cast<int>(activation)));
+      return unsupported("fused activation " + activation_name(activation));
   }
 }
 

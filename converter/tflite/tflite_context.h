@@ -16,6 +16,9 @@
 
 namespace sparsenet::converter {
 
+// "FLOAT32", as the schema writes it.
+std::string type_name(tflite::TensorType type);
+
 enum class Layout : uint8_t {
   kPlain,          // axes as in the file
   kChannelsFirst,  // rank 4: [N, C, H, W] here, [N, H, W, C] in the file

@@ -19,11 +19,6 @@ bool is_quantized(TensorType type) {
   return type == TensorType::INT8 || type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
 }
 
-const char* type_name(TensorType type) {
-  const char* name = tflite::EnumNameTensorType(type);
-  return name && *name ? name : "unknown";
-}
-
 // Operators by which exporters compute the shape for a RESHAPE; with integer outputs they need not be evaluated,
 // because every output's shape stands in the file.
 bool is_shape_arithmetic(BuiltinOperator op) {
@@ -50,7 +45,8 @@ bool is_shape_arithmetic(BuiltinOperator op) {
 
 class TfliteModelImporter {
  public:
-  TfliteModelImporter(const tflite::Model* model, Report* report) : report_(*report) {
+  TfliteModelImporter(const tflite::Model* model, size_t file_size, Report* report)
+      : report_(*report), file_size_(file_size) {
     state_.model = model;
     state_.report = report;
   }
@@ -92,6 +88,10 @@ class TfliteModelImporter {
       problem("", "the graph has no tensors, operators, inputs or outputs");
       return false;
     }
+    if (!written_out(graph)) {
+      problem("", "the file refers to the same parts again and again");
+      return false;
+    }
     bool sound = check_indices(graph.inputs(), 0) && check_indices(graph.outputs(), 0);
     for (const tflite::Operator* op : *graph.operators()) {
       sound = sound && op->opcode_index() < model.operator_codes()->size() &&
@@ -100,6 +100,19 @@ class TfliteModelImporter {
     }
     if (!sound) problem("", "the graph refers to tensors or operators that do not exist");
     return sound;
+  }
+
+  // In a FlatBuffer any number of references may lead to one table or list, so a small file could unfold into a huge
+  // graph. Whoever writes each thing where it is used stays within these bounds.
+  bool written_out(const tflite::SubGraph& graph) const {
+    constexpr size_t kLeastTable = 16, kLeastIndex = 4;
+    const size_t tables = size_t{graph.tensors()->size()} + graph.operators()->size();
+    if (tables > file_size_ / kLeastTable) return false;
+    size_t indices = 0;
+    for (const tflite::Operator* op : *graph.operators()) {
+      indices += (op->inputs() ? op->inputs()->size() : 0) + (op->outputs() ? op->outputs()->size() : 0);
+    }
+    return indices <= file_size_ / kLeastIndex;
   }
 
   bool check_indices(const flatbuffers::Vector<int32_t>* indices, int32_t low) const {
@@ -118,18 +131,24 @@ class TfliteModelImporter {
     const BuiltinOperator code = builtin(op);
     if (code == BuiltinOperator::CUSTOM) {
       const auto* custom = state_.model->operator_codes()->Get(op.opcode_index())->custom_code();
-      return "CUSTOM " + (custom ? custom->str() : std::string("operator"));
+      constexpr uint32_t kMost = 256;
+      return "CUSTOM " +
+             (custom ? std::string(custom->c_str(), std::min(custom->size(), kMost)) : std::string("operator"));
     }
     const char* name = tflite::EnumNameBuiltinOperator(code);
-    return name && *name ? name : "operator " + std::to_string(static_cast<int>(code));
+    return name && *name ? name : "operator number " + std::to_string(static_cast<int>(code));
   }
 
   void read_tensors() {
     const auto count = static_cast<int32_t>(state_.graph->tensors()->size());
     state_.values.resize(static_cast<size_t>(count));
     state_.records.assign(static_cast<size_t>(count), SIZE_MAX);
+    uint64_t taken = 0;
     for (int32_t i = 0; i < count; ++i) {
       if (!state_.data(i)) continue;
+      taken += sizeof(TensorRecord) + 2 * state_.tensor_name(i).size() + 256;
+      const Status paid = charge_.raise_to(taken);
+      if (!paid.ok()) throw OutOfBudget{"", paid.message()};
       TfliteValue& value = state_.values[static_cast<size_t>(i)];
       value.kind = TfliteValue::Kind::kConstant;
       value.tensor = i;
@@ -203,7 +222,7 @@ class TfliteModelImporter {
       state_.values[static_cast<size_t>(output)].kind = TfliteValue::Kind::kShapeArithmetic;
       return;
     }
-    Status status = run_importer(context, op);
+    Status status = within_budget(subject, [&] { return run_importer(context, op); });
     if (status.ok()) status = check_shapes(op);
     if (!status.ok() && !context.skipped()) problem(subject, status.message());
     if (!status.ok()) assume_outputs(op);
@@ -292,14 +311,17 @@ class TfliteModelImporter {
   }
 
   Report& report_;
+  const size_t file_size_;
   TfliteState state_;
   int64_t batch_ = 1;
+  MemoryCharge charge_;  // for what the report says of tensors
 };
 
 }  // namespace
 
 Graph import_tflite(const uint8_t* data, size_t size, Report* report) {
   report->format = "TensorFlow Lite";
+  const UseBudget budget = UseBudget::keep_or_make(size);
   constexpr flatbuffers::uoffset_t kMaxDepth = 32, kMaxTables = 1u << 20;
   flatbuffers::Verifier verifier(data, size, kMaxDepth, kMaxTables);
   const bool too_large = size >= FLATBUFFERS_MAX_BUFFER_SIZE;
@@ -309,7 +331,12 @@ Graph import_tflite(const uint8_t* data, size_t size, Report* report) {
   }
   const tflite::Model* model = tflite::GetModel(data);
   if (model->description()) report->producer = printable(model->description()->str());
-  return TfliteModelImporter(model, report).run();
+  try {
+    return TfliteModelImporter(model, size, report).run();
+  } catch (const OutOfBudget& error) {
+    report->problem(error.subject, error.reason);
+    return {};
+  }
 }
 
 }  // namespace sparsenet::converter

@@ -1,7 +1,9 @@
 #include "converter/weights/matching.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <map>
 #include <unordered_map>
 
 namespace sparsenet::converter {
@@ -68,6 +70,21 @@ bool same_shape(const Shape& source, const Shape& target) {
          longer[2] == 1 && longer[3] == 1;
 }
 
+// The constants that weights go to.
+std::unordered_map<ValueId, Role> weight_roles(const Graph& graph) {
+  std::unordered_map<ValueId, Role> roles;
+  for (const Node& node : graph.nodes) {
+    if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
+      roles[node.inputs[1]] = Role::kWeight;
+      if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
+    } else if (node.op == Op::kBatchNorm) {
+      const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
+      for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
+    }
+  }
+  return roles;
+}
+
 class Matcher {
  public:
   Matcher(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report)
@@ -95,26 +112,19 @@ class Matcher {
   std::string describe(size_t s) const { return "tensor '" + tensor(s).name + "'"; }
 
   void collect() {
-    std::unordered_map<ValueId, Role> roles;
-    for (const Node& node : graph_.nodes) {
-      if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
-        roles[node.inputs[1]] = Role::kWeight;
-        if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
-      } else if (node.op == Op::kBatchNorm) {
-        const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
-        for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
-      }
-    }
+    const std::unordered_map<ValueId, Role> roles = weight_roles(graph_);
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
       // Other constants (a scale of the structure itself) are the architecture's own, not weights.
       if (!graph_.values[i].is_constant || roles.find(id) == roles.end()) continue;
       by_name_[graph_.values[i].name] = targets_.size();
-      targets_.push_back({id, roles[id]});
+      targets_.push_back({id, roles.at(id)});
     }
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
+    source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
+    for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (is_float(tensor(s).type)) continue;
       how_[s] = std::string("ignored (") + name(tensor(s).type) + ")";
@@ -165,13 +175,56 @@ class Matcher {
   }
 
   void by_names() {
+    find_prefix();
+    size_t stripped = 0;
+    std::string first;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (settled_[s]) continue;
-      auto found = by_name_.find(tensor(s).name);
+      const std::string& name = tensor(s).name;
+      auto found = by_name_.find(name);
       const bool exact = found != by_name_.end();
-      if (!exact) found = by_name_.find(strip_prefixes(tensor(s).name));
-      if (found != by_name_.end()) assign(s, found->second, exact ? "name" : "name without prefix");
+      if (!exact) found = by_name_.find(strip_prefixes(without_prefix(name)));
+      if (found == by_name_.end()) continue;
+      assign(s, found->second, exact ? "name" : "name without prefix");
+      if (!exact && stripped++ == 0) first = name.substr(0, name.size() - found->first.size());
     }
+    if (stripped > 0) {
+      report_.note("the prefix '" + printable(first) + "' was taken off the names of " + std::to_string(stripped) +
+                   " tensors");
+    }
+  }
+
+  // What stands in front of the names of constants in most tensors, such as "backbone.". Where all open tensors begin
+  // with it, it is taken off; else only named, should the match fail: which of the others are wanted is not for us to
+  // say.
+  void find_prefix() {
+    constexpr size_t kMaxName = 1000;  // of a name that is looked at, so that hostile ones cannot make this slow
+    std::map<std::string, size_t> votes;
+    size_t open_floats = 0;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (settled_[s]) continue;
+      ++open_floats;
+      const std::string& name = tensor(s).name;
+      if (name.size() > kMaxName || by_name_.count(strip_prefixes(name)) > 0) continue;
+      for (size_t at = name.find_first_of("./"); at != std::string::npos; at = name.find_first_of("./", at + 1)) {
+        if (by_name_.count(name.substr(at + 1)) == 0) continue;
+        ++votes[name.substr(0, at + 1)];
+        break;
+      }
+    }
+    for (const auto& [prefix, count] : votes) {
+      if (common_prefix_.empty() || count > votes[common_prefix_]) common_prefix_ = prefix;
+    }
+    if (common_prefix_.empty()) return;
+    size_t with = 0;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) with += !settled_[s] && has_prefix(tensor(s).name);
+    prefix_of_all_ = with == open_floats;
+  }
+
+  bool has_prefix(const std::string& name) const { return name.compare(0, common_prefix_.size(), common_prefix_) == 0; }
+
+  std::string without_prefix(const std::string& name) const {
+    return prefix_of_all_ && has_prefix(name) ? name.substr(common_prefix_.size()) : name;
   }
 
   // Open sources and targets, in order.
@@ -186,7 +239,7 @@ class Matcher {
 
   bool fits(size_t s, size_t t) const {
     if (!same_shape(tensor(s).shape, target_shape(t))) return false;
-    const Role role = role_from_name(tensor(s).name);
+    const Role role = source_roles_[s];
     return role == Role::kUnknown || role == targets_[t].role;
   }
 
@@ -237,6 +290,18 @@ class Matcher {
     for (const auto& [s, t] : pairs) assign(s, t, "unique shape");
   }
 
+  // "--map 'backbone\.(.*)=$1'", where a prefix that only some tensors have hides the names of constants.
+  void name_prefix_rule() {
+    if (common_prefix_.empty() || prefix_of_all_) return;
+    std::string pattern;
+    for (const char c : common_prefix_) {
+      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '/' || c == '-';
+      pattern += plain ? std::string(1, c) : std::string("\\") + c;
+    }
+    report_.note("tensors that begin with '" + printable(common_prefix_) +
+                 "' have the names of constants behind it: --map '" + printable(pattern) + "(.*)=$1' takes it off");
+  }
+
   void finish() {
     const bool earlier_problems = !report_.problems.empty();
     size_t left = 0;
@@ -260,7 +325,11 @@ class Matcher {
       report_.problem(describe(s), "no constant of the architecture is the only match for " +
                                        to_string(tensor(s).shape) + " (drop it with the rule 'NAME=')");
     }
-    if (left == 0 && missing == 0 && !earlier_problems) store();
+    if (left == 0 && missing == 0 && !earlier_problems) {
+      store();
+    } else {
+      name_prefix_rule();
+    }
   }
 
   void store() {
@@ -272,7 +341,7 @@ class Matcher {
       if (x.type != ElementType::kFloat32) {
         report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
       }
-      graph_.values[static_cast<size_t>(target.id)].constant = Tensor::from(graph_.shape(target.id), x.values);
+      graph_.values[static_cast<size_t>(target.id)].constant = x.values.tensor(graph_.shape(target.id));
     }
   }
 
@@ -281,15 +350,27 @@ class Matcher {
   Graph& graph_;
   Report& report_;
   std::vector<Target> targets_;
+  std::vector<Role> source_roles_;
   std::unordered_map<std::string, size_t> by_name_;
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
   std::vector<bool> settled_;
+  std::string common_prefix_;  // with its separator; empty: none
+  bool prefix_of_all_ = false;
 };
 
 }  // namespace
 
-void match_weights(const SourceTensors& source, const NameRules& rules, Graph* graph, Report* report) {
+void drop_weights(Graph* graph) {
+  for (const auto& [id, role] : weight_roles(*graph)) {
+    Value& value = graph->values[static_cast<size_t>(id)];
+    if (!value.is_constant) continue;
+    value.constant.owner.reset();
+    value.constant.data = nullptr;
+  }
+}
+
+void match_weights(SourceTensors source, const NameRules& rules, Graph* graph, Report* report) {
   Matcher(source, rules, graph, report).run();
 }
 

@@ -1,11 +1,8 @@
 #include "converter/weights/name_rules.h"
 
+#include <re2/re2.h>
+
 #include <algorithm>
-// GCC takes parts of its own <regex> for uninitialised when it builds with sanitizers.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <regex>
 
 #include "converter/io/file_bytes.h"
 #include "converter/report.h"
@@ -14,9 +11,51 @@ namespace sparsenet::converter {
 
 struct NameRules::Rule {
   std::string text;
-  std::regex from;
+  std::unique_ptr<const re2::RE2> from;
   std::string to;
 };
+
+namespace {
+
+// Matching takes time linear in the text, whatever the expression: no rule can hang the conversion. It has no back
+// references and no look-around, which need more.
+std::unique_ptr<const re2::RE2> compile(const std::string& expression) {
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  options.set_encoding(re2::RE2::Options::EncodingLatin1);  // names of tensors are bytes
+  options.set_max_mem(int64_t{1} << 20);
+  return std::make_unique<const re2::RE2>(expression, options);
+}
+
+// `to` with $1, $12, $& and $$ replaced by what the groups hold, as ECMAScript does it.
+std::string substitute(const std::string& to, const std::vector<re2::StringPiece>& groups) {
+  std::string out;
+  const auto is_digit = [&to](size_t i) { return i < to.size() && to[i] >= '0' && to[i] <= '9'; };
+  const auto append = [&](size_t group) {
+    if (groups[group].data() != nullptr) out.append(groups[group].data(), groups[group].size());
+  };
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i] != '$' || i + 1 == to.size()) {
+      out += to[i];
+    } else if (to[i + 1] == '$') {
+      out += to[++i];
+    } else if (to[i + 1] == '&') {
+      append(0);
+      ++i;
+    } else if (is_digit(i + 1)) {
+      size_t group = static_cast<size_t>(to[++i] - '0');
+      if (is_digit(i + 1) && group * 10 + static_cast<size_t>(to[i + 1] - '0') < groups.size()) {
+        group = group * 10 + static_cast<size_t>(to[++i] - '0');
+      }
+      if (group < groups.size()) append(group);
+    } else {
+      out += to[i];
+    }
+  }
+  return out;
+}
+
+}  // namespace
 
 NameRules::NameRules() = default;
 NameRules::NameRules(NameRules&&) noexcept = default;
@@ -25,6 +64,8 @@ NameRules::~NameRules() = default;
 
 Result<NameRules> NameRules::parse(const std::vector<std::string>& lines) {
   constexpr size_t kMaxRules = 10000, kMaxLength = 1000;
+  constexpr int64_t kMaxInstructions = int64_t{1} << 21;  // a rule without great repetitions has a hundred
+  int64_t instructions = 0;
   NameRules rules;
   for (const std::string& raw : lines) {
     const size_t start = raw.find_first_not_of(" \t");
@@ -41,11 +82,13 @@ Result<NameRules> NameRules::parse(const std::vector<std::string>& lines) {
     Rule rule;
     rule.text = line;
     rule.to = line.substr(separator + 1);
-    try {  // std::regex has no other way to say that an expression is wrong
-      rule.from = std::regex(line.substr(0, separator), std::regex::ECMAScript);
-    } catch (const std::regex_error& error) {
-      return invalid_argument("rule '" + printable(line) + "': not a regular expression (" + error.what() + ")");
+    rule.from = compile(line.substr(0, separator));
+    if (!rule.from->ok()) {
+      return invalid_argument("rule '" + printable(line) + "': not a regular expression (" + rule.from->error() +
+                              "; back references and look-around are not supported)");
     }
+    instructions += rule.from->ProgramSize();
+    if (instructions > kMaxInstructions) return invalid_argument("rules: together they are too large to match");
     rules.rules_.push_back(std::move(rule));
   }
   return rules;
@@ -66,16 +109,14 @@ Result<NameRules> NameRules::load(const std::string& text) {
 }
 
 size_t NameRules::apply(const std::string& name, std::string* target) const {
-  constexpr size_t kMaxName = 512;  // the matcher of the standard library recurses with the length of its text
-  if (name.size() > kMaxName) return 0;
   for (size_t i = 0; i < rules_.size(); ++i) {
-    try {
-      std::smatch match;
-      if (!std::regex_match(name, match, rules_[i].from)) continue;
-      *target = match.format(rules_[i].to);
-      return i + 1;
-    } catch (const std::regex_error&) {  // too complex for this name: it does not match
+    const re2::RE2& from = *rules_[i].from;
+    std::vector<re2::StringPiece> groups(static_cast<size_t>(from.NumberOfCapturingGroups()) + 1);
+    if (!from.Match(name, 0, name.size(), re2::RE2::ANCHOR_BOTH, groups.data(), static_cast<int>(groups.size()))) {
+      continue;
     }
+    *target = substitute(rules_[i].to, groups);
+    return i + 1;
   }
   return 0;
 }

@@ -9,7 +9,7 @@
 
 namespace sparsenet::converter {
 
-// A rule is `FROM=TO`: FROM an ECMAScript regular expression that must match a tensor's whole name, TO the name of a
+// A rule is `FROM=TO`: FROM a regular expression (RE2 syntax) that must match a tensor's whole name, TO the name of a
 // constant of the graph, with $1, $2, ... for the groups of FROM. An empty TO drops the tensor. The first rule that
 // matches decides. The last '=' of a line separates the two.
 class NameRules {

@@ -5,8 +5,9 @@
 
 namespace sparsenet::converter {
 
-Result<SourceTensors> read_npz(const uint8_t* data, size_t size) {
-  Result<ZipArchive> archive = ZipArchive::open(data, size);
+Result<SourceTensors> read_npz(const FileBytes& file) {
+  const UseBudget budget = UseBudget::keep_or_make(file.size);
+  Result<ZipArchive> archive = ZipArchive::open(file.data, file.size);
   if (!archive.ok()) return archive.status();
   SourceTensors out;
   out.format = "NumPy (.npz)";
@@ -17,15 +18,20 @@ Result<SourceTensors> read_npz(const uint8_t* data, size_t size) {
       out.notes.push_back(what + " is not a .npy array: ignored");
       continue;
     }
-    Result<std::vector<uint8_t>> bytes = archive->read(entry);
+    SPARSENET_RETURN_IF_ERROR(check_tensor_count(out.tensors.size() + 1));
+    Result<FileBytes> bytes = archive->read(entry);
     if (!bytes.ok()) return bytes.status();
-    Result<NpyView> view = parse_npy(bytes->data(), bytes->size());
+    Result<NpyView> view = parse_npy(bytes->data, bytes->size);
     if (!view.ok()) return view.status().with_context(what);
     SourceTensor tensor;
     tensor.name = entry.substr(0, entry.size() - 4);
     tensor.type = view->type;
     tensor.shape = view->shape;
-    if (is_float(view->type)) tensor.values = npy_floats(*view);
+    const Status status = within_budget([&]() -> Status {
+      if (is_float(view->type)) tensor.values = npy_floats(*view, bytes->owner);
+      return {};
+    });
+    if (!status.ok()) return status.with_context(what);
     out.tensors.push_back(std::move(tensor));
   }
   if (out.tensors.empty()) return unsupported("the archive holds no .npy array");

@@ -15,6 +15,10 @@ using Kind = PickleValue::Kind;
 
 constexpr size_t kMaxValues = size_t{1} << 22;  // a network of a million tensors is no classifier
 constexpr uint32_t kMark = UINT32_MAX;          // on the stack only
+constexpr size_t kMaxGlobalBytes = 64;          // more than the longest name that is known
+
+// What a container of small things takes beside them, and how much of its room a growing one leaves unused.
+constexpr uint64_t kHeapBytes = 32, kGrowth = 2;
 
 // The names that pickles of tensors and checkpoints may mention.
 bool is_known_global(const std::string& name) {
@@ -50,9 +54,13 @@ class Machine {
       if (at_ >= size_) return error("ends without STOP");
       const uint8_t opcode = data_[at_++];
       if (opcode == '.') break;
-      const Status status = step(opcode);
-      if (!status.ok()) return status;
+      SPARSENET_RETURN_IF_ERROR(step(opcode));
       if (pickle_.values.size() > kMaxValues) return error("more than " + std::to_string(kMaxValues) + " values");
+      // One step adds one value and a few entries to stack and memo, all of which were charged in good time.
+      const uint64_t entries =
+          stack_.capacity() * sizeof(stack_[0]) + memo_.size() * (sizeof(*memo_.begin()) + kHeapBytes);
+      const uint64_t values = (pickle_.values.size() + 1) * kGrowth * sizeof(PickleValue);
+      SPARSENET_RETURN_IF_ERROR(pay(entries + values));
     }
     if (stack_.empty() || stack_.back() == kMark) return error("STOP without a value");
     pickle_.root = stack_.back();
@@ -68,6 +76,16 @@ class Machine {
   Status need(uint64_t bytes) const {
     if (bytes <= size_ - at_) return {};
     return error("expected " + std::to_string(bytes) + " more bytes, found " + std::to_string(size_ - at_));
+  }
+
+  // Asks for the containers' room as it is now together with all that was copied so far.
+  Status pay(uint64_t containers) {
+    return pickle_.charge.raise_to(containers + copied_).with_context("pickle at byte " + std::to_string(at_));
+  }
+  // Before `bytes` are copied into a value: they stay there, and copying takes time, too.
+  Status charge(uint64_t bytes) {
+    copied_ += bytes + kHeapBytes;
+    return pay(0);
   }
 
   uint32_t add(Kind kind) {
@@ -106,6 +124,7 @@ class Machine {
     size_t mark = stack_.size();
     while (mark > 0 && stack_[mark - 1] != kMark) --mark;
     if (mark == 0) return error("no mark on the stack");
+    SPARSENET_RETURN_IF_ERROR(charge((stack_.size() - mark) * sizeof(uint32_t)));
     out->assign(stack_.begin() + static_cast<std::ptrdiff_t>(mark), stack_.end());
     stack_.resize(mark - 1);
     return {};
@@ -119,6 +138,7 @@ class Machine {
 
   Status read_text(uint64_t length, Kind kind) {
     SPARSENET_RETURN_IF_ERROR(need(length));
+    SPARSENET_RETURN_IF_ERROR(charge(length));
     push_text(kind, std::string(reinterpret_cast<const char*>(data_ + at_), static_cast<size_t>(length)));
     at_ += static_cast<size_t>(length);
     return {};
@@ -136,12 +156,26 @@ class Machine {
   }
 
   Status push_global(const std::string& module, const std::string& symbol) {
-    const std::string full = module + "." + symbol;
-    if (!is_known_global(full)) {
-      return unsupported(
-          "the file asks for '" + printable(full) +
-          "': only tensors and plain containers are read and nothing is ever executed; save the state_dict "
-          "alone (torch.save(model.state_dict(), ...))");
+    // Texts may be long and used again and again, so nothing is made of one that cannot be a known name.
+    const bool too_long = module.size() + symbol.size() >= kMaxGlobalBytes;
+    const std::string full = too_long ? (module + '.').substr(0, kMaxGlobalBytes) + symbol.substr(0, kMaxGlobalBytes)
+                                      : module + "." + symbol;
+    if (too_long || !is_known_global(full)) {
+      // The first name of all is the class of the whole object; PyTorch before 1.6 puts ('module', CLASS, ...) around
+      // it.
+      const bool whole = stack_.empty() || (stack_.size() == 2 && stack_[0] == kMark &&
+                                            value(stack_[1]).text == "module" && pickle_.values.size() == 1);
+      const std::string what = "the file asks for '" + printable(full) + "': ";
+      if (whole) {
+        return unsupported(
+            what +
+            "a whole pickled object, not its weights, and nothing is ever executed; save the weights alone "
+            "(torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pth'))");
+      }
+      return unsupported(what +
+                         "only tensors and plain containers are read and nothing is ever executed; save the weights "
+                         "alone (of a checkpoint: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+                         "'weights.pth'))");
     }
     push_text(Kind::kGlobal, full);
     return {};
@@ -187,26 +221,28 @@ class Machine {
     if (value(callable).kind != Kind::kGlobal || value(args).kind != Kind::kTuple) {
       return error("a call of something that is not a known name");
     }
-    const std::string name = value(callable).text;
-    const std::vector<uint32_t> items = value(args).items;
+    const std::string name = value(callable).text;  // of a known global: short
+    const size_t count = value(args).items.size();
+    const auto item = [&](size_t i) { return value(args).items[i]; };
     if (name == "torch._utils._rebuild_tensor" || name == "torch._utils._rebuild_tensor_v2") {
-      if (items.size() < 4) return error(name + " with " + std::to_string(items.size()) + " arguments");
+      if (count < 4) return error(name + " with " + std::to_string(count) + " arguments");
+      SPARSENET_RETURN_IF_ERROR(charge(4 * sizeof(uint32_t)));
       const uint32_t index = add(Kind::kTensor);
-      value(index).items.assign(items.begin(), items.begin() + 4);
+      value(index).items = {item(0), item(1), item(2), item(3)};
       push(index);
       return {};
     }
     if (name == "torch._utils._rebuild_parameter" || name == "torch.nn.parameter.Parameter") {
-      if (items.empty()) return error(name + " without a tensor");
-      push(items[0]);  // a parameter is its tensor
+      if (count == 0) return error(name + " without a tensor");
+      push(item(0));  // a parameter is its tensor
       return {};
     }
     if (name == "torch.Size") {
-      if (items.empty()) return error("torch.Size without sizes");
-      push(items[0]);
+      if (count == 0) return error("torch.Size without sizes");
+      push(item(0));
       return {};
     }
-    if (name == "collections.OrderedDict") return ordered_dict(items);
+    if (name == "collections.OrderedDict") return ordered_dict(args);
     if (name == "torch.device") {
       push(add(Kind::kOpaque));
       return {};
@@ -215,16 +251,18 @@ class Machine {
   }
 
   // OrderedDict() or OrderedDict([(key, value), ...]).
-  Status ordered_dict(const std::vector<uint32_t>& args) {
+  Status ordered_dict(uint32_t args) {
     const uint32_t index = add(Kind::kDict);
-    if (!args.empty()) {
-      const std::vector<uint32_t> pairs = value(args[0]).items;
-      for (uint32_t pair : pairs) {
+    if (!value(args).items.empty()) {
+      const uint32_t list = value(args).items[0];
+      const size_t count = value(list).items.size();
+      // Pairs may be shared by any number of dicts.
+      SPARSENET_RETURN_IF_ERROR(charge(count * 2 * kGrowth * sizeof(uint32_t)));
+      for (size_t i = 0; i < count; ++i) {
+        const uint32_t pair = value(list).items[i];
         if (value(pair).items.size() != 2) return error("OrderedDict of something that is not a list of pairs");
-        const std::vector<uint32_t> both = value(pair).items;
-        value(index).items.insert(value(index).items.end(), both.begin(), both.end());
-        // Pairs may be shared, so the copies must count against the limit like fresh values.
-        if (value(index).items.size() > kMaxValues) return error("more than " + std::to_string(kMaxValues) + " values");
+        const uint32_t key = value(pair).items[0], entry = value(pair).items[1];
+        value(index).items.insert(value(index).items.end(), {key, entry});
       }
     }
     push(index);
@@ -235,6 +273,7 @@ class Machine {
     if (items.size() % 2 != 0) return error("a key without a value");
     uint32_t dict = 0;
     SPARSENET_RETURN_IF_ERROR(top(Kind::kDict, "a dict", &dict));
+    SPARSENET_RETURN_IF_ERROR(charge(items.size() * kGrowth * sizeof(uint32_t)));
     value(dict).items.insert(value(dict).items.end(), items.begin(), items.end());
     return {};
   }
@@ -242,6 +281,7 @@ class Machine {
   Status append(const std::vector<uint32_t>& items) {
     uint32_t list = 0;
     SPARSENET_RETURN_IF_ERROR(top(Kind::kList, "a list", &list));
+    SPARSENET_RETURN_IF_ERROR(charge(items.size() * kGrowth * sizeof(uint32_t)));
     value(list).items.insert(value(list).items.end(), items.begin(), items.end());
     return {};
   }
@@ -253,6 +293,7 @@ class Machine {
   const uint8_t* data_;
   size_t size_;
   size_t at_ = 0;
+  uint64_t copied_ = 0;  // bytes, into values
   Pickle pickle_;
   std::vector<uint32_t> stack_;
   std::unordered_map<uint64_t, uint32_t> memo_;

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "converter/io/memory_budget.h"
+
 namespace sparsenet::converter {
 
 struct PickleValue {
@@ -42,13 +44,15 @@ struct Pickle {
   std::vector<PickleValue> values;
   uint32_t root = 0;
   size_t consumed = 0;  // bytes up to and with STOP
+  MemoryCharge charge;  // for all of it
 
   const PickleValue& at(uint32_t index) const { return values[index]; }
   // The value of a string key of a dict, or null.
   const PickleValue* find(const PickleValue& dict, const char* key) const;
 };
 
-// Reads one pickle at the start of the bytes.
+// Reads one pickle at the start of the bytes. What the values take is asked of the conversion's memory budget, and work
+// is bounded with it: nothing is copied without being counted.
 Result<Pickle> read_pickle(const uint8_t* data, size_t size);
 
 }  // namespace sparsenet::converter

@@ -14,7 +14,7 @@ struct SourceTensor {
   std::string name;
   ElementType type = ElementType::kFloat32;  // in the file
   Shape shape;
-  std::vector<float> values;  // row-major; empty where `type` is an integer: weights are floats
+  Elements<float> values;  // row-major; empty where `type` is an integer: weights are floats
 };
 
 struct SourceTensors {

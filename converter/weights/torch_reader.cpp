@@ -3,6 +3,7 @@
 #include <cstring>
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "converter/io/zip_archive.h"
 #include "converter/report.h"
@@ -22,11 +23,7 @@ struct StorageId {
   int64_t view_offset = 0;  // the older format may point into another storage
 };
 
-struct StorageBytes {
-  const uint8_t* data = nullptr;
-  size_t size = 0;
-};
-using StorageLookup = std::function<Result<StorageBytes>(const StorageId&)>;
+using StorageLookup = std::function<Result<FileBytes>(const StorageId&)>;
 
 Result<ElementType> storage_type(const std::string& global) {
   struct Row {
@@ -87,9 +84,18 @@ bool read_sizes(const Pickle& pickle, const PickleValue& value, Shape* out) {
   return true;
 }
 
-// Reads one tensor, contiguous or not, into row-major floats. `budget` bounds the elements of the whole file.
-Status read_tensor(const Pickle& pickle, const PickleValue& value, const StorageLookup& lookup, uint64_t* budget,
-                   SourceTensor* out) {
+// Whether the strides are those of a row-major tensor, in which nothing need be moved.
+bool is_contiguous(const Shape& shape, const Shape& strides) {
+  int64_t expected = 1;
+  for (size_t d = shape.size(); d-- > 0;) {
+    if (shape[d] != 1 && strides[d] != expected) return false;
+    expected *= shape[d];
+  }
+  return true;
+}
+
+// Reads one tensor, contiguous or not, as row-major floats.
+Status read_tensor(const Pickle& pickle, const PickleValue& value, const StorageLookup& lookup, SourceTensor* out) {
   Result<StorageId> id = parse_storage(pickle, pickle.at(value.items[0]));
   if (!id.ok()) return id.status();
   out->type = id->type;
@@ -101,13 +107,10 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
     return invalid_model("expected an offset, sizes and as many strides, all 0 or more");
   }
   const int64_t count = element_count(out->shape);
-  if (count < 0 || static_cast<uint64_t>(count) > *budget) {
-    return invalid_model("shape " + to_string(out->shape) + " asks for more elements than the file can hold");
-  }
-  *budget -= static_cast<uint64_t>(count);
+  if (count < 0) return invalid_model("shape " + to_string(out->shape) + " is too large");
   if (!is_float(out->type) || count == 0) return {};
 
-  Result<StorageBytes> bytes = lookup(*id);
+  Result<FileBytes> bytes = lookup(*id);
   if (!bytes.ok()) return bytes.status();
   const size_t step = size_of(out->type);
   const uint64_t available = bytes->size / step;
@@ -130,6 +133,10 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
   }
   const uint8_t* base =
       bytes->data + (static_cast<size_t>(id->view_offset) + static_cast<size_t>(offset_value.integer)) * step;
+  if (is_contiguous(out->shape, strides)) {
+    out->values = load_or_share_floats(out->type, base, static_cast<size_t>(count), bytes->owner);
+    return {};
+  }
   out->values.resize(static_cast<size_t>(count));
   Shape index(out->shape.size(), 0);
   uint64_t at = 0;  // wraps for a moment where a dimension of 1 has an absurd stride
@@ -145,29 +152,108 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
   return {};
 }
 
-bool has_tensors(const Pickle& pickle, const PickleValue& dict) {
-  if (dict.kind != Kind::kDict) return false;
+size_t count_tensors(const Pickle& pickle, const PickleValue& dict) {
+  size_t count = 0;
   for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    if (pickle.at(dict.items[i]).kind == Kind::kString && pickle.at(dict.items[i + 1]).kind == Kind::kTensor)
-      return true;
+    count += pickle.at(dict.items[i]).kind == Kind::kString && pickle.at(dict.items[i + 1]).kind == Kind::kTensor;
+  }
+  return count;
+}
+
+// A dict of named tensors inside a checkpoint.
+struct WeightsDict {
+  std::vector<const PickleValue*> keys;  // that lead to it from the root; none: the root itself
+  const PickleValue* dict;
+  size_t tensors;
+};
+
+// "['model']['ema']", as Python writes it.
+std::string to_python(const std::vector<const PickleValue*>& keys) {
+  std::string text;
+  for (const PickleValue* key : keys) text += "['" + printable(key->text) + "']";
+  return text;
+}
+
+// "'state_dict'", or the whole way there.
+std::string key_text(const std::vector<const PickleValue*>& keys) {
+  return keys.size() == 1 ? "'" + printable(keys[0]->text) + "'" : to_python(keys);
+}
+
+// What optimisers keep are tensors as well, but no weights.
+bool is_training_state(const std::string& key) {
+  for (const char* word : {"optim", "sched", "scaler", "buffer"}) {
+    if (key.find(word) != std::string::npos) return true;
   }
   return false;
 }
 
-Result<SourceTensors> collect(const Pickle& pickle, const StorageLookup& lookup, size_t file_size) {
-  SourceTensors out;
-  const PickleValue* dict = &pickle.at(pickle.root);
+// All dicts of tensors that string keys lead to, the root's own first. A level at a time, each dict once: pickles may
+// hold themselves.
+std::vector<WeightsDict> find_weights(const Pickle& pickle) {
+  constexpr size_t kMaxDepth = 4, kMaxDicts = 1000, kMaxKey = 200;
+  std::vector<WeightsDict> found, level{{{}, &pickle.at(pickle.root), 0}};
+  std::unordered_set<const PickleValue*> seen;
+  for (size_t depth = 0; depth <= kMaxDepth && !level.empty(); ++depth) {
+    std::vector<WeightsDict> next;
+    for (WeightsDict& here : level) {
+      if (here.dict->kind != Kind::kDict || !seen.insert(here.dict).second || seen.size() > kMaxDicts) continue;
+      here.tensors = count_tensors(pickle, *here.dict);
+      if (here.tensors > 0) found.push_back(here);
+      for (size_t i = 0; i + 1 < here.dict->items.size() && next.size() < kMaxDicts; i += 2) {
+        const PickleValue& key = pickle.at(here.dict->items[i]);
+        const PickleValue& value = pickle.at(here.dict->items[i + 1]);
+        if (key.kind != Kind::kString || value.kind != Kind::kDict || key.text.size() > kMaxKey) continue;
+        if (is_training_state(key.text)) continue;
+        std::vector<const PickleValue*> keys = here.keys;
+        keys.push_back(&key);
+        next.push_back({std::move(keys), &value, 0});
+      }
+    }
+    level = std::move(next);
+  }
+  return found;
+}
+
+// The dict that holds the network's weights: under one of the usual keys, else the root, else the only one there is.
+Result<const PickleValue*> choose_weights(const Pickle& pickle, std::vector<std::string>* notes) {
+  constexpr size_t kMostListed = 8;
+  const std::vector<WeightsDict> found = find_weights(pickle);
+  if (found.empty()) {
+    return unsupported(
+        "no dict of named tensors found (also not inside other dicts): save the weights alone "
+        "(torch.save(model.state_dict(), 'weights.pth'))");
+  }
+  const WeightsDict* chosen = nullptr;
   for (const char* key : {"state_dict", "model_state_dict", "model", "net"}) {
-    const PickleValue* inner = pickle.find(*dict, key);
-    if (!inner || !has_tensors(pickle, *inner)) continue;
-    out.notes.push_back(std::string("weights taken from the checkpoint's '") + key + "'");
-    dict = inner;
-    break;
+    for (const WeightsDict& dict : found) {
+      if (!chosen && dict.keys.size() == 1 && dict.keys[0]->text == key) chosen = &dict;
+    }
   }
-  if (!has_tensors(pickle, *dict)) {
-    return unsupported("no dict of named tensors found (also not under state_dict, model_state_dict, model or net)");
+  if (!chosen && (found.front().keys.empty() || found.size() == 1)) chosen = &found.front();
+  std::string list;
+  size_t listed = 0;
+  for (const WeightsDict& dict : found) {
+    if (&dict == chosen || (chosen && dict.tensors != chosen->tensors) || ++listed > kMostListed) continue;
+    list += (list.empty() ? "" : ", ") + to_python(dict.keys) + " (" + std::to_string(dict.tensors) + " tensors)";
   }
-  uint64_t budget = 2 * uint64_t{file_size} + (uint64_t{1} << 20);
+  if (!chosen) {
+    return unsupported("the checkpoint holds several dicts of tensors: " + list +
+                       "; save the one that is meant alone, such as torch.save(torch.load(FILE)" +
+                       to_python(found.front().keys) + ", 'weights.pth')");
+  }
+  if (!chosen->keys.empty()) notes->push_back("weights taken from the checkpoint's " + key_text(chosen->keys));
+  if (!list.empty()) {
+    notes->push_back("the checkpoint holds others, too, which were not taken: " + list +
+                     "; to convert them, save them alone with torch.save");
+  }
+  return chosen->dict;
+}
+
+Result<SourceTensors> collect(const Pickle& pickle, const StorageLookup& lookup) {
+  SourceTensors out;
+  Result<const PickleValue*> weights = choose_weights(pickle, &out.notes);
+  if (!weights.ok()) return weights.status();
+  const PickleValue* dict = *weights;
   for (size_t i = 0; i + 1 < dict->items.size(); i += 2) {
     const PickleValue& key = pickle.at(dict->items[i]);
     const PickleValue& value = pickle.at(dict->items[i + 1]);
@@ -178,15 +264,16 @@ Result<SourceTensors> collect(const Pickle& pickle, const StorageLookup& lookup,
     }
     SourceTensor tensor;
     tensor.name = key.text;
-    SPARSENET_RETURN_IF_ERROR(
-        read_tensor(pickle, value, lookup, &budget, &tensor).with_context("tensor '" + printable(key.text) + "'"));
+    SPARSENET_RETURN_IF_ERROR(check_tensor_count(out.tensors.size() + 1));
+    const Status status = within_budget([&] { return read_tensor(pickle, value, lookup, &tensor); });
+    if (!status.ok()) return status.with_context("tensor '" + printable(key.text) + "'");
     out.tensors.push_back(std::move(tensor));
   }
   return out;
 }
 
-Result<SourceTensors> read_torch_zip(const uint8_t* data, size_t size) {
-  Result<ZipArchive> archive = ZipArchive::open(data, size);
+Result<SourceTensors> read_torch_zip(const FileBytes& file) {
+  Result<ZipArchive> archive = ZipArchive::open(file.data, file.size);
   if (!archive.ok()) return archive.status();
   std::string folder;
   bool found = false;
@@ -197,44 +284,49 @@ Result<SourceTensors> read_torch_zip(const uint8_t* data, size_t size) {
     folder = entry.substr(0, entry.size() - length);
     found = true;
     if (archive->contains(folder + "constants.pkl")) {
-      return unsupported("this is a TorchScript archive: save the state_dict, or export the network to ONNX");
+      return unsupported(
+          "this is a TorchScript archive (torch.jit.save): save its weights alone "
+          "(torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')), or export the network to ONNX");
     }
     break;
   }
   if (!found) return unsupported("a zip archive without data.pkl is not a file of torch.save");
   if (archive->contains(folder + "byteorder")) {
-    Result<std::vector<uint8_t>> order = archive->read(folder + "byteorder");
+    Result<FileBytes> order = archive->read(folder + "byteorder");
     if (!order.ok()) return order.status();
-    if (std::string(order->begin(), order->end()) != "little") return unsupported("tensors are stored big-endian");
+    if (std::string(order->data, order->data + order->size) != "little")
+      return unsupported("tensors are stored big-endian");
   }
-  Result<std::vector<uint8_t>> bytes = archive->read(folder + "data.pkl");
+  Result<FileBytes> bytes = archive->read(folder + "data.pkl");
   if (!bytes.ok()) return bytes.status();
-  Result<Pickle> pickle = read_pickle(bytes->data(), bytes->size());
+  Result<Pickle> pickle = read_pickle(bytes->data, bytes->size);
   if (!pickle.ok()) return pickle.status().with_context("data.pkl");
 
-  std::unordered_map<std::string, std::vector<uint8_t>> storages;  // each is read once, also when tensors share it
-  const StorageLookup lookup = [&](const StorageId& id) -> Result<StorageBytes> {
+  std::unordered_map<std::string, FileBytes> storages;  // each is read once, also when tensors share it
+  const StorageLookup lookup = [&](const StorageId& id) -> Result<FileBytes> {
     auto known = storages.find(id.key);
     if (known == storages.end()) {
-      Result<std::vector<uint8_t>> raw = archive->read(folder + "data/" + id.key);
+      Result<FileBytes> raw = archive->read(folder + "data/" + id.key);
       if (!raw.ok()) return raw.status();
       known = storages.emplace(id.key, std::move(raw).value()).first;
     }
     uint64_t wanted = 0;
-    if (!multiply(static_cast<uint64_t>(id.elements), size_of(id.type), &wanted) || wanted > known->second.size()) {
+    if (!multiply(static_cast<uint64_t>(id.elements), size_of(id.type), &wanted) || wanted > known->second.size) {
       return invalid_model("storage '" + printable(id.key) + "': expected " + std::to_string(id.elements) + " x " +
-                           name(id.type) + ", found " + std::to_string(known->second.size()) + " bytes");
+                           name(id.type) + ", found " + std::to_string(known->second.size) + " bytes");
     }
-    return StorageBytes{known->second.data(), static_cast<size_t>(wanted)};
+    return FileBytes{known->second.data, static_cast<size_t>(wanted), known->second.owner};
   };
-  Result<SourceTensors> out = collect(*pickle, lookup, size);
+  Result<SourceTensors> out = collect(*pickle, lookup);
   if (out.ok()) out->format = "PyTorch (zip)";
   return out;
 }
 
 // magic number, protocol version, system information, the object, the list of storage keys: five pickles in a row, and
 // then for each key the number of elements and the raw elements.
-Result<SourceTensors> read_torch_legacy(const uint8_t* data, size_t size) {
+Result<SourceTensors> read_torch_legacy(const FileBytes& file) {
+  const uint8_t* const data = file.data;
+  const size_t size = file.size;
   size_t at = 0;
   auto next = [&](const char* what) -> Result<Pickle> {
     Result<Pickle> pickle = read_pickle(data + at, size - at);
@@ -272,7 +364,7 @@ Result<SourceTensors> read_torch_legacy(const uint8_t* data, size_t size) {
     if (!id.ok()) return id.status();
     types[id->key] = id->type;
   }
-  std::unordered_map<std::string, StorageBytes> storages;
+  std::unordered_map<std::string, FileBytes> storages;
   for (uint32_t item : keys->at(keys->root).items) {
     const std::string& key = keys->at(item).text;
     const auto type = types.find(key);
@@ -285,24 +377,28 @@ Result<SourceTensors> read_torch_legacy(const uint8_t* data, size_t size) {
       return invalid_model("storage '" + printable(key) + "': expected " + std::to_string(elements) + " x " +
                            name(type->second) + ", found " + std::to_string(size - at) + " bytes");
     }
-    storages[key] = {data + at, static_cast<size_t>(wanted)};
+    // Not shared with the file: some would lie unaligned and be copied, and the others keep all of the file.
+    storages[key] = {data + at, static_cast<size_t>(wanted), nullptr};
     at += static_cast<size_t>(wanted);
   }
-  const StorageLookup lookup = [&](const StorageId& id) -> Result<StorageBytes> {
+  const StorageLookup lookup = [&](const StorageId& id) -> Result<FileBytes> {
     const auto found = storages.find(id.key);
     if (found == storages.end()) return invalid_model("storage '" + printable(id.key) + "' is not in the file");
     return found->second;
   };
-  Result<SourceTensors> out = collect(*object, lookup, size);
+  Result<SourceTensors> out = collect(*object, lookup);
   if (out.ok()) out->format = "PyTorch (before 1.6)";
   return out;
 }
 
 }  // namespace
 
-Result<SourceTensors> read_torch(const uint8_t* data, size_t size) {
-  if (size >= 4 && std::memcmp(data, "PK\x03\x04", 4) == 0) return read_torch_zip(data, size);
-  if (size >= 2 && data[0] == 0x80) return read_torch_legacy(data, size);
+Result<SourceTensors> read_torch(const FileBytes& file) {
+  const UseBudget budget = UseBudget::keep_or_make(file.size);
+  const uint8_t* const data = file.data;
+  const size_t size = file.size;
+  if (size >= 4 && std::memcmp(data, "PK\x03\x04", 4) == 0) return read_torch_zip(file);
+  if (size >= 2 && data[0] == 0x80) return read_torch_legacy(file);
   if (size >= 262 && std::memcmp(data + 257, "ustar", 5) == 0) {
     return unsupported(
         "the tar format of PyTorch before 0.1.10 is not read: load and save the file with a newer PyTorch");

@@ -179,7 +179,9 @@ class Reader {
                            std::to_string(kMaxNodes) + " nodes, found " + std::to_string(value_count) + " and " +
                            std::to_string(node_count));
     }
-    SPARSENET_RETURN_IF_ERROR(charge(8 * (value_count + node_count)));
+    // What one takes here; in a file that writes each of them out it is less than four times its bytes there.
+    constexpr uint64_t kEntryBytes = 64;
+    SPARSENET_RETURN_IF_ERROR(charge(kEntryBytes * (value_count + node_count)));
     graph->values.resize(value_count);
     for (size_t i = 0; i < value_count; ++i) {
       SPARSENET_RETURN_IF_ERROR(read_value(*file.values()->Get(static_cast<fb::uoffset_t>(i)), i, &graph->values[i]));
@@ -343,7 +345,7 @@ class Reader {
       return invalid_model("metadata: labels: expected at most " + std::to_string(kMaxLabels) + ", found " +
                            std::to_string(count));
     }
-    SPARSENET_RETURN_IF_ERROR(charge(8 * count));
+    SPARSENET_RETURN_IF_ERROR(charge(32 * count));
     out->labels.resize(count);
     for (size_t i = 0; i < count; ++i) {
       SPARSENET_RETURN_IF_ERROR(read_text(file.labels()->Get(static_cast<fb::uoffset_t>(i)),

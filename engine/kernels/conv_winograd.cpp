@@ -1,6 +1,8 @@
 // 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products an input channel for 16 outputs
-// instead of 144. Matrices from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv
-// 1509.09308), points 0, +-1, +-2.
+// instead of 144. Construction from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv
+// 1509.09308), which takes the interpolation points 0, +-1, +-2. Rounding errors depend on the points (B. Barabasz, A.
+// Anderson, K. Soodhalter, D. Gregg, arXiv 1803.10986): with 0, +-5/8, +-3/2 they are half as large, and the
+// transforms' coefficients still are exact in float32.
 //
 // A chunk is a run of 4x4 output tiles (any tiles, also of several images). Per chunk, in scratch:
 //   V[f][tile][c]  the 36 transformed input values; the affine in front, the padding and the gathering of channel
@@ -17,6 +19,10 @@ namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
 constexpr int kTile = 4, kWindow = 6, kPlanes = 36;
+
+// The interpolation points are 0, +-kA, +-kB and infinity.
+constexpr double kA = 5. / 8, kB = 3. / 2;
+constexpr double kA2 = kA * kA, kB2 = kB * kB;
 
 struct State {
   Source source;
@@ -80,20 +86,25 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = ceil_div(tile_count(s), t);
 }
 
-// U = G g G^T for one 3x3 filter.
+// U = G g G^T for one 3x3 filter. A row of G is (1, p, p^2) over the product of the differences from the other points.
 void transform_filter(const float g[9], float u[kPlanes]) {
-  static const float kG[6][3] = {{1.f / 4, 0, 0},
-                                 {-1.f / 6, -1.f / 6, -1.f / 6},
-                                 {-1.f / 6, 1.f / 6, -1.f / 6},
-                                 {1.f / 24, 1.f / 12, 1.f / 6},
-                                 {1.f / 24, -1.f / 12, 1.f / 6},
-                                 {0, 0, 1}};
-  float t[6][3];
+  constexpr double kNearA = 1 / (2 * kA2 * (kA2 - kB2)), kNearB = 1 / (2 * kB2 * (kB2 - kA2));
+  static const double kG[6][3] = {{1 / (kA2 * kB2), 0, 0},
+                                  {kNearA, kA * kNearA, kA2 * kNearA},
+                                  {kNearA, -kA * kNearA, kA2 * kNearA},
+                                  {kNearB, kB * kNearB, kB2 * kNearB},
+                                  {kNearB, -kB * kNearB, kB2 * kNearB},
+                                  {0, 0, 1}};
+  double t[6][3];
   for (int i = 0; i < 6; ++i) {
-    for (int j = 0; j < 3; ++j) t[i][j] = kG[i][0] * g[j] + kG[i][1] * g[3 + j] + kG[i][2] * g[6 + j];
+    for (int j = 0; j < 3; ++j) {
+      t[i][j] = kG[i][0] * double{g[j]} + kG[i][1] * double{g[3 + j]} + kG[i][2] * double{g[6 + j]};
+    }
   }
   for (int i = 0; i < 6; ++i) {
-    for (int j = 0; j < 6; ++j) u[i * 6 + j] = t[i][0] * kG[j][0] + t[i][1] * kG[j][1] + t[i][2] * kG[j][2];
+    for (int j = 0; j < 6; ++j) {
+      u[i * 6 + j] = static_cast<float>(t[i][0] * kG[j][0] + t[i][1] * kG[j][1] + t[i][2] * kG[j][2]);
+    }
   }
 }
 
@@ -152,28 +163,31 @@ const char* prepare(const Step& step, const Place& place) {
   g.run_length = s->c;
   g.out_pixel_stride = s->m_stride;
   g.outputs = static_cast<int32_t>(s->m_stride);
+  g.partial = kPartialSum;
   return nullptr;
 }
 
 // One dimension of the input transform, B^T d.
 SPARSENET_INLINE void transform_input(const V d[6], V t[6]) {
-  const V a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1];
-  const V c = d[4] - d[2], e = 2.f * (d[3] - d[1]);
-  t[0] = 4.f * d[0] - 5.f * d[2] + d[4];
-  t[1] = a + b;
-  t[2] = a - b;
-  t[3] = c + e;
-  t[4] = c - e;
-  t[5] = 4.f * d[1] - 5.f * d[3] + d[5];
+  constexpr float a = kA, b = kB, a2 = kA2, b2 = kB2, product = kA2 * kB2, sum = kA2 + kB2;
+  const V even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
+  const V even_b = d[4] - a2 * d[2], odd_b = d[3] - a2 * d[1];
+  t[0] = product * d[0] - sum * d[2] + d[4];
+  t[1] = even_a + a * odd_a;
+  t[2] = even_a - a * odd_a;
+  t[3] = even_b + b * odd_b;
+  t[4] = even_b - b * odd_b;
+  t[5] = product * d[1] - sum * d[3] + d[5];
 }
 
 // One dimension of the output transform, A^T m.
 SPARSENET_INLINE void transform_output(const V m[6], V y[4]) {
-  const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
-  y[0] = m[0] + a + c;
-  y[1] = b + 2.f * d;
-  y[2] = a + 4.f * c;
-  y[3] = b + 8.f * d + m[5];
+  constexpr float a = kA, b = kB, a2 = kA2, b2 = kB2, a3 = kA * kA2, b3 = kB * kB2;
+  const V even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  y[0] = m[0] + even_a + even_b;
+  y[1] = a * odd_a + b * odd_b;
+  y[2] = a2 * even_a + b2 * even_b;
+  y[3] = a3 * odd_a + b3 * odd_b + m[5];
 }
 
 struct TilePlace {

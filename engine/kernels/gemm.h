@@ -22,7 +22,12 @@ struct GemmShape {
   ptrdiff_t out_pixel_stride, out_row_stride;
   ptrdiff_t residual_pixel_stride, residual_row_stride;
   int32_t outputs;  // all output channels; the last block may be partly filled
+  int32_t partial;  // elements summed before the sum is added to the tile's total; 0: one sum from start to end
 };
+
+// Elements of a partial sum. The rounding error of one long sum grows with the root of its length; sums of 64 and their
+// total have half of it at 512 elements. The price is a load, an addition and a store per sum.
+constexpr int kPartialSum = 64;
 
 struct Epilogue {
   const float* bias;  // padded to whole blocks; null: plain products (Winograd)
@@ -57,30 +62,49 @@ __attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, con
   }
   const ptrdiff_t block = static_cast<ptrdiff_t>(s.runs) * s.run_length * kLanes;
   const ptrdiff_t ps = s.pixel_stride, rs = s.row_stride;
+  const int32_t longest = s.partial ? s.partial : s.run_length;
+  int32_t summed = 0;  // elements in acc[0]
+  bool totalled = false;
+  V total[R * Q][B];  // in memory: the registers are taken
   for (int32_t r = 0; r < s.runs; ++r) {
     const float* xr = x + r * s.run_stride;
-    int32_t i = 0;
-    for (; i + kSplit <= s.run_length; i += kSplit) {
-#pragma GCC unroll 32
-      for (int u = 0; u < kSplit; ++u) {
-        V wv[B];
-#pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) wv[b] = load(w + b * block + u * kLanes);
+    for (int32_t i = 0; i < s.run_length;) {
+      if (s.partial && summed >= s.partial) {
 #pragma GCC unroll 32
         for (int p = 0; p < R * Q; ++p) {
-          const float xv = xr[(p / Q) * rs + (p % Q) * ps + i + u];
 #pragma GCC unroll 8
-          for (int b = 0; b < B; ++b) acc[u][p][b] += xv * wv[b];
+          for (int b = 0; b < B; ++b) {
+            total[p][b] = totalled ? total[p][b] + acc[0][p][b] : acc[0][p][b];
+            acc[0][p][b] = V{};
+          }
         }
+        totalled = true;
+        summed = 0;
       }
-      w += kSplit * kLanes;
-    }
-    for (; i < s.run_length; ++i, w += kLanes) {
+      const int32_t end = imin(i + longest, s.run_length);
+      summed += end - i;
+      for (; i + kSplit <= end; i += kSplit) {
 #pragma GCC unroll 32
-      for (int p = 0; p < R * Q; ++p) {
-        const float xv = xr[(p / Q) * rs + (p % Q) * ps + i];
+        for (int u = 0; u < kSplit; ++u) {
+          V wv[B];
 #pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) acc[0][p][b] += xv * load(w + b * block);
+          for (int b = 0; b < B; ++b) wv[b] = load(w + b * block + u * kLanes);
+#pragma GCC unroll 32
+          for (int p = 0; p < R * Q; ++p) {
+            const float xv = xr[(p / Q) * rs + (p % Q) * ps + i + u];
+#pragma GCC unroll 8
+            for (int b = 0; b < B; ++b) acc[u][p][b] += xv * wv[b];
+          }
+        }
+        w += kSplit * kLanes;
+      }
+      for (; i < end; ++i, w += kLanes) {
+#pragma GCC unroll 32
+        for (int p = 0; p < R * Q; ++p) {
+          const float xv = xr[(p / Q) * rs + (p % Q) * ps + i];
+#pragma GCC unroll 8
+          for (int b = 0; b < B; ++b) acc[0][p][b] += xv * load(w + b * block);
+        }
       }
     }
   }
@@ -92,7 +116,7 @@ __attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, con
     const float* rp = residual + (residual ? (p / Q) * s.residual_row_stride + (p % Q) * s.residual_pixel_stride : 0);
 #pragma GCC unroll 8
     for (int b = 0; b < B; ++b) {
-      V v = acc[0][p][b];
+      V v = totalled ? total[p][b] + acc[0][p][b] : acc[0][p][b];
 #pragma GCC unroll 32
       for (int u = 1; u < kSplit; ++u) v += acc[u][p][b];
       const int lanes = partial ? imin(kLanes, s.outputs - first_output - b * kLanes) : kLanes;

@@ -44,15 +44,29 @@ const Named kNames[] = {
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
 
+// Whole in itself: it declares what it names, so that it compiles anywhere, with no header of the engine. (Its
+// function is that of runtime/linked_kernels.h.)
 std::string table_source(const std::vector<std::string>& names) {
-  std::string text =
-      "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
-      "#include \"kernels/compact.h\"\n#include \"kernels/reference.h\"\n"
-      "#include \"runtime/linked_kernels.h\"\n\nnamespace sparsenet::rt {\n\n"
-      "int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]) {\n"
-      "  static const Kernel* const kTable[] = {\n";
-  for (const std::string& name : names) text += "      &" + name + ",\n";
-  return text + "      nullptr,\n  };\n  lists[0] = kTable;\n  return 1;\n}\n\n}  // namespace sparsenet::rt\n";
+  constexpr char kCompact[] = "compact::";
+  constexpr size_t kCompactLength = sizeof kCompact - 1;
+  std::string plain, compact, table;
+  for (const std::string& name : names) {
+    const bool is_compact = name.compare(0, kCompactLength, kCompact) == 0;
+    (is_compact ? compact : plain) +=
+        "extern const Kernel " + (is_compact ? name.substr(kCompactLength) : name) + ";\n";
+    table += "      &" + name + ",\n";
+  }
+  if (!compact.empty()) compact = "namespace compact {\n" + compact + "}\n";
+  return "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
+         "// Compile it with C++11 or later and link it in front of libsparsenet_device.a; it needs no other file.\n"
+         "#include <stdint.h>\n\nnamespace sparsenet {\nnamespace rt {\n\nstruct Kernel;\n" +
+         plain + compact +
+         "\nint32_t linked_kernels(const Kernel* const** lists);\n"
+         "int32_t linked_kernels(const Kernel* const** lists) {\n"
+         "  static const Kernel* const kTable[] = {\n" +
+         table +
+         "      nullptr,\n  };\n  lists[0] = kTable;\n  return 1;\n}\n\n}  // namespace rt\n}  // namespace "
+         "sparsenet\n";
 }
 
 // What sn_prepare needs for a plan, with the compact kernels and one thread. Adds the kernels to *used.

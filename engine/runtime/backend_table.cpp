@@ -1,11 +1,11 @@
 #include "runtime/backend_table.h"
 
+#include "graph/guarded.h"
 #include "kernels/reference.h"
 #include "runtime/isa.h"
 
 #if defined(SPARSENET_HAVE_ONEDNN)
 #include "backends/onednn/onednn_backend.h"
-#include "graph/guarded.h"
 #endif
 
 namespace sparsenet {

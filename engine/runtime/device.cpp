@@ -3,8 +3,8 @@
 //
 // The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, the guard of the
 // caller's threads and its notes, channel ranges, operands and index spaces of the steps, the kernels' states, packed
-// weights, those that are packed before every run, arena, scratch. Steps themselves are read from the file one after the
-// other, bound, and forgotten.
+// weights, those that are packed before every run, arena, scratch. Steps themselves are read from the file one after
+// the other, bound, and forgotten.
 #include "runtime/device_session.h"
 #include "runtime/linked_kernels.h"
 
@@ -21,16 +21,27 @@ struct Options {
   uint32_t batch;
   bool trains, flush_denormals;
   rt::Parallel parallel;
+  uint32_t kernels;
 };
 
+int32_t kernel_lists(const Options& options, const rt::Kernel* const* lists[rt::kMaxLinkedLists]) {
+  return options.kernels == SN_KERNELS_COMPACT ? rt::compact_kernels(lists) : rt::linked_kernels(lists);
+}
+
 sn_status read_options(const sn_options* given, Options* options, sn_message* message) {
-  *options = {1, false, true, {nullptr, nullptr, 1}};
+  *options = {1, false, true, {nullptr, nullptr, 1}, SN_KERNELS_LINKED};
   if (!given) return SN_OK;
   sn_options known{};
   memcpy(&known, given, given->struct_size < sizeof known ? given->struct_size : sizeof known);
   if (known.batch > 0) options->batch = known.batch;
   options->trains = known.training != 0;
   options->flush_denormals = known.keep_denormals == 0;
+  options->kernels = known.kernels;
+  if (known.kernels > SN_KERNELS_COMPACT) {
+    Line(message) << "kernels: expected SN_KERNELS_LINKED (0) or SN_KERNELS_COMPACT (1), found "
+                  << size_t{known.kernels};
+    return SN_INVALID_ARGUMENT;
+  }
   if (!known.threads) return SN_OK;
   sn_threads threads{};
   memcpy(&threads, known.threads,
@@ -74,8 +85,12 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
   }
   Line line(message);
   line << "model: holds no " << (options.trains ? "training plan " : "plan ") << kTarget << " for batch "
-       << size_t{options.batch} << "; sparsenet-convert " << (options.trains ? "--training-plan" : "--plan")
-       << " makes one";
+       << size_t{options.batch};
+  if (options.trains) {
+    line << "; `sparsenet-convert MODEL --plan portable-f32 --training-plan -o DEVICE` adds one";
+  } else if (options.batch == 1) {
+    line << "; `sparsenet-convert MODEL --plan portable-f32 -o DEVICE` adds one";
+  }
   return SN_UNSUPPORTED;
 }
 
@@ -141,7 +156,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   const sn_status ports = measure_ports(plan, segments, &used, message);
   if (ports != SN_OK) return ports;
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
-  const int32_t list_count = rt::linked_kernels(lists);
+  const int32_t list_count = kernel_lists(options, lists);
   layout->steps = size_of(plan.plan->steps());
   for (uint32_t i = 0; i < layout->steps; ++i) {
     rt::Step step{};
@@ -318,7 +333,7 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
   rt::Memory places{s->arena, base + layout.state_at, base + layout.weights_at, s->scratch + layout.thread_scratch,
                     base + layout.refreshed_at};
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
-  const int32_t list_count = rt::linked_kernels(lists);
+  const int32_t list_count = kernel_lists(options, lists);
   rt::Sizes again{};
   for (uint32_t i = 0; i < layout.steps; ++i) {
     rt::Step step{};

@@ -144,21 +144,23 @@ sn_status sn_output(const sn_session* session, uint32_t index, sn_tensor* tensor
 }
 
 sn_status sn_image(const sn_session* session, sn_image_info* info) {
-  if (!session || !info) return SN_INVALID_ARGUMENT;
+  Port port;
+  if (!session || !info || !find_port(*session, false, 0, &port)) return SN_INVALID_ARGUMENT;
   sn_image_info value{};
+  constexpr uint32_t kMost = sizeof value.mean / sizeof value.mean[0];
   value.color_order = "RGB";
-  if (const schema::Metadata* m = session->file.model->metadata()) {
-    constexpr uint32_t kMost = sizeof value.mean / sizeof value.mean[0];
-    // A list that is missing stands for zeros, or ones.
-    const uint32_t means = size_of(m->mean()), deviations = size_of(m->std_dev());
-    const uint32_t channels = means > deviations ? means : deviations;
-    if (channels <= kMost && (means == 0 || deviations == 0 || means == deviations)) value.channels = channels;
-    for (uint32_t c = 0; c < value.channels; ++c) {
-      value.mean[c] = means > 0 ? m->mean()->Get(c) : 0.f;
-      value.std_dev[c] = deviations > 0 ? m->std_dev()->Get(c) : 1.f;
-    }
-    if (m->color_order()) value.color_order = m->color_order()->c_str();
+  if (port.rank == 4 && static_cast<uint32_t>(port.dims[1]) <= kMost) {
+    value.channels = static_cast<uint32_t>(port.dims[1]);
   }
+  const schema::Metadata* m = session->file.model->metadata();
+  const uint32_t means = m ? size_of(m->mean()) : 0, deviations = m ? size_of(m->std_dev()) : 0;
+  // A list that is missing stands for zeros, or ones; one of another length says nothing about these channels.
+  if ((means != 0 && means != value.channels) || (deviations != 0 && deviations != value.channels)) value.channels = 0;
+  for (uint32_t c = 0; c < value.channels; ++c) {
+    value.mean[c] = means > 0 ? m->mean()->Get(c) : 0.f;
+    value.std_dev[c] = deviations > 0 ? m->std_dev()->Get(c) : 1.f;
+  }
+  if (m && m->color_order()) value.color_order = m->color_order()->c_str();
   give(info, value);
   return SN_OK;
 }

@@ -28,7 +28,9 @@ class Session::Impl {
 
   // `stored`: the model's plans may be used; null: there are none.
   Status create(const Graph& graph, const Model* stored, const SessionOptions& options);
-  Status allocate(const rt::Sizes& sizes, size_t scratch_bytes, const SessionOptions& options);
+  // Plans, chooses kernels and fills in `memory`; allocates none of it.
+  Status measure(const Graph& graph, const Model* stored, const SessionOptions& options);
+  Status allocate(const SessionOptions& options);
   Status run(bool profiled);
   // What of a run was not as it should be.
   Status outcome() {
@@ -45,7 +47,8 @@ class Session::Impl {
   std::shared_ptr<Plan> own;
   const BackendEntry* backend = nullptr;
   Block arena, state, weights, scratch;
-  size_t scratch_stride = 0;
+  rt::Sizes sizes{};
+  size_t scratch_stride = 0, thread_scratch = 0;
   std::vector<rt::Bound> bound;
   size_t prepared = 0;
   std::unique_ptr<ThreadPool> pool;
@@ -81,16 +84,15 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
 
 }  // namespace
 
-Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, const SessionOptions& options) {
-  const std::pair<Block*, size_t> parts[] = {{&arena, plan->arena_bytes},
+Status Session::Impl::allocate(const SessionOptions& options) {
+  const std::pair<Block*, size_t> parts[] = {{&arena, memory.arena_bytes},
                                              {&state, sizes.state_bytes},
-                                             {&weights, sizes.weight_bytes},
-                                             {&scratch, scratch_bytes}};
-  rt::Cutter cutter;
-  for (const auto& part : parts) (void)cutter.take(part.second);
-  if (!cutter.fits()) return out_of_memory("the session needs more memory than can be addressed");
-  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes,
-            static_cast<size_t>(cutter.end())};
+                                             {&weights, memory.weights_bytes},
+                                             {&scratch, memory.scratch_bytes}};
+  if (options.max_memory_bytes > 0 && memory.total_bytes > options.max_memory_bytes) {
+    return out_of_memory("the session needs " + std::to_string(memory.total_bytes) + " bytes, more than the " +
+                         std::to_string(options.max_memory_bytes) + " that it may take");
+  }
   if (options.memory) {
     auto* at = static_cast<uint8_t*>(options.memory);
     if (reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
@@ -108,15 +110,15 @@ Status Session::Impl::allocate(const rt::Sizes& sizes, size_t scratch_bytes, con
   }
   for (const auto& [block, bytes] : parts) {
     if (!block->allocate(bytes)) {
-      return out_of_memory("the session needs " + std::to_string(plan->arena_bytes) + " bytes of arena, " +
-                           std::to_string(sizes.weight_bytes) + " of weights and " + std::to_string(scratch_bytes) +
-                           " of scratch");
+      return out_of_memory("the session needs " + std::to_string(memory.arena_bytes) + " bytes of arena, " +
+                           std::to_string(memory.weights_bytes) + " of weights and " +
+                           std::to_string(memory.scratch_bytes) + " of scratch");
     }
   }
   return {};
 }
 
-Status Session::Impl::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
+Status Session::Impl::measure(const Graph& graph, const Model* stored, const SessionOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
     return invalid_argument("threads: expected 0 to 1024, found " + std::to_string(options.threads));
   }
@@ -144,7 +146,6 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   if (backend->begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend->begin_run(threads)));
   const auto count = static_cast<int32_t>(plan->steps.size());
   bound.assign(plan->steps.size(), {});
-  rt::Sizes sizes{};
   const rt::Kernel* const* lists[kMaxKernelLists];
   const int32_t list_count = backend->kernel_lists(lists);
   const int32_t missing = rt::measure(plan->steps.data(), count, lists, list_count, bound.data(), &sizes);
@@ -161,9 +162,22 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   if (rt::add_bytes(all_threads, sizes.shared_bytes) > rt::kMostBytes) {
     return out_of_memory("the session needs more memory than can be addressed");
   }
-  const auto thread_scratch = static_cast<size_t>(all_threads);
+  thread_scratch = static_cast<size_t>(all_threads);
   const size_t scratch_bytes = thread_scratch + sizes.shared_bytes;
-  SPARSENET_RETURN_IF_ERROR(allocate(sizes, scratch_bytes, options));
+  rt::Cutter cutter;
+  for (const size_t bytes : {plan->arena_bytes, sizes.state_bytes, sizes.weight_bytes, scratch_bytes}) {
+    (void)cutter.take(bytes);
+  }
+  if (!cutter.fits()) return out_of_memory("the session needs more memory than can be addressed");
+  memory = {plan->arena_bytes, plan->lower_bound_bytes, scratch_bytes, sizes.weight_bytes,
+            static_cast<size_t>(cutter.end())};
+  return {};
+}
+
+Status Session::Impl::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
+  SPARSENET_RETURN_IF_ERROR(measure(graph, stored, options));
+  SPARSENET_RETURN_IF_ERROR(allocate(options));
+  const auto count = static_cast<int32_t>(plan->steps.size());
   int32_t failed = -1;
   const char* message = rt::bind(plan->steps.data(), count,
                                  {arena.get(), state.get(), weights.get(), scratch.get() + thread_scratch, nullptr},
@@ -174,7 +188,7 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
                                                 "': kernel " + bound[static_cast<size_t>(failed)].kernel->name);
   }
   if (threads > 1) {
-    if (has_hook) {
+    if (options.thread_hook.threads > 0) {
       hooked = std::make_unique<HookedThreads>(options.thread_hook, rt::HookGuard::most_chunks(bound.data(), count),
                                                flush_denormals);
       parallel = hooked->handle();
@@ -224,6 +238,14 @@ Result<Session> Session::create(const Graph& graph, const SessionOptions& option
 
 Result<Session> Session::create(const Model& model, const SessionOptions& options) {
   return create_from(model.graph, &model, options);
+}
+
+Result<MemoryReport> Session::measure(const Model& model, const SessionOptions& options) {
+  return guarded("measuring a session", [&]() -> Result<MemoryReport> {
+    Impl impl;
+    SPARSENET_RETURN_IF_ERROR(impl.measure(model.graph, &model, options));
+    return impl.memory;
+  });
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -281,6 +281,11 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
   scratch_stride = sizes.scratch_bytes;
   const size_t scratch_bytes = scratch_of(sizes, threads);
   const size_t thread_scratch = scratch_bytes - sizes.shared_bytes;
+  const size_t needed = plan.arena_bytes + packed_of(sizes) + scratch_bytes;
+  if (options.max_memory_bytes > 0 && needed > options.max_memory_bytes) {
+    return out_of_memory("training needs " + std::to_string(needed) + " bytes, more than the " +
+                         std::to_string(options.max_memory_bytes) + " that it may take");
+  }
   if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) || !weights.allocate(packed_of(sizes)) ||
       !scratch.allocate(scratch_bytes)) {
     return out_of_memory("training needs " + std::to_string(plan.arena_bytes) + " bytes of arena, " +

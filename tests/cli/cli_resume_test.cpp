@@ -1,81 +1,20 @@
 // `sparsenet train` stopped at any moment, by whatever it is, and going on.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <sparsenet/model.h>
-#include <spawn.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
+#include "running.h"
 #include "train_command.h"
-
-extern char** environ;
 
 namespace {
 
 using namespace sparsenet;
 using namespace sparsenet::test;
 namespace fs = std::filesystem;
-
-// A training that runs beside the test.
-class Running {
- public:
-  explicit Running(std::vector<std::string> words) {
-    words.insert(words.begin(), SPARSENET_CLI);
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, scratch("beside.out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, scratch("beside.err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    const int spawned = posix_spawn(&child_, SPARSENET_CLI, &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    REQUIRE(spawned == 0);
-  }
-  // Waits until the checkpoint is another than `before`, and a little longer; false where the program ends first.
-  bool wait_for_checkpoint(const std::string& path, const std::string& before, int more_microseconds) {
-    for (int i = 0; i < 20000; ++i) {
-      if (ended()) return false;
-      if (const std::string now = bytes_of(path); !now.empty() && now != before) {
-        std::this_thread::sleep_for(std::chrono::microseconds(more_microseconds));
-        return true;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    FAIL("no checkpoint in 20 seconds");
-    return false;
-  }
-  // Waits for its own end, 20 seconds at most.
-  int end() {
-    for (int i = 0; i < 4000 && !ended(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return end_with(SIGKILL);
-  }
-  // The exit code, or 128 + the signal.
-  int end_with(int signal) {
-    if (!ended()) {
-      ::kill(child_, signal);
-      REQUIRE(waitpid(child_, &state_, 0) == child_);
-      ended_ = true;
-    }
-    return WIFEXITED(state_) ? WEXITSTATUS(state_) : 128 + WTERMSIG(state_);
-  }
-
- private:
-  bool ended() {
-    if (!ended_ && waitpid(child_, &state_, WNOHANG) == child_) ended_ = true;
-    return ended_;
-  }
-  pid_t child_ = 0;
-  int state_ = 0;
-  bool ended_ = false;
-};
 
 TEST_CASE("train: killed at any moment and resumed, the result is the same to the last bit") {
   const std::string& expected = plain_result();
@@ -108,24 +47,6 @@ TEST_CASE("train: killed at any moment and resumed, the result is the same to th
     CHECK_FALSE(std::getline(log, text));
   }
   CHECK(killed > 0);
-}
-
-TEST_CASE("train: an interrupt saves, says how to go on, and costs nothing") {
-  const std::string checkpoint = scratch("int.snet.checkpoint");
-  const std::vector<std::string> long_line = train_line("int.snet", {"--resume"});
-  for (const int signal : {SIGINT, SIGTERM}) {
-    std::vector<std::string> line = long_line;
-    line[7] = "3000";  // epochs: it must not be done before the signal comes
-    fs::remove(checkpoint);
-    Running running(line);
-    REQUIRE(running.wait_for_checkpoint(checkpoint, "", 20000));
-    CHECK(running.end_with(signal) == 1);
-    const std::string message = bytes_of(scratch("beside.err"));
-    CHECK(contains(message, "error: interrupted after step "));
-    CHECK(contains(message, "--resume goes on"));
-    CHECK(contains(message, checkpoint));
-    CHECK_FALSE(fs::exists(scratch("int.snet")));
-  }
 }
 
 TEST_CASE("train: resumed with other options it refuses, naming the option and both values") {
@@ -215,7 +136,7 @@ TEST_CASE("train: going on with --test after epochs without it reports the lowes
   {
     Running running(line);
     REQUIRE(running.wait_for_checkpoint(scratch("late.snet.checkpoint"), "", 0));
-    REQUIRE(running.end_with(SIGINT) == 1);
+    REQUIRE(running.end_with(SIGINT) == 128 + SIGINT);
   }
   line.insert(line.end(), {"--resume", "--test", tiny_data()});
   const test::Outcome outcome = test::sparsenet(line);
@@ -256,11 +177,9 @@ TEST_CASE("train: a full disk is an error and the old checkpoint stays whole") {
   REQUIRE(getrlimit(RLIMIT_FSIZE, &old) == 0);
   struct rlimit small = old;
   small.rlim_cur = 512;
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
   Running running(line);
   REQUIRE(setrlimit(RLIMIT_FSIZE, &old) == 0);
-  std::signal(SIGXFSZ, handler);
   CHECK(running.end() == 1);
   CHECK(contains(bytes_of(scratch("beside.err")), checkpoint + ": cannot write"));
   CHECK(bytes_of(checkpoint) == before);

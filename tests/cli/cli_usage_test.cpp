@@ -1,5 +1,6 @@
 // How the command line fails and helps: exit codes, one-line errors on stderr, nothing on stdout.
 #include <doctest/doctest.h>
+#include <sparsenet/model.h>
 
 #include <filesystem>
 #include <fstream>
@@ -57,6 +58,19 @@ TEST_CASE("cli: wrong usage is exit code 2") {
   fails(test::sparsenet({"eval", model, "--data", "mnist:x"}), 2, {"mnist", "expected cifar10:DIR"});
   fails(test::sparsenet({"create", "sparsenet-xyz-v9", "-o", scratch("x.snet")}), 2, {"sparsenet-xyz-v9"});
   fails(test::sparsenet({"create", "sparsenet-abc-v0"}), 2, {"--output"});
+  // Values that cannot be what the option takes, before anything is read.
+  const std::string out = scratch("usage.snet"), nowhere = "cifar10:" + scratch("nowhere");
+  fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "-1"}), 2, {"--seed", "'-1'"});
+  fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "99999999999999999999"}), 2, {"--seed"});
+  fails(test::sparsenet({"create", "resnet20", "-o", ""}), 2, {"--output", "an empty one"});
+  fails(test::sparsenet({"info", model, "--plan-svg", ""}), 2, {"--plan-svg", "an empty one"});
+  fails(test::sparsenet({"info", ""}), 2, {"MODEL", "an empty one"});
+  fails(test::sparsenet({"run", model, "-i", "input=", "-o", "x.npy"}), 2, {"--input", "'input='"});
+  fails(test::sparsenet({"run", model, "-i", "x.npy", "-o", "="}), 2, {"--output", "'='"});
+  fails(test::sparsenet({"train", "resnet21", "--data", nowhere, "-o", out}), 2, {"resnet21"});
+  fails(test::sparsenet({"train", "resnet20", "--data", nowhere, "-o", out, "--seed", "-1"}), 2, {"--seed", "'-1'"});
+  fails(test::sparsenet({"train", "resnet20", "--data", nowhere, "-o", out, "--lr", "nan"}), 2, {"--lr"});
+  CHECK_FALSE(std::filesystem::exists(out));
 }
 
 TEST_CASE("cli: what comes later says so") {
@@ -86,6 +100,29 @@ TEST_CASE("cli: a missing or broken model is exit code 1 for every command") {
     }
   }
   CHECK_FALSE(std::filesystem::exists(out));
+}
+
+TEST_CASE("cli: a model of another format is named, with the way to a .snet file, by every command") {
+  const std::string onnx = scratch("other.onnx"), weights = scratch("other.pth"), data = "cifar10:" + scratch();
+  std::ofstream(onnx) << "not read any further";
+  std::ofstream(weights) << "not read any further";
+  const std::string in = scratch("in.npy"), out = scratch("other.npy");
+  const float zero = 0;
+  REQUIRE(io::write_npy(in, {1}, &zero).ok());
+  const std::vector<std::vector<std::string>> words{{"info", onnx},
+                                                    {"run", onnx, "-i", in, "-o", out},
+                                                    {"classify", onnx, sample("cat-0000.png")},
+                                                    {"eval", onnx, "--data", data},
+                                                    {"bench", "-m", onnx},
+                                                    {"profile", onnx},
+                                                    {"verify", onnx},
+                                                    {"verify", onnx, "--steps"}};
+  for (const auto& line : words) {
+    INFO(line[0]);
+    fails(test::sparsenet(line), 1, {onnx, "an ONNX file", "`sparsenet-convert " + onnx + " -o MODEL.snet`"});
+  }
+  fails(test::sparsenet({"info", weights}), 1, {"a PyTorch file", "--arch ARCH"});
+  fails(test::sparsenet({"info", scratch()}), 1, {"a folder"});
 }
 
 TEST_CASE("cli: create writes nothing where it cannot") {
@@ -142,6 +179,48 @@ TEST_CASE("cli: eval says what is wrong with its data") {
   std::ofstream(scratch("hundred/test.bin"), std::ios::binary) << record;
   fails(test::sparsenet({"eval", model, "--data", "cifar100:" + scratch("hundred")}), 1,
         {"image 0", "expected a label below 10", "found 42"});
+}
+
+TEST_CASE("cli: classify and eval say once that a file stores no mean and std, or values for other pixels") {
+  auto model = load_model(small_model());
+  REQUIRE(model.ok());
+  std::filesystem::create_directories(scratch("norm/cat"));
+  std::filesystem::copy_file(sample("cat-0000.png"), scratch("norm/cat/1.png"),
+                             std::filesystem::copy_options::overwrite_existing);
+  const std::vector<float> pixels(3 * 32 * 32);
+  REQUIRE(io::write_npy(scratch("norm.npy"), {1, 3, 32, 32}, pixels.data()).ok());
+  std::ofstream(scratch("norm-labels.npy"), std::ios::binary)
+      << std::string("\x93NUMPY\x01\0", 8) << '\x3c' << '\0'
+      << "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }  \n"
+      << '\3';
+  const auto notes = [&](const std::vector<float>& mean, const std::vector<float>& std_dev) {
+    const std::string path = scratch("norm.snet");
+    model->metadata.mean = mean;
+    model->metadata.std_dev = std_dev;
+    REQUIRE(save_model(*model, path).ok());
+    const test::Outcome classify =
+        test::sparsenet({"classify", path, sample("cat-0000.png"), sample("dog-0012.png"), "--json"});
+    REQUIRE(classify.code == 0);
+    const test::Outcome eval = test::sparsenet({"eval", path, "--data", "folder:" + scratch("norm")});
+    REQUIRE_MESSAGE(eval.code == 0, eval.err);
+    CHECK(eval.err == classify.err);
+    // Ready-made inputs are not normalised, so there is nothing to say.
+    const test::Outcome ready =
+        test::sparsenet({"eval", path, "--data", "npy:" + scratch("norm.npy") + "," + scratch("norm-labels.npy")});
+    REQUIRE_MESSAGE(ready.code == 0, ready.err);
+    CHECK(ready.err.empty());
+    return classify.err;
+  };
+  const std::string missing = notes({}, {});
+  CHECK(missing.rfind("note: ", 0) == 0);
+  CHECK(missing.find('\n') == missing.size() - 1);
+  CHECK(missing.find("stores no mean and std") != std::string::npos);
+  CHECK(missing.find("--normalize") != std::string::npos);
+  const std::string unit = notes({0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f});
+  CHECK(unit.find("look like 0..1 values") != std::string::npos);
+  CHECK(unit.find("--pixel-scale 1") != std::string::npos);
+  CHECK(notes({125.3f, 123, 113.9f}, {63, 62.1f, 66.7f}).empty());
+  CHECK(notes({0, 0, 0}, {1, 1, 1}).empty());
 }
 
 TEST_CASE("cli: verify needs vectors") {

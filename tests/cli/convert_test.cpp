@@ -92,6 +92,52 @@ TEST_CASE("convert: a conversion writes a model that loads, and a report") {
   for (const auto& tensor : json["tensors"]) CHECK(!tensor["how"].get<std::string>().empty());
 }
 
+TEST_CASE("convert: mean and std as training scripts state them, and by name") {
+  const fs::path model = scratch() / "norm.snet", report = scratch() / "norm.json";
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{kGoldens + "nets/abc.pth",
+                                   "-o",
+                                   model.string(),
+                                   "--arch",
+                                   "sparsenet-abc:blocks=2-2-3,k=5,path=3",
+                                   "--report",
+                                   report.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return convert(words);
+  };
+  const auto stored = [&] { return sparsenet::load_model(model.string())->metadata; };
+  const Run unit = with({"--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"});
+  REQUIRE_MESSAGE(unit.code == 0, unit.err);
+  CHECK(unit.out.find("taken as 0..1 values") != std::string::npos);
+  CHECK(unit.out.find("mean 123.675,116.28,103.53, std 58.395,57.12,57.375") != std::string::npos);
+  CHECK(stored().mean == std::vector<float>{123.675f, 116.28f, 103.53f});
+  CHECK(stored().std_dev == std::vector<float>{58.395f, 57.12f, 57.375f});
+  const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  CHECK(json["mean"][0].get<float>() == 123.675f);
+  CHECK(json["notes"][0].get<std::string>().find("taken as 0..1 values") != std::string::npos);
+
+  REQUIRE(with({"--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--pixel-scale", "255"}).code == 0);
+  CHECK(stored().mean[0] == 0.485f);
+  REQUIRE(with({"--normalize", "-1..1"}).code == 0);
+  CHECK(stored().mean == std::vector<float>{127.5f, 127.5f, 127.5f});
+  REQUIRE(with({"--mean", "-0.5,-0.5,-0.5", "--std", "1,1,1"}).code == 0);  // no option, though it begins with '-'
+  CHECK(stored().mean[0] == -127.5f);
+
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"--normalize", "imagenett"},
+                                             {"--normalize", "none", "--mean", "1,2,3"},
+                                             {"--pixel-scale", "7", "--mean", "1,2,3"},
+                                             {"--pixel-scale", "1"},
+                                             {"--mean", "1,x,3"},
+                                             {"--mean", "1,2,3e99"},
+                                             {"--std", "1,0,1"}}) {
+    INFO(wrong[0], " ", wrong[1]);
+    const Run run = with(wrong);
+    CHECK(run.code == 2);
+    CHECK(lines(run.err) == 1);
+  }
+}
+
 TEST_CASE("convert: the same input gives the same bytes") {
   const fs::path a = scratch() / "a.snet", b = scratch() / "b.snet";
   for (const fs::path& path : {a, b})
@@ -99,22 +145,79 @@ TEST_CASE("convert: the same input gives the same bytes") {
   CHECK(read_text(a) == read_text(b));
 }
 
-TEST_CASE("convert: a failure tells every problem on a line of its own and leaves no file") {
+TEST_CASE("convert: a failure tells every cause on a line of its own, leaves no file, and reports every problem") {
   const fs::path model = scratch() / "wrong.snet", report = scratch() / "wrong.json";
-  const Run run = convert({kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
-                           "sparsenet-abc:blocks=2-2-3,k=5,path=3,classes=7", "--report", report.string()});
+  const std::vector<std::string> wrong{kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
+                                       "sparsenet-abc:blocks=2-2-3,k=5,path=3,classes=7"};
+  const Run run = convert(wrong);
   CHECK(run.code == 1);
   CHECK(run.out.empty());
   CHECK(run.err.rfind("error: ", 0) == 0);
-  CHECK(run.err.find("2 problems") != std::string::npos);  // fc.weight and fc.bias
-  CHECK(run.err.find("'fc.weight'") != std::string::npos);
-  CHECK(run.err.find("'fc.bias'") != std::string::npos);
-  CHECK(lines(run.err) == 3);
+  CHECK(run.err.find("2 problems of one cause, nothing was written (--report FILE.json lists") != std::string::npos);
+  CHECK(run.err.find("the first: tensor 'fc.weight'") != std::string::npos);
+  CHECK(run.err.find("this looks like sparsenet-abc:blocks=2-2-3,k=5,path=3") != std::string::npos);
+  CHECK(run.err.find("classes=10") != std::string::npos);
+  CHECK(lines(run.err) == 2);
   CHECK(!fs::exists(model));
+  std::vector<std::string> reported = wrong;
+  reported.insert(reported.end(), {"--report", report.string()});
+  const Run again = convert(reported);
+  CHECK(again.code == 1);
+  CHECK(again.err.find("(" + report.string() + " lists every problem)") != std::string::npos);
   const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
   REQUIRE(json.is_object());
   CHECK(json["converted"] == false);
-  CHECK(json["problems"].size() == 2);
+  CHECK(json["problems"].size() == 2);  // fc.weight and fc.bias
+  CHECK(json["problems"][1]["subject"] == "tensor 'fc.bias'");
+  REQUIRE(json["causes"].size() == 1);
+  CHECK(json["causes"][0]["count"] == 2);
+}
+
+TEST_CASE("convert: what is no model that is read here is told with the way to go") {
+  const fs::path model = scratch() / "foreign.snet", saved = scratch() / "saved";
+  fs::create_directories(saved);
+  write_text(saved / "saved_model.pb", "x");
+  write_text(scratch() / "net.h5", "\x89HDF\r\n\x1a\n");
+  write_text(scratch() / "lfs.onnx", "version https://git-lfs.github.com/spec/v1\n");
+  write_text(scratch() / "frozen.pb", "x");
+  const struct {
+    fs::path file;
+    const char *what, *way;
+  } rows[] = {{saved, "a TensorFlow SavedModel folder", "from_saved_model"},
+              {scratch() / "net.h5", "as Keras writes", "from_keras_model"},
+              {scratch() / "lfs.onnx", "a pointer of Git LFS", "git lfs pull"},
+              {scratch() / "frozen.pb", "a TensorFlow graph", "--from onnx"}};
+  for (const auto& row : rows) {
+    const Run run = convert({row.file.string(), "-o", model.string()});
+    INFO(run.err);
+    CHECK(run.code == 1);
+    CHECK(lines(run.err) == 2);
+    CHECK(run.err.find(row.what) != std::string::npos);
+    CHECK(run.err.find(row.way) != std::string::npos);
+    CHECK(!fs::exists(model));
+  }
+  // Its name says something else than --from: the user has the last word.
+  const Run insists = convert({(scratch() / "frozen.pb").string(), "-o", model.string(), "--from", "onnx"});
+  CHECK(insists.code == 1);
+  CHECK(insists.err.find("ONNX") != std::string::npos);
+  CHECK(insists.err.find("TensorFlow") == std::string::npos);
+
+  const Run unnamed = convert({kGoldens + "nets/resnet20.th", "-o", model.string()});
+  CHECK(unnamed.code == 1);
+  CHECK(unnamed.err.find("say with --arch which network they are of; this looks like resnet20\n") != std::string::npos);
+}
+
+TEST_CASE("convert: a .snet file that nothing is added to is told") {
+  const std::string first = (scratch() / "first.snet").string(), second = (scratch() / "second.snet").string();
+  REQUIRE(convert({kGoldens + "graphs/gemm-forms.onnx", "-o", first}).code == 0);
+  const Run same = convert({first, "-o", second});
+  CHECK(same.code == 0);
+  CHECK(same.out.find("note: the input is a .snet file already") == 0);
+  CHECK(read_text(first) == read_text(second));
+  CHECK(convert({first, "-o", second, "--plan", "portable-f32"}).out.find("already") == std::string::npos);
+  const Run arch = convert({first, "-o", second, "--arch", "resnet20"});
+  CHECK(arch.code == 1);
+  CHECK(arch.err.find("this is a .snet file, which holds its own graph") != std::string::npos);
 }
 
 TEST_CASE("convert: what cannot be read or written") {
@@ -129,13 +232,12 @@ TEST_CASE("convert: what cannot be read or written") {
       {(scratch() / "noise").string(), "-o", model},
       {onnx, "-o", model, "--from", "tflite"},
       {onnx, "-o", model, "--labels", (scratch() / "labels.txt").string()},
-      {onnx, "-o", model, "--mean", "1,2"},
       {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
       {onnx, "-o", model, "--c-array", (scratch() / "noise" / "x").string()},
       {onnx, "-o", model, "--select-ops", (scratch() / "noise" / "x").string()},
-      {onnx, "-o", model, "--precision", "int8"},
+      {onnx, "-o", model, "--precision", "f16"},
+      {kGoldens + "nets/abc.pth", "-o", model, "--arch", "resnet20", "--map", "no-such-file"},
       {kGoldens + "nets/abc.pth", "-o", model},
-      {kGoldens + "nets/abc.pth", "-o", model, "--arch", "sparsenet-xyz"},
   };
   for (const auto& arguments : cases) {
     const Run run = convert(arguments);
@@ -168,7 +270,9 @@ TEST_CASE("convert: a model as C source, and its kernels") {
   CHECK(bytes == parts->file);
   CHECK(header.find("#define MODEL_3_NETS_BYTES " + std::to_string(bytes.size()) + " ") != std::string::npos);
   CHECK(header.find("#define MODEL_3_NETS_TEST_VECTORS 1 ") != std::string::npos);
+  CHECK(header.find("SN_KERNELS_COMPACT") != std::string::npos);  // whose memory the macros tell
   CHECK(read_text(folder / "sparsenet_kernels.cpp") == parts->kernel_table);
+  CHECK(parts->kernel_table.find("#include \"") == std::string::npos);  // no header that an install lacks
   CHECK(parts->kernel_table.find("&compact::kConv,") != std::string::npos);
   CHECK(parts->kernel_table.find("&compact::kPool,") == std::string::npos);
 }
@@ -177,14 +281,23 @@ TEST_CASE("convert: usage") {
   CHECK(convert({"--help"}).code == 0);
   CHECK(convert({"--help"}).out.find("Examples") != std::string::npos);
   const std::string onnx = kGoldens + "graphs/gemm-forms.onnx";
-  const std::vector<std::vector<std::string>> cases = {{},
-                                                       {onnx},
-                                                       {onnx, "-o", "x.snet", "--no-such-option"},
-                                                       {onnx, "-o", "x.snet", "--from", "caffe"},
-                                                       {onnx, "-o", "x.snet", "--mean", "a,b"},
-                                                       {onnx, "-o", "x.snet", "--std", "0,1,1"},
-                                                       {onnx, "-o", "x.snet", "--test-vectors", "-1"},
-                                                       {onnx, "-o", "x.snet", "--plan", "cortex-m"}};
+  const std::vector<std::vector<std::string>> cases = {
+      {},
+      {onnx},
+      {onnx, "-o", "x.snet", "--no-such-option"},
+      {onnx, "-o", "x.snet", "--from", "caffe"},
+      {onnx, "-o", "x.snet", "--mean", "a,b"},
+      {onnx, "-o", "x.snet", "--std", "0,1,1"},
+      {onnx, "-o", "x.snet", "--test-vectors", "-1"},
+      {onnx, "-o", "x.snet", "--plan", "cortex-m"},
+      {onnx, "-o", "x.snet", "--plan", ""},
+      {onnx, "-o", ""},
+      {onnx, "-o", "x.snet", "--precision", "int8"},
+      {kGoldens + "graphs/max-pool.onnx", "-o", "x.snet", "--mean", "1,2,3,4,5"},
+      {onnx, "-o", "x.snet", "--max-memory", "much"},
+      {onnx, "-o", "x.snet", "--arch", "sparsenet-xyz"},
+      {onnx, "-o", "x.snet", "--arch", "resnet21"},
+      {onnx, "-o", "x.snet", "--map", "(=x"}};
   for (const auto& arguments : cases) {
     const Run run = convert(arguments);
     CAPTURE(run.err);

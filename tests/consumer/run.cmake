@@ -1,8 +1,17 @@
-# Installs the build into a folder of its own, moves that folder (an install must not remember where it was made), then
-# builds and runs the consumer against it twice: through find_package and through pkg-config.
-# cmake -D BUILD_DIR= -D SOURCE_DIR= -D GENERATOR= -D CXX_COMPILER= -D LIBDIR= -P run.cmake
+# Installs a build into a folder of its own, moves that folder (an install must not remember where it was made), then
+# builds and runs programs against it, in every way that the documents name: find_package from C++ and from C alone,
+# pkg-config for both, a model as a C array with a table of its kernels; for a board, a firmware.
+#
+# cmake -D BUILD_DIR= -D SOURCE_DIR= -D GENERATOR= -D C_COMPILER= -D CXX_COMPILER= -D LIBDIR= -P run.cmake
+#   -D TOOLCHAIN=   name of the toolchain file, for another machine; the installed one is used
+#   -D EMULATOR=    how programs are started
+#   -D CONVERTER=   a sparsenet-convert of this machine; where the install has one, that
+#   -D BOARD=       the build is for a board; the folder with the board's files
+separate_arguments(EMULATOR UNIX_COMMAND "${EMULATOR}")
+set(projects ${CMAKE_CURRENT_LIST_DIR})
 set(work ${BUILD_DIR}/consumer)
 set(prefix ${work}/moved)
+set(model ${SOURCE_DIR}/models/sparsenet-abc-v0.snet)
 file(REMOVE_RECURSE ${work})
 file(MAKE_DIRECTORY ${work})
 
@@ -15,30 +24,104 @@ function(must what)
   set(output "${output}" PARENT_SCOPE)
 endfunction()
 
+# run(NAME PROGRAM ARGUMENTS...)
+function(run what)
+  must("run of the ${what} program" ${EMULATOR} ${ARGN})
+  message("${what}: ${output}")
+endfunction()
+
 must("install" ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${work}/made)
 file(RENAME ${work}/made ${prefix})
-foreach(file include/sparsenet/session.h ${LIBDIR}/pkgconfig/sparsenet.pc share/sparsenet/model.fbs)
+set(files include/sparsenet/sparsenet.h ${LIBDIR}/libsparsenet_device.a ${LIBDIR}/pkgconfig/sparsenet_device.pc
+  ${LIBDIR}/cmake/SparseNet/SparseNetConfig.cmake share/sparsenet/model.fbs)
+if(NOT BOARD)
+  list(APPEND files include/sparsenet/session.h ${LIBDIR}/pkgconfig/sparsenet.pc)
+endif()
+if(TOOLCHAIN)
+  list(APPEND files share/sparsenet/toolchains/${TOOLCHAIN})
+endif()
+foreach(file IN LISTS files)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "not installed: ${file}")
   endif()
 endforeach()
 
-must("configure with find_package" ${CMAKE_COMMAND} -S ${SOURCE_DIR} -B ${work}/build -G ${GENERATOR}
-  -D CMAKE_CXX_COMPILER=${CXX_COMPILER} -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_BUILD_TYPE=Release)
-must("build with find_package" ${CMAKE_COMMAND} --build ${work}/build)
-must("run of the find_package program" ${work}/build/consumer ${work}/a.snet)
-message("find_package: ${output}")
+set(tools -D CMAKE_C_COMPILER=${C_COMPILER} -D CMAKE_CXX_COMPILER=${CXX_COMPILER})
+if(TOOLCHAIN)
+  set(tools -D CMAKE_TOOLCHAIN_FILE=${prefix}/share/sparsenet/toolchains/${TOOLCHAIN})
+endif()
+# build(NAME PROJECT OPTIONS...): into work/NAME, through find_package
+function(build name project)
+  must("configuration of ${name}" ${CMAKE_COMMAND} -S ${projects}/${project} -B ${work}/${name} -G ${GENERATOR} ${tools}
+    -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_BUILD_TYPE=Release ${ARGN})
+  must("build of ${name}" ${CMAKE_COMMAND} --build ${work}/${name})
+endfunction()
 
+if(EXISTS ${prefix}/bin/sparsenet-convert)
+  set(CONVERTER ${prefix}/bin/sparsenet-convert)
+endif()
+set(generated ${work}/generated)
+if(CONVERTER AND EXISTS "${CONVERTER}")
+  must("sparsenet-convert --c-array" ${CONVERTER} ${model} -o ${work}/net.snet --c-array ${generated}
+    --select-ops ${generated})
+endif()
+
+# What pkg-config says of a package, in `flags`.
 find_program(PKG_CONFIG NAMES pkg-config pkgconf REQUIRED)
-set(ENV{PKG_CONFIG_PATH} ${prefix}/${LIBDIR}/pkgconfig)
-must("pkg-config" ${PKG_CONFIG} --cflags --libs sparsenet)
-separate_arguments(flags UNIX_COMMAND "${output}")
-must("build with pkg-config" ${CXX_COMPILER} -std=c++17 -O1 ${SOURCE_DIR}/main.cpp -o ${work}/consumer_pc ${flags})
-set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
-must("run of the pkg-config program" ${work}/consumer_pc ${work}/b.snet)
-message("pkg-config: ${output}")
+set(ENV{PKG_CONFIG_LIBDIR} ${prefix}/${LIBDIR}/pkgconfig)
+set(ENV{PKG_CONFIG_PATH} "")
+macro(ask_pkg_config)
+  must("pkg-config ${ARGV}" ${PKG_CONFIG} --cflags --libs ${ARGV})
+  separate_arguments(flags UNIX_COMMAND "${output}")
+endmacro()
 
-foreach(program sparsenet sparsenet-convert)
+if(BOARD)
+  if(NOT EXISTS ${generated}/net.h)
+    message(FATAL_ERROR "no sparsenet-convert")
+  endif()
+  build(board board_project -D BOARD=${BOARD} -D GENERATED=${generated})
+  if(EMULATOR)
+    run("find_package, board" ${work}/board/board)
+  endif()
+  # The same by hand, as a project without CMake does.
+  ask_pkg_config(sparsenet_device)
+  must("build with pkg-config for a board" ${CXX_COMPILER} -std=c++17 -Os -fno-exceptions -fno-rtti
+    -I${BOARD} -I${generated} ${projects}/board_project/main.cpp ${BOARD}/board_mps2.cpp ${BOARD}/print.cpp
+    ${generated}/sparsenet_kernels.cpp -x c ${generated}/net.c -x none ${flags} -nostartfiles --specs=nano.specs
+    -T${BOARD}/mps2.ld -o ${work}/board_pc)
+  if(EMULATOR)
+    run("pkg-config, board" ${work}/board_pc)
+  endif()
+  return()
+endif()
+
+build(cxx cxx_project)
+run("find_package, C++" ${work}/cxx/consumer ${work}/a.snet)
+build(c c_project)
+run("find_package, C" ${work}/c/with_sparsenet ${model})
+run("find_package, C, device library" ${work}/c/with_device ${model})
+
+set(ENV{LD_LIBRARY_PATH} ${prefix}/${LIBDIR})
+ask_pkg_config(sparsenet)
+must("build with pkg-config" ${CXX_COMPILER} -std=c++17 -O1 ${projects}/cxx_project/main.cpp -o ${work}/pc ${flags})
+run("pkg-config, C++" ${work}/pc ${work}/b.snet)
+set(main ${projects}/c_project/main.c)
+foreach(package "sparsenet" "--static;sparsenet" "sparsenet_device")
+  ask_pkg_config(${package})
+  must("build with pkg-config ${package}" ${C_COMPILER} -std=c11 -O1 ${main} -o ${work}/pc ${flags})
+  run("pkg-config ${package}, C" ${work}/pc ${model})
+endforeach()
+
+if(EXISTS ${generated}/net.h)
+  ask_pkg_config(sparsenet_device)
+  must("kernel table" ${CXX_COMPILER} -std=c++11 -Wall -Wextra -Werror -c ${generated}/sparsenet_kernels.cpp
+    -o ${work}/kernels.o)
+  must("build of a C array" ${C_COMPILER} -std=c11 -O1 -I${generated} ${projects}/c_project/array.c ${generated}/net.c
+    ${work}/kernels.o -o ${work}/array ${flags})
+  run("C array" ${work}/array)
+endif()
+
+foreach(program sparsenet sparsenet-convert sparsenet-mlperf-tiny)
   if(EXISTS ${prefix}/bin/${program})
     must("installed ${program}" ${prefix}/bin/${program} --help)
   endif()

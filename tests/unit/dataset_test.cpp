@@ -2,7 +2,6 @@
 #include "io/dataset.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "io/npy.h"
+#include "support/data_folder.h"
 #include "support/skip.h"
 
 namespace {
@@ -17,39 +17,15 @@ namespace {
 using namespace sparsenet;
 namespace fs = std::filesystem;
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_(fs::temp_directory_path() / ("dataset_test_" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  std::string path(const std::string& name = "") const {
-    return name.empty() ? path_.string() : (path_ / name).string();
-  }
-  void write(const std::string& name, const std::string& bytes) const {
-    fs::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-  }
-
- private:
-  fs::path path_;
-};
+using test::TemporaryFolder;
+constexpr auto contains = test::has;
 
 Result<std::unique_ptr<io::Dataset>> open(const std::string& text, const std::string& split = "test") {
-  auto spec = io::parse_data_spec(text, split);
-  if (!spec.ok()) return spec.status();
-  return io::open_dataset(*spec);
+  return test::open_data(text, split);
 }
 
 std::string error_of(const std::string& text) {
-  auto data = open(text);
-  REQUIRE_FALSE(data.ok());
-  return data.status().message();
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  return test::data_error(text);
 }
 
 // One record: the labels, then planes whose first pixel is (1, 2, 3) + shade.
@@ -151,156 +127,6 @@ TEST_CASE("cifar: broken files are told with name, expectation and finding") {
   CHECK(contains(error_of("cifar10:" + folder.path()), "expected 10 class names, found 2"));
 }
 
-// A MATLAB file of version 5, as little-endian MATLAB writes it, without compression.
-std::string mat_element(uint32_t type, const std::string& data) {
-  std::string bytes;
-  for (const uint32_t word : {type, static_cast<uint32_t>(data.size())}) {
-    for (int i = 0; i < 4; ++i) bytes += static_cast<char>(word >> (8 * i));
-  }
-  return bytes + data + std::string((8 - data.size() % 8) % 8, '\0');
-}
-
-std::string mat_words(const std::vector<uint32_t>& words) {
-  std::string bytes;
-  for (const uint32_t word : words) {
-    for (int i = 0; i < 4; ++i) bytes += static_cast<char>(word >> (8 * i));
-  }
-  return bytes;
-}
-
-std::string mat_uint8(const std::string& name, const std::vector<uint32_t>& dims, const std::string& data) {
-  constexpr uint32_t kInt8 = 1, kUint8 = 2, kInt32 = 5, kUint32 = 6, kMatrix = 14, kUint8Class = 9;
-  return mat_element(kMatrix, mat_element(kUint32, mat_words({kUint8Class, 0})) + mat_element(kInt32, mat_words(dims)) +
-                                  mat_element(kInt8, name) + mat_element(kUint8, data));
-}
-
-std::string mat_file(const std::string& variables) {
-  std::string header = "MATLAB 5.0 MAT-file, made by a test";
-  header.resize(124, ' ');
-  return header + std::string("\0\1IM", 4) + variables;
-}
-
-// Images whose pixel at (row, column, channel) is 7 row + 3 column + 50 channel + shade, in column-major order.
-std::string svhn_images(const std::vector<int>& shades) {
-  std::string data;
-  for (const int shade : shades) {
-    for (int c = 0; c < 3; ++c) {
-      for (int column = 0; column < 32; ++column) {
-        for (int row = 0; row < 32; ++row) data += static_cast<char>(7 * row + 3 * column + 50 * c + shade);
-      }
-    }
-  }
-  return data;
-}
-
-TEST_CASE("svhn: column-major images, label 10 is the digit 0, splits join") {
-  const TemporaryFolder folder;
-  const auto file = [](const std::vector<int>& shades, const std::string& labels) {
-    const auto count = static_cast<uint32_t>(shades.size());
-    return mat_file(mat_uint8("X", {32, 32, 3, count}, svhn_images(shades)) + mat_uint8("y", {count, 1}, labels));
-  };
-  folder.write("train_32x32.mat", file({1, 2}, "\x01\x0a"));
-  folder.write("extra_32x32.mat", file({3, 4, 5}, "\x02\x03\x04"));
-  folder.write("test_32x32.mat", file({6}, "\x09"));
-  auto test = open("svhn:" + folder.path());
-  REQUIRE_MESSAGE(test.ok(), test.status().message());
-  CHECK((*test)->size() == 1);
-  CHECK((*test)->label(0) == 9);
-  CHECK((*test)->class_names()[9] == "9");
-
-  auto data = open("svhn:" + folder.path() + "#train+extra");
-  REQUIRE_MESSAGE(data.ok(), data.status().message());
-  REQUIRE((*data)->size() == 5);
-  const std::vector<int64_t> labels{1, 0, 2, 3, 4};
-  for (int64_t i = 0; i < 5; ++i) {
-    CHECK((*data)->label(i) == labels[static_cast<size_t>(i)]);
-    auto image = (*data)->image(i);
-    REQUIRE(image.ok());
-    REQUIRE((image->width == 32 && image->height == 32 && image->channels == 3));
-    bool same = true;
-    for (int row = 0; row < 32; ++row) {
-      for (int column = 0; column < 32; ++column) {
-        for (int c = 0; c < 3; ++c) {
-          const uint8_t found = image->pixels[static_cast<size_t>((row * 32 + column) * 3 + c)];
-          same = same && found == static_cast<uint8_t>(7 * row + 3 * column + 50 * c + static_cast<int>(i) + 1);
-        }
-      }
-    }
-    CHECK(same);
-  }
-}
-
-TEST_CASE("svhn: broken files are told with name, expectation and finding") {
-  const TemporaryFolder folder;
-  const std::string text = "svhn:" + folder.path();
-  CHECK(contains(error_of("svhn:" + folder.path("nowhere")), "expected a directory"));
-  CHECK(contains(error_of(text), "test_32x32.mat"));
-  const std::string x = mat_uint8("X", {32, 32, 3, 2}, svhn_images({1, 2}));
-  const auto error_with = [&](const std::string& bytes) {
-    folder.write("test_32x32.mat", bytes);
-    const std::string message = error_of(text);
-    CHECK(contains(message, "test_32x32.mat: "));
-    return message;
-  };
-  // Deflated (type 15), with a checksum that does not fit: the stored form of "y", last byte changed.
-  const std::string plain = mat_uint8("y", {2, 1}, "\x01\x02");
-  const std::string length = std::string(1, static_cast<char>(plain.size())) + std::string(1, '\0');
-  const std::string inverse = std::string(1, static_cast<char>(~plain.size())) + "\xff";
-  const std::string stored = "\x78\x01\x01" + length + inverse + plain + "abcd";
-  CHECK(contains(error_with(mat_file(x + mat_words({15, static_cast<uint32_t>(stored.size())}) + stored)),
-                 "compressed data at byte"));
-  CHECK(contains(error_with("not MATLAB at all"), "expected a MATLAB file"));
-  CHECK(contains(error_with(mat_file(x)), "expected a variable y, found none"));
-  CHECK(contains(error_with(mat_file(mat_uint8("y", {2, 1}, "\x01\x02"))), "expected a variable X, found none"));
-  CHECK(contains(error_with(mat_file(x + mat_uint8("y", {3, 1}, "\x01\x02\x03"))), "expected 2 labels"));
-  CHECK(contains(error_with(mat_file(x + mat_uint8("y", {2, 1}, "\x01\x0b"))), "label 1: expected a whole number"));
-  CHECK(contains(error_with(mat_file(x + mat_uint8("y", {2, 1}, std::string("\0\1", 2)))), "label 0"));
-  const std::string narrow = mat_uint8("X", {32, 16, 3, 4}, svhn_images({1, 2}));
-  CHECK(contains(error_with(mat_file(narrow)), "expected uint8 [32, 32, 3, N], found uint8 [32, 16, 3, 4]"));
-  // Cut anywhere, with the pixels first or last.
-  const std::string y = mat_uint8("y", {2, 1}, "\x01\x02");
-  for (const std::string& whole : {mat_file(x + y), mat_file(y + x)}) {
-    for (size_t size = 0; size < whole.size(); size += size < 300 ? 1 : 311) error_with(whole.substr(0, size));
-  }
-}
-
-TEST_CASE("folder: classes in order of their names, splits where they exist") {
-  const TemporaryFolder folder;
-  const std::string samples = std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/";
-  const auto copy = [&](const std::string& from, const std::string& to) {
-    fs::create_directories(fs::path(folder.path(to)).parent_path());
-    fs::copy_file(samples + from, folder.path(to));
-  };
-  copy("rgb.png", "plain/dog/2.png");
-  copy("rgb.jpg", "plain/dog/1.JPG");
-  copy("gray.png", "plain/cat/1.png");
-  folder.write("plain/dog/notes.txt", "not an image");
-  auto data = open("folder:" + folder.path("plain"));
-  REQUIRE_MESSAGE(data.ok(), data.status().message());
-  CHECK((*data)->class_names() == std::vector<std::string>{"cat", "dog"});
-  REQUIRE((*data)->size() == 3);
-  CHECK((*data)->label(0) == 0);
-  CHECK((*data)->label(2) == 1);
-  CHECK((*data)->image(0)->channels == 1);
-  CHECK((*data)->image(1)->width == 24);
-  CHECK(contains(error_of("folder:" + folder.path("plain") + "#train"), "plain/train"));
-
-  copy("rgb.png", "split/train/cat/1.png");
-  copy("rgb.png", "split/train/cat/2.png");
-  copy("rgb.png", "split/test/cat/1.png");
-  CHECK((*open("folder:" + folder.path("split")))->size() == 1);
-  CHECK((*open("folder:" + folder.path("split"), "train"))->size() == 2);
-  CHECK((*open("folder:" + folder.path("split") + "#train+test"))->size() == 3);
-
-  fs::create_directories(folder.path("empty/cat"));
-  CHECK(contains(error_of("folder:" + folder.path("empty")), "found none"));
-  CHECK(contains(error_of("folder:" + folder.path("plain/dog")), "found no folder"));
-  folder.write("bad/cat/1.png", "not a picture");
-  auto bad = open("folder:" + folder.path("bad"));
-  REQUIRE(bad.ok());
-  CHECK(contains((*bad)->image(0).status().message(), "bad/cat/1.png"));
-}
-
 void write_bytes_array(const std::string& path, const std::string& shape, const std::string& data) {
   std::string text = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + "}\n";
   std::ofstream(path, std::ios::binary) << std::string("\x93NUMPY\x01\0", 8) << static_cast<char>(text.size()) << '\0'
@@ -342,6 +168,7 @@ TEST_CASE("labels are matched by name only where that is certain") {
   CHECK(io::match_labels({"dog", "bird"}, labels).empty());
   CHECK(io::match_labels({"crane"}, labels).empty());
   CHECK(io::match_labels({"dog"}, {}).empty());
+  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // though one name stands there twice
 }
 
 TEST_CASE("cifar10: the real files") {

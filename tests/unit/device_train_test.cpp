@@ -296,7 +296,8 @@ TEST_CASE("training calls that make no sense are refused") {
   needs.struct_size = sizeof needs;
   CHECK(sn_measure(without.at(), without.bytes(), &options, &needs, &why) == SN_UNSUPPORTED);
   CHECK(std::string(why.text) ==
-        "model: holds no training plan portable-f32 for batch 1; sparsenet-convert --training-plan makes one");
+        "model: holds no training plan portable-f32 for batch 1; `sparsenet-convert MODEL --plan portable-f32 "
+        "--training-plan -o DEVICE` adds one");
 }
 
 TEST_CASE("an image whose loss is not finite does not count") {

@@ -2,10 +2,20 @@
 #include "io/image.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
+
+// jpeglib.h needs size_t and FILE declared before it, so it stands here.
+#include <jpeglib.h>
 
 #include "io/file.h"
 #include "io/npy.h"
@@ -84,6 +94,71 @@ TEST_CASE("image: JPEG, baseline, progressive, grey, CMYK") {
   CHECK(load("gray.jpg").channels == 1);
 }
 
+// Where the marker FF `code` of the n-th time (from 0) stands.
+size_t find_marker(const std::vector<uint8_t>& bytes, uint8_t code, int n) {
+  for (size_t at = 2; at + 1 < bytes.size(); ++at) {
+    if (bytes[at] == 0xff && bytes[at + 1] == code && n-- == 0) return at;
+  }
+  FAIL("no such marker");
+  return 0;
+}
+
+std::string jpeg_error(const std::vector<uint8_t>& bytes) {
+  auto image = io::decode_image(bytes.data(), bytes.size(), "x.jpg");
+  return image.ok() ? "" : image.status().message();
+}
+
+// A JPEG with each colour component in a scan of its own.
+std::vector<uint8_t> three_scans() {
+  jpeg_compress_struct encoder{};
+  jpeg_error_mgr errors{};
+  encoder.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&encoder);
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&encoder, &data, &size);
+  encoder.image_width = encoder.image_height = 16;
+  encoder.input_components = 3;
+  encoder.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&encoder);
+  jpeg_scan_info scans[3]{};
+  for (int c = 0; c < 3; ++c) {
+    scans[c].comps_in_scan = 1;
+    scans[c].component_index[0] = c;
+    scans[c].Se = 63;
+  }
+  encoder.scan_info = scans;
+  encoder.num_scans = 3;
+  jpeg_start_compress(&encoder, TRUE);
+  std::vector<uint8_t> pixels(16 * 3, 200);
+  JSAMPROW row = pixels.data();
+  for (int y = 0; y < 16; ++y) jpeg_write_scanlines(&encoder, &row, 1);
+  jpeg_finish_compress(&encoder);
+  jpeg_destroy_compress(&encoder);
+  std::vector<uint8_t> bytes(data, data + size);
+  std::free(data);
+  return bytes;
+}
+
+TEST_CASE("image: a JPEG whose scans do not all come is an error") {
+  const std::vector<uint8_t> whole = three_scans();
+  CHECK(jpeg_error(whole).empty());
+  for (const int kept : {1, 2}) {
+    std::vector<uint8_t> less(whole.begin(),
+                              whole.begin() + static_cast<std::ptrdiff_t>(find_marker(whole, 0xda, kept)));
+    less.insert(less.end(), {0xff, 0xd9});
+    CHECK(jpeg_error(less) == "x.jpg: cannot decode the JPEG: a colour component is missing");
+  }
+  // A progressive one without its first scan; tables stand between that and the second.
+  auto bytes = io::read_file(kData + "progressive.jpg", 1 << 20);
+  REQUIRE(bytes.ok());
+  const size_t scan = find_marker(*bytes, 0xda, 0);
+  size_t end = 0;
+  for (int n = 0; end < scan; ++n) end = find_marker(*bytes, 0xc4, n);
+  bytes->erase(bytes->begin() + static_cast<std::ptrdiff_t>(scan), bytes->begin() + static_cast<std::ptrdiff_t>(end));
+  CHECK(jpeg_error(*bytes).rfind("x.jpg: cannot decode the JPEG: ", 0) == 0);
+}
+
 TEST_CASE("image: every truncation is an error that names the file") {
   for (const char* name : {"rgb.png", "palette.png", "rgb.jpg", "progressive.jpg", "cmyk.jpg"}) {
     auto bytes = io::read_file(kData + name, 1 << 20);
@@ -124,6 +199,59 @@ TEST_CASE("image: a PNG that announces a huge picture is refused before memory i
   (*bytes)[16] = 0x7f;
   CHECK_FALSE(io::decode_image(bytes->data(), bytes->size(), "huge.png").ok());
   CHECK_FALSE(io::decode_image(nullptr, 0, "empty").ok());
+}
+
+// Address space that this process may still take; back as it was at the end.
+class LessMemory {
+ public:
+  explicit LessMemory(size_t megabytes) {
+    getrlimit(RLIMIT_AS, &before_);
+    size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit less = before_;
+    less.rlim_cur = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + (megabytes << 20);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they take terabytes of it
+    setrlimit(RLIMIT_AS, &less);
+#endif
+  }
+  ~LessMemory() {
+    setrlimit(RLIMIT_AS, &before_);
+  }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_CASE("image: what a short file claims gets no memory") {
+  auto png = io::read_file(kData + "rgb.png", 1 << 20);
+  auto jpeg = io::read_file(kData + "rgb.jpg", 1 << 20);
+  REQUIRE((png.ok() && jpeg.ok()));
+  const auto error_of = [](const std::vector<uint8_t>& bytes) {
+    const LessMemory less(128);
+    return io::decode_image(bytes.data(), bytes.size(), "claims").status().message();
+  };
+  const std::string cut_png = "claims: cannot decode the PNG: the file ends early";
+  SUBCASE("a chunk of 512 MiB") {
+    png->resize(33);  // signature and header
+    for (const char c : std::string("\x20\0\0\x09tEXtComment", 15)) png->push_back(static_cast<uint8_t>(c));
+    png->resize(png->size() + 16);
+    CHECK(error_of(*png) == cut_png);
+  }
+  SUBCASE("a PNG of 100 million pixels") {
+    const uint8_t sizes[] = {0, 0, 0x4e, 0x20, 0, 0, 0x13, 0x88};  // 20000 x 5000
+    std::copy(std::begin(sizes), std::end(sizes), png->begin() + 16);
+    const uint8_t crc[] = {0xdb, 0x5f, 0xca, 0x9a};
+    std::copy(std::begin(crc), std::end(crc), png->begin() + 29);
+    CHECK(error_of(*png) == cut_png);
+  }
+  SUBCASE("a JPEG of 100 million pixels") {
+    const uint8_t start[] = {0xff, 0xc0};
+    const auto frame = std::search(jpeg->begin(), jpeg->end(), std::begin(start), std::end(start));
+    REQUIRE(jpeg->end() - frame > 9);
+    const uint8_t sizes[] = {0x13, 0x88, 0x4e, 0x20};
+    std::copy(std::begin(sizes), std::end(sizes), frame + 5);
+    CHECK(error_of(*jpeg) == "claims: cannot decode the JPEG: the file ends early");
+  }
 }
 
 TEST_CASE("image: encode_png round trip") {

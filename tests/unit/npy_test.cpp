@@ -91,7 +91,7 @@ TEST_CASE("npy: element types and byte orders") {
   CHECK(floats_of("<u2", string("\xff\xff", 2), "(1,)") == std::vector<float>{65535});
   CHECK(floats_of(">i4", string("\xff\xff\xff\xfe", 4), "(1,)") == std::vector<float>{-2});
   CHECK(floats_of("<i8", string("\xfe\xff\xff\xff\xff\xff\xff\xff", 8), "(1,)") == std::vector<float>{-2});
-  CHECK(floats_of("|b1", string("\0\x01", 2), "(2,)") == std::vector<float>{0, 1});
+  CHECK(floats_of("|b1", string("\0\x01\x2e", 3), "(3,)") == std::vector<float>{0, 1, 1});
 }
 
 TEST_CASE("npy: integers are read exactly, floats are not taken for labels") {

@@ -219,6 +219,7 @@ TEST_CASE("sessions") {
   SessionOptions options;
   options.threads = 1;
   fail_each("Session::create of a model", [&] { return Session::create(model, options); });
+  fail_each("Session::measure", [&] { return Session::measure(model, options); });
   options.threads = 2000;
   fail_each("Session::create with an error", [&] { return Session::create(model, options); });
   options.threads = 2;

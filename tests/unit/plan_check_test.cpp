@@ -114,7 +114,10 @@ TEST_CASE("extreme convolutions are refused, or counted rightly") {
     Extreme::set(&s.in, &e.in, in, random() % 3 == 0 ? 0 : in[3]);
     if (gradient) {
       Extreme::set(&s.in2, &e.in2, out, oc);
-      const int64_t weights = int64_t{oc} * (in[3] / s.groups) * s.kernel_h * s.kernel_w;
+      int64_t weights = 1;
+      for (const int32_t factor : {oc, in[3] / s.groups, s.kernel_h, s.kernel_w}) {
+        if (weights <= INT32_MAX) weights *= factor;  // both below 2^31; beyond that the case is not used
+      }
       if (weights > INT32_MAX) continue;
       Extreme::set(&s.out, &e.out, {1, 1, 1, static_cast<int32_t>(weights)}, static_cast<int32_t>(weights));
       s.weight = nullptr;

@@ -1,6 +1,7 @@
 // The Session API: misuse is answered with a Status, sessions are independent, results do not depend on thread counts.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
 #include <algorithm>
@@ -262,6 +263,14 @@ TEST_CASE("a session lives in memory that it is given, writes nowhere else, and 
     SessionOptions options;
     options.backend = backend;
     options.threads = 2;
+    Model model;
+    model.graph = graph;
+    const auto measured = Session::measure(model, options);
+    REQUIRE_MESSAGE(measured.ok(), measured.status().message());
+    CHECK(measured->total_bytes == bytes);
+    CHECK(measured->arena_bytes == own.memory().arena_bytes);
+    CHECK(measured->scratch_bytes == own.memory().scratch_bytes);
+
     options.memory = at;
     options.memory_bytes = bytes - 1;
     const auto refused = Session::create(graph, options);

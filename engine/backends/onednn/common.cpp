@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/onednn/onednn_backend.h"
+
 namespace sparsenet::onednn {
 
 dnnl::engine& cpu() {
@@ -146,15 +148,19 @@ void gather_pixels(const Gather& g, int64_t first, int64_t count, float* to) {
 }  // namespace
 
 void gather(const Gather& g, float* to) {
-  constexpr int64_t kPixels = 32;
   // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
   if (omp_get_max_threads() == 1) return gather_pixels(g, 0, g.pixels, to);
-  const int64_t blocks = (g.pixels + kPixels - 1) / kPixels;
-#pragma omp parallel for schedule(static)
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t first = b * kPixels;
-    gather_pixels(g, first, g.pixels - first < kPixels ? g.pixels - first : kPixels, to);
-  }
+  constexpr int64_t kPixels = 32;  // of a chunk
+  struct Work {
+    const Gather& from;
+    float* to;
+  } work{g, to};
+  const auto run = [](void* context, int32_t chunk, int32_t) {
+    const Work& w = *static_cast<const Work*>(context);
+    const int64_t first = chunk * kPixels, left = w.from.pixels - first;
+    gather_pixels(w.from, first, left < kPixels ? left : kPixels, w.to);
+  };
+  onednn_parallel(nullptr, static_cast<int32_t>((g.pixels + kPixels - 1) / kPixels), run, &work);
 }
 
 }  // namespace sparsenet::onednn

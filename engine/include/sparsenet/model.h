@@ -111,7 +111,11 @@ Result<DeviceParts> make_device_parts(const Model& model, const std::string& tar
 // serialize_model, then write to a temporary beside `path`, fsync, rename: the file is whole or not there.
 Status save_model(const Model& model, const std::string& path);
 
-// Writes bytes the same safe way; for everything that is written beside models.
+// Writes bytes the same safe way; for everything that is written beside models. The temporary is called
+// NAME.tmp-0123456789abcdef and removed on every failure; one that a killed process has left is removed by the next
+// writer of the same file, in whatever container that runs (it is locked as long as its writer lives). A limit on the
+// size of files (SIGXFSZ) is an error, not a signal. Safe from several threads and processes: the last one to finish
+// wins. Errors: kNotFound, kIo and kOutOfMemory; the first two begin with the path, and the file is as it was before.
 Status write_file_atomically(const std::string& path, const void* data, size_t size);
 
 }  // namespace sparsenet

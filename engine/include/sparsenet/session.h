@@ -72,6 +72,9 @@ struct SessionOptions {
   // session goes. Too little is kOutOfMemory, with the bytes needed. oneDNN keeps its own copies of weights besides.
   void* memory = nullptr;
   size_t memory_bytes = 0;
+  // For models from elsewhere, whose shapes may ask for any amount: a session that needs more is kOutOfMemory, with the
+  // bytes needed, before any of it is allocated. 0: no limit.
+  size_t max_memory_bytes = 0;
 };
 
 struct TensorInfo {
@@ -113,6 +116,10 @@ class Session {
   // The same of a model, whose stored plan saves the planning where it fits: made for this batch size, and the backend
   // is kAuto or kPortable. Results, arena and scratch are the same with and without it, bit for bit.
   static Result<Session> create(const Model& model, const SessionOptions& options);
+  // What create() would allocate, without allocating it: the graph is planned and kernels are chosen, nothing is
+  // packed. total_bytes is what SessionOptions::memory must have; `memory` itself is not looked at. Errors: those of
+  // create(), but for a lack of memory for the session.
+  static Result<MemoryReport> measure(const Model& model, const SessionOptions& options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();

@@ -9,7 +9,7 @@
  *   sn_run(net);
  *   sn_get_output(net, 0, logits, 10);
  *
- * A model needs a stored plan: sparsenet-convert net.snet --plan portable-f32 -o device.snet. The C++ API
+ * A model needs a stored plan: sparsenet-convert net.snet --plan portable-f32 -o device.snet adds one. The C++ API
  * (sparsenet/session.h) also runs models without one.
  *
  * Nothing here allocates, throws, prints or calls an operating system; sn_map_file and sn_unmap_file alone do, and
@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-#define SN_API_VERSION 1 /* of this header */
+#define SN_API_VERSION 2 /* of this header; 2: sn_options.kernels and what follows */
 #define SN_ALIGNMENT 64  /* bytes: of models (so that weights are used in place) and of memory */
 
 /* The library's SN_API_VERSION; what it has, it has for every header up to that. */
@@ -75,14 +75,24 @@ typedef struct sn_threads {
   void* self;
 } sn_threads;
 
+/* Which kernels run the steps. Both give the same results within rounding. */
+typedef enum sn_kernels {
+  SN_KERNELS_LINKED = 0, /* the fastest of those that are linked: of the whole library the vector kernels of this CPU */
+  SN_KERNELS_COMPACT = 1 /* a device's, which use weights where they lie: slower, and they need far less memory. The
+                            MEMORY_BYTES of sparsenet-convert --c-array are enough for them, with one thread.
+                            libsparsenet_device.a has no others. */
+} sn_kernels;
+
 /* Zeros, or NULL in its place: the linked kernels, the calling thread alone, batch 1. */
 typedef struct sn_options {
   uint32_t struct_size;
   uint32_t batch;            /* 0: 1; the model needs a plan for it */
   const sn_threads* threads; /* is copied; `self` must outlive the session */
   uint32_t training;         /* not 0: the training plan; see "Training" below */
-  /* Not 0: the floating-point mode of the threads stays as it is. 0: numbers below 1.2e-38 count as zero while steps
-   * run (flush-to-zero, on CPUs that have it: x86-64, ARM), for their cost; the mode is then as before again. */
+  uint32_t kernels;          /* of sn_kernels; since version 2 */
+  /* Since version 2. Not 0: the floating-point mode of the threads stays as it is. 0: numbers below 1.2e-38 count as
+   * zero while steps run (flush-to-zero, on CPUs that have it: x86-64, ARM), for their cost; the mode is then as before
+   * again. */
   uint32_t keep_denormals;
 } sn_options;
 
@@ -105,10 +115,11 @@ typedef struct sn_tensor {
   size_t elements;
 } sn_tensor;
 
-/* How images become inputs: (pixel - mean) / std_dev, for pixels of 0..255. */
+/* How images become inputs: (pixel - mean) / std_dev, for pixels of 0..255. A model that names no mean takes zeros, one
+ * that names no standard deviation ones: without both, pixels as they are. */
 typedef struct sn_image_info {
   uint32_t struct_size;
-  uint32_t channels;       /* of mean and std_dev; 0: the model says nothing of images */
+  uint32_t channels;       /* of input 0, mean and std_dev; 0: it takes no images [N, C, H, W] of 1 to 4 channels */
   const char* color_order; /* "RGB", "BGR" or "GRAY" */
   float mean[4], std_dev[4];
 } sn_image_info;

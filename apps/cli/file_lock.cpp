@@ -1,0 +1,108 @@
+#include "cli/file_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sparsenet::cli {
+namespace {
+
+constexpr char kHeading[] = "locked by sparsenet, ";
+constexpr int kMostAttempts = 1000;
+
+// Process ids alone would not tell, where containers share a folder.
+std::string who_we_are() {
+  char host[256] = "";
+  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  return "process " + std::to_string(::getpid()) + (host[0] == '\0' ? "" : " on " + std::string(host));
+}
+
+std::string first_bytes(int descriptor) {
+  char text[512];
+  const ssize_t got = ::pread(descriptor, text, sizeof text, 0);
+  return got <= 0 ? std::string() : std::string(text, static_cast<size_t>(got));
+}
+
+bool write_all(int descriptor, const std::string& text) {
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t written = ::pwrite(descriptor, text.data() + at, text.size() - at, static_cast<off_t>(at));
+    if (written < 0 && errno != EINTR) return false;
+    if (written > 0) at += static_cast<size_t>(written);
+  }
+  return true;
+}
+
+// "process 12 on host" of a lock file's content; empty where it is not one of ours, or not written yet.
+std::string owner_in(const std::string& content) {
+  if (content.rfind(kHeading, 0) != 0) return {};
+  std::string owner;
+  for (const char c : content.substr(std::strlen(kHeading))) {
+    if (c == '\n') break;
+    if (c >= 32 && c < 127) owner += c;
+  }
+  return owner;
+}
+
+bool is_the_file_at(int descriptor, const std::string& path) {
+  struct stat ours {
+  }, theirs{};
+  return ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+         ours.st_ino == theirs.st_ino;
+}
+
+}  // namespace
+
+Result<FileLock> FileLock::take(const std::string& path) {
+  const std::string file = path + ".lock";
+  const auto failed = [&](const char* action) {
+    return io_error(file + ": cannot " + action + ": " + std::strerror(errno));
+  };
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    const int opened = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+    if (opened < 0) return failed("create");
+    FileLock lock("", opened);  // no name yet: nothing to remove
+    if (::flock(opened, LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != EWOULDBLOCK) {  // no locks here
+        ::unlink(file.c_str());
+        return lock;
+      }
+      const std::string owner = owner_in(first_bytes(opened));
+      return invalid_argument(path + ": " + (owner.empty() ? "another process" : owner) +
+                              " is training into this file: wait for its end, stop it, or choose another file");
+    }
+    // Whoever had it may have removed it between our opening and our locking.
+    if (!is_the_file_at(opened, file)) continue;
+    const std::string content = first_bytes(opened), text = kHeading + who_we_are() + "\n";
+    if (!content.empty() && owner_in(content).empty()) {
+      return io_error(file + ": expected no file, or the lock of an earlier training, found another file");
+    }
+    lock.file_ = file;
+    if (::ftruncate(opened, 0) != 0 || !write_all(opened, text)) return failed("write");
+    return lock;
+  }
+  return io_error(file + ": cannot lock: other processes come and go");
+}
+
+FileLock::FileLock(FileLock&& other) noexcept
+    : file_(std::move(other.file_)), descriptor_(std::exchange(other.descriptor_, -1)) {
+  other.file_.clear();
+}
+
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  std::swap(file_, other.file_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+FileLock::~FileLock() {
+  // In this order: from the moment the lock is free, the file at this place may be another's.
+  if (!file_.empty()) ::unlink(file_.c_str());
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+}  // namespace sparsenet::cli

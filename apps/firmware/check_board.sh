@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Starts the firmware, shows what it prints, and compares what it computed with what is on record for this model and
+# processor: checksums of logits, losses of training. Fails where the firmware fails, or where one differs.
+#   check_board.sh RECORD COMPILER_VERSION COMMAND...
+#   RECORD   a file of the lines to be found; its first line names the compiler's version that they were made with, as
+#            another one may round elsewhere: then the lines are not compared, which is said. A file that does not exist:
+#            nothing is on record. UPDATE_RECORDS=1 in the environment writes it.
+set -euo pipefail
+record=$1 version=$2
+shift 2
+lines() { grep -E '^(image: |training: (step|[0-9]+ of ))' | tr -d '\r' || true; }
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# QEMU's semihosting prints to standard error.
+timeout 300 "$@" </dev/null 2>&1 | tee "$log" || { echo "error: the firmware failed" >&2; exit 1; }
+if [ "$(lines <"$log" | wc -l)" -eq 0 ]; then
+  echo "error: the firmware printed no logits" >&2
+  exit 1
+elif [ -n "${UPDATE_RECORDS-}" ]; then
+  { echo "compiler $version"; lines <"$log"; } >"$record"
+  echo "record: written to $record"
+elif [ ! -f "$record" ]; then
+  echo "record: none for this model and processor; nothing is compared"
+elif [ "$(head -n 1 "$record")" != "compiler $version" ]; then
+  echo "record: made with $(head -n 1 "$record"), this is $version; logits and losses are not compared"
+else
+  if ! diff <(tail -n +2 "$record") <(lines <"$log") >&2; then
+    echo "error: the board computes something else than what is on record ($record); where that is meant, write it anew" \
+      "with UPDATE_RECORDS=1" >&2
+    exit 1
+  fi
+  echo "record: all $(($(wc -l <"$record") - 1)) lines of logits and losses are as they were"
+fi

@@ -1,0 +1,58 @@
+// Numeric arrays from MATLAB files (version 5, "Level 5 MAT-file"), compressed or not, either byte order.
+//
+// Reading follows one rule: memory is taken only for bytes that the file can hold. The size that an array claims is
+// compared with its shape, with the bytes that the file has, and for compressed data with what deflate can make of
+// them, before anything is allocated; what is delivered is compared with the claim, and compressed data with its
+// checksum. Format: "MAT-File Format", The MathWorks.
+#pragma once
+
+#include <sparsenet/status.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/file.h"
+
+namespace sparsenet::io {
+
+// One variable, as its header describes it.
+struct MatVariable {
+  std::string name;
+  uint32_t array_class = 0;  // as in the format: 6 double, 9 uint8, ...; 1 to 5 hold no plain numbers
+  bool complex = false;
+  std::vector<uint64_t> dims;  // column-major: the first index runs fastest
+  uint64_t element_at = 0;     // where the file describes it
+  uint64_t elements = 0;       // the product of dims
+  uint32_t stored_type = 0;    // of the numbers in the file, which may be narrower than the class
+  uint64_t data_bytes = 0;
+
+  bool is_uint8() const { return array_class == 9 && !complex; }
+  bool is_double() const { return array_class == 6 && !complex; }
+  std::string describe() const;  // "uint8 [32, 32, 3, 4]"
+};
+
+class MatFile {
+ public:
+  // Reads the headers of all variables. Errors name the file, what was expected and what was found.
+  static Result<MatFile> open(const std::string& path);
+
+  const std::string& path() const { return file_.path(); }
+  // Null where there is none of this name.
+  const MatVariable* find(const std::string& name) const;
+
+  // All numbers in the order they are stored. read_bytes: for uint8 arrays alone. read_numbers: of any real array.
+  Result<std::vector<uint8_t>> read_bytes(const MatVariable& variable) const;
+  Result<std::vector<double>> read_numbers(const MatVariable& variable) const;
+
+ private:
+  explicit MatFile(File file) : file_(std::move(file)) {}
+  Status read_headers();
+  Status read_data(const MatVariable& variable, std::vector<uint8_t>* out) const;
+
+  File file_;
+  bool little_ = true;
+  std::vector<MatVariable> variables_;
+};
+
+}  // namespace sparsenet::io

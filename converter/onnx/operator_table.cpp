@@ -1,0 +1,129 @@
+#include "converter/onnx/operator_table.h"
+
+#include <climits>
+#include <string>
+
+#include "converter/report.h"
+
+namespace sparsenet::converter {
+namespace {
+
+constexpr int kFirst = 0, kLatest = INT_MAX, kAnyNumber = INT_MAX;
+
+struct Attribute {
+  const char* name = nullptr;
+  int first_opset = kFirst, last_opset = kLatest;
+};
+
+struct Operator {
+  const char* name;
+  int most_inputs;
+  Attribute attributes[9];  // ends with one without a name
+};
+
+// Of the operators that are imported or folded; from the ONNX operator specification, domain ai.onnx.
+constexpr Operator kOperators[] = {
+    {"Add", 2, {}},
+    {"AveragePool",
+     1,
+     {{"auto_pad"},
+      {"ceil_mode", 10},
+      {"count_include_pad"},
+      {"dilations", 19},
+      {"kernel_shape"},
+      {"pads"},
+      {"strides"}}},
+    {"BatchNormalization", 5, {{"epsilon"}, {"momentum"}, {"spatial", kFirst, 8}, {"training_mode", 14}}},
+    {"Cast", 1, {{"to"}, {"saturate", 19}}},
+    {"Clip", 3, {{"min", kFirst, 10}, {"max", kFirst, 10}}},
+    {"Concat", kAnyNumber, {{"axis"}}},
+    {"Constant",
+     0,
+     {{"value"},
+      {"sparse_value", 11},
+      {"value_float", 12},
+      {"value_floats", 12},
+      {"value_int", 12},
+      {"value_ints", 12},
+      {"value_string", 12},
+      {"value_strings", 12}}},
+    {"ConstantOfShape", 1, {{"value"}}},
+    {"Conv", 3, {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}}},
+    {"Div", 2, {}},
+    {"Dropout", 3, {{"ratio", kFirst, 11}, {"seed", 12}}},
+    {"Flatten", 1, {{"axis"}}},
+    {"Gather", 2, {{"axis"}}},
+    {"Gemm", 3, {{"alpha"}, {"beta"}, {"transA"}, {"transB"}}},
+    {"GlobalAveragePool", 1, {}},
+    {"GlobalMaxPool", 1, {}},
+    {"HardSigmoid", 1, {{"alpha"}, {"beta"}}},
+    {"HardSwish", 1, {}},
+    {"Identity", 1, {}},
+    {"LeakyRelu", 1, {{"alpha"}}},
+    {"MatMul", 2, {}},
+    {"MaxPool",
+     1,
+     {{"auto_pad"},
+      {"ceil_mode", 10},
+      {"dilations", 10},
+      {"kernel_shape"},
+      {"pads"},
+      {"storage_order", 8},
+      {"strides"}}},
+    {"Mul", 2, {}},
+    {"Neg", 1, {}},
+    {"PRelu", 2, {}},
+    {"Pad", 4, {{"mode"}, {"pads", kFirst, 10}, {"value", kFirst, 10}}},
+    {"Reciprocal", 1, {}},
+    {"ReduceMean", 2, {{"axes", kFirst, 17}, {"keepdims"}, {"noop_with_empty_axes", 18}}},
+    {"Relu", 1, {}},
+    {"Reshape", 2, {{"allowzero", 14}}},
+    {"Shape", 1, {{"start", 15}, {"end", 15}}},
+    {"Sigmoid", 1, {}},
+    {"Slice", 5, {{"axes", kFirst, 9}, {"ends", kFirst, 9}, {"starts", kFirst, 9}}},
+    {"Softmax", 1, {{"axis"}}},
+    {"Split", 2, {{"axis"}, {"num_outputs", 18}, {"split", kFirst, 12}}},
+    {"Sqrt", 1, {}},
+    {"Squeeze", 2, {{"axes", kFirst, 12}}},
+    {"Sub", 2, {}},
+    {"Sum", kAnyNumber, {}},
+    {"Tanh", 1, {}},
+    {"Transpose", 1, {{"perm"}}},
+    {"Unsqueeze", 2, {{"axes", kFirst, 12}}},
+};
+
+const Operator* find_operator(const std::string& name) {
+  for (const Operator& row : kOperators) {
+    if (name == row.name) return &row;
+  }
+  return nullptr;
+}
+
+Status check_attribute(const Operator& row, const std::string& name, int64_t opset) {
+  for (const Attribute& known : row.attributes) {
+    if (!known.name) break;
+    if (name != known.name) continue;
+    if (opset >= known.first_opset && opset <= known.last_opset) return {};
+    const bool early = opset < known.first_opset;
+    return invalid_model("attribute " + name + ": " + row.name + " has it " +
+                         (early ? "from opset " + std::to_string(known.first_opset) + " on"
+                                : "until opset " + std::to_string(known.last_opset)) +
+                         ", the file has opset " + std::to_string(opset));
+  }
+  return invalid_model("attribute " + printable(name) + ": " + row.name + " has none of this name");
+}
+
+}  // namespace
+
+Status check_against_specification(const onnx_ns::NodeProto& node, int64_t opset) {
+  const Operator* row = find_operator(node.op_type());
+  if (!row) return {};
+  for (const auto& attribute : node.attribute()) {
+    SPARSENET_RETURN_IF_ERROR(check_attribute(*row, attribute.name(), opset));
+  }
+  if (node.input_size() <= row->most_inputs) return {};
+  return invalid_model("inputs: expected at most " + std::to_string(row->most_inputs) + ", found " +
+                       std::to_string(node.input_size()));
+}
+
+}  // namespace sparsenet::converter

@@ -1,0 +1,48 @@
+/* What a test tells the preloaded library (faults.c), and what it learns from it. */
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum faults_kind {
+  FAULTS_ALLOCATION, /* malloc and its like, operator new behind them */
+  FAULTS_THREAD,     /* pthread_create */
+  FAULTS_READ,
+  FAULTS_WRITE,
+  FAULTS_FSYNC,
+  FAULTS_RENAME,
+  FAULTS_OPEN,
+  FAULTS_MMAP,
+  FAULTS_STAT,
+  FAULTS_OTHER,    /* flock, unlink, lseek, getdents and so on */
+  FAULTS_ANY_CALL, /* any of the system calls above */
+  FAULTS_KINDS
+};
+
+enum faults_action {
+  FAULTS_NONE, /* only count */
+  FAULTS_ONCE,
+  FAULTS_FROM_THEN_ON,
+  FAULTS_KILL,       /* the process, in place of the call */
+  FAULTS_SHORT,      /* a read or write of half the bytes, once */
+  FAULTS_INTERRUPTED /* EINTR from a read, write or lock, once */
+};
+
+/* Written to FAULTS_ORDERS; the answers are the child's process id and then what waitpid() gave, an int each. */
+struct faults_order {
+  int kind, action;
+  long n; /* the first call is 1 */
+};
+
+/* In shared memory behind the descriptor FAULTS_COUNTS. */
+struct faults_counts {
+  long calls[FAULTS_KINDS];
+  long hits; /* how often the order was carried out */
+};
+
+enum { FAULTS_NOT_PERMITTED = 119 }; /* exit code: system calls cannot be trapped here */
+
+#ifdef __cplusplus
+}
+#endif
