@@ -113,8 +113,10 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
 
 // The checkpoint to go on from; an empty one where there is none.
 Result<Checkpoint> read_checkpoint(const TrainCommand& command, TrainReport& report) {
-  std::error_code ignored;
-  const bool exists = std::filesystem::exists(command.checkpoint, ignored);
+  // Where that cannot be told, beginning anew would throw away what may be there.
+  std::error_code failed;
+  const bool exists = std::filesystem::exists(command.checkpoint, failed);
+  if (failed) return io_error(command.checkpoint + ": cannot look for it: " + failed.message());
   if (!command.resume) {
     if (exists) report.line("note    " + command.checkpoint + " is replaced; --resume would go on from it");
     return Checkpoint();

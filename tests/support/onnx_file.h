@@ -1,77 +1,156 @@
-// ONNX files of a few nodes, byte by byte: what a test of the importer says of them stands in the test itself. Field
-// numbers are those of onnx.proto.
+// ONNX files of a few nodes, for tests of the importer: written field by field, so that a test can hold what no
+// exporter would write. Field numbers are those of onnx.proto.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
-namespace sparsenet::test::onnx {
+namespace sparsenet::test {
 
-inline std::string varint(uint64_t value) {
-  std::string out;
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(0x80 | (value & 0x7f));
-  return out + static_cast<char>(value);
-}
+class OnnxFile {
+ public:
+  enum Type : uint8_t {
+    kFloat = 1,
+    kUInt8 = 2,
+    kInt32 = 6,
+    kInt64 = 7,
+    kString = 8,
+    kBool = 9,
+    kFloat16 = 10,
+    kDouble = 11,
+    kBFloat16 = 16
+  };
 
-inline std::string number(int field, uint64_t value) {
-  return varint(static_cast<uint64_t>(field) << 3) + varint(value);
-}
+  struct Attribute {
+    Attribute(std::string name_, int64_t value) : name(std::move(name_)) { integer(3, value, &body), kind(2); }
+    Attribute(std::string name_, int value) : Attribute(std::move(name_), int64_t{value}) {}
+    Attribute(std::string name_, float value) : name(std::move(name_)) { number(2, value, &body), kind(1); }
+    Attribute(std::string name_, const char* value) : name(std::move(name_)) { bytes(4, value, &body), kind(3); }
+    Attribute(std::string name_, const std::vector<int64_t>& values) : name(std::move(name_)) {
+      for (int64_t value : values) integer(8, value, &body);
+      kind(7);
+    }
+    std::string name, body;
 
-inline std::string bytes(int field, const std::string& content) {
-  return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(content.size()) + content;
-}
+   private:
+    void kind(int64_t type) { integer(20, type, &body); }
+  };
 
-enum Type { kFloat = 1, kUint8 = 2, kInt64 = 7, kString = 8 };
+  explicit OnnxFile(int64_t opset) : opset_(opset) {}
 
-using Names = std::vector<std::string>;
-
-// As one field of a GraphProto.
-inline std::string node(const std::string& op, const std::string& name, const Names& inputs, const Names& outputs,
-                        const std::string& domain = "") {
-  std::string text;
-  for (const std::string& input : inputs) text += bytes(1, input);
-  for (const std::string& output : outputs) text += bytes(2, output);
-  return bytes(1, text + bytes(3, name) + bytes(4, op) + (domain.empty() ? "" : bytes(7, domain)));
-}
-
-// An initializer of zeros; `element_bytes` 0: it has no data.
-inline std::string initializer(const std::string& name, const std::vector<uint64_t>& dims, int type = kFloat,
-                               size_t element_bytes = 4) {
-  std::string text;
-  size_t count = element_bytes;
-  for (const uint64_t dim : dims) {
-    text += number(1, dim);
-    count *= dim;
+  OnnxFile& input(const std::string& name, const std::vector<int64_t>& shape, Type type = kFloat) {
+    bytes(11, value_info(name, shape, type), &graph_);
+    return *this;
   }
-  return bytes(5, text + number(2, static_cast<uint64_t>(type)) + bytes(8, name) + bytes(9, std::string(count, '\0')));
-}
+  OnnxFile& output(const std::string& name) {
+    std::string info;
+    bytes(1, name, &info);
+    bytes(12, info, &graph_);
+    return *this;
+  }
+  OnnxFile& constant(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values) {
+    std::string raw(values.size() * sizeof(float), '\0');
+    if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
+    return tensor(name, shape, kFloat, raw);
+  }
+  // Zeros of a type of that many bytes.
+  OnnxFile& zeros(const std::string& name, const std::vector<int64_t>& shape, int type = kFloat, size_t size = 4) {
+    for (int64_t dim : shape) size *= static_cast<size_t>(dim);
+    return tensor(name, shape, type, std::string(size, '\0'));
+  }
+  // A tensor whose data lie in another file.
+  OnnxFile& outside(const std::string& name, const std::vector<int64_t>& shape, const std::string& path) {
+    std::string body, entry;
+    for (int64_t size : shape) integer(1, size, &body);
+    integer(2, kFloat, &body);
+    bytes(8, name, &body);
+    bytes(1, "location", &entry);
+    bytes(2, path, &entry);
+    bytes(13, entry, &body);
+    integer(14, 1, &body);
+    bytes(5, body, &graph_);
+    return *this;
+  }
+  OnnxFile& flag(const std::string& name, bool value) { return tensor(name, {}, kBool, std::string(1, value ? 1 : 0)); }
+  OnnxFile& node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                 const std::vector<Attribute>& attributes = {}) {
+    return named(op, op + "_node", inputs, outputs, "", attributes);
+  }
+  OnnxFile& named(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+                  const std::vector<std::string>& outputs, const std::string& domain = "",
+                  const std::vector<Attribute>& attributes = {}) {
+    std::string body;
+    for (const std::string& input : inputs) bytes(1, input, &body);
+    for (const std::string& output : outputs) bytes(2, output, &body);
+    bytes(3, name, &body);
+    bytes(4, op, &body);
+    if (!domain.empty()) bytes(7, domain, &body);
+    for (const Attribute& attribute : attributes) {
+      std::string text;
+      bytes(1, attribute.name, &text);
+      bytes(5, text + attribute.body, &body);
+    }
+    bytes(1, body, &graph_);
+    return *this;
+  }
+  std::string text() const {
+    std::string file, opset;
+    integer(1, 8, &file);  // IR version
+    bytes(7, graph_, &file);
+    integer(2, opset_, &opset);
+    bytes(8, opset, &file);
+    return file;
+  }
 
-// An initializer whose data lie in another file.
-inline std::string outside(const std::string& name, const std::vector<uint64_t>& dims, const std::string& file) {
-  std::string text;
-  for (const uint64_t dim : dims) text += number(1, dim);
-  return bytes(
-      5, text + number(2, kFloat) + bytes(8, name) + bytes(13, bytes(1, "location") + bytes(2, file)) + number(14, 1));
-}
+ private:
+  static void varint(uint64_t value, std::string* out) {
+    for (; value >= 0x80; value >>= 7) *out += static_cast<char>(value | 0x80);
+    *out += static_cast<char>(value);
+  }
+  static void integer(int field, int64_t value, std::string* out) {
+    varint(static_cast<uint64_t>(field) << 3, out);
+    varint(static_cast<uint64_t>(value), out);
+  }
+  static void number(int field, float value, std::string* out) {
+    varint(static_cast<uint64_t>(field) << 3 | 5, out);
+    char raw[sizeof value];
+    std::memcpy(raw, &value, sizeof value);
+    out->append(raw, sizeof raw);
+  }
+  static void bytes(int field, const std::string& value, std::string* out) {
+    varint(static_cast<uint64_t>(field) << 3 | 2, out);
+    varint(value.size(), out);
+    *out += value;
+  }
+  static std::string value_info(const std::string& name, const std::vector<int64_t>& shape, Type type) {
+    std::string dims, tensor_type, type_text, info;
+    for (int64_t size : shape) {
+      std::string dim;
+      integer(1, size, &dim);
+      bytes(1, dim, &dims);
+    }
+    integer(1, type, &tensor_type);
+    bytes(2, dims, &tensor_type);
+    bytes(1, tensor_type, &type_text);
+    bytes(1, name, &info);
+    bytes(2, type_text, &info);
+    return info;
+  }
+  OnnxFile& tensor(const std::string& name, const std::vector<int64_t>& shape, int type, const std::string& raw) {
+    std::string body;
+    for (int64_t size : shape) integer(1, size, &body);
+    integer(2, type, &body);
+    bytes(8, name, &body);
+    bytes(9, raw, &body);
+    bytes(5, body, &graph_);
+    return *this;
+  }
 
-inline std::string value_info(int field, const std::string& name, const std::vector<uint64_t>& dims,
-                              int type = kFloat) {
-  std::string shape;
-  for (const uint64_t dim : dims) shape += bytes(1, number(1, dim));
-  return bytes(field, bytes(1, name) + bytes(2, bytes(1, number(1, static_cast<uint64_t>(type)) + bytes(2, shape))));
-}
-inline std::string input(const std::string& name, const std::vector<uint64_t>& dims, int type = kFloat) {
-  return value_info(11, name, dims, type);
-}
-inline std::string output(const std::string& name, const std::vector<uint64_t>& dims, int type = kFloat) {
-  return value_info(12, name, dims, type);
-}
+  int64_t opset_;
+  std::string graph_;
+};
 
-// The file with these fields of its graph.
-inline std::vector<uint8_t> file(const std::string& graph, uint64_t opset = 13) {
-  const std::string text = number(1, 8) + bytes(7, graph) + bytes(8, number(2, opset));
-  return {text.begin(), text.end()};
-}
-
-}  // namespace sparsenet::test::onnx
+}  // namespace sparsenet::test

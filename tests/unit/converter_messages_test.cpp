@@ -16,7 +16,7 @@
 namespace sparsenet::converter {
 namespace {
 
-namespace onnx = test::onnx;
+using test::OnnxFile;
 
 std::vector<std::string> lines_of(const Report& report) {
   std::vector<std::string> lines;
@@ -34,10 +34,10 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-Report import(const std::string& graph) {
+Report import(const OnnxFile& file) {
   Report report;
-  const std::vector<uint8_t> bytes = onnx::file(graph);
-  (void)import_onnx(bytes.data(), bytes.size(), "no-such-folder", &report);
+  const std::string bytes = file.text();
+  (void)import_onnx(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), ".", &report);
   return report;
 }
 
@@ -77,27 +77,26 @@ TEST_CASE("messages: a declared cause takes its problems together, and notes of 
 }
 
 TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it takes") {
-  using namespace onnx;
-  const std::string scales = initializer("s", {}) + initializer("z", {}, kUint8, 1) + initializer("w", {4, 3, 1, 1}) +
-                             initializer("wq", {4, 3, 1, 1}, kUint8, 1);
-  const std::string ends = input("x", {1, 3, 8, 8}) + output("y", {1, 4, 8, 8});
+  OnnxFile file(13);
+  file.zeros("s", {}).zeros("z", {}, OnnxFile::kUInt8, 1);
+  file.zeros("w", {4, 3, 1, 1}).zeros("wq", {4, 3, 1, 1}, OnnxFile::kUInt8, 1);
+  file.input("x", {1, 3, 8, 8}).output("y");
+  file.named("QuantizeLinear", "q", {"x", "s", "z"}, {"xq"});
   SUBCASE("QuantizeLinear and DequantizeLinear around float operators") {
-    const Report report =
-        import(scales + ends + node("QuantizeLinear", "q", {"x", "s", "z"}, {"xq"}) +
-               node("DequantizeLinear", "d", {"xq", "s", "z"}, {"xf"}) + node("Conv", "c", {"xf", "w"}, {"c"}) +
-               node("QuantizeLinear", "q2", {"c", "s", "z"}, {"cq"}) +
-               node("DequantizeLinear", "d2", {"cq", "s", "z"}, {"y"}));
-    CHECK(report.problems.size() == 4);
-    CHECK(text_of(report) ==
+    file.named("DequantizeLinear", "d", {"xq", "s", "z"}, {"xf"});
+    file.named("Conv", "c", {"xf", "w"}, {"c"});
+    file.named("QuantizeLinear", "q2", {"c", "s", "z"}, {"cq"});
+    file.named("DequantizeLinear", "d2", {"cq", "s", "z"}, {"y"});
+    CHECK(text_of(import(file)) ==
           "the network is quantised (4 nodes, the first: QuantizeLinear 'q'): this version converts float networks "
           "only: give the one before quantisation\n");
   }
   SUBCASE("operators on integers") {
-    const Report report =
-        import(scales + ends + node("QuantizeLinear", "q", {"x", "s", "z"}, {"xq"}) +
-               node("QLinearConv", "c", {"xq", "s", "z", "wq", "s", "z", "s", "z"}, {"cq"}) +
-               node("QLinearAdd", "a", {"cq", "s", "z", "cq", "s", "z", "s", "z"}, {"aq"}, "com.microsoft") +
-               node("ConvInteger", "i", {"xq", "wq"}, {"ci"}) + node("DequantizeLinear", "d", {"aq", "s", "z"}, {"y"}));
+    file.named("QLinearConv", "c", {"xq", "s", "z", "wq", "s", "z", "s", "z"}, {"cq"});
+    file.named("QLinearAdd", "a", {"cq", "s", "z", "cq", "s", "z", "s", "z"}, {"aq"}, "com.microsoft");
+    file.named("ConvInteger", "i", {"xq", "wq"}, {"ci"});
+    file.named("DequantizeLinear", "d", {"aq", "s", "z"}, {"y"});
+    const Report report = import(file);
     CHECK(report.problems.size() == 5);
     CHECK(lines_of(report).size() == 1);
     CHECK(contains(text_of(report), "the network is quantised (5 nodes"));
@@ -105,32 +104,33 @@ TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it t
 }
 
 TEST_CASE("messages: onnx: one missing file of data is one line, and no node behind it a problem") {
-  using namespace onnx;
-  const Report report = import(outside("w1", {3, 3, 1, 1}, "net.data") + outside("w2", {3, 3, 1, 1}, "net.data") +
-                               outside("v", {3}, "net.data") + input("x", {1, 3, 8, 8}) + output("y", {1, 3, 8, 8}) +
-                               node("Conv", "c1", {"x", "w1"}, {"a"}) + node("Conv", "c2", {"a", "w2"}, {"b"}) +
-                               node("Shape", "shape", {"b"}, {"s"}) + node("Gather", "gather", {"s", "s"}, {"g"}) +
-                               node("Cast", "cast", {"g"}, {"gc"}) + node("Sqrt", "sqrt", {"v"}, {"sv"}) +
-                               node("NonZero", "nonzero", {"sv"}, {"nz"}) + node("Relu", "relu", {"b"}, {"y"}));
+  OnnxFile file(13);
+  for (const char* name : {"w1", "w2"}) file.outside(name, {3, 3, 1, 1}, "no-such.data");
+  file.outside("v", {3}, "no-such.data").input("x", {1, 3, 8, 8}).output("y");
+  file.named("Conv", "c1", {"x", "w1"}, {"a"}).named("Conv", "c2", {"a", "w2"}, {"b"});
+  file.named("Shape", "shape", {"b"}, {"s"}).named("Gather", "gather", {"s", "s"}, {"g"});
+  file.named("Cast", "cast", {"g"}, {"gc"}, "", {{"to", 7}}).named("Sqrt", "sqrt", {"v"}, {"sv"});
+  file.named("NonZero", "nonzero", {"sv"}, {"nz"}).named("Relu", "relu", {"b"}, {"y"});
+  const Report report = import(file);
   CHECK(report.problems.size() == 3);
   CHECK(text_of(report) ==
-        "tensor 'w1' (the first of 3): its data lie in a file of their own, 'net.data', which is not in the model's "
-        "folder: put it there\n");
+        "tensor 'w1' (the first of 3): its data lie in a file of their own, 'no-such.data', which is not in the "
+        "model's folder: put it there\n");
+  REQUIRE_FALSE(report.notes.empty());
   CHECK(contains(report.notes.back(), "nodes behind the problems"));
 }
 
 TEST_CASE("messages: onnx: operators behind a failure are told, also where no shape is declared") {
-  using namespace onnx;
-  const Report report =
-      import(initializer("w", {3, 3, 2, 2}) + initializer("k", {5, 4, 1, 1}) + input("x", {1, 3, 8, 8}) +
-             output("y", {1, 5, 8, 8}) + node("Elu", "keeps its shape", {"x"}, {"a"}) +
-             node("Conv", "of four channels", {"a", "k"}, {"wrong"}) +
-             node("ConvTranspose", "of any shape", {"a", "w"}, {"b"}) + node("Erf", "behind", {"b"}, {"c"}) +
-             node("Sqrt", "of no constant", {"c"}, {"d"}) + node("Whatever", "of ours", {"d"}, {"e"}, "our.domain") +
-             node("Relu", "fine", {"e"}, {"y"}));
-  const std::string text = text_of(report);
-  for (const char* part : {"Elu 'keeps its shape'", "Conv 'of four channels'", "ConvTranspose 'of any shape'",
-                           "Erf 'behind'", "operators of domain 'our.domain' are not supported (Whatever 'of ours')"}) {
+  OnnxFile file(13);
+  file.zeros("w", {3, 3, 2, 2}).zeros("k", {5, 4, 1, 1}).input("x", {1, 3, 8, 8}).output("y");
+  file.named("Shrink", "keeps its shape", {"x"}, {"a"}).named("Conv", "of four channels", {"a", "k"}, {"wrong"});
+  file.named("ConvTranspose", "of any shape", {"a", "w"}, {"b"}).named("Sinh", "behind", {"b"}, {"c"});
+  file.named("Cosh", "further behind", {"c"}, {"d"}).named("Whatever", "of ours", {"d"}, {"e"}, "our.domain");
+  file.named("Relu", "fine", {"e"}, {"y"});
+  const std::string text = text_of(import(file));
+  for (const char* part :
+       {"Shrink 'keeps its shape'", "Conv 'of four channels'", "ConvTranspose 'of any shape'", "Sinh 'behind'",
+        "Cosh 'further behind'", "operators of domain 'our.domain' are not supported (Whatever 'of ours')"}) {
     INFO(text);
     CHECK(contains(text, part));
   }
@@ -139,28 +139,26 @@ TEST_CASE("messages: onnx: operators behind a failure are told, also where no sh
 }
 
 TEST_CASE("messages: onnx: operators of ONNX Runtime's own are one cause") {
-  using namespace onnx;
-  const Report report = import(input("x", {1, 3, 8, 8}) + output("y", {1, 3, 8, 8}) +
-                               node("FusedConv", "c", {"x"}, {"a"}, "com.microsoft") +
-                               node("FusedGelu", "g", {"a"}, {"y"}, "com.microsoft"));
+  OnnxFile file(13);
+  file.input("x", {1, 3, 8, 8}).output("y").named("FusedConv", "c", {"x"}, {"a"}, "com.microsoft");
+  const Report report = import(file.named("FusedGelu", "g", {"a"}, {"y"}, "com.microsoft"));
   CHECK(lines_of(report).size() == 1);
   CHECK(contains(text_of(report), "2 nodes, the first: FusedConv 'c'"));
   CHECK(contains(text_of(report), "give the file as it was exported"));
 }
 
 TEST_CASE("messages: element types have names") {
-  using namespace onnx;
-  const Report report =
-      import(initializer("t", {2}, kString, 1) + initializer("u", {2}, 23, 1) + initializer("v", {2}, 99, 1) +
-             input("x", {1, 3}, kString) + output("y", {1, 3}) + node("Relu", "r", {"x"}, {"y"}));
-  const std::string text = text_of(report);
-  CHECK(contains(text, "found element type string"));
-  CHECK(contains(text, "input 'x': expected"));
-  CHECK_FALSE(contains(text, "type 8"));
+  OnnxFile file(13);
+  file.zeros("t", {2}, OnnxFile::kString, 1).zeros("u", {2}, 23, 1).zeros("v", {2}, 99, 1);
+  const Report report = import(file.input("x", {1, 3}, OnnxFile::kString).output("y").node("Relu", {"x"}, {"y"}));
   std::string all;
   for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
+  INFO(all);
+  CHECK(contains(all, "'t': expected floats, integers or booleans, found element type string"));
   CHECK(contains(all, "'u': expected floats, integers or booleans, found element type float4e2m1"));
   CHECK(contains(all, "'v': expected floats, integers or booleans, found element type number 99"));
+  CHECK(contains(all, "input 'x': expected"));
+  CHECK_FALSE(contains(all, "type 8"));
 }
 
 Graph graph_of(const std::string& architecture) {
