@@ -231,6 +231,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
+      *bytes = {};  // it is mapped
       model = import_snet(options, report);
       break;
     default:
