@@ -10,6 +10,7 @@
 
 #include "converter/check_model.h"
 #include "converter/device_source.h"
+#include "converter/graph_writer.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
@@ -64,7 +65,7 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     rules = std::move(loaded).value();
   }
   // Before the file is read, so that the builder's own weights are gone by then.
-  Result<Graph> graph = options.architecture.empty() ? Graph() : build_graph(*arch);
+  Result<Graph> graph = options.architecture.empty() ? Result<Graph>(Graph()) : build_graph(*arch);
   if (!graph.ok()) {
     report->problem("--arch " + options.architecture, graph.status().message());
     return {};
@@ -115,6 +116,17 @@ void start_metadata(const Options& options, const Report& report, Model* model) 
                         (report.producer.empty() ? "" : ", written by " + report.producer) + ")";
   const Shape& input = model->graph.shape(model->graph.inputs[0]);
   if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
+}
+
+void flush_weights(Model* model, Report* report) {
+  std::string first;
+  report->flushed_weights = flush_denormals(&model->graph, &first);
+  if (report->flushed_weights == 0) return;
+  const bool one = report->flushed_weights == 1;
+  report->note(std::to_string(report->flushed_weights) + (one ? " weight" : " weights") +
+               " below the smallest normal float32 number (1.2e-38) became zero, the first in '" + printable(first) +
+               "'" + (model->plans.empty() ? "" : "; the plans in the file were of the old ones and are left out"));
+  model->plans.clear();
 }
 
 Status apply_options(const Options& options, Model* model, Report* report) {
@@ -219,6 +231,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
+      *bytes = {};  // it is mapped
       model = import_snet(options, report);
       break;
     default:
@@ -226,6 +239,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       break;
   }
   if (!report->problems.empty()) return failed();
+  flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);
   if (!status.ok()) {

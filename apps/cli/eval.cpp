@@ -6,7 +6,10 @@
 #include <memory>
 
 #include "cli/arguments.h"
+#include "cli/broken_images.h"
+#include "cli/class_match.h"
 #include "cli/classifier.h"
+#include "cli/data_report.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "io/dataset.h"
@@ -19,13 +22,13 @@ struct Options {
   BackendOptions backend;
   std::string data;
   int64_t limit = 0, batch = 32;
-  bool json = false;
+  bool skip_broken = false, json = false;
 };
 
 constexpr const char* kExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
 NCHW, used as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
-labels by name where all names fit, else in alphabetical order.
+labels by name where all names fit, else in alphabetical order, which is said.
 
 Examples:
   sparsenet eval net.snet --data cifar10:data/cifar10
@@ -50,11 +53,13 @@ int64_t rank_of(const float* scores, int64_t classes, int64_t label) {
 // The network's class index of every image. Names decide where they can.
 Result<std::vector<int64_t>> network_labels(const io::Dataset& data, const std::string& data_name, int64_t count,
                                             int64_t classes, const std::vector<std::string>& labels) {
-  const std::vector<int64_t> mapping = io::match_labels(data.class_names(), labels);
+  const ClassMatch match = match_classes(data, labels, classes, "the model's");
+  if (!match.conflict.empty() && !data.class_names().empty()) {
+    print_note(data_name + ": " + match.conflict + "; they count in their order, so right answers may count as wrong");
+  }
   std::vector<int64_t> result(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    int64_t label = data.label(i);
-    if (!mapping.empty() && label < static_cast<int64_t>(mapping.size())) label = mapping[static_cast<size_t>(label)];
+    const int64_t label = match.index_of(data.label(i));
     if (label < 0 || label >= classes) {
       return invalid_argument(data_name + ": image " + std::to_string(i) + ": expected a label below " +
                               std::to_string(classes) + ", the network's classes, found " + std::to_string(label));
@@ -64,39 +69,48 @@ Result<std::vector<int64_t>> network_labels(const io::Dataset& data, const std::
   return result;
 }
 
-Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const std::vector<int64_t>& labels) {
+// Images that cannot be read are passed over and noted in `broken`.
+Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const std::vector<int64_t>& labels,
+                        BrokenImages& broken) {
   const auto total = static_cast<int64_t>(labels.size());
   const size_t elements = classifier.preprocess().elements();
   std::vector<float> pixels(elements * static_cast<size_t>(classifier.batch()), 0.0f), scores;
+  std::vector<int64_t> of_batch;  // the right answers
   Counts counts;
   Progress progress("evaluating", "images", total);
   const Stopwatch watch;
-  for (int64_t first = 0; first < total; first += classifier.batch()) {
+  for (int64_t next = 0; next < total;) {
     // The last batch may be short: the rest of it keeps old pixels, and nobody looks at those scores.
-    const int64_t now = std::min(classifier.batch(), total - first);
-    for (int64_t i = 0; i < now; ++i) {
-      SPARSENET_RETURN_IF_ERROR(
-          data.input(first + i, classifier.preprocess(), pixels.data() + static_cast<size_t>(i) * elements));
+    of_batch.clear();
+    for (; next < total && static_cast<int64_t>(of_batch.size()) < classifier.batch(); ++next) {
+      const Status read = data.input(next, classifier.preprocess(), pixels.data() + of_batch.size() * elements);
+      if (read.ok()) {
+        of_batch.push_back(labels[static_cast<size_t>(next)]);
+      } else if (!broken.take(data, next, read)) {
+        return read;
+      }
     }
+    if (of_batch.empty()) break;
+    const auto now = static_cast<int64_t>(of_batch.size());
     const Stopwatch run_watch;
     SPARSENET_RETURN_IF_ERROR(classifier.run(pixels, scores));
     counts.run_seconds += run_watch.seconds();
     for (int64_t i = 0; i < now; ++i) {
       const float* row = scores.data() + i * classifier.classes();
-      const int64_t rank = rank_of(row, classifier.classes(), labels[static_cast<size_t>(first + i)]);
+      const int64_t rank = rank_of(row, classifier.classes(), of_batch[static_cast<size_t>(i)]);
       counts.correct += rank == 0;
       counts.in_top5 += rank >= 0 && rank < 5;
       counts.not_finite += rank < 0;
     }
     counts.images += now;
     const double accuracy = 100.0 * static_cast<double>(counts.correct) / static_cast<double>(counts.images);
-    progress.update(counts.images, fixed(accuracy, 2) + " % right");
+    progress.update(next, fixed(accuracy, 2) + " % right");
   }
   counts.seconds = watch.seconds();
   return counts;
 }
 
-void print_result(const Options& options, const Counts& counts) {
+void print_result(const Options& options, const Counts& counts, const DataReport& report) {
   const auto images = static_cast<double>(counts.images);
   const double top1 = static_cast<double>(counts.correct) / images, top5 = static_cast<double>(counts.in_top5) / images;
   const double rate = images / std::max(counts.seconds, 1e-9);
@@ -106,9 +120,11 @@ void print_result(const Options& options, const Counts& counts) {
                 {"top1", top1},
                 {"top5", top5},
                 {"error_percent", 100 * (1 - top1)},
-                {"images_per_second", rate}});
+                {"images_per_second", rate},
+                {"data", report.json()}});
     return;
   }
+  for (const std::string& line : report.lines("data               ")) std::printf("%s\n", line.c_str());
   std::printf("images             %s\n", grouped(counts.images).c_str());
   std::printf("correct            %s\n", grouped(counts.correct).c_str());
   std::printf("top-1              %s %%\n", fixed(100 * top1, 2).c_str());
@@ -116,6 +132,17 @@ void print_result(const Options& options, const Counts& counts) {
   std::printf("error              %s %%\n", fixed(100 * (1 - top1), 2).c_str());
   std::printf("images per second  %s (the network alone: %s)\n", fixed(rate, 1).c_str(),
               fixed(images / std::max(counts.run_seconds, 1e-9), 1).c_str());
+}
+
+// Folders come class by class, so the first images are of the first classes alone.
+void note_limit(const io::Dataset& data, int64_t count) {
+  if (count == data.size() || data.source(0).empty()) return;
+  std::vector<bool> seen(data.class_names().size());
+  for (int64_t i = 0; i < count; ++i) seen[static_cast<size_t>(data.label(i))] = true;
+  const auto classes = std::count(seen.begin(), seen.end(), true);
+  if (classes == static_cast<int64_t>(seen.size())) return;
+  print_note("--limit: the first " + std::to_string(count) + " images are of " + std::to_string(classes) + " of the " +
+             std::to_string(seen.size()) + " classes");
 }
 
 int eval(const Options& options) {
@@ -139,13 +166,20 @@ int eval(const Options& options) {
   if (!labels.ok()) return fail(labels.status());
 
   if ((*data)->holds_images()) print_note(normalisation_note(*path, loaded->model.metadata));
-  auto counts = evaluate(*classifier, **data, *labels);
+  note_limit(**data, count);
+  BrokenImages broken;
+  auto counts = evaluate(*classifier, **data, *labels, broken);
   if (!counts.ok()) return fail(counts.status());
+  Status readable = broken.check(**data, options.data, options.skip_broken);
+  if (readable.ok() && counts->images == 0) readable = invalid_argument(options.data + ": " + broken.text(count));
+  if (!readable.ok()) return fail(readable);
+  DataReport report(**data, options.data);
+  report.skipped(broken);
   if (counts->not_finite > 0) {
     std::fprintf(stderr, "warning: the network's output is not finite for %lld images; they count as wrong\n",
                  static_cast<long long>(counts->not_finite));
   }
-  print_result(options, *counts);
+  print_result(options, *counts, report);
   return kDone;
 }
 
@@ -159,6 +193,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("--limit", options->limit, "only the first N images; 0: all")
       ->check(in_range(0, std::numeric_limits<int64_t>::max()));
   command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("32");
+  command->add_flag("--skip-broken", options->skip_broken, "leave out images that cannot be read");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);

@@ -21,10 +21,15 @@ std::string who_we_are() {
   return "process " + std::to_string(::getpid()) + (host[0] == '\0' ? "" : " on " + std::string(host));
 }
 
-std::string first_bytes(int descriptor) {
+bool read_first_bytes(int descriptor, std::string* out) {
   char text[512];
-  const ssize_t got = ::pread(descriptor, text, sizeof text, 0);
-  return got <= 0 ? std::string() : std::string(text, static_cast<size_t>(got));
+  ssize_t got = 0;
+  do {
+    got = ::pread(descriptor, text, sizeof text, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return false;
+  out->assign(text, static_cast<size_t>(got));
+  return true;
 }
 
 bool write_all(int descriptor, const std::string& text) {
@@ -47,36 +52,52 @@ std::string owner_in(const std::string& content) {
   return owner;
 }
 
-bool is_the_file_at(int descriptor, const std::string& path) {
-  struct stat ours {}, theirs {};
-  return ::fstat(descriptor, &ours) == 0 && ::stat(path.c_str(), &theirs) == 0 && ours.st_dev == theirs.st_dev &&
-         ours.st_ino == theirs.st_ino;
+enum class Here { kYes, kNo, kUnknown };
+
+// Whether the open file is the one that has this name now.
+Here is_the_file_at(int descriptor, const std::string& path) {
+  struct stat ours {
+  }, theirs{};
+  if (::fstat(descriptor, &ours) != 0) return Here::kUnknown;
+  if (::stat(path.c_str(), &theirs) != 0) return errno == ENOENT ? Here::kNo : Here::kUnknown;
+  return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino ? Here::kYes : Here::kNo;
 }
 
 }  // namespace
 
 Result<FileLock> FileLock::take(const std::string& path) {
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
   const std::string file = path + ".lock";
   const auto failed = [&](const char* action) {
     return io_error(file + ": cannot " + action + ": " + std::strerror(errno));
   };
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    const int opened = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+    int opened = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
+    const bool created = opened >= 0;
+    if (!created && errno == EEXIST) opened = ::open(file.c_str(), kFlags);
+    if (opened < 0 && !created && errno == ENOENT && attempt + 1 < kMostAttempts) continue;  // gone in between
     if (opened < 0) return failed("create");
     FileLock lock("", opened);  // no name yet: nothing to remove
     if (::flock(opened, LOCK_EX | LOCK_NB) != 0) {
       if (errno == EINTR) continue;
       if (errno != EWOULDBLOCK) {  // no locks here
-        ::unlink(file.c_str());
+        if (created) ::unlink(file.c_str());
         return lock;
       }
-      const std::string owner = owner_in(first_bytes(opened));
+      std::string content;
+      (void)read_first_bytes(opened, &content);  // without it nobody is named
+      const std::string owner = owner_in(content);
       return invalid_argument(path + ": " + (owner.empty() ? "another process" : owner) +
                               " is training into this file: wait for its end, stop it, or choose another file");
     }
     // Whoever had it may have removed it between our opening and our locking.
-    if (!is_the_file_at(opened, file)) continue;
-    const std::string content = first_bytes(opened), text = kHeading + who_we_are() + "\n";
+    const Here here = is_the_file_at(opened, file);
+    if (here == Here::kNo) continue;
+    if (created) lock.file_ = file;  // ours, and so ours to remove, whatever happens from here on
+    if (here == Here::kUnknown) return failed("look at");
+    std::string content;
+    const std::string text = kHeading + who_we_are() + "\n";
+    if (!read_first_bytes(opened, &content)) return failed("read");
     if (!content.empty() && owner_in(content).empty()) {
       return io_error(file + ": expected no file, or the lock of an earlier training, found another file");
     }

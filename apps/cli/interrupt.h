@@ -1,5 +1,5 @@
-// Being asked to stop: by Ctrl-C (SIGINT), SIGTERM, SIGHUP (the terminal or the connection is gone), or by the reader of
-// standard output, who has closed it.
+// Being asked to stop: by Ctrl-C (SIGINT), SIGTERM, SIGHUP (the terminal or the connection is gone), or by the reader
+// of standard output, who has closed it.
 #pragma once
 
 #include <string>

@@ -24,16 +24,11 @@ struct Command {
   const char* activity;
 };
 constexpr Command kCommands[] = {
-    {"create", add_create, "creating a network"},
-    {"info", add_info, "describing a network"},
-    {"run", add_run, "running a network"},
-    {"classify", add_classify, "classifying images"},
-    {"eval", add_eval, "evaluating a network"},
-    {"bench", add_bench, "measuring a network"},
-    {"profile", add_profile, "profiling a network"},
-    {"verify", add_verify, "verifying a network"},
-    {"train", add_train, "training a network"},
-    {"quantize", add_quantize, "quantizing a network"},
+    {"create", add_create, "creating a network"},    {"info", add_info, "describing a network"},
+    {"run", add_run, "running a network"},           {"classify", add_classify, "classifying images"},
+    {"eval", add_eval, "evaluating a network"},      {"bench", add_bench, "measuring a network"},
+    {"profile", add_profile, "profiling a network"}, {"verify", add_verify, "verifying a network"},
+    {"train", add_train, "training a network"},      {"quantize", add_quantize, "quantizing a network"},
 };
 
 const Command* find_command(const char* word) {

@@ -49,8 +49,8 @@ Status check_distinct(const TrainCommand& command) {
       const bool result_of_model = i == 1 && j == 0;
       if (files[i].second.empty() || files[j].second.empty() || result_of_model) continue;
       if (resolved(files[i].second) != resolved(files[j].second)) continue;
-      return invalid_argument(files[i].first + ": expected a file of its own, found that of " +
-                              files[j].first + ", " + files[i].second);
+      return invalid_argument(files[i].first + ": expected a file of its own, found that of " + files[j].first + ", " +
+                              files[i].second);
     }
   }
   return {};
@@ -113,8 +113,10 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
 
 // The checkpoint to go on from; an empty one where there is none.
 Result<Checkpoint> read_checkpoint(const TrainCommand& command, TrainReport& report) {
-  std::error_code ignored;
-  const bool exists = std::filesystem::exists(command.checkpoint, ignored);
+  // Where that cannot be told, beginning anew would throw away what may be there.
+  std::error_code failed;
+  const bool exists = std::filesystem::exists(command.checkpoint, failed);
+  if (failed) return io_error(command.checkpoint + ": cannot look for it: " + failed.message());
   if (!command.resume) {
     if (exists) report.line("note    " + command.checkpoint + " is replaced; --resume would go on from it");
     return Checkpoint();
@@ -202,7 +204,6 @@ int train(TrainCommand command) {
                            std::to_string(command.accumulate) + ": the last " + std::to_string(rest) +
                            " make no update");
   }
-  for (const std::string& note : start->notes) report.line("note    " + note);
   // From here on there is something to lose, and something to leave in order.
   watch_for_interrupts();
   auto locks = lock_files(command);
@@ -211,6 +212,7 @@ int train(TrainCommand command) {
   if (!checkpoint.ok()) return fail(checkpoint.status());
 
   TrainFigures figures;
+  figures.data = start->data;
   figures.start_rss = rss_bytes();
   TrainOptions train_options = command.train_options();
   // A file from elsewhere may ask for any amount; an architecture is the user's own word.
@@ -236,6 +238,8 @@ int train(TrainCommand command) {
   checkpoint->has_step_losses = command.log_steps;
   if (!command.log_steps) checkpoint->step_losses.clear();
 
+  for (const std::string& line : start->data_lines) report.line(line);
+  for (const std::string& note : start->notes) report.line("note    " + note);
   report.memory(figures.memory, trainer->threads(), command.batch);
   if (static_cast<int64_t>(checkpoint->epochs.size()) == command.epochs) {
     report.line("note    " + command.checkpoint + ": this training is finished; " + command.output +

@@ -19,7 +19,8 @@ Status at_image(const Status& status, const std::string& name, int64_t index) {
 }  // namespace
 
 Result<TrainData> TrainData::read(std::unique_ptr<io::Dataset> data, const std::string& name, const Shape& input,
-                                  const Metadata& metadata, int64_t classes, const std::vector<std::string>& labels) {
+                                  const Metadata& metadata, int64_t classes, const ClassMatch& match,
+                                  bool skip_broken) {
   if (data->size() >= int64_t{std::numeric_limits<uint32_t>::max()}) {
     return invalid_argument(name + ": expected less than 2^32 - 1 images, found " + std::to_string(data->size()));
   }
@@ -30,37 +31,35 @@ Result<TrainData> TrainData::read(std::unique_ptr<io::Dataset> data, const std::
   if (!raw.ok()) return raw.status();
 
   TrainData result(std::move(*raw));
-  SPARSENET_RETURN_IF_ERROR(result.read_labels(*data, name, classes, labels));
+  SPARSENET_RETURN_IF_ERROR(result.read_labels(*data, name, classes, match));
   if (!data->holds_images()) {
     SPARSENET_RETURN_IF_ERROR(result.check_values(*data, name));
     result.source_ = std::move(data);
   } else {
-    SPARSENET_RETURN_IF_ERROR(result.read_bytes(*data, name));
+    SPARSENET_RETURN_IF_ERROR(result.read_bytes(*data, name, skip_broken));
   }
   result.normalise(metadata.mean, metadata.std_dev);
   return result;
 }
 
 Status TrainData::read_labels(const io::Dataset& data, const std::string& name, int64_t classes,
-                              const std::vector<std::string>& labels) {
-  const std::vector<int64_t> mapping = io::match_labels(data.class_names(), labels);
+                              const ClassMatch& match) {
   labels_.resize(static_cast<size_t>(data.size()));
   for (int64_t i = 0; i < data.size(); ++i) {
-    int64_t label = data.label(i);
-    if (label >= 0 && label < static_cast<int64_t>(mapping.size())) label = mapping[static_cast<size_t>(label)];
+    const int64_t label = match.index_of(data.label(i));
     if (label < 0 || label >= classes) {
       return at_image(
           invalid_argument("expected a label below " + std::to_string(classes) + ", the network's classes, found " +
-                           std::to_string(label) + "; --classes gives it another number"),
+                           std::to_string(label) + "; --classes " + std::to_string(count_classes(data)) +
+                           " gives it a new last layer for those of the data"),
           name, i);
     }
     labels_[static_cast<size_t>(i)] = static_cast<int32_t>(label);
   }
-  hash_ = hash_bytes(labels_.data(), labels_.size() * sizeof labels_[0]);
   return {};
 }
 
-Status TrainData::read_bytes(const io::Dataset& data, const std::string& name) {
+Status TrainData::read_bytes(const io::Dataset& data, const std::string& name, bool skip_broken) {
   const auto count = static_cast<size_t>(data.size());
   if (count > std::numeric_limits<size_t>::max() / 2 / elements()) {
     return out_of_memory(name + ": no memory for " + std::to_string(count) + " images of " +
@@ -69,17 +68,27 @@ Status TrainData::read_bytes(const io::Dataset& data, const std::string& name) {
   bytes_.resize(count * elements());
   std::vector<float> values(elements());
   Progress progress("reading " + name, "images", data.size());
+  size_t kept = 0;
   for (int64_t i = 0; i < data.size(); ++i) {
-    SPARSENET_RETURN_IF_ERROR(at_image(data.input(i, raw_, values.data()), name, i));
-    uint8_t* bytes = bytes_.data() + static_cast<size_t>(i) * elements();
-    for (size_t e = 0; e < values.size(); ++e) bytes[e] = static_cast<uint8_t>(values[e] + 0.5f);  // all in 0..255
+    const Status read = data.input(i, raw_, values.data());
+    if (!read.ok() && !broken_.take(data, i, read)) return at_image(read, name, i);
+    if (read.ok()) {
+      uint8_t* bytes = bytes_.data() + kept * elements();
+      for (size_t e = 0; e < values.size(); ++e) bytes[e] = static_cast<uint8_t>(values[e] + 0.5f);  // all in 0..255
+      labels_[kept++] = labels_[static_cast<size_t>(i)];
+    }
     progress.update(i + 1, "");
   }
+  SPARSENET_RETURN_IF_ERROR(broken_.check(data, name, skip_broken));
+  bytes_.resize(kept * elements());
+  labels_.resize(kept);
+  hash_ = hash_bytes(labels_.data(), labels_.size() * sizeof labels_[0]);
   hash_ = hash_bytes(bytes_.data(), bytes_.size(), hash_);
   return {};
 }
 
 Status TrainData::check_values(const io::Dataset& data, const std::string& name) {
+  hash_ = hash_bytes(labels_.data(), labels_.size() * sizeof labels_[0]);
   std::vector<float> values(elements());
   Progress progress("reading " + name, "images", data.size());
   for (int64_t i = 0; i < data.size(); ++i) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/broken_images.h"
+#include "cli/class_match.h"
 #include "io/dataset.h"
 #include "io/preprocess.h"
 
@@ -16,12 +18,13 @@ namespace sparsenet::cli {
 
 class TrainData {
  public:
-  // `data` opened as `name`, for a network with inputs of shape `input` and `classes` classes. Where all names of the
-  // data's classes are among `labels`, they decide which class is which. Images are kept as bytes in the input's size
-  // (those of another size are resized, by the metadata's rule, and rounded); ready-made inputs stay in their file.
-  // Errors name the image: unreadable, of another shape, not finite, a label that is no class of the network.
+  // `data` opened as `name`, for a network with inputs of shape `input` and `classes` classes, which are matched
+  // already. Images are kept as bytes in the input's size (those of another size are resized, by the metadata's rule,
+  // and rounded); ready-made inputs stay in their file. Errors name every file that cannot be read, or the image that
+  // has another shape, is not finite, or has a label that is no class of the network. With `skip_broken`, files that
+  // cannot be read are left out instead, but never all of a class.
   static Result<TrainData> read(std::unique_ptr<io::Dataset> data, const std::string& name, const Shape& input,
-                                const Metadata& metadata, int64_t classes, const std::vector<std::string>& labels);
+                                const Metadata& metadata, int64_t classes, const ClassMatch& match, bool skip_broken);
 
   int64_t size() const { return static_cast<int64_t>(labels_.size()); }
   int channels() const { return raw_.channels(); }
@@ -30,6 +33,7 @@ class TrainData {
   size_t elements() const { return raw_.elements(); }
   int32_t label(int64_t index) const { return labels_[static_cast<size_t>(index)]; }
   uint64_t hash() const { return hash_; }  // of all pixels and labels
+  const BrokenImages& skipped() const { return broken_; }
 
   // Mean and deviation of the channels' bytes, for a data set without known ones, to a tenth; false for ready-made
   // inputs.
@@ -42,15 +46,15 @@ class TrainData {
 
  private:
   explicit TrainData(io::Preprocess raw) : raw_(std::move(raw)) {}
-  Status read_bytes(const io::Dataset& data, const std::string& name);
+  Status read_bytes(const io::Dataset& data, const std::string& name, bool skip_broken);
   Status check_values(const io::Dataset& data, const std::string& name);
-  Status read_labels(const io::Dataset& data, const std::string& name, int64_t classes,
-                     const std::vector<std::string>& labels);
+  Status read_labels(const io::Dataset& data, const std::string& name, int64_t classes, const ClassMatch& match);
 
   io::Preprocess raw_;          // to the input's size and channels, without mean and std
   std::vector<uint8_t> bytes_;  // empty for ready-made inputs, which `source_` holds
   std::unique_ptr<io::Dataset> source_;
   std::vector<int32_t> labels_;
+  BrokenImages broken_;
   std::vector<float> table_;  // [channel][byte]: the normalised value
   uint64_t hash_ = 0;
 };

@@ -66,6 +66,8 @@ void TrainCommand::add_to(CLI::App& command) {
   command.add_option("--test", test, "data to measure the error on after each epoch; never trained on");
   command.add_option("--classes", classes, "classes; a model with others gets a new last layer")
       ->check(in_range(2, 1 << 20));
+  command.add_flag("--keep-labels", keep_labels, "keep the model's classes, though the data names others");
+  command.add_flag("--skip-broken", skip_broken, "leave out images that cannot be read");
   command.add_option("--epochs", epochs, "how often the data is gone through; 280, for svhn 40, without it")
       ->check(natural);
   command.add_option("--batch", batch, "images a step")->check(in_range(1, 1 << 16))->default_str("64");

@@ -21,6 +21,7 @@ struct TrainCommand {
   int64_t epochs = 0, batch = 64, warmup = 0, checkpoint_every = 0;
   uint64_t seed = 0;
   bool no_shuffle = false, resume = false, log_steps = false, json = false;
+  bool keep_labels = false, skip_broken = false;
   std::string optimizer = "sgd", schedule = "paper", augment, freeze = "none";
   double rate = -1;  // negative: the optimiser's default
   double momentum = 0.9, weight_decay = 1e-4, smoothing = 0, clip = 0;

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "cli/classifier.h"
+#include "cli/data_report.h"
 #include "io/file.h"
 
 namespace sparsenet::cli {
@@ -18,6 +19,12 @@ int64_t classes_of(const io::DataSpec& spec, const io::Dataset& data) {
   if (spec.kind == "cifar100") return 100;
   if (spec.kind == "cifar10" || spec.kind == "svhn") return 10;
   return static_cast<int64_t>(data.class_names().size());
+}
+
+// The same with what the labels of the others show: what --classes should be.
+int64_t classes_to_ask_for(const io::DataSpec& spec, const io::Dataset& data) {
+  const int64_t known = classes_of(spec, data);
+  return known > 0 ? known : count_classes(data);
 }
 
 // Mean and std of the paper's recipe (SVHN: pixels divided by 255). Empty where the data decides, or is used as it is.
@@ -68,7 +75,7 @@ Status start_fresh(const TrainCommand& command, const io::Dataset& data, TrainSt
   return {};
 }
 
-Status start_from_file(const TrainCommand& command, const io::Dataset& data, TrainStart& start) {
+Status start_from_file(const TrainCommand& command, const io::Dataset& data, TrainStart& start, bool& usage) {
   auto loaded = load(command.source);
   if (!loaded.ok()) return loaded.status();
   start.model_name = loaded->name();
@@ -76,10 +83,24 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   start.file_bytes = loaded->file_bytes;
   start.before = std::move(start.model.metadata.provenance);
   const int64_t now = class_count(start.model.graph);
-  if (command.classes == 0 || command.classes == now) return {};
+  Metadata& metadata = start.model.metadata;
+  if (command.classes != 0 && command.classes != now && command.keep_labels) {
+    usage = true;
+    return invalid_argument("--keep-labels: keeps the model's " + std::to_string(now) +
+                            " classes; expected no --classes " + std::to_string(command.classes) + " beside it");
+  }
+  // As many classes with other names are other classes: whoever asks for them by --classes gets a last layer for them.
+  const bool renamed = !data.class_names().empty() && !match_classes(data, metadata.labels, now, "").conflict.empty();
+  if (command.classes == 0 || command.keep_labels || (command.classes == now && !renamed)) {
+    if (metadata.labels.empty()) metadata.labels = labels_for(data, now);
+    return {};
+  }
   const Status replaced = replace_head(&start.model.graph, command.classes, command.seed);
   if (!replaced.ok()) return replaced.with_context(command.source);
-  Metadata& metadata = start.model.metadata;
+  if (command.classes == now) {
+    start.notes.push_back("--classes " + std::to_string(now) + ": the last layer is new, for " +
+                          name_list(data.class_names()) + " in place of " + name_list(metadata.labels));
+  }
   metadata.labels = labels_for(data, command.classes);
   // The description of the whole network holds no more; spelled out with the new number it does, where there is one.
   if (auto architecture = parse_architecture(metadata.architecture); architecture.ok()) {
@@ -89,23 +110,49 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   return {};
 }
 
-void note_classes(const std::string& option, const io::Dataset& data, TrainStart& start) {
-  const auto& names = data.class_names();
-  const auto& labels = start.model.metadata.labels;
-  if (names.empty() || labels.empty() || !io::match_labels(names, labels).empty()) return;
-  start.notes.push_back(option + ": its classes (" + names.front() + ", ...) are not the model's labels (" +
-                        labels.front() + ", ...): they count in their order, and the labels stay as they are");
+// Which class of the network each class of the data is, or why that cannot be told.
+Result<ClassMatch> match_to_network(const TrainCommand& command, const std::string& option, const io::DataSpec& spec,
+                                    const io::Dataset& data, const std::vector<std::string>& labels,
+                                    const std::string& whose, TrainStart& start) {
+  const std::string place = option + " " + (option == "--data" ? command.data : command.test) + ": ";
+  const bool for_training = option == "--data";
+  ClassMatch match = match_classes(data, labels, class_count(start.model.graph), whose);
+  if (!match.assumption.empty() && for_training) start.notes.push_back(place + match.assumption);
+  // A test set may be small: only names tell that it is of other things.
+  const bool matters = !match.conflict.empty() && (for_training || !data.class_names().empty());
+  // Whoever gives --classes for data without names has counted them.
+  const bool counted = for_training && command.classes > 0 && data.class_names().empty();
+  if (!matters || counted) return match;
+  if (command.keep_labels) {
+    start.notes.push_back(place + match.conflict + "; --keep-labels: they count in their order, and the labels stay");
+    return match;
+  }
+  std::string remedy;
+  if (for_training) {
+    remedy = "--classes " + std::to_string(classes_to_ask_for(spec, data)) +
+             " gives the network a new last layer for them, --keep-labels counts them as the model's, in their order";
+  } else {
+    remedy = "an error measured on them would mean nothing; --keep-labels counts them in their order";
+  }
+  return invalid_argument(place + match.conflict + "; " + remedy);
+}
+
+// The names of the network's classes as the training data has them, for the test data to be matched to.
+std::vector<std::string> names_for_test(const io::Dataset& data, const ClassMatch& match,
+                                        const std::vector<std::string>& labels) {
+  const bool by_order = match.indices.empty() && !data.class_names().empty();
+  return by_order ? data.class_names() : labels;
 }
 
 Result<std::unique_ptr<TrainData>> read_data(std::unique_ptr<io::Dataset> data, const std::string& name,
-                                             const TrainStart& start) {
+                                             const ClassMatch& match, bool skip_broken, const TrainStart& start) {
   const Graph& graph = start.model.graph;
   if (graph.inputs.size() != 1 || graph.outputs.size() != 1) {
     return invalid_model(start.model_name + ": expected a network with one input and one output, found " +
                          std::to_string(graph.inputs.size()) + " and " + std::to_string(graph.outputs.size()));
   }
   auto read = TrainData::read(std::move(data), name, graph.shape(graph.inputs[0]), start.model.metadata,
-                              class_count(graph), start.model.metadata.labels);
+                              class_count(graph), match, skip_broken);
   if (!read.ok()) return read.status();
   return std::make_unique<TrainData>(std::move(*read));
 }
@@ -136,30 +183,58 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
     if (!opened.ok()) return opened.status();
     test_set = std::move(*opened);
   }
-  SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start) : start_fresh(command, **data, start));
-  if (command.batch > (*data)->size()) {
+  SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start, usage)
+                                      : start_fresh(command, **data, start));
+  const auto check_batch = [&](int64_t images) -> Status {
+    if (command.batch <= images) return {};
     usage = true;
-    return invalid_argument("--batch: expected at most " + std::to_string((*data)->size()) + ", the images of " +
-                            command.data + ", found " + std::to_string(command.batch));
-  }
+    return invalid_argument("--batch: expected at most " + std::to_string(images) + ", the images of " + command.data +
+                            ", found " + std::to_string(command.batch));
+  };
+  SPARSENET_RETURN_IF_ERROR(check_batch((*data)->size()));
 
-  note_classes("--data", **data, start);
-  if (test_set != nullptr) note_classes("--test", *test_set, start);
+  Metadata& metadata = start.model.metadata;
+  auto of_data = match_to_network(command, "--data", command.data_spec, **data, metadata.labels, "the model's", start);
+  if (!of_data.ok()) return of_data.status();
+  ClassMatch of_test;
+  if (test_set != nullptr) {
+    const auto names = names_for_test(**data, *of_data, metadata.labels);
+    const char* whose = names == metadata.labels ? "the model's" : "those of --data";
+    auto found = match_to_network(command, "--test", command.test_spec, *test_set, names, whose, start);
+    if (!found.ok()) return found.status();
+    of_test = std::move(*found);
+  }
   if (from_file && (*data)->holds_images()) {
-    const std::string note = normalisation_note(command.source, start.model.metadata);
+    const std::string note = normalisation_note(command.source, metadata);
     if (!note.empty()) start.notes.push_back(note);
   }
-  auto train = read_data(std::move(*data), command.data, start);
+
+  DataReport report(**data, command.data);
+  auto train = read_data(std::move(*data), command.data, *of_data, command.skip_broken, start);
   if (!train.ok()) return train.status();
   start.train = std::move(*train);
-  Metadata& metadata = start.model.metadata;
-  if (!from_file && metadata.mean.empty() && start.train->measure(metadata.mean, metadata.std_dev)) {
-    start.train->normalise(metadata.mean, metadata.std_dev);
+  SPARSENET_RETURN_IF_ERROR(check_batch(start.train->size()));
+  report.skipped(start.train->skipped());
+  const bool unknown = !from_file && metadata.mean.empty();
+  std::vector<float> mean, std_dev;
+  if ((unknown || command.data_spec.kind == "folder") && start.train->measure(mean, std_dev)) {
+    report.measured(mean, std_dev, unknown ? "" : "the model's own are kept");
+    if (unknown) {
+      metadata.mean = mean;
+      metadata.std_dev = std_dev;
+      start.train->normalise(mean, std_dev);
+    }
   }
+  start.data_lines = report.lines("data    ");
+  start.data = report.json();
   if (test_set != nullptr) {
-    auto test = read_data(std::move(test_set), command.test, start);
+    DataReport test_report(*test_set, command.test);
+    auto test = read_data(std::move(test_set), command.test, of_test, command.skip_broken, start);
     if (!test.ok()) return test.status();
     start.test = std::move(*test);
+    test_report.skipped(start.test->skipped());
+    const auto lines = test_report.lines("test    ");
+    start.data_lines.insert(start.data_lines.end(), lines.begin(), lines.end());
     if (start.test->hash() == start.train->hash()) {
       start.notes.push_back("--test: these are the images of --data, so the test error tells nothing of other images");
     }

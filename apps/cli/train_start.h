@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/output.h"
 #include "cli/train_data.h"
 #include "cli/train_options.h"
 
@@ -18,6 +19,8 @@ struct TrainStart {
   uint64_t file_bytes = 0;  // of the file that it goes on from; 0: none
   std::string before;      // the provenance of the file that it goes on from
   std::unique_ptr<TrainData> train, test;  // test may be null
+  std::vector<std::string> data_lines;     // what was read: images, classes, what was left out
+  Json data;                               // the same, for --json
   std::vector<std::string> notes;          // what is allowed, but may not be what was meant
 };
 

@@ -20,6 +20,44 @@ std::vector<std::string> split_at(const std::string& text, char separator) {
 
 }  // namespace
 
+void LeftOut::Group::add(const std::string& path) {
+  if (count++ == 0) first = path;
+}
+
+void LeftOut::Group::add(const Group& more) {
+  if (count == 0) first = more.first;
+  count += more.count;
+}
+
+void LeftOut::add(const LeftOut& more) {
+  for (const auto& [ending, group] : more.other_files) other_files[ending].add(group);
+  loose_images.add(more.loose_images);
+  empty_folders.add(more.empty_folders);
+  inner_folders.add(more.inner_folders);
+}
+
+std::string to_text(const LeftOut& left_out) {
+  std::string text;
+  const auto append = [&](int64_t count, const char* one, const char* many, const std::string& which) {
+    if (count == 0) return;
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + (count == 1 ? one : many) + " (" + which + ")";
+  };
+  int64_t files = 0;
+  std::string kinds, first;
+  for (const auto& [ending, group] : left_out.other_files) {
+    files += group.count;
+    kinds += (kinds.empty() ? "" : ", ") + ending + " " + std::to_string(group.count);
+    if (first.empty()) first = group.first;
+  }
+  append(files, "file of another kind", "files of other kinds", kinds + ", as " + first);
+  append(left_out.loose_images.count, "image outside the class folders", "images outside the class folders",
+         left_out.loose_images.first);
+  append(left_out.empty_folders.count, "folder without images", "folders without images", left_out.empty_folders.first);
+  append(left_out.inner_folders.count, "folder inside a class folder", "folders inside class folders",
+         left_out.inner_folders.first);
+  return text;
+}
+
 Status Dataset::input(int64_t index, const Preprocess& preprocess, float* out) const {
   auto decoded = image(index);
   if (!decoded.ok()) return decoded.status();
@@ -81,6 +119,10 @@ Result<std::unique_ptr<Dataset>> open_dataset(const DataSpec& spec) {
 
 std::vector<int64_t> match_labels(const std::vector<std::string>& class_names, const std::vector<std::string>& labels) {
   std::vector<int64_t> indices;
+  if (class_names == labels) {  // the same list, though a name may stand in it twice
+    for (size_t i = 0; i < labels.size(); ++i) indices.push_back(static_cast<int64_t>(i));
+    return indices;
+  }
   for (const std::string& name : class_names) {
     const auto found = std::find(labels.begin(), labels.end(), name);
     if (found == labels.end() || std::find(found + 1, labels.end(), name) != labels.end()) return {};

@@ -9,6 +9,7 @@
 #include <sparsenet/status.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,25 @@
 #include "io/preprocess.h"
 
 namespace sparsenet::io {
+
+// What lies in a folder of images and is not read, so that nobody has to guess why images are missing.
+struct LeftOut {
+  struct Group {
+    int64_t count = 0;
+    std::string first;  // path of one of them
+    void add(const std::string& path);
+    void add(const Group& more);
+  };
+  std::map<std::string, Group> other_files;  // by ending: neither .png nor .jpg nor .jpeg
+  Group loose_images;                        // beside the class folders
+  Group empty_folders;                       // without an image, so no class
+  Group inner_folders;                       // inside class folders
+
+  void add(const LeftOut& more);
+};
+// "2 files of other kinds (.txt 1, .webp 1, as photos/cat/notes.txt), 1 folder without images (photos/old)"; empty
+// where nothing is left out.
+std::string to_text(const LeftOut& left_out);
 
 class Dataset {
  public:
@@ -32,6 +52,9 @@ class Dataset {
   virtual bool holds_images() const { return true; }
   // The decoded pixels.
   virtual Result<Image> image(int64_t index) const = 0;
+  // The file that holds this image and no other; empty where images share files.
+  virtual std::string source(int64_t) const { return ""; }
+  virtual LeftOut left_out() const { return {}; }
   // The network's input for one image: preprocess.elements() values. Ready-made tensors are copied as they are, and
   // must have the input's shape.
   virtual Status input(int64_t index, const Preprocess& preprocess, float* out) const;

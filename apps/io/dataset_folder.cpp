@@ -1,66 +1,168 @@
-// folder:DIR - one sub-directory a class, its PNG and JPEG files the images; classes in the order of their names.
+// folder:DIR - one sub-directory per class, whose PNG and JPEG files are the images; classes in the order of their
+// names. A sub-directory without images is no class.
+#include <algorithm>
+#include <map>
+
 #include "io/dataset.h"
 #include "io/file.h"
 
 namespace sparsenet::io {
 namespace {
 
+// What one directory of classes holds.
+struct Listing {
+  std::map<std::string, std::vector<std::string>> images;  // paths by class, both sorted
+  LeftOut left_out;
+};
+
+std::string suffix_of(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos || dot == 0 ? "no ending" : name.substr(dot);
+}
+
+Result<Listing> list_classes(const std::string& directory) {
+  auto entries = list_directory(directory);
+  if (!entries.ok()) return entries.status();
+  Listing listing;
+  LeftOut& left_out = listing.left_out;
+  for (const std::string& entry : *entries) {
+    const std::string path = join_path(directory, entry);
+    if (!is_directory(path)) {
+      if (has_image_suffix(entry)) {
+        left_out.loose_images.add(path);
+      } else {
+        left_out.other_files[suffix_of(entry)].add(path);
+      }
+      continue;
+    }
+    auto files = list_directory(path);
+    if (!files.ok()) return files.status();
+    std::vector<std::string> images;
+    for (const std::string& file : *files) {
+      const std::string inner = join_path(path, file);
+      if (is_directory(inner)) {
+        left_out.inner_folders.add(inner);
+      } else if (has_image_suffix(file)) {
+        images.push_back(inner);
+      } else {
+        left_out.other_files[suffix_of(file)].add(inner);
+      }
+    }
+    if (images.empty()) {
+      left_out.empty_folders.add(path);
+    } else {
+      listing.images.emplace(entry, std::move(images));
+    }
+  }
+  return listing;
+}
+
+bool holds_classes(const std::string& directory) {
+  auto listing = list_classes(directory);
+  return listing.ok() && !listing->images.empty();
+}
+
+// The sub-directories that hold class folders themselves: splits whose name the user has to say.
+std::string splits_in(const std::string& directory) {
+  auto entries = list_directory(directory);
+  std::string names;
+  if (!entries.ok()) return names;
+  for (const std::string& entry : *entries) {
+    const std::string path = join_path(directory, entry);
+    if (is_directory(path) && holds_classes(path)) names += (names.empty() ? "#" : ", #") + entry;
+  }
+  return names;
+}
+
 class Folder : public Dataset {
  public:
   int64_t size() const override { return static_cast<int64_t>(paths_.size()); }
   int64_t label(int64_t index) const override { return labels_[static_cast<size_t>(index)]; }
   const std::vector<std::string>& class_names() const override { return names_; }
-  Result<Image> image(int64_t index) const override { return load_image(paths_[static_cast<size_t>(index)]); }
+  Result<Image> image(int64_t index) const override { return load_image(source(index)); }
+  std::string source(int64_t index) const override { return paths_[static_cast<size_t>(index)]; }
+  LeftOut left_out() const override { return left_out_; }
 
-  // Adds the images of one directory of classes. Further directories must have the same classes.
+  // Adds the images of one directory of classes.
   Status append(const std::string& directory) {
-    auto entries = list_directory(directory);
-    if (!entries.ok()) return entries.status();
-    std::vector<std::string> classes;
-    for (const std::string& entry : *entries) {
-      if (is_directory(join_path(directory, entry))) classes.push_back(entry);
+    auto listing = list_classes(directory);
+    if (!listing.ok()) return listing.status();
+    left_out_.add(listing->left_out);
+    if (listing->images.empty()) {
+      const std::string splits = splits_in(directory), found = to_text(listing->left_out);
+      return not_found(directory + ": expected one folder per class with .png, .jpg or .jpeg files, found " +
+                       (found.empty() ? "nothing" : found) +
+                       (splits.empty() ? "" : "; a suffix names one of its splits: " + splits));
     }
-    if (classes.empty()) return not_found(directory + ": expected one folder a class, found no folder");
-    if (names_.empty()) {
-      names_ = classes;
-    } else if (names_ != classes) {
-      return invalid_argument(directory + ": expected the same class folders as in the split before, found others");
+    parts_.push_back({directory, std::move(listing->images)});
+    return {};
+  }
+
+  // Numbers the classes of all parts. One part may lack classes of another, as small test sets do; where each lacks
+  // some of the other's, the names are more likely written differently.
+  Status finish() {
+    for (const Part& part : parts_) {
+      for (const auto& [name, images] : part.images) names_.push_back(name);
     }
-    const size_t before = paths_.size();
-    for (size_t c = 0; c < classes.size(); ++c) {
-      const std::string folder = join_path(directory, classes[c]);
-      auto files = list_directory(folder);
-      if (!files.ok()) return files.status();
-      for (const std::string& file : *files) {
-        if (!has_image_suffix(file)) continue;
-        paths_.push_back(join_path(folder, file));
-        labels_.push_back(static_cast<int64_t>(c));
+    std::sort(names_.begin(), names_.end());
+    names_.erase(std::unique(names_.begin(), names_.end()), names_.end());
+    for (size_t i = 1; i < parts_.size(); ++i) {
+      const std::string more = first_missing(parts_[i], parts_[0]), less = first_missing(parts_[0], parts_[i]);
+      if (more.empty() || less.empty()) continue;
+      return invalid_argument(parts_[i].directory + ": expected the class folders of " + parts_[0].directory +
+                              ", found '" + more + "', which is none of them, and no '" + less + "'");
+    }
+    for (const Part& part : parts_) {
+      for (const auto& [name, images] : part.images) {
+        const auto label = std::lower_bound(names_.begin(), names_.end(), name) - names_.begin();
+        paths_.insert(paths_.end(), images.begin(), images.end());
+        labels_.insert(labels_.end(), images.size(), label);
       }
-    }
-    if (paths_.size() == before) {
-      return not_found(directory + ": expected .png, .jpg or .jpeg files in the class folders, found none");
     }
     return {};
   }
 
  private:
+  struct Part {
+    std::string directory;
+    std::map<std::string, std::vector<std::string>> images;
+  };
+  // A class of `part` that `other` lacks, or an empty text.
+  static std::string first_missing(const Part& part, const Part& other) {
+    for (const auto& [name, images] : part.images) {
+      if (other.images.count(name) == 0) return name;
+    }
+    return "";
+  }
+
+  std::vector<Part> parts_;
   std::vector<std::string> names_;
   std::vector<std::string> paths_;
   std::vector<int64_t> labels_;
+  LeftOut left_out_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec) {
   const std::string& directory = spec.paths[0];
-  if (!is_directory(directory)) return not_found(directory + ": expected a directory with one folder a class");
+  if (!is_directory(directory)) return not_found(directory + ": expected a directory with one folder per class");
   auto folder = std::make_unique<Folder>();
   for (const std::string& split : spec.splits) {
-    // DIR/train and DIR/test are taken where they exist; without a suffix, DIR itself may hold the classes.
     const std::string part = join_path(directory, split);
-    const bool has_split = is_directory(part);
-    if (!has_split && spec.split_given) return not_found(part + ": expected a directory with one folder a class");
+    if (spec.split_given && !is_directory(part)) {
+      return not_found(part + ": expected a directory with one folder per class");
+    }
+    // Without a suffix, DIR/train or DIR/test is taken where it holds class folders. Else DIR itself holds them, and a
+    // folder of that name may be a class: trains, say.
+    const bool has_split = spec.split_given || (is_directory(part) && holds_classes(part));
     SPARSENET_RETURN_IF_ERROR(folder->append(has_split ? part : directory));
+  }
+  SPARSENET_RETURN_IF_ERROR(folder->finish());
+  const bool only_split = !spec.split_given && folder->class_names() == spec.splits;
+  if (only_split) {
+    return not_found(join_path(directory, spec.splits[0]) +
+                     ": expected one folder per class, found images that no class folder names");
   }
   return std::unique_ptr<Dataset>(std::move(folder));
 }

@@ -24,7 +24,6 @@
 
 #include "graph/descriptor.h"
 #include "graph/guarded.h"
-#include "graph/guarded.h"
 
 namespace sparsenet {
 namespace {
@@ -115,7 +114,8 @@ class TemporaryFile {
         if (error == EEXIST) continue;
         return error;
       }
-      // Another writer that cleans up may have been faster and taken it for abandoned: then it is gone, or soon will be.
+      // Another writer that cleans up may have been faster and taken it for abandoned: then it is gone, or soon will
+      // be.
       struct stat info {};
       const Lock lock = try_lock(fd_->get());
       if (lock != Lock::kTaken && (::fstat(fd_->get(), &info) != 0 || info.st_nlink > 0)) return 0;

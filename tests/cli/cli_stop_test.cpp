@@ -134,8 +134,8 @@ TEST_CASE("train: files that another training writes are refused, with its proce
   CHECK(fs::exists(folder + "/net.snet.lock"));
   const Outcome next = train("two/net.snet", {"--log", folder + "/net.csv", "--plot", folder + "/net.svg"});
   CHECK_MESSAGE(next.code == 0, next.err);
-  CHECK(names_in(folder) == Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.svg", "other.snet",
-                                  "other.snet.checkpoint"});
+  CHECK(names_in(folder) ==
+        Names{"net.csv", "net.snet", "net.snet.checkpoint", "net.svg", "other.snet", "other.snet.checkpoint"});
 }
 
 TEST_CASE("train: a file that is no lock of ours is left alone") {
@@ -144,6 +144,15 @@ TEST_CASE("train: a file that is no lock of ours is left alone") {
   fails(train("foreign/net.snet"), 1, {"--output", "net.snet.lock", "found another file"});
   CHECK(bytes_of(folder + "/net.snet.lock") == "something of somebody");
   CHECK(names_in(folder) == Names{"net.snet.lock"});
+}
+
+TEST_CASE("train: a checkpoint of which it cannot be told whether it is there is no reason to begin anew") {
+  const std::string folder = empty_folder("loop");
+  fs::create_symlink("checkpoint", folder + "/checkpoint");  // leads to itself
+  const Outcome outcome = train("loop/net.snet", {"--resume", "--checkpoint", folder + "/checkpoint"});
+  CHECK(outcome.code == 1);
+  CHECK(contains(outcome.err, "error: " + folder + "/checkpoint: cannot look for it: "));
+  CHECK(names_in(folder) == Names{"checkpoint"});
 }
 
 // Runs the command line as the first process of a new namespace, as a container does: its id is 1 each time. Kills it

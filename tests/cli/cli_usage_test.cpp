@@ -58,6 +58,19 @@ TEST_CASE("cli: wrong usage is exit code 2") {
   fails(test::sparsenet({"eval", model, "--data", "mnist:x"}), 2, {"mnist", "expected cifar10:DIR"});
   fails(test::sparsenet({"create", "sparsenet-xyz-v9", "-o", scratch("x.snet")}), 2, {"sparsenet-xyz-v9"});
   fails(test::sparsenet({"create", "sparsenet-abc-v0"}), 2, {"--output"});
+  // Values that cannot be what the option takes, before anything is read.
+  const std::string out = scratch("usage.snet"), nowhere = "cifar10:" + scratch("nowhere");
+  fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "-1"}), 2, {"--seed", "'-1'"});
+  fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "99999999999999999999"}), 2, {"--seed"});
+  fails(test::sparsenet({"create", "resnet20", "-o", ""}), 2, {"--output", "an empty one"});
+  fails(test::sparsenet({"info", model, "--plan-svg", ""}), 2, {"--plan-svg", "an empty one"});
+  fails(test::sparsenet({"info", ""}), 2, {"MODEL", "an empty one"});
+  fails(test::sparsenet({"run", model, "-i", "input=", "-o", "x.npy"}), 2, {"--input", "'input='"});
+  fails(test::sparsenet({"run", model, "-i", "x.npy", "-o", "="}), 2, {"--output", "'='"});
+  fails(test::sparsenet({"train", "resnet21", "--data", nowhere, "-o", out}), 2, {"resnet21"});
+  fails(test::sparsenet({"train", "resnet20", "--data", nowhere, "-o", out, "--seed", "-1"}), 2, {"--seed", "'-1'"});
+  fails(test::sparsenet({"train", "resnet20", "--data", nowhere, "-o", out, "--lr", "nan"}), 2, {"--lr"});
+  CHECK_FALSE(std::filesystem::exists(out));
 }
 
 TEST_CASE("cli: what comes later says so") {
@@ -87,6 +100,29 @@ TEST_CASE("cli: a missing or broken model is exit code 1 for every command") {
     }
   }
   CHECK_FALSE(std::filesystem::exists(out));
+}
+
+TEST_CASE("cli: a model of another format is named, with the way to a .snet file, by every command") {
+  const std::string onnx = scratch("other.onnx"), weights = scratch("other.pth"), data = "cifar10:" + scratch();
+  std::ofstream(onnx) << "not read any further";
+  std::ofstream(weights) << "not read any further";
+  const std::string in = scratch("in.npy"), out = scratch("other.npy");
+  const float zero = 0;
+  REQUIRE(io::write_npy(in, {1}, &zero).ok());
+  const std::vector<std::vector<std::string>> words{{"info", onnx},
+                                                    {"run", onnx, "-i", in, "-o", out},
+                                                    {"classify", onnx, sample("cat-0000.png")},
+                                                    {"eval", onnx, "--data", data},
+                                                    {"bench", "-m", onnx},
+                                                    {"profile", onnx},
+                                                    {"verify", onnx},
+                                                    {"verify", onnx, "--steps"}};
+  for (const auto& line : words) {
+    INFO(line[0]);
+    fails(test::sparsenet(line), 1, {onnx, "an ONNX file", "`sparsenet-convert " + onnx + " -o MODEL.snet`"});
+  }
+  fails(test::sparsenet({"info", weights}), 1, {"a PyTorch file", "--arch ARCH"});
+  fails(test::sparsenet({"info", scratch()}), 1, {"a folder"});
 }
 
 TEST_CASE("cli: create writes nothing where it cannot") {

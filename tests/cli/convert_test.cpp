@@ -145,22 +145,79 @@ TEST_CASE("convert: the same input gives the same bytes") {
   CHECK(read_text(a) == read_text(b));
 }
 
-TEST_CASE("convert: a failure tells every problem on a line of its own and leaves no file") {
+TEST_CASE("convert: a failure tells every cause on a line of its own, leaves no file, and reports every problem") {
   const fs::path model = scratch() / "wrong.snet", report = scratch() / "wrong.json";
-  const Run run = convert({kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
-                           "sparsenet-abc:blocks=2-2-3,k=5,path=3,classes=7", "--report", report.string()});
+  const std::vector<std::string> wrong{kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
+                                       "sparsenet-abc:blocks=2-2-3,k=5,path=3,classes=7"};
+  const Run run = convert(wrong);
   CHECK(run.code == 1);
   CHECK(run.out.empty());
   CHECK(run.err.rfind("error: ", 0) == 0);
-  CHECK(run.err.find("2 problems") != std::string::npos);  // fc.weight and fc.bias
-  CHECK(run.err.find("'fc.weight'") != std::string::npos);
-  CHECK(run.err.find("'fc.bias'") != std::string::npos);
-  CHECK(lines(run.err) == 3);
+  CHECK(run.err.find("2 problems of one cause, nothing was written (--report FILE.json lists") != std::string::npos);
+  CHECK(run.err.find("the first: tensor 'fc.weight'") != std::string::npos);
+  CHECK(run.err.find("this looks like sparsenet-abc:blocks=2-2-3,k=5,path=3") != std::string::npos);
+  CHECK(run.err.find("classes=10") != std::string::npos);
+  CHECK(lines(run.err) == 2);
   CHECK(!fs::exists(model));
+  std::vector<std::string> reported = wrong;
+  reported.insert(reported.end(), {"--report", report.string()});
+  const Run again = convert(reported);
+  CHECK(again.code == 1);
+  CHECK(again.err.find("(" + report.string() + " lists every problem)") != std::string::npos);
   const auto json = nlohmann::json::parse(read_text(report), nullptr, false);
   REQUIRE(json.is_object());
   CHECK(json["converted"] == false);
-  CHECK(json["problems"].size() == 2);
+  CHECK(json["problems"].size() == 2);  // fc.weight and fc.bias
+  CHECK(json["problems"][1]["subject"] == "tensor 'fc.bias'");
+  REQUIRE(json["causes"].size() == 1);
+  CHECK(json["causes"][0]["count"] == 2);
+}
+
+TEST_CASE("convert: what is no model that is read here is told with the way to go") {
+  const fs::path model = scratch() / "foreign.snet", saved = scratch() / "saved";
+  fs::create_directories(saved);
+  write_text(saved / "saved_model.pb", "x");
+  write_text(scratch() / "net.h5", "\x89HDF\r\n\x1a\n");
+  write_text(scratch() / "lfs.onnx", "version https://git-lfs.github.com/spec/v1\n");
+  write_text(scratch() / "frozen.pb", "x");
+  const struct {
+    fs::path file;
+    const char *what, *way;
+  } rows[] = {{saved, "a TensorFlow SavedModel folder", "from_saved_model"},
+              {scratch() / "net.h5", "as Keras writes", "from_keras_model"},
+              {scratch() / "lfs.onnx", "a pointer of Git LFS", "git lfs pull"},
+              {scratch() / "frozen.pb", "a TensorFlow graph", "--from onnx"}};
+  for (const auto& row : rows) {
+    const Run run = convert({row.file.string(), "-o", model.string()});
+    INFO(run.err);
+    CHECK(run.code == 1);
+    CHECK(lines(run.err) == 2);
+    CHECK(run.err.find(row.what) != std::string::npos);
+    CHECK(run.err.find(row.way) != std::string::npos);
+    CHECK(!fs::exists(model));
+  }
+  // Its name says something else than --from: the user has the last word.
+  const Run insists = convert({(scratch() / "frozen.pb").string(), "-o", model.string(), "--from", "onnx"});
+  CHECK(insists.code == 1);
+  CHECK(insists.err.find("ONNX") != std::string::npos);
+  CHECK(insists.err.find("TensorFlow") == std::string::npos);
+
+  const Run unnamed = convert({kGoldens + "nets/resnet20.th", "-o", model.string()});
+  CHECK(unnamed.code == 1);
+  CHECK(unnamed.err.find("say with --arch which network they are of; this looks like resnet20\n") != std::string::npos);
+}
+
+TEST_CASE("convert: a .snet file that nothing is added to is told") {
+  const std::string first = (scratch() / "first.snet").string(), second = (scratch() / "second.snet").string();
+  REQUIRE(convert({kGoldens + "graphs/gemm-forms.onnx", "-o", first}).code == 0);
+  const Run same = convert({first, "-o", second});
+  CHECK(same.code == 0);
+  CHECK(same.out.find("note: the input is a .snet file already") == 0);
+  CHECK(read_text(first) == read_text(second));
+  CHECK(convert({first, "-o", second, "--plan", "portable-f32"}).out.find("already") == std::string::npos);
+  const Run arch = convert({first, "-o", second, "--arch", "resnet20"});
+  CHECK(arch.code == 1);
+  CHECK(arch.err.find("this is a .snet file, which holds its own graph") != std::string::npos);
 }
 
 TEST_CASE("convert: what cannot be read or written") {
@@ -175,13 +232,12 @@ TEST_CASE("convert: what cannot be read or written") {
       {(scratch() / "noise").string(), "-o", model},
       {onnx, "-o", model, "--from", "tflite"},
       {onnx, "-o", model, "--labels", (scratch() / "labels.txt").string()},
-      {onnx, "-o", model, "--mean", "1,2"},
       {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
       {onnx, "-o", model, "--c-array", (scratch() / "noise" / "x").string()},
       {onnx, "-o", model, "--select-ops", (scratch() / "noise" / "x").string()},
-      {onnx, "-o", model, "--precision", "int8"},
+      {onnx, "-o", model, "--precision", "f16"},
+      {kGoldens + "nets/abc.pth", "-o", model, "--arch", "resnet20", "--map", "no-such-file"},
       {kGoldens + "nets/abc.pth", "-o", model},
-      {kGoldens + "nets/abc.pth", "-o", model, "--arch", "sparsenet-xyz"},
   };
   for (const auto& arguments : cases) {
     const Run run = convert(arguments);
@@ -225,14 +281,23 @@ TEST_CASE("convert: usage") {
   CHECK(convert({"--help"}).code == 0);
   CHECK(convert({"--help"}).out.find("Examples") != std::string::npos);
   const std::string onnx = kGoldens + "graphs/gemm-forms.onnx";
-  const std::vector<std::vector<std::string>> cases = {{},
-                                                       {onnx},
-                                                       {onnx, "-o", "x.snet", "--no-such-option"},
-                                                       {onnx, "-o", "x.snet", "--from", "caffe"},
-                                                       {onnx, "-o", "x.snet", "--mean", "a,b"},
-                                                       {onnx, "-o", "x.snet", "--std", "0,1,1"},
-                                                       {onnx, "-o", "x.snet", "--test-vectors", "-1"},
-                                                       {onnx, "-o", "x.snet", "--plan", "cortex-m"}};
+  const std::vector<std::vector<std::string>> cases = {
+      {},
+      {onnx},
+      {onnx, "-o", "x.snet", "--no-such-option"},
+      {onnx, "-o", "x.snet", "--from", "caffe"},
+      {onnx, "-o", "x.snet", "--mean", "a,b"},
+      {onnx, "-o", "x.snet", "--std", "0,1,1"},
+      {onnx, "-o", "x.snet", "--test-vectors", "-1"},
+      {onnx, "-o", "x.snet", "--plan", "cortex-m"},
+      {onnx, "-o", "x.snet", "--plan", ""},
+      {onnx, "-o", ""},
+      {onnx, "-o", "x.snet", "--precision", "int8"},
+      {kGoldens + "graphs/max-pool.onnx", "-o", "x.snet", "--mean", "1,2,3,4,5"},
+      {onnx, "-o", "x.snet", "--max-memory", "much"},
+      {onnx, "-o", "x.snet", "--arch", "sparsenet-xyz"},
+      {onnx, "-o", "x.snet", "--arch", "resnet21"},
+      {onnx, "-o", "x.snet", "--map", "(=x"}};
   for (const auto& arguments : cases) {
     const Run run = convert(arguments);
     CAPTURE(run.err);

@@ -74,10 +74,16 @@ std::string shape_input() {
   return wire::bytes(5, wire::tensor("shape", wire::dim(1), 7, wire::little(uint64_t{1} << 26, 8)));
 }
 
+std::string axis_0() {
+  return wire::bytes(5, wire::bytes(1, "axis") + wire::number(3, 0));
+}
+
 TEST_CASE("hostile ONNX: constants that are folded") {
   std::string many = shape_input();
   for (int i = 0; i < 40; ++i) many += large_constant("c" + std::to_string(i));
-  many += wire::node("Relu", "x", "y");
+  std::string all;
+  for (int i = 0; i < 40; ++i) all += (i ? " c" : "c") + std::to_string(i);
+  many += wire::node("Concat", all, "all", axis_0()) + wire::node("Add", "x all", "y");
   check_refused(convert({write("fold.onnx", wire::onnx(many))}), {"ConstantOfShape 'c0'", "--max-memory"});
 
   // One fits; what is made of it does not.
@@ -88,17 +94,28 @@ TEST_CASE("hostile ONNX: constants that are folded") {
   };
   for (const Chain& chain : {Chain{"Add", " c"}, Chain{"Neg", ""}, Chain{"Concat", " c"}, Chain{"Transpose", ""}}) {
     CAPTURE(chain.op);
+    const bool joins = std::string(chain.op) == "Concat";
     std::string graph = quarter + wire::node("ConstantOfShape", "shape", "c");
     std::string last = "c";
     for (int i = 0; i < 40; ++i) {
       const std::string next = "t" + std::to_string(i);
-      graph +=
-          wire::node(chain.op, last + chain.second, next, wire::bytes(5, wire::bytes(1, "axis") + wire::number(3, 0)));
+      graph += wire::node(chain.op, last + chain.second, next, joins ? axis_0() : "");
       last = next;
     }
-    graph += wire::node("Relu", "x", "y");
+    graph += wire::node("Add", "x " + last, "y");
     check_refused(convert({write("chain.onnx", wire::onnx(graph))}), {chain.op, "--max-memory"});
   }
+}
+
+TEST_CASE("hostile ONNX: constants that are made and dropped") {
+  std::string graph = wire::bytes(5, wire::tensor("shape", wire::dim(1), 7, wire::little(1u << 25, 8)));
+  graph += wire::node("ConstantOfShape", "shape", "c");
+  for (int i = 0; i < 10000; ++i) graph += wire::node("Neg", "c", " ");  // an output without a name
+  const LimitedRun run = convert({write("dropped.onnx", wire::onnx(graph + wire::node("Relu", "x", "y")))});
+  CHECK(!run.timed_out);
+  CHECK(run.peak_bytes < kMostBytes);
+  CHECK(run.cpu_seconds < 2 * kMostSeconds);
+  fs::remove(scratch() / "out.snet");  // nodes that nothing needs may well be passed over
 }
 
 TEST_CASE("hostile ONNX: a message that is small only as bytes") {

@@ -365,6 +365,10 @@ TEST_CASE("mlperf: models and options that do not fit") {
   std::ofstream(scratch("short.bin"), std::ios::binary) << std::string(3072, 'x');
   CHECK(fails(run_to_end({planned_model(), "--score", scratch("short.bin")}), 1, {"short.bin", "3073", "3072"}));
   CHECK(run_to_end({"--help"}).code == 0);
+  std::ofstream(scratch("net.tflite")) << "not read any further";
+  CHECK(fails(run_to_end({scratch("net.tflite")}), 1, {"a TensorFlow Lite file", "sparsenet-convert"}));
+  CHECK(fails(run_to_end({planned_model(), "--score", "x.bin", "--seconds", "nan"}), 2, {"--seconds", "'nan'"}));
+  CHECK(fails(run_to_end({planned_model(), "--score", ""}), 2, {"--score", "an empty one"}));
 }
 
 TEST_CASE("mlperf: scores itself") {

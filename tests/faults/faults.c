@@ -99,18 +99,23 @@ struct row {
   int error;
 };
 static const struct row kRows[] = {
-    {SYS_read, FAULTS_READ, EIO},        {SYS_pread64, FAULTS_READ, EIO},       {SYS_readv, FAULTS_READ, EIO},
-    {SYS_write, FAULTS_WRITE, ENOSPC},   {SYS_pwrite64, FAULTS_WRITE, ENOSPC},  {SYS_writev, FAULTS_WRITE, ENOSPC},
-    {SYS_fsync, FAULTS_FSYNC, EIO},      {SYS_fdatasync, FAULTS_FSYNC, EIO},    {SYS_rename, FAULTS_RENAME, EIO},
-    {SYS_renameat, FAULTS_RENAME, EIO},  {SYS_renameat2, FAULTS_RENAME, EIO},   {SYS_open, FAULTS_OPEN, EMFILE},
-    {SYS_openat, FAULTS_OPEN, EMFILE},   {SYS_mmap, FAULTS_MMAP, ENOMEM},       {SYS_stat, FAULTS_STAT, EIO},
-    {SYS_fstat, FAULTS_STAT, EIO},       {SYS_lstat, FAULTS_STAT, EIO},         {SYS_newfstatat, FAULTS_STAT, EIO},
-    {SYS_statx, FAULTS_STAT, EIO},       {SYS_unlink, FAULTS_OTHER, EIO},       {SYS_unlinkat, FAULTS_OTHER, EIO},
-    {SYS_flock, FAULTS_OTHER, ENOLCK},   {SYS_ftruncate, FAULTS_OTHER, EIO},    {SYS_fchmod, FAULTS_OTHER, EPERM},
-    {SYS_lseek, FAULTS_OTHER, EIO},      {SYS_getdents64, FAULTS_OTHER, EIO},   {SYS_readlink, FAULTS_OTHER, EIO},
-    {SYS_getrandom, FAULTS_OTHER, EAGAIN}, {SYS_mkdir, FAULTS_OTHER, ENOSPC},   {SYS_access, FAULTS_OTHER, EACCES},
-    {SYS_mprotect, FAULTS_OTHER, ENOMEM}, {SYS_fcntl, FAULTS_OTHER, EMFILE},    {SYS_getcwd, FAULTS_OTHER, ENOENT},
-    {SYS_brk, FAULTS_OTHER, 0},
+    {SYS_read, FAULTS_READ, EIO},         {SYS_pread64, FAULTS_READ, EIO},
+    {SYS_readv, FAULTS_READ, EIO},        {SYS_write, FAULTS_WRITE, ENOSPC},
+    {SYS_pwrite64, FAULTS_WRITE, ENOSPC}, {SYS_writev, FAULTS_WRITE, ENOSPC},
+    {SYS_fsync, FAULTS_FSYNC, EIO},       {SYS_fdatasync, FAULTS_FSYNC, EIO},
+    {SYS_rename, FAULTS_RENAME, EIO},     {SYS_renameat, FAULTS_RENAME, EIO},
+    {SYS_renameat2, FAULTS_RENAME, EIO},  {SYS_open, FAULTS_OPEN, EMFILE},
+    {SYS_openat, FAULTS_OPEN, EMFILE},    {SYS_mmap, FAULTS_MMAP, ENOMEM},
+    {SYS_stat, FAULTS_STAT, EIO},         {SYS_fstat, FAULTS_STAT, EIO},
+    {SYS_lstat, FAULTS_STAT, EIO},        {SYS_newfstatat, FAULTS_STAT, EIO},
+    {SYS_statx, FAULTS_STAT, EIO},        {SYS_unlink, FAULTS_OTHER, EIO},
+    {SYS_unlinkat, FAULTS_OTHER, EIO},    {SYS_flock, FAULTS_OTHER, ENOLCK},
+    {SYS_ftruncate, FAULTS_OTHER, EIO},   {SYS_fchmod, FAULTS_OTHER, EPERM},
+    {SYS_lseek, FAULTS_OTHER, EIO},       {SYS_getdents64, FAULTS_OTHER, EIO},
+    {SYS_readlink, FAULTS_OTHER, EIO},    {SYS_getrandom, FAULTS_OTHER, EAGAIN},
+    {SYS_mkdir, FAULTS_OTHER, ENOSPC},    {SYS_access, FAULTS_OTHER, EACCES},
+    {SYS_mprotect, FAULTS_OTHER, ENOMEM}, {SYS_fcntl, FAULTS_OTHER, EMFILE},
+    {SYS_getcwd, FAULTS_OTHER, ENOENT},   {SYS_brk, FAULTS_OTHER, 0},
 };
 enum { kRowCount = sizeof kRows / sizeof kRows[0] };
 

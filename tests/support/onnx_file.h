@@ -12,7 +12,17 @@ namespace sparsenet::test {
 
 class OnnxFile {
  public:
-  enum Type : uint8_t { kFloat = 1, kInt32 = 6, kInt64 = 7, kBool = 9, kFloat16 = 10, kDouble = 11, kBFloat16 = 16 };
+  enum Type : uint8_t {
+    kFloat = 1,
+    kUInt8 = 2,
+    kInt32 = 6,
+    kInt64 = 7,
+    kString = 8,
+    kBool = 9,
+    kFloat16 = 10,
+    kDouble = 11,
+    kBFloat16 = 16
+  };
 
   struct Attribute {
     Attribute(std::string name_, int64_t value) : name(std::move(name_)) { integer(3, value, &body), kind(2); }
@@ -46,14 +56,38 @@ class OnnxFile {
     if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
     return tensor(name, shape, kFloat, raw);
   }
+  // Zeros of a type of that many bytes.
+  OnnxFile& zeros(const std::string& name, const std::vector<int64_t>& shape, int type = kFloat, size_t size = 4) {
+    for (int64_t dim : shape) size *= static_cast<size_t>(dim);
+    return tensor(name, shape, type, std::string(size, '\0'));
+  }
+  // A tensor whose data lie in another file.
+  OnnxFile& outside(const std::string& name, const std::vector<int64_t>& shape, const std::string& path) {
+    std::string body, entry;
+    for (int64_t size : shape) integer(1, size, &body);
+    integer(2, kFloat, &body);
+    bytes(8, name, &body);
+    bytes(1, "location", &entry);
+    bytes(2, path, &entry);
+    bytes(13, entry, &body);
+    integer(14, 1, &body);
+    bytes(5, body, &graph_);
+    return *this;
+  }
   OnnxFile& flag(const std::string& name, bool value) { return tensor(name, {}, kBool, std::string(1, value ? 1 : 0)); }
   OnnxFile& node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
                  const std::vector<Attribute>& attributes = {}) {
+    return named(op, op + "_node", inputs, outputs, "", attributes);
+  }
+  OnnxFile& named(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+                  const std::vector<std::string>& outputs, const std::string& domain = "",
+                  const std::vector<Attribute>& attributes = {}) {
     std::string body;
-    for (const std::string& name : inputs) bytes(1, name, &body);
-    for (const std::string& name : outputs) bytes(2, name, &body);
-    bytes(3, op + "_node", &body);
+    for (const std::string& input : inputs) bytes(1, input, &body);
+    for (const std::string& output : outputs) bytes(2, output, &body);
+    bytes(3, name, &body);
     bytes(4, op, &body);
+    if (!domain.empty()) bytes(7, domain, &body);
     for (const Attribute& attribute : attributes) {
       std::string text;
       bytes(1, attribute.name, &text);
@@ -105,7 +139,7 @@ class OnnxFile {
     bytes(2, type_text, &info);
     return info;
   }
-  OnnxFile& tensor(const std::string& name, const std::vector<int64_t>& shape, Type type, const std::string& raw) {
+  OnnxFile& tensor(const std::string& name, const std::vector<int64_t>& shape, int type, const std::string& raw) {
     std::string body;
     for (int64_t size : shape) integer(1, size, &body);
     integer(2, type, &body);

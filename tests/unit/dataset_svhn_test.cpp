@@ -180,8 +180,9 @@ TEST_CASE("svhn: every form that programs write") {
         mat.matrix(kUint8Class, "y", {2, 1}, mat.small(kUint8, "\x01\x0a"))};
     const std::string cell = mat.matrix(kCellClass, "notes", {1, 2}, mat.uint8("", {1, 1}, "a"));
     for (const std::string& y : forms) {
-      for (const std::string& bytes : {x + y, y + cell + x, mat.compressed(x) + mat.compressed(y),
-                                       mat.element(kUint32, "8 bytes.") + mat.compressed(cell) + y + mat.compressed(x)}) {
+      for (const std::string& bytes :
+           {x + y, y + cell + x, mat.compressed(x) + mat.compressed(y),
+            mat.element(kUint32, "8 bytes.") + mat.compressed(cell) + y + mat.compressed(x)}) {
         folder.write("test_32x32.mat", mat.file(bytes));
         auto data = open_data("svhn:" + folder.path());
         REQUIRE_MESSAGE(data.ok(), data.status().message());

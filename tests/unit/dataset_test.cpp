@@ -127,43 +127,6 @@ TEST_CASE("cifar: broken files are told with name, expectation and finding") {
   CHECK(contains(error_of("cifar10:" + folder.path()), "expected 10 class names, found 2"));
 }
 
-TEST_CASE("folder: classes in order of their names, splits where they exist") {
-  const TemporaryFolder folder;
-  const std::string samples = std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/";
-  const auto copy = [&](const std::string& from, const std::string& to) {
-    fs::create_directories(fs::path(folder.path(to)).parent_path());
-    fs::copy_file(samples + from, folder.path(to));
-  };
-  copy("rgb.png", "plain/dog/2.png");
-  copy("rgb.jpg", "plain/dog/1.JPG");
-  copy("gray.png", "plain/cat/1.png");
-  folder.write("plain/dog/notes.txt", "not an image");
-  auto data = open("folder:" + folder.path("plain"));
-  REQUIRE_MESSAGE(data.ok(), data.status().message());
-  CHECK((*data)->class_names() == std::vector<std::string>{"cat", "dog"});
-  REQUIRE((*data)->size() == 3);
-  CHECK((*data)->label(0) == 0);
-  CHECK((*data)->label(2) == 1);
-  CHECK((*data)->image(0)->channels == 1);
-  CHECK((*data)->image(1)->width == 24);
-  CHECK(contains(error_of("folder:" + folder.path("plain") + "#train"), "plain/train"));
-
-  copy("rgb.png", "split/train/cat/1.png");
-  copy("rgb.png", "split/train/cat/2.png");
-  copy("rgb.png", "split/test/cat/1.png");
-  CHECK((*open("folder:" + folder.path("split")))->size() == 1);
-  CHECK((*open("folder:" + folder.path("split"), "train"))->size() == 2);
-  CHECK((*open("folder:" + folder.path("split") + "#train+test"))->size() == 3);
-
-  fs::create_directories(folder.path("empty/cat"));
-  CHECK(contains(error_of("folder:" + folder.path("empty")), "found none"));
-  CHECK(contains(error_of("folder:" + folder.path("plain/dog")), "found no folder"));
-  folder.write("bad/cat/1.png", "not a picture");
-  auto bad = open("folder:" + folder.path("bad"));
-  REQUIRE(bad.ok());
-  CHECK(contains((*bad)->image(0).status().message(), "bad/cat/1.png"));
-}
-
 void write_bytes_array(const std::string& path, const std::string& shape, const std::string& data) {
   std::string text = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + "}\n";
   std::ofstream(path, std::ios::binary) << std::string("\x93NUMPY\x01\0", 8) << static_cast<char>(text.size()) << '\0'
@@ -205,6 +168,7 @@ TEST_CASE("labels are matched by name only where that is certain") {
   CHECK(io::match_labels({"dog", "bird"}, labels).empty());
   CHECK(io::match_labels({"crane"}, labels).empty());
   CHECK(io::match_labels({"dog"}, {}).empty());
+  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // though one name stands there twice
 }
 
 TEST_CASE("cifar10: the real files") {

@@ -1,0 +1,43 @@
+// What a command says of the data it read: images per class, what was left out, mean and deviation of the pixels.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/broken_images.h"
+#include "cli/output.h"
+#include "io/dataset.h"
+
+namespace sparsenet::cli {
+
+class DataReport {
+ public:
+  // Counts the images of `data`, opened as `name`.
+  DataReport(const io::Dataset& data, std::string name);
+
+  // Images that could not be read and were left out: they count no more.
+  void skipped(const BrokenImages& broken);
+  // Mean and standard deviation per channel, of pixels of 0..255; `remark` says what they are good for, or nothing.
+  void measured(const std::vector<float>& mean, const std::vector<float>& std_dev, const std::string& remark);
+
+  // The first line begins with `heading`, the others with as many blanks.
+  std::vector<std::string> lines(const std::string& heading) const;
+  // {data, images, classes: [{name, images}], left_out, skipped: [file], mean, std}; names and mean where known.
+  Json json() const;
+
+ private:
+  std::string classes_text() const;
+
+  std::string name_;
+  int64_t all_, images_;
+  std::vector<int64_t> labels_;           // that a class name or an image has, in order
+  std::vector<std::string> class_names_;  // of these; the labels as text where there are no names
+  std::vector<int64_t> of_class_;         // images of these
+  io::LeftOut left_out_;
+  BrokenImages broken_;
+  std::vector<float> mean_, std_dev_;
+  std::string remark_;
+};
+
+}  // namespace sparsenet::cli
