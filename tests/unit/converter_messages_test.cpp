@@ -223,10 +223,10 @@ TEST_CASE("messages: a wrong --arch is one line that names the right one") {
   for (size_t i = 0; i < renamed.tensors.size(); ++i) renamed.tensors[i].name = "t" + std::to_string(i);
   renamed.ordered = false;
   for (const char* architecture : {"resnet20", "resnet20:bn-eps=1e-3"}) {
-    const Report report = match(renamed, architecture);
-    CHECK(lines_of(report).size() == 1);
-    CHECK(contains(text_of(report), std::string("the tensors have the shapes of --arch ") + architecture));
-    CHECK(contains(text_of(report), "--map"));
+    const Report by_shape = match(renamed, architecture);
+    CHECK(lines_of(by_shape).size() == 1);
+    CHECK(contains(text_of(by_shape), std::string("the tensors have the shapes of --arch ") + architecture));
+    CHECK(contains(text_of(by_shape), "--map"));
   }
 }
 
