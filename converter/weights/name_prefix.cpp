@@ -50,7 +50,8 @@ NamePrefix find_name_prefix(const std::vector<const std::string*>& names,
   if (most == 0) return best;
   best.of_all = true;
   for (const std::string* name : names) best.of_all = best.of_all && begins_with(*name, best.text);
-  return best;
+  // What few have is no prefix but a likeness: "block0." in front of the "bn.weight" of another network.
+  return best.of_all || 2 * most >= names.size() ? best : NamePrefix();
 }
 
 std::string without_prefixes(const std::string& name, const NamePrefix& prefix) {

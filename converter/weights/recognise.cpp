@@ -124,13 +124,17 @@ void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, cons
     filled += !record.source.empty() && !record.target.empty();
     empty += record.source.empty();
   }
-  std::vector<std::string> others = recognise(shapes, &given);
-  // Where the given one fits by its shapes, names or order are the trouble, and the problems say which.
-  const Result<Architecture> found = others.empty() ? Result<Architecture>(given) : parse_architecture(others.front());
-  if (found.ok() && to_string(*found) == to_string(given)) others.clear();
+  // Where the given one fits by its shapes, names or order are the trouble.
+  const bool fits = fitting_classes(given, shapes) == given.classes;
+  const std::vector<std::string> others = fits ? std::vector<std::string>() : recognise(shapes, &given);
   const std::string fit = std::to_string(filled) + " of " + std::to_string(filled + empty) + " constants filled";
   Cause cause{"the tensors are not those of --arch " + given_text, "", "problems"};
-  if (!others.empty()) {
+  if (fits && empty > filled) {
+    cause.text = "the tensors have the shapes of --arch " + given_text + ", but other names";
+    cause.remedy = fit + "; say with --map which tensor is which constant";
+  } else if (fits) {
+    return;
+  } else if (!others.empty()) {
     cause.remedy = "this looks like " + recognised_text(others) + ": say so with --arch";
   } else if (empty > filled) {
     cause.remedy = fit +

@@ -26,7 +26,7 @@ std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture
 std::string recognised_text(const std::vector<std::string>& architectures);
 
 // After a match that failed: where another architecture than `given` fits, or where less than half of the constants of
-// `given` were filled, the problems from `first` on get that as their common cause.
+// `given` were filled, the problems from `first` on get that as their common cause, with the way out.
 void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, const std::string& given_text, size_t first,
                       Report* report);
 
