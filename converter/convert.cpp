@@ -10,6 +10,7 @@
 
 #include "converter/check_model.h"
 #include "converter/device_source.h"
+#include "converter/graph_writer.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/weights/matching.h"
@@ -123,6 +124,17 @@ void start_metadata(const Options& options, const Report& report, Model* model) 
   if (input.size() == 4 && input[1] == 1) metadata.color_order = "GRAY";
 }
 
+void flush_weights(Model* model, Report* report) {
+  std::string first;
+  report->flushed_weights = flush_denormals(&model->graph, &first);
+  if (report->flushed_weights == 0) return;
+  const bool one = report->flushed_weights == 1;
+  report->note(std::to_string(report->flushed_weights) + (one ? " weight" : " weights") +
+               " below the smallest normal float32 number (1.2e-38) became zero, the first in '" + printable(first) +
+               "'" + (model->plans.empty() ? "" : "; the plans in the file were of the old ones and are left out"));
+  model->plans.clear();
+}
+
 Status apply_options(const Options& options, Model* model, Report* report) {
   Metadata& metadata = model->metadata;
   if (!options.name.empty()) metadata.name = options.name;
@@ -225,6 +237,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
+      *bytes = {};  // it is mapped
       model = import_snet(options, report);
       break;
     default:
@@ -232,6 +245,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       break;
   }
   if (!report->problems.empty()) return failed();
+  flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);
   if (!status.ok()) {

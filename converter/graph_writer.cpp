@@ -1,6 +1,7 @@
 #include "converter/graph_writer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "converter/report.h"
 
@@ -189,6 +190,24 @@ Status finish_graph(Graph* graph) {
   fold_added_biases(graph);
   remove_unused(graph);
   return graph->infer_shapes();
+}
+
+int64_t flush_denormals(Graph* graph, std::string* first) {
+  int64_t total = 0;
+  for (Value& value : graph->values) {
+    if (!value.is_constant || value.type != DataType::kFloat32) continue;
+    const float* data = value.constant.f32();
+    const int64_t size = value.constant.elements();
+    const auto is_denormal = [](float x) { return std::fpclassify(x) == FP_SUBNORMAL; };
+    const int64_t count = std::count_if(data, data + size, is_denormal);
+    if (count == 0) continue;
+    std::vector<float> values(data, data + size);
+    for (float& x : values) x = is_denormal(x) ? std::copysign(0.f, x) : x;
+    value.constant = Tensor::from(value.shape, std::move(values));
+    if (total == 0) *first = value.name;
+    total += count;
+  }
+  return total;
 }
 
 }  // namespace sparsenet::converter

@@ -54,4 +54,9 @@ class GraphWriter {
 // nodes and constants that nothing reads. Then checks the whole graph.
 Status finish_graph(Graph* graph);
 
+// Float32 constants below the smallest normal number, 1.2e-38, become zero: they are what is left of weights that
+// training has driven to nothing, every step would count them as zero, and CPUs that do not take 100 times as long.
+// Returns how many there were, and the name of the first tensor that had one.
+int64_t flush_denormals(Graph* graph, std::string* first);
+
 }  // namespace sparsenet::converter

@@ -151,6 +151,7 @@ std::string to_json(const Report& report) {
     root["operators"] = report.operators;
     root["parameters"] = report.parameters;
     root["macs"] = report.macs;
+    root["flushed_weights"] = report.flushed_weights;
     root["mean"] = report.mean;
     root["std"] = report.std_dev;
     root["file_bytes"] = report.file_bytes;

@@ -6,6 +6,7 @@ add_library(sparsenet_runtime OBJECT
   runtime/device_run.cpp
   runtime/device_train.cpp
   runtime/executor.cpp
+  runtime/hook_guard.cpp
   runtime/model_file.cpp
   runtime/plan_check.cpp
   runtime/step_digest.cpp

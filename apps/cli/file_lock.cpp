@@ -66,18 +66,22 @@ Here is_the_file_at(int descriptor, const std::string& path) {
 }  // namespace
 
 Result<FileLock> FileLock::take(const std::string& path) {
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
   const std::string file = path + ".lock";
   const auto failed = [&](const char* action) {
     return io_error(file + ": cannot " + action + ": " + std::strerror(errno));
   };
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    const int opened = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+    int opened = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
+    const bool created = opened >= 0;
+    if (!created && errno == EEXIST) opened = ::open(file.c_str(), kFlags);
+    if (opened < 0 && !created && errno == ENOENT && attempt + 1 < kMostAttempts) continue;  // gone in between
     if (opened < 0) return failed("create");
     FileLock lock("", opened);  // no name yet: nothing to remove
     if (::flock(opened, LOCK_EX | LOCK_NB) != 0) {
       if (errno == EINTR) continue;
       if (errno != EWOULDBLOCK) {  // no locks here
-        ::unlink(file.c_str());
+        if (created) ::unlink(file.c_str());
         return lock;
       }
       std::string content;
@@ -88,8 +92,9 @@ Result<FileLock> FileLock::take(const std::string& path) {
     }
     // Whoever had it may have removed it between our opening and our locking.
     const Here here = is_the_file_at(opened, file);
-    if (here == Here::kUnknown) return failed("look at");
     if (here == Here::kNo) continue;
+    if (created) lock.file_ = file;  // ours, and so ours to remove, whatever happens from here on
+    if (here == Here::kUnknown) return failed("look at");
     std::string content;
     const std::string text = kHeading + who_we_are() + "\n";
     if (!read_first_bytes(opened, &content)) return failed("read");

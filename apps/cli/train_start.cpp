@@ -97,6 +97,10 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   }
   const Status replaced = replace_head(&start.model.graph, command.classes, command.seed);
   if (!replaced.ok()) return replaced.with_context(command.source);
+  if (command.classes == now) {
+    start.notes.push_back("--classes " + std::to_string(now) + ": the last layer is new, for " +
+                          name_list(data.class_names()) + " in place of " + name_list(metadata.labels));
+  }
   metadata.labels = labels_for(data, command.classes);
   // The description of the whole network holds no more; spelled out with the new number it does, where there is one.
   if (auto architecture = parse_architecture(metadata.architecture); architecture.ok()) {
@@ -222,7 +226,7 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
     }
   }
   start.data_lines = report.lines("data    ");
-  start.data = report.json();
+  start.data = to_text(report.json());
   if (test_set != nullptr) {
     DataReport test_report(*test_set, command.test);
     auto test = read_data(std::move(test_set), command.test, of_test, command.skip_broken, start);

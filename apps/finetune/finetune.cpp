@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -82,9 +83,7 @@ Result<int64_t> count_right(const Graph& graph, const Batch& test) {
   return right;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int teach(int argc, char** argv) {
   char* end = nullptr;
   const long steps = argc > 2 ? std::strtol(argv[2], &end, 10) : 100;
   const bool is_number = end == nullptr || (end != argv[2] && *end == '\0');
@@ -135,4 +134,15 @@ int main(int argc, char** argv) {
   // To keep it: model->graph = *trained; save_model(*model, "mine.snet"), after clearing or renewing
   // model->test_vectors, which belong to the weights before.
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return teach(argc, argv);
+  } catch (const std::bad_alloc&) {  // of the vectors here: the library does not throw
+    std::fprintf(stderr, "error: out of memory\n");
+    return 1;
+  }
 }

@@ -45,6 +45,15 @@ Status MemoryBudget::take(uint64_t bytes) {
     return out_of_memory("asks for " + bytes_text(bytes) + " of memory where " + bytes_text(available) +
                          " are left of " + limit_text());
   }
+  const uint64_t limit = limit_;
+  const uint64_t most = limit > std::numeric_limits<uint64_t>::max() / kTakenInAll
+                            ? std::numeric_limits<uint64_t>::max()
+                            : limit * kTakenInAll;
+  if (bytes > most - taken_) {
+    return out_of_memory("asks for more and more memory, in all more than " + std::to_string(kTakenInAll) + " times " +
+                         limit_text());
+  }
+  taken_ += bytes;
   used_ += bytes;
   return {};
 }

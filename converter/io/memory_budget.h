@@ -2,7 +2,9 @@
 //
 // A file of a kilobyte can ask for gigabytes: a constant of any shape, an archive that unpacks a thousandfold, a list
 // that is copied again and again. So every allocation whose size a file chooses is first asked of the budget of the
-// conversion, and the answer may be no. What is freed is given back: the budget bounds what is held at a time.
+// conversion, and the answer may be no. What is freed is given back: the budget bounds what is held at a time. What is
+// taken in all is bounded, too, at a multiple of it, and with it the time: making a constant a million times and
+// dropping each is work that a file of a megabyte can ask for.
 //
 // There is one budget a conversion, and the containers that hold what files say (elements.h) reach it as the current
 // one of their thread; so no importer can forget to ask.
@@ -36,6 +38,7 @@ class MemoryBudget {
   // twice the file; wider numbers than the file's, and archives that compress well, take more.
   static constexpr uint64_t kBase = uint64_t{256} << 20;
   static constexpr uint64_t kPerFileByte = 8;
+  static constexpr uint64_t kTakenInAll = 4;  // times the limit
 
   // 0: the default above.
   explicit MemoryBudget(uint64_t limit = 0) : fixed_(limit != 0), limit_(limit != 0 ? limit : kBase) {}
@@ -57,6 +60,7 @@ class MemoryBudget {
  private:
   const bool fixed_;
   std::atomic<uint64_t> limit_;
+  uint64_t taken_ = 0;             // in all
   std::atomic<uint64_t> used_{0};  // constants are given back by whoever drops the model, on any thread
   std::set<std::pair<uint64_t, uint64_t>> files_;
 };

@@ -2,6 +2,8 @@
 
 #include <zip.h>
 
+#include <algorithm>
+
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -54,6 +56,9 @@ Result<FileBytes> ZipArchive::read(const std::string& entry) {
   if (zip_stat(handle_->zip, entry.c_str(), 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE)) {
     return not_found(what + ": missing or without a size");
   }
+  inflated_ += std::min(stat.size, UINT64_MAX - inflated_);
+  const Status paid = charge_.raise_to(inflated_);
+  if (!paid.ok()) return paid.with_context(what);
   uint8_t* writable = nullptr;
   Result<FileBytes> memory = make_bytes(stat.size, &writable);
   if (!memory.ok()) return memory.status().with_context(what);

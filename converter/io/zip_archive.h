@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "converter/io/file_bytes.h"
+#include "converter/io/memory_budget.h"
 
 namespace sparsenet::converter {
 
@@ -31,6 +32,8 @@ class ZipArchive {
   explicit ZipArchive(std::unique_ptr<Handle> handle);
   std::unique_ptr<Handle> handle_;
   std::vector<std::string> names_;
+  uint64_t inflated_ = 0;
+  MemoryCharge charge_;  // for what was inflated in all: entries may overlap, and inflating them takes time
 };
 
 }  // namespace sparsenet::converter

@@ -1,11 +1,10 @@
 #include "converter/weights/matching.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <map>
 #include <unordered_map>
 
+#include "converter/weights/name_prefix.h"
 #include "converter/weights/tensor_names.h"
 
 namespace sparsenet::converter {
@@ -129,8 +128,16 @@ class Matcher {
     }
   }
 
+  NamePrefix find_prefix() const {
+    std::vector<const std::string*> names;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (!settled_[s]) names.push_back(&tensor(s).name);
+    }
+    return find_name_prefix(names, [this](const std::string& name) { return by_name_.count(name) > 0; });
+  }
+
   void by_names() {
-    find_prefix();
+    prefix_ = find_prefix();
     size_t stripped = 0;
     std::string first;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -138,7 +145,7 @@ class Matcher {
       const std::string& name = tensor(s).name;
       auto found = by_name_.find(name);
       const bool exact = found != by_name_.end();
-      if (!exact) found = by_name_.find(strip_prefixes(without_prefix(name)));
+      if (!exact) found = by_name_.find(without_prefixes(name, prefix_));
       if (found == by_name_.end()) continue;
       assign(s, found->second, exact ? "name" : "name without prefix");
       if (!exact && stripped++ == 0) first = name.substr(0, name.size() - found->first.size());
@@ -147,39 +154,6 @@ class Matcher {
       report_.note("the prefix '" + printable(first) + "' was taken off the names of " + std::to_string(stripped) +
                    " tensors");
     }
-  }
-
-  // What stands in front of the names of constants in most tensors, such as "backbone.". Where all open tensors begin
-  // with it, it is taken off; else only named, should the match fail: which of the others are wanted is not for us to
-  // say.
-  void find_prefix() {
-    constexpr size_t kMaxName = 1000;  // of a name that is looked at, so that hostile ones cannot make this slow
-    std::map<std::string, size_t> votes;
-    size_t open_floats = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) {
-      if (settled_[s]) continue;
-      ++open_floats;
-      const std::string& name = tensor(s).name;
-      if (name.size() > kMaxName || by_name_.count(strip_prefixes(name)) > 0) continue;
-      for (size_t at = name.find_first_of("./"); at != std::string::npos; at = name.find_first_of("./", at + 1)) {
-        if (by_name_.count(name.substr(at + 1)) == 0) continue;
-        ++votes[name.substr(0, at + 1)];
-        break;
-      }
-    }
-    for (const auto& [prefix, count] : votes) {
-      if (common_prefix_.empty() || count > votes[common_prefix_]) common_prefix_ = prefix;
-    }
-    if (common_prefix_.empty()) return;
-    size_t with = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) with += !settled_[s] && has_prefix(tensor(s).name);
-    prefix_of_all_ = with == open_floats;
-  }
-
-  bool has_prefix(const std::string& name) const { return name.compare(0, common_prefix_.size(), common_prefix_) == 0; }
-
-  std::string without_prefix(const std::string& name) const {
-    return prefix_of_all_ && has_prefix(name) ? name.substr(common_prefix_.size()) : name;
   }
 
   // A tensor that a layer computes with, as far as its name and shape tell: a counter or a state of training is none.
@@ -208,7 +182,7 @@ class Matcher {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       for (const LayerAlias& alias : layer_aliases()) {
         if (settled_[s]) break;
-        const auto found = by_name_.find(with_alias(strip_prefixes(without_prefix(tensor(s).name)), alias));
+        const auto found = by_name_.find(with_alias(without_prefixes(tensor(s).name, prefix_), alias));
         if (found == by_name_.end() || targets_[found->second].source != kNone) continue;
         if (!same_shape(tensor(s).shape, target_shape(found->second))) continue;
         assign(s, found->second, std::string("name, ") + alias.ours + " for " + alias.theirs);
@@ -279,18 +253,6 @@ class Matcher {
     for (const auto& [s, t] : pairs) assign(s, t, "unique shape");
   }
 
-  // "--map 'backbone\.(.*)=$1'", where a prefix that only some tensors have hides the names of constants.
-  void name_prefix_rule() {
-    if (common_prefix_.empty() || prefix_of_all_) return;
-    std::string pattern;
-    for (const char c : common_prefix_) {
-      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '/' || c == '-';
-      pattern += plain ? std::string(1, c) : std::string("\\") + c;
-    }
-    report_.note("tensors that begin with '" + printable(common_prefix_) +
-                 "' have the names of constants behind it: --map '" + printable(pattern) + "(.*)=$1' takes it off");
-  }
-
   void finish() {
     const bool earlier_problems = !report_.problems.empty();
     warn_of_dropped();
@@ -322,8 +284,8 @@ class Matcher {
     }
     if (left == 0 && missing == 0 && !earlier_problems) {
       store();
-    } else {
-      name_prefix_rule();
+    } else if (!prefix_.text.empty() && !prefix_.of_all) {
+      report_.note(rule_against(prefix_));
     }
   }
 
@@ -350,8 +312,7 @@ class Matcher {
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
   std::vector<bool> settled_;
-  std::string common_prefix_;  // with its separator; empty: none
-  bool prefix_of_all_ = false;
+  NamePrefix prefix_;
   std::vector<size_t> dropped_by_;  // 1-based number of the rule; 0: none
 };
 

@@ -34,21 +34,6 @@ Role role_from_name(const std::string& name) {
   return Role::kUnknown;
 }
 
-std::string strip_prefixes(std::string name) {
-  static const char* const kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "state_dict."};
-  for (bool again = true; again;) {
-    again = false;
-    for (const char* prefix : kPrefixes) {
-      const std::string text = prefix;
-      if (name.size() > text.size() && name.compare(0, text.size(), text) == 0) {
-        name.erase(0, text.size());
-        again = true;
-      }
-    }
-  }
-  return name;
-}
-
 const std::vector<LayerAlias>& layer_aliases() {
   static const std::vector<LayerAlias> kAliases = {
       {"downsample", "shortcut"}, {"fc", "linear"}, {"linear", "fc"}, {"classifier", "fc"}, {"classifier", "linear"}};

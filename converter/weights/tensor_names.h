@@ -1,4 +1,4 @@
-// What names of tensors tell: their role in a layer, wrappers around the network, other words for the same layer.
+// What names of tensors tell: their role in a layer, and other words for the same layer.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,6 @@ namespace sparsenet::converter {
 // What a tensor is for, as far as known. BatchNorm's scale is a weight, its shift a bias.
 enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
 Role role_from_name(const std::string& name);  // by its last part: "bn1.running_mean", "dense/kernel:0"
-
-// Without what wrappers put in front: module., _orig_mod., model., net., network., state_dict.
-std::string strip_prefixes(std::string name);
 
 // The same layers by the names of other widespread implementations (torchvision's ResNets, above all).
 struct LayerAlias {

@@ -22,5 +22,7 @@ struct MappedFile {
 Result<MappedFile> map_file(const std::string& path);
 // The same without an owner: whoever called unmaps it.
 Result<MappedFile> map_memory(const std::string& path);
+// Reads it instead: the bytes are the caller's own, whatever becomes of the file. `data` is aligned to 64 bytes.
+Result<MappedFile> copy_file(const std::string& path);
 
 }  // namespace sparsenet

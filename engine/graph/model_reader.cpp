@@ -450,8 +450,12 @@ Result<Model> load_model(const void* data, size_t size, std::shared_ptr<const vo
 }
 
 Result<Model> load_model(const std::string& path) {
+  return load_model(path, LoadOptions());
+}
+
+Result<Model> load_model(const std::string& path, const LoadOptions& options) {
   return guarded("loading a model", path, [&]() -> Result<Model> {
-    Result<MappedFile> file = map_file(path);
+    Result<MappedFile> file = options.copy ? copy_file(path) : map_file(path);
     if (!file.ok()) return file.status();
     return load_model(file->data, file->size, file->owner, path);
   });

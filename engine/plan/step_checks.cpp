@@ -5,6 +5,7 @@
 #include "kernels/reference.h"
 #include "plan/plan.h"
 #include "runtime/block.h"
+#include "runtime/denormals.h"
 #include "runtime/executor.h"
 #include "runtime/port_copy.h"
 #include "runtime/step_digest.h"
@@ -32,6 +33,7 @@ Status run_and_digest(const TestVector& vector, StoredPlan* stored) {
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     rt::copy_to_view(plan.inputs[i].view, arena.get(), vector.inputs[i].f32());
   }
+  const rt::FlushDenormals flush(true);  // as on the device
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     rt::execute_step(bound[i], scratch.get(), sizes.scratch_bytes, {nullptr, nullptr, 1});
     const rt::StepDigest d = rt::digest(plan.steps[i].out, arena.get());

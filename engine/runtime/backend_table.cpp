@@ -35,16 +35,17 @@ int32_t onednn_lists(const rt::Kernel* const** lists) {
 // (docs/benchmarks.md). oneDNN is ahead on some direct convolutions (8x8 images with 64 channels, stride 2), but mixing
 // it in would bring a second kind of threads.
 const BackendEntry kBackends[] = {
-    {Backend::kAuto, "auto", portable_lists, nullptr, nullptr},
-    {Backend::kPortable, "portable", portable_lists, nullptr, nullptr},
+    {Backend::kAuto, "auto", portable_lists, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kPortable, "portable", portable_lists, nullptr, nullptr, nullptr, nullptr},
 #if defined(SPARSENET_HAVE_ONEDNN)
-    {Backend::kOneDnn, "onednn", onednn_lists, onednn_begin_run, onednn_parallel},
+    {Backend::kOneDnn, "onednn", onednn_lists, onednn_begin_run, onednn_end_run, onednn_flush_denormals,
+     onednn_parallel},
 #else
-    {Backend::kOneDnn, "onednn", nullptr, nullptr, nullptr},
+    {Backend::kOneDnn, "onednn", nullptr, nullptr, nullptr, nullptr, nullptr},
 #endif
-    {Backend::kOpenCl, "opencl", nullptr, nullptr, nullptr},
-    {Backend::kCuda, "cuda", nullptr, nullptr, nullptr},
-    {Backend::kReference, "reference", reference_lists, nullptr, nullptr},
+    {Backend::kOpenCl, "opencl", nullptr, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kCuda, "cuda", nullptr, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kReference, "reference", reference_lists, nullptr, nullptr, nullptr, nullptr},
 };
 
 }  // namespace

@@ -17,7 +17,11 @@ struct BackendEntry {
   const char* name;
   // Fills in the lists (each terminated by null) and returns how many; null: the backend is not in this build.
   int32_t (*kernel_lists)(const rt::Kernel* const** lists);
-  void (*begin_run)(int threads);  // null, or what the calling thread must be told before a run
+  // Null, or what is asked before and after a run, and while a session is made, on the calling thread. They return null
+  // or what is wrong: a message with static storage.
+  const char* (*begin_run)(int threads);
+  const char* (*end_run)();
+  void (*flush_denormals)(bool on);  // null, or how this backend's own threads are told
   // Null: our thread pool. Otherwise how chunks reach this backend's own threads.
   void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                    void* context);

@@ -1,9 +1,10 @@
 // The C API over the runtime: makes a session from a stored plan, in the caller's memory. device_run.cpp and
 // device_train.cpp use it.
 //
-// The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, their channel
-// ranges, their operands, their index spaces, the kernels' states, packed weights, those that are packed before every
-// run, arena, scratch. Steps themselves are read from the file one after the other, bound, and forgotten.
+// The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, the guard of the
+// caller's threads and its notes, channel ranges, operands and index spaces of the steps, the kernels' states, packed
+// weights, those that are packed before every run, arena, scratch. Steps themselves are read from the file one after
+// the other, bound, and forgotten.
 #include "runtime/device_session.h"
 #include "runtime/linked_kernels.h"
 
@@ -18,7 +19,7 @@ constexpr char kTooMuch[] = "it needs more memory than this machine can address"
 
 struct Options {
   uint32_t batch;
-  bool trains;
+  bool trains, flush_denormals;
   rt::Parallel parallel;
   uint32_t kernels;
 };
@@ -28,12 +29,13 @@ int32_t kernel_lists(const Options& options, const rt::Kernel* const* lists[rt::
 }
 
 sn_status read_options(const sn_options* given, Options* options, sn_message* message) {
-  *options = {1, false, {nullptr, nullptr, 1}, SN_KERNELS_LINKED};
+  *options = {1, false, true, {nullptr, nullptr, 1}, SN_KERNELS_LINKED};
   if (!given) return SN_OK;
   sn_options known{};
   memcpy(&known, given, given->struct_size < sizeof known ? given->struct_size : sizeof known);
   if (known.batch > 0) options->batch = known.batch;
   options->trains = known.training != 0;
+  options->flush_denormals = known.keep_denormals == 0;
   options->kernels = known.kernels;
   if (known.kernels > SN_KERNELS_COMPACT) {
     Line(message) << "kernels: expected SN_KERNELS_LINKED (0) or SN_KERNELS_COMPACT (1), found "
@@ -96,7 +98,9 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
 struct Layout {
   uint32_t steps;
   rt::Sizes sizes;
-  size_t bound_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at, arena_at, scratch_at, end;
+  int32_t most_chunks;
+  size_t bound_at, hook_at, hook_words_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at,
+      arena_at, scratch_at, end;
   size_t thread_scratch, scratch_bytes;
 };
 
@@ -167,6 +171,8 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
     if (!rt::measure_step(step, lists, list_count, &bound, &layout->sizes)) {
       return step_error(i, step, SN_UNSUPPORTED, bound.kernel ? kTooMuch : "no linked kernel serves for it", message);
     }
+    const int32_t chunks = rt::HookGuard::most_chunks(&bound, 1);
+    if (chunks > layout->most_chunks) layout->most_chunks = chunks;
     raise(rt::arena_end(step), &used);
     segment_count += parts.segments;
     operand_count += parts.operands;
@@ -184,6 +190,9 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   rt::Cutter cutter;
   (void)cutter.take(sizeof(sn_session));
   layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::Bound));
+  const bool guards = options.parallel.threads > 1;
+  layout->hook_at = cutter.take(guards ? sizeof(rt::HookGuard) : 0);
+  layout->hook_words_at = cutter.take(guards ? rt::HookGuard::bytes(options.parallel.threads, layout->most_chunks) : 0);
   layout->segments_at = cutter.take(segment_count * sizeof(rt::Segment));
   layout->operands_at = cutter.take(operand_count * sizeof(rt::View));
   layout->strided_at = cutter.take(strided_count * sizeof(rt::Strided));
@@ -308,10 +317,16 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
         nullptr,
         nullptr,
         options.trains,
+        options.flush_denormals,
         training,
         0,
         0,
         0};
+  if (options.parallel.threads > 1) {
+    auto* guard = reinterpret_cast<rt::HookGuard*>(base + layout.hook_at);
+    guard->init(options.parallel, layout.most_chunks, options.flush_denormals, base + layout.hook_words_at);
+    s->parallel = guard->handle();
+  }
   auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
   auto* operands = reinterpret_cast<rt::View*>(base + layout.operands_at);
   auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);

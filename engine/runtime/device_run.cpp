@@ -1,4 +1,5 @@
 // The C API: inputs, runs, outputs, and what the model says of itself.
+#include "runtime/denormals.h"
 #include "runtime/device_session.h"
 #include "runtime/port_copy.h"
 #include "runtime/step_digest.h"
@@ -108,10 +109,26 @@ bool find_port(const sn_session& session, bool output, uint32_t index, Port* por
 }
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end) {
-  for (int32_t i = begin; i < end; ++i) {
-    rt::execute_step(session->bound[i], session->scratch, session->scratch_stride, session->parallel);
-    if (session->observer) observe(*session, static_cast<uint32_t>(i));
+  if (session->observer) {  // which computes in its own mode
+    for (int32_t i = begin; i < end; ++i) {
+      {
+        const rt::FlushDenormals flush(session->flush_denormals);
+        rt::execute_step(session->bound[i], session->scratch, session->scratch_stride, session->parallel);
+      }
+      observe(*session, static_cast<uint32_t>(i));
+    }
+    return;
   }
+  const rt::FlushDenormals flush(session->flush_denormals);
+  rt::execute(session->bound + begin, end - begin, session->scratch, session->scratch_stride, session->parallel);
+}
+
+sn_status check_threads(sn_session* session, sn_message* message) {
+  if (!session->parallel.parallel) return SN_OK;
+  const rt::Misuse misuse = static_cast<rt::HookGuard*>(session->parallel.self)->take();
+  if (misuse == rt::Misuse::kNone) return SN_OK;
+  Line(message) << "threads: " << rt::text(misuse);
+  return SN_INVALID_ARGUMENT;
 }
 
 }  // namespace sparsenet::device
@@ -165,7 +182,7 @@ sn_status sn_set_input(sn_session* session, uint32_t index, const float* values,
 sn_status sn_run(sn_session* session) {
   if (!session) return SN_INVALID_ARGUMENT;
   execute_steps(session, 0, session->trains ? session->training.loss : session->step_count);
-  return SN_OK;
+  return check_threads(session, nullptr);
 }
 
 sn_status sn_get_output(const sn_session* session, uint32_t index, float* values, size_t elements) {
@@ -203,7 +220,9 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   Port port;
   uint32_t input = 0;
   if (!set_inputs(session, *vector, &input)) return damaged("input ", input);
-  (void)sn_run(session);
+  execute_steps(session, 0, session->step_count);
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
   float worst = 0;
   uint32_t worst_output = 0;
   for (uint32_t i = 0; i < size_of(session->plan.plan->outputs()); ++i) {
@@ -252,6 +271,8 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
       first_wrong = i;
     }
   }
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
   if (error) *error = worst;
   if (!wrong) return SN_OK;
   const auto* name = session->plan.plan->steps()->Get(first_wrong)->name();

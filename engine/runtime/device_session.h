@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/executor.h"
+#include "runtime/hook_guard.h"
 #include "runtime/model_file.h"
 #include "runtime/stored_plan.h"
 #include "runtime/training_plan.h"
@@ -17,10 +18,10 @@ struct sn_session {
   int32_t step_count;
   uint8_t *arena, *scratch;
   size_t scratch_stride;
-  sparsenet::rt::Parallel parallel;
+  sparsenet::rt::Parallel parallel;  // where it has a function, of a HookGuard
   sn_observer observer;
   void* observer_self;
-  bool trains;
+  bool trains, flush_denormals;
   sparsenet::rt::TrainingPlan training;
   uint32_t added;  // images since the last update
   uint32_t correct;
@@ -94,6 +95,9 @@ const float* tensor_values(const sn_session& session,
                            size_t elements);
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end);
+
+// SN_INVALID_ARGUMENT where the caller's threads have not done as they should since the last call.
+sn_status check_threads(sn_session* session, sn_message* message);
 
 // The parameters as the file has them, no momentum, nothing added.
 void restart_training(sn_session* session);

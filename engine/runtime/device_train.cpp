@@ -28,18 +28,24 @@ void forget_images(sn_session* session) {
 }
 
 // The image is in place. Its loss and gradients are computed; they count if the loss is finite.
-sn_status add_image(sn_session* session, uint32_t label, float* loss) {
+sn_status add_image(sn_session* session, uint32_t label, float* loss, sn_message* message) {
   Port port;
   (void)find_port(*session, false, 1, &port);
   const float target = static_cast<float>(label);
   rt::copy_to_view(port.view, session->arena, &target);
   execute_steps(session, 0, session->training.accumulate);
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
   float result[2];  // loss, and 1 if the largest logit is the label's
   (void)find_port(*session, true, 1, &port);
   rt::copy_from_view(port.view, session->arena, result);
   if (loss) *loss = result[0];
-  if (!is_finite(result[0])) return SN_NOT_FINITE;
+  if (!is_finite(result[0])) {
+    Line(message) << "the loss is not finite; the image does not count";
+    return SN_NOT_FINITE;
+  }
   if (session->added == 0) memset(region(session, rt::kGradientSum), 0, region_bytes(session, rt::kGradientSum));
+  // What the threads do wrong from here on is made up for, and the next call tells it.
   execute_steps(session, session->training.accumulate, session->training.norm);
   ++session->added;
   session->correct += result[1] > 0.f ? 1 : 0;
@@ -47,13 +53,18 @@ sn_status add_image(sn_session* session, uint32_t label, float* loss) {
   return SN_OK;
 }
 
-sn_status update(sn_session* session, const sn_train_options& options, float* mean_loss) {
+sn_status update(sn_session* session, const sn_train_options& options, float* mean_loss, sn_message* message) {
   const double mean = 1.0 / session->added;
   if (mean_loss) *mean_loss = static_cast<float>(session->loss * mean);
   forget_images(session);
   execute_steps(session, session->training.norm, session->training.update);
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
   float* control = region(session, rt::kControlRegion);
-  if (!is_finite(static_cast<double>(control[rt::kSquareSumHigh]))) return SN_NOT_FINITE;
+  if (!is_finite(static_cast<double>(control[rt::kSquareSumHigh]))) {
+    Line(message) << "the gradients are not finite; the parameters stay as they were";
+    return SN_NOT_FINITE;
+  }
   control[rt::kLearningRate] = options.learning_rate;
   control[rt::kGradientScale] = static_cast<float>(mean);
   control[rt::kWeightDecay] = options.weight_decay;
@@ -116,9 +127,7 @@ sn_status sn_train_add(sn_session* session, uint32_t label, float* loss, sn_mess
                   << size_t{label};
     return SN_INVALID_ARGUMENT;
   }
-  const sn_status status = add_image(session, label, loss);
-  if (status != SN_OK) Line(message) << "the loss is not finite; the image does not count";
-  return status;
+  return add_image(session, label, loss, message);
 }
 
 sn_status sn_train_update(sn_session* session, const sn_train_options* given, float* mean_loss, sn_message* message) {
@@ -130,9 +139,7 @@ sn_status sn_train_update(sn_session* session, const sn_train_options* given, fl
     Line(message) << "training: expected an image since the last update";
     return SN_INVALID_ARGUMENT;
   }
-  status = update(session, options, mean_loss);
-  if (status != SN_OK) Line(message) << "the gradients are not finite; the parameters stay as they were";
-  return status;
+  return update(session, options, mean_loss, message);
 }
 
 sn_status sn_train_parameters(sn_session* session, void** data, size_t* bytes) {
@@ -169,10 +176,10 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
         break;
       }
       rt::copy_to_view(port.view, session->arena, values);
-      status = add_image(session, check->labels()->Get(i), nullptr);
+      status = add_image(session, check->labels()->Get(i), nullptr, message);
     }
     float loss = 0;
-    if (status == SN_OK) status = update(session, options, &loss);
+    if (status == SN_OK) status = update(session, options, &loss, message);
     const float expected = check->losses()->Get(step), size = __builtin_fabsf(expected);
     const float difference = __builtin_fabsf(loss - expected) / (size > 1e-6f ? size : 1e-6f);
     if (!(difference <= worst)) worst = is_finite(difference) ? difference : __builtin_inff();

@@ -41,8 +41,6 @@ void run_chunks(ChunkRun run, const Bound& bound, uint8_t* scratch, size_t scrat
   parallel.parallel(parallel.self, bound.chunks, run_chunk, &context);
 }
 
-constexpr int32_t kRefreshParts = 8;
-
 // `scratch` is not used: packing needs none.
 void refresh_part(void* context, int32_t part, int32_t) {
   const Bound& bound = *static_cast<const Bound*>(context);
@@ -100,6 +98,7 @@ int32_t measure(const Step* steps, int32_t count, const Kernel* const* const* li
 const char* bind_step(const Step& step, Memory* memory, Bound* bound) {
   KernelNeeds needs{};
   bound->kernel->query(step, &needs);
+  if (needs.weight_bytes > kMostBytes) return kNoMemory;  // it was less when it was measured
   bound->state = memory->state;
   const Place place{memory->arena, memory->state,
                     reinterpret_cast<float*>(bound->refresh ? memory->refreshed : memory->weights), memory->shared};

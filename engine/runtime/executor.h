@@ -18,6 +18,8 @@ struct Parallel {
   int32_t threads;
 };
 
+constexpr int32_t kRefreshParts = 8;  // that weights are packed in, where there are several threads
+
 struct Bound {
   const Kernel* kernel;
   void* state;

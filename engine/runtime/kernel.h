@@ -13,7 +13,8 @@
 namespace sparsenet::rt {
 
 // Bytes, counted in 64 bits on every machine: a file may have chosen the step's sizes. The checks of steps keep their
-// products below 2^31 elements, of which a kernel may need a few hundred times as much.
+// products below 2^31 elements, of which a kernel may need a few hundred times as much. A kernel that allocates where
+// it is asked, and cannot, needs UINT64_MAX bytes of weights.
 struct KernelNeeds {
   uint64_t state_bytes;
   uint64_t weight_bytes;
@@ -30,13 +31,15 @@ struct Place {
   void* shared;
 };
 
+inline constexpr char kNoMemory[] = "no memory left";
+
 struct Kernel {
   const char* name;     // op, variant, type and instruction set: "conv2d_winograd4_f32_avx512"
   const char* backend;  // "portable", "onednn", "reference"
   bool (*supports)(const Step& step);
   // What the step needs with this kernel; sizes are rounded up to 64 by the caller.
   void (*query)(const Step& step, KernelNeeds* needs);
-  // Fills state and weights. Returns null, or a message with static storage.
+  // Fills state and weights. Returns null, or a message with static storage (kNoMemory: this one).
   const char* (*prepare)(const Step& step, const Place& place);
   void (*run)(const void* state, int32_t chunk, void* scratch);
   void (*destroy)(void* state);  // null: nothing to release

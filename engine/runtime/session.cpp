@@ -13,7 +13,9 @@
 #include "plan/plan.h"
 #include "runtime/backend_table.h"
 #include "runtime/block.h"
+#include "runtime/denormals.h"
 #include "runtime/executor.h"
+#include "runtime/hooked_threads.h"
 #include "runtime/isa.h"
 #include "runtime/port_copy.h"
 #include "runtime/step_names.h"
@@ -29,12 +31,15 @@ class Session::Impl {
   // Plans, chooses kernels and fills in `memory`; allocates none of it.
   Status measure(const Graph& graph, const Model* stored, const SessionOptions& options);
   Status allocate(const SessionOptions& options);
-  void begin() {
-    if (pool) pool->begin_run();
-    if (backend && backend->begin_run) backend->begin_run(threads);
+  Status run(bool profiled);
+  // What of a run was not as it should be.
+  Status outcome() {
+    if (hooked) SPARSENET_RETURN_IF_ERROR(hooked->take());
+    return backend_status(backend->end_run ? backend->end_run() : nullptr);
   }
-  void end() {
-    if (pool) pool->end_run();
+  static Status backend_status(const char* message) {
+    if (!message) return {};
+    return message == rt::kNoMemory ? out_of_memory(message) : unsupported(message);
   }
 
   // A shared one when it was stored, else `own`.
@@ -47,8 +52,10 @@ class Session::Impl {
   std::vector<rt::Bound> bound;
   size_t prepared = 0;
   std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<HookedThreads> hooked;
   rt::Parallel parallel{nullptr, nullptr, 1};
   int threads = 1;
+  bool flush_denormals = true;
 
   std::vector<TensorInfo> inputs, outputs;
   std::vector<StepInfo> steps;
@@ -121,11 +128,12 @@ Status Session::Impl::measure(const Graph& graph, const Model* stored, const Ses
                        "' is not in this build; it has: " + available_backends());
   }
   SPARSENET_RETURN_IF_ERROR(check_hook(options.thread_hook));
-  const bool hooked = options.thread_hook.threads > 0;
-  if (hooked && backend->parallel) {
+  const bool has_hook = options.thread_hook.threads > 0;
+  if (has_hook && backend->parallel) {
     return unsupported(std::string("backend '") + backend->name + "' has threads of its own and takes no thread hook");
   }
-  threads = hooked ? options.thread_hook.threads : options.threads == 0 ? usable_cpus() : options.threads;
+  flush_denormals = options.flush_denormals;
+  threads = has_hook ? options.thread_hook.threads : options.threads == 0 ? usable_cpus() : options.threads;
 
   if (stored) plan = fitting_plan(*stored, options);
   if (!plan) {
@@ -135,7 +143,7 @@ Status Session::Impl::measure(const Graph& graph, const Model* stored, const Ses
   }
 
   // Before kernels are asked what they need: oneDNN's scratch depends on the number of threads.
-  if (backend->begin_run) backend->begin_run(threads);
+  if (backend->begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend->begin_run(threads)));
   const auto count = static_cast<int32_t>(plan->steps.size());
   bound.assign(plan->steps.size(), {});
   const rt::Kernel* const* lists[kMaxKernelLists];
@@ -176,16 +184,18 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
                                  bound.data(), &failed);
   prepared = message ? static_cast<size_t>(failed) : plan->steps.size();
   if (message) {
-    return unsupported("node '" + std::string(plan->steps[static_cast<size_t>(failed)].name) + "': kernel " +
-                       bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
+    return backend_status(message).with_context("node '" + std::string(plan->steps[static_cast<size_t>(failed)].name) +
+                                                "': kernel " + bound[static_cast<size_t>(failed)].kernel->name);
   }
   if (threads > 1) {
     if (options.thread_hook.threads > 0) {
-      parallel = {options.thread_hook.parallel, options.thread_hook.self, threads};
+      hooked = std::make_unique<HookedThreads>(options.thread_hook, rt::HookGuard::most_chunks(bound.data(), count),
+                                               flush_denormals);
+      parallel = hooked->handle();
     } else if (backend->parallel) {
       parallel = {backend->parallel, nullptr, threads};
     } else {
-      pool = std::make_unique<ThreadPool>(threads);
+      pool = std::make_unique<ThreadPool>(threads, flush_denormals);
       threads = pool->size();
       parallel = pool->handle();
     }
@@ -231,13 +241,11 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
 }
 
 Result<MemoryReport> Session::measure(const Model& model, const SessionOptions& options) {
-  try {
+  return guarded("measuring a session", [&]() -> Result<MemoryReport> {
     Impl impl;
     SPARSENET_RETURN_IF_ERROR(impl.measure(model.graph, &model, options));
     return impl.memory;
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "no memory left while planning");
-  }
+  });
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -304,24 +312,31 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
   });
 }
 
+Status Session::Impl::run(bool profiled) {
+  using Clock = std::chrono::steady_clock;
+  if (backend->begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend->begin_run(threads)));
+  const bool tells_backend = flush_denormals && backend->flush_denormals;
+  if (tells_backend) backend->flush_denormals(true);
+  if (pool) pool->begin_run();
+  {
+    const rt::FlushDenormals flush(flush_denormals);
+    for (size_t i = 0; i < bound.size(); ++i) {
+      const auto start = profiled ? Clock::now() : Clock::time_point();
+      rt::execute_step(bound[i], scratch.get(), scratch_stride, parallel);
+      if (profiled) steps[i].milliseconds = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    }
+  }
+  if (pool) pool->end_run();
+  if (tells_backend) backend->flush_denormals(false);
+  return outcome();
+}
+
 Status Session::run() {
-  impl_->begin();
-  rt::execute(impl_->bound.data(), static_cast<int32_t>(impl_->bound.size()), impl_->scratch.get(),
-              impl_->scratch_stride, impl_->parallel);
-  impl_->end();
-  return {};
+  return guarded("running a session", [this] { return impl_->run(false); });
 }
 
 Status Session::run_profiled() {
-  using Clock = std::chrono::steady_clock;
-  impl_->begin();
-  for (size_t i = 0; i < impl_->bound.size(); ++i) {
-    const auto start = Clock::now();
-    rt::execute_step(impl_->bound[i], impl_->scratch.get(), impl_->scratch_stride, impl_->parallel);
-    impl_->steps[i].milliseconds = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-  }
-  impl_->end();
-  return {};
+  return guarded("running a session", [this] { return impl_->run(true); });
 }
 
 double measure_fma_peak_gflops(double seconds) {

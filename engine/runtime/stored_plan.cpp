@@ -193,7 +193,8 @@ PlanRoom room_of(const PlanFile& file) {
 const char* check_plan(const PlanFile& file) {
   const schema::Plan& plan = *file.plan;
   if (plan.version() < 1 || plan.version() > kPlanVersion) return "a version that this runtime does not know";
-  if (plan.training() && plan.version() <= kInferencePlanVersion) return "expected version 2 or later of a plan that trains, found 1";
+  if (plan.training() && plan.version() <= kInferencePlanVersion)
+    return "expected version 2 or later of a plan that trains, found 1";
   if (!plan.target()) return "it names no target";
   if (plan.batch() < 1 || plan.batch() > INT32_MAX) return "expected a batch of 1 to 2147483647";
   // Elements of the arena are counted with 32 bits.

@@ -1,6 +1,10 @@
 #include "runtime/thread_pool.h"
 
-#include <string>
+#include <new>
+#include <thread>
+
+#include "runtime/denormals.h"
+#include "runtime/forks.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -28,23 +32,51 @@ constexpr uint64_t pack(uint32_t step, uint32_t next, uint32_t end) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : shares_(new Share[static_cast<size_t>(threads < 1 ? 1 : threads)]) {
-  for (int32_t i = 1; i < threads; ++i) {
-    try {
-      workers_.emplace_back([this, i] { worker_main(i); });
-    } catch (...) {
-      break;  // no thread or no memory: fewer threads than asked for are slower, not wrong
-    }
-  }
+ThreadPool::ThreadPool(int threads, bool flush_denormals)
+    : flush_denormals_(flush_denormals), workers_(new Worker[static_cast<size_t>(threads < 1 ? 1 : threads)]) {
+  shares_.reset(new Share[static_cast<size_t>(threads < 1 ? 1 : threads)]);
+  // Without the means to notice a fork there are no threads that could be missing after one.
+  if (!watch_forks()) return;
+  generation_ = fork_generation();
+  start_workers(threads - 1);
 }
 
 ThreadPool::~ThreadPool() {
+  if (generation_ != fork_generation()) {
+    forget_workers();
+    return;
+  }
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  for (int32_t i = 0; i < worker_count_; ++i) pthread_join(workers_[static_cast<size_t>(i)].id, nullptr);
+}
+
+void ThreadPool::start_workers(int32_t count) {
+  for (worker_count_ = 0; worker_count_ < count; ++worker_count_) {
+    Worker& worker = workers_[static_cast<size_t>(worker_count_)];
+    worker.pool = this;
+    worker.thread = worker_count_ + 1;
+    worker.seen = step_.load(std::memory_order_relaxed);
+    const auto run = [](void* self) -> void* {
+      const Worker& mine = *static_cast<const Worker*>(self);
+      mine.pool->worker_main(mine);
+      return nullptr;
+    };
+    // No thread or no memory: fewer threads than asked for are slower, not wrong.
+    if (pthread_create(&worker.id, nullptr, run, &worker) != 0) return;
+  }
+}
+
+// The parent's workers exist in the parent alone. Mutex and condition are as they were there at the moment of the fork,
+// perhaps held by one of them for ever, so they are made anew without being destroyed.
+void ThreadPool::forget_workers() {
+  worker_count_ = 0;
+  new (&mutex_) std::mutex;
+  new (&wake_) std::condition_variable;
+  running_.store(false, std::memory_order_relaxed);
 }
 
 bool ThreadPool::take(Share& share, uint32_t step, int32_t* chunk) {
@@ -74,8 +106,9 @@ void ThreadPool::work(uint32_t step, int32_t thread) {
   }
 }
 
-void ThreadPool::worker_main(int32_t thread) {
-  uint32_t seen = step_.load(std::memory_order_acquire);
+void ThreadPool::worker_main(const Worker& worker) {
+  const rt::FlushDenormals flush(flush_denormals_);
+  uint32_t seen = worker.seen;
   for (;;) {
     {
       std::unique_lock<std::mutex> lock(mutex_);
@@ -88,7 +121,7 @@ void ThreadPool::worker_main(int32_t thread) {
       if (step != seen) {
         seen = step;
         spins = 0;
-        work(step, thread);
+        work(step, worker.thread);
       } else if (++spins < kSpinsBeforeYield) {
         relax();
       } else {
@@ -99,7 +132,14 @@ void ThreadPool::worker_main(int32_t thread) {
 }
 
 void ThreadPool::begin_run() {
-  if (workers_.empty()) return;
+  if (worker_count_ == 0) return;
+  if (const uint32_t now = fork_generation(); generation_ != now) {
+    const int32_t count = worker_count_;
+    forget_workers();
+    generation_ = now;
+    start_workers(count);
+    if (worker_count_ == 0) return;
+  }
   {
     std::lock_guard<std::mutex> lock(mutex_);
     running_.store(true, std::memory_order_release);
@@ -108,7 +148,7 @@ void ThreadPool::begin_run() {
 }
 
 void ThreadPool::end_run() {
-  if (workers_.empty()) return;
+  if (worker_count_ == 0) return;
   // Under the lock, so that a worker about to sleep cannot miss a run that begins right after.
   std::lock_guard<std::mutex> lock(mutex_);
   running_.store(false, std::memory_order_release);
@@ -147,16 +187,6 @@ rt::Parallel ThreadPool::handle() {
             static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
           },
           this, size()};
-}
-
-Status check_hook(const ThreadHook& hook) {
-  if (hook.threads == 0 && !hook.parallel) return {};
-  if (hook.threads < 1 || hook.threads > 1024) {
-    return invalid_argument("thread hook: expected 1 to 1024 threads, found " + std::to_string(hook.threads));
-  }
-  return hook.threads == 1 || hook.parallel
-             ? Status()
-             : invalid_argument("thread hook: expected a function that runs chunks, found none");
 }
 
 }  // namespace sparsenet

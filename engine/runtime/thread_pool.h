@@ -9,17 +9,18 @@
 // caller did before parallel() happens before the chunk.
 //
 // Thread safety: one caller at a time, always the thread between begin_run and end_run.
+//
+// In the child of a fork(), which has none of its parent's threads, the next begin_run starts new ones. The fork must
+// not have come between begin_run and end_run.
 #pragma once
 
-#include <sparsenet/session.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 #include "runtime/executor.h"
 
@@ -29,12 +30,13 @@ class ThreadPool {
  public:
   using ChunkFunction = void (*)(void* context, int32_t chunk, int32_t thread);
   // Starts threads - 1 workers; the caller is thread 0. If the system refuses some, size() tells how many there are.
-  explicit ThreadPool(int threads);
+  // flush_denormals: of the workers; see denormals.h.
+  explicit ThreadPool(int threads, bool flush_denormals = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  int size() const { return worker_count_ + 1; }
 
   void begin_run();
   // Calls function(context, chunk, thread) once for every chunk in [0, chunks); returns when all are done.
@@ -52,12 +54,24 @@ class ThreadPool {
     std::atomic<uint64_t> word{0};
   };
 
+  struct Worker {
+    ThreadPool* pool;
+    int32_t thread;
+    uint32_t seen;  // the last step that is none of its business
+    pthread_t id;
+  };
+
+  void start_workers(int32_t count);
+  void forget_workers();
   bool take(Share& share, uint32_t step, int32_t* chunk);
   void work(uint32_t step, int32_t thread);
   void share_out(int32_t chunks);  // at most kMostChunks, from first_ on
-  void worker_main(int32_t thread);
+  void worker_main(const Worker& worker);
 
-  std::vector<std::thread> workers_;
+  const bool flush_denormals_;
+  std::unique_ptr<Worker[]> workers_;
+  int32_t worker_count_ = 0;
+  uint32_t generation_ = 0;  // of the process that has started them: fork_generation()
   std::unique_ptr<Share[]> shares_;
 
   alignas(64) std::atomic<uint32_t> step_{0};  // number of the step on offer
@@ -71,8 +85,5 @@ class ThreadPool {
   std::condition_variable wake_;
   bool stop_ = false;
 };
-
-// kInvalidArgument where a hook is given and is none.
-Status check_hook(const ThreadHook& hook);
 
 }  // namespace sparsenet

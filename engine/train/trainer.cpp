@@ -10,7 +10,9 @@
 #include "plan/plan.h"
 #include "runtime/backend_table.h"
 #include "runtime/block.h"
+#include "runtime/denormals.h"
 #include "runtime/executor.h"
+#include "runtime/hooked_threads.h"
 #include "runtime/port_copy.h"
 #include "runtime/step_names.h"
 #include "runtime/thread_pool.h"
@@ -113,6 +115,7 @@ class Trainer::Impl {
   size_t prepared = 0;
   std::vector<size_t> phases;  // step indices
   std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<HookedThreads> hooked;
   rt::Parallel parallel{nullptr, nullptr, 1};
   std::vector<bool> trained_flags, decayed_flags;
 
@@ -303,9 +306,11 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
                        bound[static_cast<size_t>(failed)].kernel->name + ": " + message);
   }
   if (threads > 1 && options.thread_hook.threads > 0) {
-    parallel = {options.thread_hook.parallel, options.thread_hook.self, threads};
+    hooked = std::make_unique<HookedThreads>(options.thread_hook, rt::HookGuard::most_chunks(bound.data(), count),
+                                             options.flush_denormals);
+    parallel = hooked->handle();
   } else if (threads > 1) {
-    pool = std::make_unique<ThreadPool>(threads);
+    pool = std::make_unique<ThreadPool>(threads, options.flush_denormals);
     threads = pool->size();
     parallel = pool->handle();
   }
@@ -329,21 +334,26 @@ Status Trainer::Impl::bind(const rt::Sizes& sizes) {
 }
 
 IdleMemory Trainer::Impl::idle_memory() const {
-  // What stays lies in the regions; the largest gap between them is idle.
-  std::vector<std::pair<size_t, size_t>> kept{{plan.arena_bytes, 0}};
-  for (size_t id = 0; id < plan.region_offsets.size(); ++id) {
-    kept.emplace_back(plan.region_offsets[id], region_bytes(static_cast<int>(id)));
-  }
-  std::sort(kept.begin(), kept.end());
-  size_t begin = 0, best_begin = 0, best = 0;
-  for (const auto& [offset, bytes] : kept) {
-    if (offset > begin && offset - begin > best) {
-      best_begin = begin;
-      best = offset - begin;
+  // What stays lies in the regions, which do not overlap; the largest gap in front of one or behind them is idle. They
+  // are few, so that looking for the next one needs no list in order, and no heap.
+  const size_t count = plan.region_offsets.size();
+  const auto end_of = [this](size_t id) {
+    const size_t end = plan.region_offsets[id] + region_bytes(static_cast<int>(id));
+    return (end + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment;
+  };
+  IdleMemory idle;
+  for (size_t behind = 0; behind <= count; ++behind) {
+    if (behind < count && region_bytes(static_cast<int>(behind)) == 0) continue;
+    const size_t begin = behind == count ? 0 : end_of(behind);
+    size_t end = plan.arena_bytes;
+    for (size_t id = 0; id < count; ++id) {
+      if (region_bytes(static_cast<int>(id)) > 0 && plan.region_offsets[id] >= begin) {
+        end = std::min(end, plan.region_offsets[id]);
+      }
     }
-    begin = std::max(begin, (offset + bytes + rt::kAlignment - 1) / rt::kAlignment * rt::kAlignment);
+    if (end > begin && end - begin > idle.bytes) idle = {arena.get() + begin, end - begin};
   }
-  return {arena.get() + best_begin, best};
+  return idle;
 }
 
 Graph Trainer::Impl::graph_view() const {
@@ -397,6 +407,7 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
   TrainStep result;
   result.images = options.batch;
   if (sums && counters.accumulated == 0) std::memset(region(kAccumulatedRegion), 0, region_bytes(kAccumulatedRegion));
+  const rt::FlushDenormals flush(options.flush_denormals);
   if (pool) pool->begin_run();
   Status failure;
   for (int64_t m = 0; m < micro_batches && failure.ok(); ++m) {
@@ -412,6 +423,7 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
     result.loss += sum[0];
     result.correct += static_cast<int64_t>(sum[1]);
     execute(phase(kRunningPhase), phase(kNormPhase), profiled);
+    if (hooked) failure = hooked->take();
   }
   result.loss /= static_cast<double>(options.batch);
   if (failure.ok() && ++counters.accumulated == static_cast<uint64_t>(options.accumulate)) {
@@ -423,7 +435,9 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
     execute(phase(kNormPhase), phase(kUpdatePhase), profiled);
     const double square = static_cast<double>(control[rt::kSquareSumHigh]) + control[rt::kSquareSumLow];
     const double norm = std::sqrt(square) * mean;
-    if (!std::isfinite(norm)) {
+    // What the hook does wrong in the update, which is not taken back, the next step has to tell.
+    if (hooked) failure = hooked->take();
+    if (failure.ok() && !std::isfinite(norm)) {
       failure = Status(StatusCode::kNotFinite, "the gradients are not finite, or their norm is above 1e19");
     } else if (options.clip_norm > 0) {
       if (norm > options.clip_norm) scale *= static_cast<double>(options.clip_norm) / norm;

@@ -84,7 +84,9 @@ TEST_CASE("train: classes with other names are an error that names --classes and
 
   // --classes gives them a last layer, though they are as many as before, and their names.
   const std::string data = renamed("names", shapes);
-  REQUIRE(teach(model, data, "shapes.snet", {"--classes", "4"}).code == 0);
+  const Outcome anew = teach(model, data, "shapes.snet", {"--classes", "4"});
+  REQUIRE_MESSAGE(anew.code == 0, anew.err);
+  CHECK(contains(anew.out, "--classes 4: the last layer is new, for circle, square, star, triangle in place of bird-"));
   CHECK(labels_of("shapes.snet") == shapes);
   REQUIRE(teach(model, data, "kept.snet", {"--keep-labels"}).code == 0);
   CHECK(labels_of("kept.snet") == labels_of("four.snet"));

@@ -9,6 +9,7 @@ namespace sparsenet::test::heap {
 std::atomic<bool> counting{false};
 std::atomic<int64_t> calls{0}, frees{0};
 thread_local int64_t fail_after = -1;
+thread_local bool fail_for_good = false;
 thread_local bool failed = false;
 
 }  // namespace sparsenet::test::heap
@@ -22,6 +23,7 @@ bool admit() {
   if (counting.load(std::memory_order_relaxed)) calls.fetch_add(1, std::memory_order_relaxed);
   if (fail_after < 0) return true;
   if (fail_after-- > 0) return true;
+  if (fail_for_good) fail_after = 0;
   failed = true;
   return false;
 }

@@ -16,6 +16,7 @@ namespace sparsenet::test::heap {
 extern std::atomic<bool> counting;  // while true, calls and frees go up, for all threads
 extern std::atomic<int64_t> calls, frees;
 extern thread_local int64_t fail_after;  // this thread's allocations left before one fails; -1: none fails
+extern thread_local bool fail_for_good;  // and all after that one as well
 extern thread_local bool failed;         // whether one has
 
 }  // namespace sparsenet::test::heap

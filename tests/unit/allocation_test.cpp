@@ -1,7 +1,7 @@
-// Heap calls, counted and made to fail. This suite is a program of its own, since it replaces malloc and operator new.
+// Heap calls, counted. This suite is a program of its own, since it replaces malloc and operator new.
 //
 // A run must not call the heap on the portable kernels; with oneDNN only its own argument maps may be made, as many in
-// every run, and freed in it. And Session::create must survive the failure of any one of its allocations.
+// every run, and freed in it.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/model.h>
@@ -138,72 +138,4 @@ TEST_CASE("1,000 runs with oneDNN: a constant number of heap calls, all freed wi
       CHECK(many.frees == many.calls);
     }
   }
-}
-
-namespace {
-
-// Fails the n-th allocation of `action`, for n = 0, 1, 2, ... until none fails. The action answers whether it succeeded
-// or refused cleanly.
-template <class Action>
-int64_t fail_each(const std::string& what, Action action) {
-  constexpr int64_t kLimit = 100000;
-  for (int64_t n = 0; n < kLimit; ++n) {
-    failed = false;
-    fail_after = n;
-    bool clean = false;
-    try {
-      clean = action();
-    } catch (...) {
-      fail_after = -1;
-      FAIL_CHECK(what, ": an exception left the library when allocation ", n, " failed");
-      return n;
-    }
-    fail_after = -1;
-    CHECK_MESSAGE(clean, what, ": allocation ", n);
-    if (!failed) return n;
-  }
-  return kLimit;
-}
-
-}  // namespace
-
-TEST_CASE("Session::create survives the failure of each of its allocations") {
-  for (const Graph& graph : {make_graph(network_generators()[1], 4), make_graph(network_generators()[3], 2)}) {
-    for (int threads : {1, 3}) {  // 3: a thread pool that fails half-way
-      StatusCode code = StatusCode::kOk;
-      const int64_t allocations = fail_each("Session::create", [&] {
-        SessionOptions options;
-        options.backend = Backend::kPortable;
-        options.threads = threads;
-        auto session = Session::create(graph, options);
-        fail_after = -1;
-        code = session.ok() ? StatusCode::kOk : session.status().code();
-        return code == StatusCode::kOk || code == StatusCode::kOutOfMemory;
-      });
-      CHECK(code == StatusCode::kOk);  // the last round had memory enough
-      MESSAGE(threads, " threads: ", allocations, " allocations made to fail");
-    }
-  }
-}
-
-TEST_CASE("building, writing and loading a model survive the failure of each allocation") {
-  const auto arch = parse_architecture("sparsenet-abc:blocks=2-2,k=4,path=2");
-  REQUIRE(arch.ok());
-  const auto acceptable = [](const Status& status) {
-    fail_after = -1;
-    return status.ok() || status.code() == StatusCode::kOutOfMemory;
-  };
-  const std::string text_of_arch = "sparsenet-abc:blocks=2-2,k=4", where = "memory";  // not the test's own to fail
-  fail_each("parse_architecture", [&] { return acceptable(parse_architecture(text_of_arch).status()); });
-  fail_each("build_graph", [&] { return acceptable(build_graph(*arch, 1).status()); });
-  Model model;
-  model.graph = std::move(*build_graph(*arch, 1));
-  model.metadata.name = "allocation test";
-  fail_each("serialize_model", [&] { return acceptable(serialize_model(model).status()); });
-  const auto bytes = serialize_model(model);
-  REQUIRE(bytes.ok());
-  fail_each("load_model", [&] {
-    const auto owner = std::shared_ptr<const void>();
-    return acceptable(load_model(bytes->data(), bytes->size(), owner, where).status());
-  });
 }

@@ -290,6 +290,25 @@ TEST_CASE("a file is mapped, and its tensors outlive the model and the file's na
   check_tensor(kept, model.graph.values[1].constant);
 }
 
+TEST_CASE("a file that is copied may be shortened and written over") {
+  const Scratch scratch;
+  const std::string path = scratch.file("net.snet");
+  Model model;
+  model.graph = *build_graph(*parse_architecture("sparsenet-abc-v0"));
+  REQUIRE(save_model(model, path).ok());
+  LoadOptions options;
+  options.copy = true;
+  Result<Model> read = load_model(path, options);
+  REQUIRE_MESSAGE(read.ok(), read.status().message());
+  REQUIRE(::truncate(path.c_str(), 0) == 0);
+  CHECK(bytes_of(*read) == bytes_of(model));
+  const Status empty = load_model(path, options).status(), none = load_model(scratch.file("none"), options).status();
+  CHECK(empty.code() == StatusCode::kInvalidModel);
+  CHECK(empty.message().find(path) == 0);
+  CHECK(none.code() == StatusCode::kNotFound);
+  CHECK(load_model(scratch.file(""), options).status().code() == StatusCode::kIo);
+}
+
 TEST_CASE("what cannot be stored is refused before anything is written") {
   const Scratch scratch;
   const std::string path = scratch.file("net.snet");

@@ -1,4 +1,4 @@
-// Heap calls of training: none in a step, and Trainer::create survives the failure of any one of its allocations.
+// Heap calls of training: none in a step.
 #include <doctest/doctest.h>
 
 #include "support/heap_counter.h"
@@ -82,38 +82,5 @@ TEST_CASE("a step under a memory budget, frozen in part, or refused makes no hea
     bool good = true;
     CHECK(heap_calls_of_steps(trainer, data.images.data(), data.labels.data(), 5, &good) == 0);
     CHECK(good);
-  }
-}
-
-TEST_CASE("Trainer::create survives the failure of each of its allocations") {
-  const Graph graph = train_network("sparsenet-abc:blocks=1-1,k=2,path=1");
-  for (const int threads : {1, 2}) {
-    constexpr int64_t kLimit = 400000;
-    StatusCode code = StatusCode::kInternal;
-    int64_t n = 0;
-    bool any = true;
-    // Each of the first allocations, then every 13th: they are many, and alike.
-    for (; any && n < kLimit; n += n < 2000 ? 1 : 13) {
-      TrainOptions options;
-      options.batch = 2;
-      options.threads = threads;
-      heap::failed = false;
-      heap::fail_after = n;
-      bool thrown = false;
-      try {
-        auto trainer = Trainer::create(graph, options);
-        heap::fail_after = -1;
-        code = trainer.ok() ? StatusCode::kOk : trainer.status().code();
-      } catch (...) {
-        heap::fail_after = -1;
-        thrown = true;
-      }
-      REQUIRE_MESSAGE(!thrown, "an exception left the library when allocation ", n, " failed");
-      any = heap::failed;
-      REQUIRE_MESSAGE((code == StatusCode::kOk || code == StatusCode::kOutOfMemory), "allocation ", n);
-    }
-    CHECK_FALSE(any);
-    CHECK(code == StatusCode::kOk);
-    MESSAGE(threads, " threads: about ", n, " allocations");
   }
 }

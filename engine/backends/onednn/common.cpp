@@ -148,6 +148,8 @@ void gather_pixels(const Gather& g, int64_t first, int64_t count, float* to) {
 }  // namespace
 
 void gather(const Gather& g, float* to) {
+  // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
+  if (omp_get_max_threads() == 1) return gather_pixels(g, 0, g.pixels, to);
   constexpr int64_t kPixels = 32;  // of a chunk
   struct Work {
     const Gather& from;

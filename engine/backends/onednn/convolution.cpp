@@ -3,7 +3,6 @@
 // oneDNN falls back to a reference implementation, hundreds of times slower, without a word where a layout does not
 // suit it; so every primitive descriptor is looked at, and a step that would get one goes to the portable kernels.
 // Sources in several channel ranges or with an affine in front are gathered into scratch first.
-#include <cmath>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -85,7 +84,6 @@ struct Convolution {
   size_t gather_size = 0;
   void* scratch = nullptr;  // that the memory objects point to
   float* out = nullptr;
-  size_t out_elements = 0;
 };
 
 struct State {
@@ -98,11 +96,16 @@ bool supports(const Step& step) {
 
 void query(const Step& step, rt::KernelNeeds* needs) {
   *needs = {sizeof(State), 0, 0, 0, 1};
-  const auto pd = describe(step);
-  if (!pd) return;  // prepare will say so
-  needs->weight_bytes =
-      round_up(pd->weights_desc().get_size()) + round_up(static_cast<size_t>(step.out.c) * sizeof(float));
-  needs->scratch_bytes = gather_bytes(step) + round_up(pd->scratchpad_desc().get_size());
+  needs->weight_bytes = UINT64_MAX;  // where there is no memory to find out
+  try {
+    const auto pd = describe(step);
+    if (!pd) return;
+    needs->scratch_bytes = gather_bytes(step) + round_up(pd->scratchpad_desc().get_size());
+    needs->weight_bytes =
+        round_up(pd->weights_desc().get_size()) + round_up(static_cast<size_t>(step.out.c) * sizeof(float));
+  } catch (const dnnl::error&) {
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 // On the calling thread: waking the others for each small tensor takes longer.
@@ -118,7 +121,7 @@ void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) 
 
 const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
-  if (!pd) return "oneDNN refused a convolution that it had accepted";
+  if (!pd) return rt::kNoMemory;  // it was accepted before
   try {
     auto c = std::make_unique<Convolution>();
     c->primitive = dnnl::convolution_forward(*pd);
@@ -141,7 +144,6 @@ const char* prepare(const Step& step, const rt::Place& place) {
                         step.pre_scale,  step.pre_shift, step.pre_low, step.pre_high};
 
     c->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);
-    c->out_elements = pd->dst_desc().get_size() / sizeof(float);
     if (step.in2.segment_count == 1) {
       c->residual = {resolve(step.in2.segments[0], place.arena), step.out.c, step.out.c};
       c->copies_residual = c->residual.base != c->out;
@@ -157,10 +159,10 @@ const char* prepare(const Step& step, const rt::Place& place) {
                     {DNNL_ARG_SCRATCHPAD, c->scratchpad}};
     static_cast<State*>(place.state)->convolution = c.release();
     return nullptr;
-  } catch (const dnnl::error&) {
-    return "oneDNN could not make the convolution";
+  } catch (const dnnl::error& error) {
+    return error.status == dnnl_out_of_memory ? rt::kNoMemory : "oneDNN could not make the convolution";
   } catch (const std::bad_alloc&) {
-    return "no memory left for a oneDNN primitive";
+    return rt::kNoMemory;
   }
 }
 
@@ -176,9 +178,10 @@ void run(const void* state, int32_t, void* scratch) {
     if (c.copies_residual) gather(c.residual_gather, c.out);
     c.primitive.execute(c.stream, c.arguments);
     c.stream.wait();
+  } catch (const dnnl::error& error) {
+    onednn_note_failure(error.status == dnnl_out_of_memory);
   } catch (...) {
-    // A prepared primitive has nothing left to fail at but its argument list; NaN is then the honest output.
-    for (size_t i = 0; i < c.out_elements; ++i) c.out[i] = NAN;
+    onednn_note_failure(true);  // a prepared primitive has nothing left to fail at but its argument list
   }
 }
 

@@ -65,8 +65,6 @@ struct Pooling {
   std::unordered_map<int, memory> arguments;
   memory scratchpad;        // the same memory object as among the arguments
   void* scratch = nullptr;  // that it points to
-  float* out = nullptr;
-  size_t out_elements = 0;
 };
 
 struct State {
@@ -78,29 +76,31 @@ bool supports(const Step& step) {
 }
 
 void query(const Step& step, rt::KernelNeeds* needs) {
-  const auto pd = describe(step);
-  *needs = {sizeof(State), 0, pd ? round_up(pd->scratchpad_desc().get_size()) : 0, 0, 1};
+  *needs = {sizeof(State), UINT64_MAX, 0, 0, 1};  // where there is no memory to find out
+  try {
+    if (const auto pd = describe(step)) *needs = {sizeof(State), 0, round_up(pd->scratchpad_desc().get_size()), 0, 1};
+  } catch (const dnnl::error&) {
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
-  if (!pd) return "oneDNN refused a pooling step that it had accepted";
+  if (!pd) return rt::kNoMemory;  // it was accepted before
   try {
     auto p = std::make_unique<Pooling>();
     p->primitive = dnnl::pooling_forward(*pd);
     p->stream = dnnl::stream(cpu());
-    p->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);
-    p->out_elements = pd->dst_desc().get_size() / sizeof(float);
     p->scratchpad = memory(pd->scratchpad_desc(), cpu(), nullptr);
     p->arguments = {{DNNL_ARG_SRC, memory(image(step.in), cpu(), place.arena + step.in.segments[0].offset)},
-                    {DNNL_ARG_DST, memory(image(step.out), cpu(), p->out)},
+                    {DNNL_ARG_DST, memory(image(step.out), cpu(), place.arena + step.out.segments[0].offset)},
                     {DNNL_ARG_SCRATCHPAD, p->scratchpad}};
     static_cast<State*>(place.state)->pooling = p.release();
     return nullptr;
-  } catch (const dnnl::error&) {
-    return "oneDNN could not make the pooling primitive";
+  } catch (const dnnl::error& error) {
+    return error.status == dnnl_out_of_memory ? rt::kNoMemory : "oneDNN could not make the pooling primitive";
   } catch (const std::bad_alloc&) {
-    return "no memory left for a oneDNN primitive";
+    return rt::kNoMemory;
   }
 }
 
@@ -113,8 +113,10 @@ void run(const void* state, int32_t, void* scratch) {
     }
     p.primitive.execute(p.stream, p.arguments);
     p.stream.wait();
+  } catch (const dnnl::error& error) {
+    onednn_note_failure(error.status == dnnl_out_of_memory);
   } catch (...) {
-    for (size_t i = 0; i < p.out_elements; ++i) p.out[i] = NAN;  // see convolution.cpp
+    onednn_note_failure(true);
   }
 }
 

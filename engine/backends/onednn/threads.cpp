@@ -1,6 +1,10 @@
 #include <omp.h>
 
+#include <atomic>
+
 #include "backends/onednn/onednn_backend.h"
+#include "runtime/denormals.h"
+#include "runtime/forks.h"
 
 // ThreadSanitizer does not see the barriers of a libgomp that was built without it. It is told what they order: what
 // came before the loop happens before every chunk, and every chunk before what comes after the loop. So the chunks
@@ -22,9 +26,54 @@
 #endif
 
 namespace sparsenet {
+namespace {
 
-void onednn_begin_run(int threads) {
+// 1 + the fork generation in which OpenMP got several threads; 0: it has not yet.
+std::atomic<uint32_t> threads_since{0};
+
+thread_local const char* failure = nullptr;
+thread_local uint32_t mode_before = 0;
+
+}  // namespace
+
+const char* onednn_begin_run(int threads) {
+  failure = nullptr;
+  if (threads > 1) {
+    (void)watch_forks();
+    const uint32_t now = fork_generation() + 1;
+    uint32_t since = 0;
+    if (!threads_since.compare_exchange_strong(since, now, std::memory_order_relaxed) && since != now) {
+      return "oneDNN's threads do not survive a fork: expected 1 thread in the child, or another backend";
+    }
+  }
   if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
+  return nullptr;
+}
+
+const char* onednn_end_run() {
+  const char* message = failure;
+  failure = nullptr;
+  return message;
+}
+
+void onednn_note_failure(bool no_memory) {
+  if (!failure) failure = no_memory ? rt::kNoMemory : "oneDNN failed to run a primitive";
+}
+
+void onednn_flush_denormals(bool on) {
+  // The calling thread alone is told by others; see gather() for what OpenMP would do.
+  if (rt::kFlushBits == 0 || omp_get_max_threads() == 1) return;
+  char begun = 0, done = 0;  // as in onednn_parallel
+  char *const begun_at = &begun, *const done_at = &done;
+  SPARSENET_HAPPENS_BEFORE(begun_at);
+#pragma omp parallel
+  {
+    SPARSENET_HAPPENS_AFTER(begun_at);
+    if (on) mode_before = rt::float_mode();
+    rt::set_float_mode(on ? mode_before | rt::kFlushBits : mode_before);
+    SPARSENET_HAPPENS_BEFORE(done_at);
+  }
+  SPARSENET_HAPPENS_AFTER(done_at);
 }
 
 void onednn_parallel(void*, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),

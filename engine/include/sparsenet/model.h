@@ -75,6 +75,15 @@ Result<StoredPlan> make_training_plan(const Model& model, const std::string& tar
 // that asks for a newer runtime); every message begins with the path.
 Result<Model> load_model(const std::string& path);
 
+struct LoadOptions {
+  // The file is read into memory instead of mapped: for files that others may shorten or write over in place while the
+  // model is in use. (A mapping then reads wrong weights or ends the process with SIGBUS. Replacing a file by renaming
+  // another over it, as save_model does, is safe either way.) Costs the file's size in memory that processes do not
+  // share.
+  bool copy = false;
+};
+Result<Model> load_model(const std::string& path, const LoadOptions& options);
+
 // The same from memory. `data` is 64-byte aligned or copied; it must stay valid as long as `owner` lives (a null owner:
 // as long as the model and all sessions made of it live). `what` stands for the path in messages.
 Result<Model> load_model(const void* data, size_t size, std::shared_ptr<const void> owner, const std::string& what);

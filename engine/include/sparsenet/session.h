@@ -9,6 +9,10 @@
 // Memory: create() allocates everything; run() allocates nothing. (oneDNN, where that backend is asked for, makes a
 // constant number of small allocations of its own in each run and frees them within it.) Thread safety: one session may
 // be used by one thread at a time; different sessions are independent, also of one model.
+//
+// fork(): a child may go on with the sessions that no thread was running at the time, whatever their number of threads:
+// it starts threads of its own at its first run. With kOneDnn only sessions of one thread work there: OpenMP's threads
+// do not survive, and where the parent has used them, run() and create() with more are kUnsupported.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -40,6 +44,11 @@ bool is_available(Backend backend);  // compiled in, and usable on this machine
 // once for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and no two calls at a time
 // with the same; it returns when all are done, and what they wrote is then visible to the caller. Results do not depend
 // on the number of threads. The same as sn_threads of the C API.
+//
+// All of that is checked. A call with another chunk or thread, of a chunk that was done before, at the same time as
+// another with the same thread, or after the return does nothing; chunks that were left out are made up for by the
+// thread that runs the session; and run() or step() answers kInvalidArgument, saying what was wrong first. (What comes
+// after the last run is told by the next one; a call after the session or trainer is gone cannot be noticed.)
 struct ThreadHook {
   int threads = 0;  // 0: no hook
   void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
@@ -54,6 +63,11 @@ struct SessionOptions {
   int64_t batch = 1;            // images a run
   bool optimize = true;         // false: no graph passes but the ones execution needs; for tests
   bool use_stored_plan = true;  // false: plans itself, whatever the model's file holds
+  // Numbers below 1.2e-38, the smallest normal float32, count as zero while the session runs, as they cost some CPUs up
+  // to 100 times an ordinary number's time: flush-to-zero and denormals-are-zero on every thread that computes, as
+  // before again when the run is over. False: the threads' modes stay as they are, by default IEEE 754 (but for the
+  // NEON unit of 32-bit ARM, which always flushes). RISC-V has no such mode, and no such cost.
+  bool flush_denormals = true;
   // Memory for arena, scratch and weights in place of the heap, aligned to 64 bytes; it is the session's until the
   // session goes. Too little is kOutOfMemory, with the bytes needed. oneDNN keeps its own copies of weights besides.
   void* memory = nullptr;

@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-#define SN_API_VERSION 2 /* of this header; 2: sn_options.kernels */
+#define SN_API_VERSION 2 /* of this header; 2: sn_options.kernels and what follows */
 #define SN_ALIGNMENT 64  /* bytes: of models (so that weights are used in place) and of memory */
 
 /* The library's SN_API_VERSION; what it has, it has for every header up to that. */
@@ -64,7 +64,9 @@ typedef struct sn_message {
 
 /* A pool of threads of the caller's: `parallel` calls function(context, chunk, thread) once for every chunk in
  * [0, chunks), on any of its threads, with thread < threads and no two at a time with the same; it returns when all are
- * done. Results do not depend on the number of threads. */
+ * done. Results do not depend on the number of threads. All of that is checked: a call that breaks it does nothing,
+ * what was left out is made up for, and the function that runs steps (sn_run, sn_train_add, sn_verify, ...) answers
+ * SN_INVALID_ARGUMENT. */
 typedef struct sn_threads {
   uint32_t struct_size;
   int32_t threads;
@@ -88,6 +90,10 @@ typedef struct sn_options {
   const sn_threads* threads; /* is copied; `self` must outlive the session */
   uint32_t training;         /* not 0: the training plan; see "Training" below */
   uint32_t kernels;          /* of sn_kernels; since version 2 */
+  /* Since version 2. Not 0: the floating-point mode of the threads stays as it is. 0: numbers below 1.2e-38 count as
+   * zero while steps run (flush-to-zero, on CPUs that have it: x86-64, ARM), for their cost; the mode is then as before
+   * again. */
+  uint32_t keep_denormals;
 } sn_options;
 
 typedef struct sn_needs {
@@ -202,7 +208,9 @@ SN_API sn_status sn_train_parameters(sn_session* session, void** data, size_t* b
  * plan holds none. */
 SN_API sn_status sn_train_verify(sn_session* session, float* error, sn_message* message);
 
-/* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. */
+/* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. Who shortens the file
+ * or writes over it in place while it is mapped takes the model's bytes away (SIGBUS): replace it by renaming another
+ * over it, or read it into memory of your own instead. */
 SN_API sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message);
 SN_API void sn_unmap_file(const void* data, size_t bytes);
 

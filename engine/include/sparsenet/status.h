@@ -4,11 +4,11 @@
 // the node or the tensor, what was expected and what was found. Both types are plain values; copies are independent,
 // and const access is safe from several threads.
 //
-// Exceptions. No function that returns a Status or a Result throws, whatever happens: where memory runs out the answer
-// is kOutOfMemory (with a message that needs no memory, if there is none left), and what a caller's own callback throws
-// is kInternal with its text. Nor do moves, destructors and the functions that only look something up or copy into
-// memory of the caller's. What is left makes a value of standard containers, can fail at nothing but memory, and throws
-// std::bad_alloc then, with nothing changed:
+// Exceptions. No function that returns a Status or a Result throws: where memory runs out the answer is kOutOfMemory,
+// with a message that needs none itself if there is none left (oneDNN and its OpenMP, where they are asked for, end the
+// process then); what a caller's own callback throws is kInternal with its text. Nor do moves, destructors and
+// functions that look something up or copy into the caller's memory. The rest makes values of standard containers, can
+// fail at nothing but memory, and throws std::bad_alloc then, with nothing changed:
 //
 // - making a Status with a message, with_context(), and copies of Status, Graph, Model and the other value types.
 //   try_copy() below copies without throwing;

@@ -68,6 +68,7 @@ struct TrainOptions {
   // any of it is allocated. 0: no limit.
   size_t max_memory_bytes = 0;
   Backend backend = Backend::kAuto;  // kAuto, kPortable, or kReference: the plain kernels alone, for checking
+  bool flush_denormals = true;       // as in SessionOptions; it can change the last bits of what is trained
 };
 
 struct TrainStep {
@@ -113,7 +114,8 @@ class Trainer {
   // One batch: `images` has options.batch images in the input's own shape, `labels` as many class indices in
   // [0, classes). Errors: kInvalidArgument (a label out of range, a rate that is negative or not finite). A loss that
   // is not finite, or gradients that are not (or whose norm is above 1e19), are kNotFinite: all state is then as it was
-  // before the step.
+  // before the step. So it is where thread_hook is found not to keep its promises (kInvalidArgument), but once the
+  // update has begun it is finished without the hook, and the next step has the error.
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate);
 
   // The graph it was made of, with the parameters and running statistics as they are now; shapes with batch 1.
