@@ -52,7 +52,7 @@ struct Report {
   // Filled when the conversion succeeded.
   std::map<std::string, int> operators;  // op name -> count in the written graph
   int64_t parameters = 0, macs = 0;
-  int64_t flushed_weights = 0;  // below the smallest normal float32 number, stored as zero
+  int64_t flushed_weights = 0;       // below the smallest normal float32 number, stored as zero
   std::vector<float> mean, std_dev;  // as stored; empty: the file says nothing
   size_t file_bytes = 0;
   size_t test_vectors = 0;
