@@ -131,15 +131,15 @@ class OutputCheck {
       : options_(options), model_(*model), report_(*report) {}
 
   Status run() {
-    const SessionOptions session_options_ = session_options(model_);
-    if (session_options_.batch != 1) {
-      return unsupported("the network works for a batch of " + std::to_string(session_options_.batch) + " alone");
+    const SessionOptions run_options = session_options(model_);
+    if (run_options.batch != 1) {
+      return unsupported("the network works for a batch of " + std::to_string(run_options.batch) + " alone");
     }
-    Result<MemoryReport> needs = Session::measure(model_, session_options_);
+    Result<MemoryReport> needs = Session::measure(model_, run_options);
     if (!needs.ok()) return needs.status();
     MemoryCharge charge;
     SPARSENET_RETURN_IF_ERROR(charge.raise_to(needs->total_bytes).with_context("running the network"));
-    Result<Session> session = Session::create(model_, session_options_);
+    Result<Session> session = Session::create(model_, run_options);
     if (!session.ok()) return session.status();
     report_.check.tolerance = static_cast<double>(options_.tolerance);
     for (const std::string& list : options_.lists) {
