@@ -5,46 +5,12 @@
 #include <unordered_map>
 
 #include "converter/weights/name_prefix.h"
+#include "converter/weights/tensor_names.h"
 
 namespace sparsenet::converter {
 namespace {
 
 constexpr size_t kNone = SIZE_MAX;
-
-// What a tensor is for, as far as known. BatchNorm's scale is a weight, its shift a bias.
-enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
-
-Role role_from_name(const std::string& name) {
-  const size_t dot = name.find_last_of("./");
-  std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
-  last = last.substr(0, last.find(':'));  // TensorFlow's "kernel:0"
-  struct Row {
-    const char* name;
-    Role role;
-  };
-  static const Row kRows[] = {
-      {"weight", Role::kWeight},
-      {"kernel", Role::kWeight},
-      {"gamma", Role::kWeight},
-      {"scale", Role::kWeight},
-      {"weights", Role::kWeight},
-      {"bias", Role::kBias},
-      {"beta", Role::kBias},
-      {"biases", Role::kBias},
-      {"shift", Role::kBias},
-      {"running_mean", Role::kMean},
-      {"moving_mean", Role::kMean},
-      {"mean", Role::kMean},
-      {"running_var", Role::kVariance},
-      {"moving_variance", Role::kVariance},
-      {"variance", Role::kVariance},
-      {"var", Role::kVariance},
-  };
-  for (const Row& row : kRows) {
-    if (last == row.name) return row.role;
-  }
-  return Role::kUnknown;
-}
 
 // A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] fits [O, I].
 bool same_shape(const Shape& source, const Shape& target) {
@@ -79,6 +45,7 @@ class Matcher {
     collect();
     by_rules();
     by_names();
+    by_aliases();
     if (report_.problems.empty()) by_order();
     if (report_.problems.empty()) by_unique_shape();
     finish();
@@ -108,6 +75,7 @@ class Matcher {
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
+    dropped_by_.assign(source_.tensors.size(), 0);
     source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
     for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -140,6 +108,7 @@ class Matcher {
       matched[rule] = true;
       if (to.empty()) {
         how_[s] = "dropped by rule " + std::to_string(rule);
+        dropped_by_[s] = rule;
         settled_[s] = true;
         continue;
       }
@@ -184,6 +153,40 @@ class Matcher {
     if (stripped > 0) {
       report_.note("the prefix '" + printable(first) + "' was taken off the names of " + std::to_string(stripped) +
                    " tensors");
+    }
+  }
+
+  // A tensor that a layer computes with, as far as its name and shape tell: a counter or a state of training is none.
+  bool looks_like_parameter(size_t s) const {
+    return is_float(tensor(s).type) && (source_roles_[s] != Role::kUnknown || tensor(s).shape.size() > 1);
+  }
+
+  // A rule may drop what the network of the file needs: then this one computes something else.
+  void warn_of_dropped() {
+    std::vector<std::vector<size_t>> dropped(rules_.size() + 1);
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (dropped_by_[s] != 0 && looks_like_parameter(s)) dropped[dropped_by_[s]].push_back(s);
+    }
+    for (size_t rule = 1; rule <= rules_.size(); ++rule) {
+      if (dropped[rule].empty()) continue;
+      const size_t first = dropped[rule][0];
+      report_.warn("rule " + std::to_string(rule) + " (" + printable(rules_.text(rule)) + ") drops " +
+                   std::to_string(dropped[rule].size()) + " tensors that look like parameters of layers, the first: '" +
+                   printable(tensor(first).name) + "' " + to_string(tensor(first).shape) +
+                   "; if the network computes with them, what is written is another network");
+    }
+  }
+
+  // What has no constant of its own name may have one of another implementation's.
+  void by_aliases() {
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      for (const LayerAlias& alias : layer_aliases()) {
+        if (settled_[s]) break;
+        const auto found = by_name_.find(with_alias(without_prefixes(tensor(s).name, prefix_), alias));
+        if (found == by_name_.end() || targets_[found->second].source != kNone) continue;
+        if (!same_shape(tensor(s).shape, target_shape(found->second))) continue;
+        assign(s, found->second, std::string("name, ") + alias.ours + " for " + alias.theirs);
+      }
     }
   }
 
@@ -252,6 +255,7 @@ class Matcher {
 
   void finish() {
     const bool earlier_problems = !report_.problems.empty();
+    warn_of_dropped();
     size_t left = 0;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       const SourceTensor& x = tensor(s);
@@ -270,8 +274,13 @@ class Matcher {
     }
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (settled_[s]) continue;
-      report_.problem(describe(s), "no constant of the architecture is the only match for " +
-                                       to_string(tensor(s).shape) + " (drop it with the rule 'NAME=')");
+      const std::string shape = to_string(tensor(s).shape);
+      report_.problem(describe(s), looks_like_parameter(s)
+                                       ? "a parameter of a layer that the architecture does not have, or has by "
+                                         "another name: no constant is the only match for " +
+                                             shape
+                                       : "no constant of the architecture is the only match for " + shape +
+                                             " (drop it with the rule 'NAME=')");
     }
     if (left == 0 && missing == 0 && !earlier_problems) {
       store();
@@ -304,6 +313,7 @@ class Matcher {
   std::vector<size_t> used_;      // target of a source tensor
   std::vector<bool> settled_;
   NamePrefix prefix_;
+  std::vector<size_t> dropped_by_;  // 1-based number of the rule; 0: none
 };
 
 }  // namespace

@@ -67,7 +67,12 @@ std::string spelled(const std::string& name, const Architecture& arch, int64_t c
 
 std::vector<Architecture> variants_of(const Architecture& given) {
   std::vector<Architecture> out{given};
-  if (given.family == Architecture::Family::kResNet) return out;
+  if (given.family == Architecture::Family::kResNet) {
+    const bool padded = given.shortcut == Architecture::Shortcut::kPad;
+    out.push_back(given);
+    out.back().shortcut = padded ? Architecture::Shortcut::kConv : Architecture::Shortcut::kPad;
+    return out;
+  }
   for (const auto attention :
        {Architecture::Attention::kNone, Architecture::Attention::kPaper, Architecture::Attention::kSqueezeExcite}) {
     for (const auto stem : {Architecture::Stem::kCifar, Architecture::Stem::kImageNet}) {
@@ -93,8 +98,12 @@ ShapeCounts count_shapes(const SourceTensors& source, const NameRules& rules) {
 }
 
 std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture* given) {
-  std::vector<std::string> found;
-  for (const std::string& name : known_architectures()) {
+  std::vector<std::string> names = known_architectures(), found;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool plain_resnet = names[i].rfind("resnet", 0) == 0 && names[i].find(':') == std::string::npos;
+    if (plain_resnet) names.push_back(names[i] + ":shortcut=conv");
+  }
+  for (const std::string& name : names) {
     const Result<Architecture> arch = parse_architecture(name);
     if (!arch.ok()) continue;
     const int64_t classes = fitting_classes(*arch, shapes);

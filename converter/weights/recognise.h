@@ -19,7 +19,8 @@ using ShapeCounts = std::map<Shape, int64_t>;
 ShapeCounts count_shapes(const SourceTensors& source, const NameRules& rules);  // without what a rule drops
 
 // The architectures, as --arch takes them, whose constants have exactly these shapes, with as many classes as the
-// shapes say: known ones, else `given` (null: none) with other classes, attention or stem.
+// shapes say: known ones, else `given` (null: none) with other classes, attention, stem
+// or shortcuts.
 std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture* given);
 
 // "sparsenet-abc-v0", or "resnet20 or resnet32"; empty where nothing is recognised.
