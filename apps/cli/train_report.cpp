@@ -163,7 +163,7 @@ void TrainReport::print(const Checkpoint& last, const TrainFigures& figures) {
   status_.clear();
   if (command_.json) {
     Json document{{"model", model_name_}, {"output", command_.output}, {"steps", last.step}};
-    document["data"] = figures.data;
+    document["data"] = Json::parse(figures.data);
     document["epochs"] = Json::array();
     for (size_t i = 0; i < last.epochs.size(); ++i) {
       document["epochs"].push_back(epoch_json(last.epochs[i], static_cast<int64_t>(i + 1)));

@@ -18,7 +18,7 @@ namespace sparsenet::cli {
 struct TrainFigures {
   TrainMemory memory;
   size_t start_rss = 0;
-  Json data;  // what was trained on
+  std::string data;  // what was trained on, as a JSON document
 };
 
 class TrainReport {

@@ -226,7 +226,7 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
     }
   }
   start.data_lines = report.lines("data    ");
-  start.data = report.json();
+  start.data = to_text(report.json());
   if (test_set != nullptr) {
     DataReport test_report(*test_set, command.test);
     auto test = read_data(std::move(test_set), command.test, of_test, command.skip_broken, start);

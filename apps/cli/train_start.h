@@ -14,13 +14,13 @@
 namespace sparsenet::cli {
 
 struct TrainStart {
-  Model model;             // the graph before the first step; metadata as the result will have it, but for provenance
-  std::string model_name;  // for reports and provenance: "sparsenet-abc-v0"
+  Model model;              // the graph before the first step; metadata as the result will have it, but for provenance
+  std::string model_name;   // for reports and provenance: "sparsenet-abc-v0"
   uint64_t file_bytes = 0;  // of the file that it goes on from; 0: none
-  std::string before;      // the provenance of the file that it goes on from
+  std::string before;       // the provenance of the file that it goes on from
   std::unique_ptr<TrainData> train, test;  // test may be null
   std::vector<std::string> data_lines;     // what was read: images, classes, what was left out
-  Json data;                               // the same, for --json
+  std::string data;                        // the same as a JSON document, which would allocate even where it ends
   std::vector<std::string> notes;          // what is allowed, but may not be what was meant
 };
 

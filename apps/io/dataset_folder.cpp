@@ -27,7 +27,9 @@ Result<Listing> list_classes(const std::string& directory) {
   LeftOut& left_out = listing.left_out;
   for (const std::string& entry : *entries) {
     const std::string path = join_path(directory, entry);
-    if (!is_directory(path)) {
+    const Result<bool> is_class = find_directory(path);
+    if (!is_class.ok()) return is_class.status();
+    if (!*is_class) {
       if (has_image_suffix(entry)) {
         left_out.loose_images.add(path);
       } else {
@@ -40,7 +42,9 @@ Result<Listing> list_classes(const std::string& directory) {
     std::vector<std::string> images;
     for (const std::string& file : *files) {
       const std::string inner = join_path(path, file);
-      if (is_directory(inner)) {
+      const Result<bool> is_folder = find_directory(inner);
+      if (!is_folder.ok()) return is_folder.status();
+      if (*is_folder) {
         left_out.inner_folders.add(inner);
       } else if (has_image_suffix(file)) {
         images.push_back(inner);

@@ -93,6 +93,13 @@ bool is_directory(const std::string& path) {
   return fs::is_directory(path, ignored);
 }
 
+Result<bool> find_directory(const std::string& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::none) return io_error(path + ": cannot stat: " + error.message());
+  return status.type() == fs::file_type::directory;
+}
+
 bool is_file(const std::string& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);

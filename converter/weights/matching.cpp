@@ -1,10 +1,10 @@
 #include "converter/weights/matching.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <map>
 #include <unordered_map>
+
+#include "converter/weights/name_prefix.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -44,21 +44,6 @@ Role role_from_name(const std::string& name) {
     if (last == row.name) return row.role;
   }
   return Role::kUnknown;
-}
-
-std::string strip_prefixes(std::string name) {
-  static const char* const kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "state_dict."};
-  for (bool again = true; again;) {
-    again = false;
-    for (const char* prefix : kPrefixes) {
-      const std::string text = prefix;
-      if (name.size() > text.size() && name.compare(0, text.size(), text) == 0) {
-        name.erase(0, text.size());
-        again = true;
-      }
-    }
-  }
-  return name;
 }
 
 // A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] fits [O, I].
@@ -174,8 +159,16 @@ class Matcher {
     }
   }
 
+  NamePrefix find_prefix() const {
+    std::vector<const std::string*> names;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (!settled_[s]) names.push_back(&tensor(s).name);
+    }
+    return find_name_prefix(names, [this](const std::string& name) { return by_name_.count(name) > 0; });
+  }
+
   void by_names() {
-    find_prefix();
+    prefix_ = find_prefix();
     size_t stripped = 0;
     std::string first;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -183,7 +176,7 @@ class Matcher {
       const std::string& name = tensor(s).name;
       auto found = by_name_.find(name);
       const bool exact = found != by_name_.end();
-      if (!exact) found = by_name_.find(strip_prefixes(without_prefix(name)));
+      if (!exact) found = by_name_.find(without_prefixes(name, prefix_));
       if (found == by_name_.end()) continue;
       assign(s, found->second, exact ? "name" : "name without prefix");
       if (!exact && stripped++ == 0) first = name.substr(0, name.size() - found->first.size());
@@ -192,39 +185,6 @@ class Matcher {
       report_.note("the prefix '" + printable(first) + "' was taken off the names of " + std::to_string(stripped) +
                    " tensors");
     }
-  }
-
-  // What stands in front of the names of constants in most tensors, such as "backbone.". Where all open tensors begin
-  // with it, it is taken off; else only named, should the match fail: which of the others are wanted is not for us to
-  // say.
-  void find_prefix() {
-    constexpr size_t kMaxName = 1000;  // of a name that is looked at, so that hostile ones cannot make this slow
-    std::map<std::string, size_t> votes;
-    size_t open_floats = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) {
-      if (settled_[s]) continue;
-      ++open_floats;
-      const std::string& name = tensor(s).name;
-      if (name.size() > kMaxName || by_name_.count(strip_prefixes(name)) > 0) continue;
-      for (size_t at = name.find_first_of("./"); at != std::string::npos; at = name.find_first_of("./", at + 1)) {
-        if (by_name_.count(name.substr(at + 1)) == 0) continue;
-        ++votes[name.substr(0, at + 1)];
-        break;
-      }
-    }
-    for (const auto& [prefix, count] : votes) {
-      if (common_prefix_.empty() || count > votes[common_prefix_]) common_prefix_ = prefix;
-    }
-    if (common_prefix_.empty()) return;
-    size_t with = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) with += !settled_[s] && has_prefix(tensor(s).name);
-    prefix_of_all_ = with == open_floats;
-  }
-
-  bool has_prefix(const std::string& name) const { return name.compare(0, common_prefix_.size(), common_prefix_) == 0; }
-
-  std::string without_prefix(const std::string& name) const {
-    return prefix_of_all_ && has_prefix(name) ? name.substr(common_prefix_.size()) : name;
   }
 
   // Open sources and targets, in order.
@@ -290,18 +250,6 @@ class Matcher {
     for (const auto& [s, t] : pairs) assign(s, t, "unique shape");
   }
 
-  // "--map 'backbone\.(.*)=$1'", where a prefix that only some tensors have hides the names of constants.
-  void name_prefix_rule() {
-    if (common_prefix_.empty() || prefix_of_all_) return;
-    std::string pattern;
-    for (const char c : common_prefix_) {
-      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '/' || c == '-';
-      pattern += plain ? std::string(1, c) : std::string("\\") + c;
-    }
-    report_.note("tensors that begin with '" + printable(common_prefix_) +
-                 "' have the names of constants behind it: --map '" + printable(pattern) + "(.*)=$1' takes it off");
-  }
-
   void finish() {
     const bool earlier_problems = !report_.problems.empty();
     size_t left = 0;
@@ -327,8 +275,8 @@ class Matcher {
     }
     if (left == 0 && missing == 0 && !earlier_problems) {
       store();
-    } else {
-      name_prefix_rule();
+    } else if (!prefix_.text.empty() && !prefix_.of_all) {
+      report_.note(rule_against(prefix_));
     }
   }
 
@@ -355,8 +303,7 @@ class Matcher {
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
   std::vector<bool> settled_;
-  std::string common_prefix_;  // with its separator; empty: none
-  bool prefix_of_all_ = false;
+  NamePrefix prefix_;
 };
 
 }  // namespace
