@@ -98,6 +98,14 @@ TEST_CASE("onnx: batch normalisation of any rank runs") {
   }
 }
 
+TEST_CASE("onnx: a node without outputs is a problem, whatever its operator") {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 2, 5}, {1, 2, 3, 2}}) {
+    const Imported imported = import(normalization(17, shape, {}));
+    REQUIRE_FALSE(imported.ok());
+    CHECK_MESSAGE(imported.text().find("the node has no output") != std::string::npos, imported.text());
+  }
+}
+
 OnnxFile cast_and_back(OnnxFile::Type type, OnnxFile::Type input = OnnxFile::kFloat) {
   OnnxFile file(17);
   file.input("x", {1, 4}, input).output("y");
