@@ -5,10 +5,9 @@
 namespace sparsenet::converter {
 namespace {
 
-std::shared_ptr<MemoryBudget>& current_of_thread() {
-  thread_local std::shared_ptr<MemoryBudget> budget;
-  return budget;
-}
+// Held by a UseBudget. A variable with a destructor would not do: where there is no memory to note that a thread has to
+// destroy it, libc ends the process.
+thread_local const std::shared_ptr<MemoryBudget>* current_of_thread = nullptr;
 
 std::string bytes_text(uint64_t bytes) {
   constexpr uint64_t kMiB = uint64_t{1} << 20;
@@ -60,15 +59,14 @@ Status MemoryBudget::take(uint64_t bytes) {
 
 const std::shared_ptr<MemoryBudget>& MemoryBudget::current() {
   static const auto unlimited = std::make_shared<MemoryBudget>(std::numeric_limits<uint64_t>::max());
-  const std::shared_ptr<MemoryBudget>& chosen = current_of_thread();
-  return chosen ? chosen : unlimited;
+  return current_of_thread != nullptr && *current_of_thread ? *current_of_thread : unlimited;
 }
 
 UseBudget::UseBudget(std::shared_ptr<MemoryBudget> budget)
-    : before_(std::exchange(current_of_thread(), std::move(budget))) {}
+    : budget_(std::move(budget)), before_(std::exchange(current_of_thread, &budget_)) {}
 
 UseBudget UseBudget::keep_or_make(uint64_t file_bytes) {
-  std::shared_ptr<MemoryBudget> budget = current_of_thread();
+  std::shared_ptr<MemoryBudget> budget = current_of_thread != nullptr ? *current_of_thread : nullptr;
   if (!budget) {
     budget = std::make_shared<MemoryBudget>();
     budget->add_bytes(file_bytes);
@@ -77,7 +75,7 @@ UseBudget UseBudget::keep_or_make(uint64_t file_bytes) {
 }
 
 UseBudget::~UseBudget() {
-  current_of_thread() = std::move(before_);
+  current_of_thread = before_;
 }
 
 Status MemoryCharge::raise_to(uint64_t bytes) {

@@ -77,7 +77,8 @@ class UseBudget {
   ~UseBudget();
 
  private:
-  std::shared_ptr<MemoryBudget> before_;
+  std::shared_ptr<MemoryBudget> budget_;
+  const std::shared_ptr<MemoryBudget>* before_;  // of those around it, which outlive it
 };
 
 // Ends the import of a whole graph: what comes after a node or tensor that asks for too much would only be refused for
