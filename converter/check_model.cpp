@@ -2,15 +2,204 @@
 
 #include <sparsenet/session.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "converter/io/file_bytes.h"
 #include "converter/io/memory_budget.h"
+#include "converter/io/npy.h"
 
 namespace sparsenet::converter {
+namespace {
 
-Status check_runs(const Model& model, bool here) {
+SessionOptions session_options(const Model& model) {
   SessionOptions options;
   options.backend = Backend::kPortable;  // has every op, on any machine
-  options.threads = 1;
   options.batch = model.graph.shape(model.graph.inputs[0])[0];
+  return options;
+}
+
+// One array of the user's: `images` times `shape`, in the graph's order.
+struct UserArray {
+  std::string path;
+  Elements<float> values;
+  int64_t images = 0;
+  size_t per_image = 0;
+
+  const float* image(int64_t i) const { return values.data() + static_cast<size_t>(i) * per_image; }
+};
+
+// [N, H, W, C] -> [N, C, H, W]
+Elements<float> channels_first(const Elements<float>& values, const Shape& shape) {
+  const auto c = static_cast<size_t>(shape[3]), area = static_cast<size_t>(shape[1] * shape[2]);
+  std::vector<float> out(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t channel = i % c, pixel = i / c % area, image = i / c / area;
+    out[(image * c + channel) * area + pixel] = values[i];
+  }
+  return out;
+}
+
+Result<UserArray> read_array(const std::string& path, const std::string& what, const Shape& expected,
+                             bool channels_last) {
+  Result<FileBytes> bytes = load_file(path);
+  if (!bytes.ok()) return bytes.status();
+  const Result<NpyView> view = parse_npy(bytes->data, bytes->size);
+  if (!view.ok()) return view.status().with_context(path);
+  UserArray out;
+  out.path = path;
+  Shape wanted = expected;
+  if (channels_last && expected.size() == 4) wanted = {expected[0], expected[2], expected[3], expected[1]};
+  const bool has_images = !view->shape.empty() && view->shape[0] >= 1;
+  if (has_images) wanted[0] = view->shape[0];
+  if (!has_images || view->shape != wanted) {
+    Shape rest(wanted.begin() + 1, wanted.end());
+    return invalid_argument(path + ": " + what + ": expected [images, " + to_string(rest).substr(1) + ", found " +
+                            to_string(view->shape));
+  }
+  out.images = view->shape[0];
+  out.per_image = static_cast<size_t>(element_count(expected) / expected[0]);
+  const Elements<float> values = npy_floats(*view, bytes->owner);
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    return invalid_argument(path + ": " + what + ": element " + std::to_string(i) + " is not a finite number");
+  }
+  out.values = channels_last && expected.size() == 4 ? channels_first(values, view->shape) : values;
+  return out;
+}
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts(1);
+  for (const char c : list) {
+    if (c == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+// The arrays of one list: inputs, then outputs.
+Result<std::vector<UserArray>> read_arrays(const std::string& list, const Model& model, bool channels_last) {
+  const Graph& graph = model.graph;
+  const size_t inputs = graph.inputs.size(), outputs = graph.outputs.size();
+  const std::vector<std::string> paths = split(list);
+  if (paths.size() != inputs + outputs) {
+    return invalid_argument("expected " + std::to_string(inputs + outputs) + " files, separated by commas (" +
+                            std::to_string(inputs) + " for inputs, then " + std::to_string(outputs) +
+                            " for outputs), found " + std::to_string(paths.size()) + " in '" + printable(list) + "'");
+  }
+  std::vector<UserArray> arrays;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const Value& value = graph.values[static_cast<size_t>(i < inputs ? graph.inputs[i] : graph.outputs[i - inputs])];
+    const std::string what = (i < inputs ? "input '" : "output '") + printable(value.name) + "'";
+    Result<UserArray> array = read_array(paths[i], what, value.shape, channels_last);
+    if (!array.ok()) return array.status();
+    if (!arrays.empty() && array->images != arrays[0].images) {
+      return invalid_argument(paths[i] + ": " + what + ": expected " + std::to_string(arrays[0].images) +
+                              " images as in " + arrays[0].path + ", found " + std::to_string(array->images));
+    }
+    arrays.push_back(std::move(*array));
+  }
+  return arrays;
+}
+
+std::string scientific(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1e", value);
+  return text;
+}
+
+// The largest difference, relative to the largest expected value; infinite where a value is not finite. As
+// `sparsenet verify` has it.
+double relative_error(const std::vector<float>& found, const float* expected) {
+  double difference = 0, largest = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const double d = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
+    if (!std::isfinite(d)) return INFINITY;
+    difference = std::max(difference, d);
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  return difference / std::max(1e-6, largest);
+}
+
+class OutputCheck {
+ public:
+  OutputCheck(const CheckOptions& options, Model* model, Report* report)
+      : options_(options), model_(*model), report_(*report) {}
+
+  Status run() {
+    const SessionOptions run_options = session_options(model_);
+    if (run_options.batch != 1) {
+      return unsupported("the network works for a batch of " + std::to_string(run_options.batch) + " alone");
+    }
+    Result<MemoryReport> needs = Session::measure(model_, run_options);
+    if (!needs.ok()) return needs.status();
+    MemoryCharge charge;
+    SPARSENET_RETURN_IF_ERROR(charge.raise_to(needs->total_bytes).with_context("running the network"));
+    Result<Session> session = Session::create(model_, run_options);
+    if (!session.ok()) return session.status();
+    report_.check.tolerance = static_cast<double>(options_.tolerance);
+    for (const std::string& list : options_.lists) {
+      Result<std::vector<UserArray>> arrays = read_arrays(list, model_, options_.channels_last);
+      if (!arrays.ok()) return arrays.status();
+      for (int64_t i = 0; i < (*arrays)[0].images; ++i) SPARSENET_RETURN_IF_ERROR(compare(&*session, *arrays, i));
+    }
+    report_.check.stored = vectors_.size();
+    if (report_.check.largest_error > report_.check.tolerance) {
+      return invalid_argument(worst_ + " differs by " + scientific(report_.check.largest_error) +
+                              " of its largest expected value, more than the tolerance of " +
+                              scientific(report_.check.tolerance) + " (" + std::to_string(report_.check.images) +
+                              " images compared; inputs are what the network reads, normalised if it expects that)");
+    }
+    model_.test_vectors = std::move(vectors_);
+    return {};
+  }
+
+ private:
+  Status compare(Session* session, const std::vector<UserArray>& arrays, int64_t image) {
+    const size_t inputs = session->inputs().size();
+    TestVector vector;
+    vector.tolerance = options_.tolerance;
+    for (size_t i = 0; i < inputs; ++i) {
+      const float* values = arrays[i].image(image);
+      SPARSENET_RETURN_IF_ERROR(session->set_input(i, values, arrays[i].per_image));
+      vector.inputs.push_back(
+          Tensor::from(session->inputs()[i].shape, std::vector<float>(values, values + arrays[i].per_image)));
+    }
+    SPARSENET_RETURN_IF_ERROR(session->run());
+    for (size_t i = 0; i < session->outputs().size(); ++i) {
+      const UserArray& expected = arrays[inputs + i];
+      std::vector<float> found(expected.per_image);
+      SPARSENET_RETURN_IF_ERROR(session->get_output(i, found.data(), found.size()));
+      const double error = relative_error(found, expected.image(image));
+      if (worst_.empty() || error > report_.check.largest_error) {
+        report_.check.largest_error = error;
+        worst_ = expected.path + ": image " + std::to_string(image) + ": output '" +
+                 printable(session->outputs()[i].name) + "'";
+      }
+      found.assign(expected.image(image), expected.image(image) + expected.per_image);
+      vector.outputs.push_back(Tensor::from(session->outputs()[i].shape, std::move(found)));
+    }
+    ++report_.check.images;
+    if (vectors_.size() < kMostStored) vectors_.push_back(std::move(vector));
+    return {};
+  }
+
+  const CheckOptions& options_;
+  Model& model_;
+  Report& report_;
+  std::vector<TestVector> vectors_;
+  std::string worst_;  // where the largest difference is
+};
+
+}  // namespace
+
+Status check_runs(const Model& model, bool here) {
+  SessionOptions options = session_options(model);
+  options.threads = 1;
   const Result<MemoryReport> needs = Session::measure(model, options);
   if (!needs.ok()) return needs.status().with_context("the network cannot be run");
   if (here) {
@@ -19,6 +208,10 @@ Status check_runs(const Model& model, bool here) {
   }
   if (needs->total_bytes > kMostBytesToBind) return {};
   return Session::create(model, options).status().with_context("the network cannot be run");
+}
+
+Status check_outputs(const CheckOptions& options, Model* model, Report* report) {
+  return OutputCheck(options, model, report).run().with_context("--check");
 }
 
 }  // namespace sparsenet::converter

@@ -90,8 +90,14 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     return {};
   }
   report->architecture = to_string(*arch);
+  const ShapeCounts all_shapes = count_shapes(*source, NameRules());
   match_weights(std::move(*source), rules, &*graph, report);
-  if (!report->problems.empty()) explain_mismatch(shapes, *arch, options.architecture, 0, report);
+  if (!report->problems.empty()) {
+    explain_mismatch(shapes, *arch, options.architecture, 0, report);
+  } else if (!report->warnings.empty()) {  // rules dropped what another architecture may have
+    const std::string whole = recognised_text(recognise(all_shapes, &*arch));
+    if (!whole.empty()) report->warn("with all of its tensors the file looks like " + whole + ": say so with --arch");
+  }
   return std::move(graph).value();
 }
 
@@ -291,6 +297,16 @@ Status add_plan(Result<StoredPlan> made, Model* model) {
   return {};
 }
 
+Status set_test_vectors(const Options& options, Model* model, Report* report) {
+  if (!options.check.empty()) {
+    report->test_vectors_from = "the outputs given with --check";
+    const bool channels_last = report->format == "TensorFlow Lite";
+    return check_outputs({options.check, options.check_tolerance, channels_last}, model, report);
+  }
+  report->test_vectors_from = options.test_vectors > 0 ? "the reference kernels" : "the file that was converted";
+  return add_test_vectors(options.test_vectors, model).with_context("test vectors");
+}
+
 // Plans check themselves by test vectors: where these are others, plans that stay need other numbers.
 Status refresh_plans(Model* model) {
   const std::vector<StoredPlan> plans = model->plans;
@@ -333,9 +349,10 @@ Status convert_within(const Options& options, Report* report) {
   if (!model.ok()) return model.status();
   const bool for_device = !options.c_array.empty() || !options.select_ops.empty();
   const bool plans = for_device || options.training_plan || !options.plan.empty();
-  Status status = check_runs(*model, plans || options.test_vectors > 0);
-  if (status.ok()) status = add_test_vectors(options.test_vectors, &*model).with_context("test vectors");
-  if (status.ok() && options.test_vectors > 0) status = refresh_plans(&*model).with_context("plans");
+  const bool new_vectors = options.test_vectors > 0 || !options.check.empty();
+  Status status = check_runs(*model, plans || new_vectors);
+  if (status.ok()) status = set_test_vectors(options, &*model, report);
+  if (status.ok() && new_vectors) status = refresh_plans(&*model).with_context("plans");
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {
     status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");

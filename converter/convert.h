@@ -29,6 +29,8 @@ struct Options {
   std::string name;  // of the model; empty: from the file's name
   std::string license;
   int test_vectors = 0;
+  std::vector<std::string> check;  // --check: lists of .npy files, see check_model.h; instead of test_vectors
+  float check_tolerance = 1e-4f;
   std::string plan;            // target of a plan to store, for batch 1; empty: none, unless one of these is asked for
   bool training_plan = false;  // store one that trains the last layer, too
   uint64_t max_memory = 0;  // --max-memory: bytes that a conversion may take; 0: a multiple of the file (MemoryBudget)
@@ -42,8 +44,8 @@ Result<Model> import_model(const Options& options, Report* report);
 // model's own.
 Status add_test_vectors(int count, Model* model);
 
-// import_model, check_runs, add_test_vectors, make_stored_plan, save_model, device_source.h. On failure nothing is left
-// at `output`.
+// import_model, check_runs, check_outputs or add_test_vectors, make_stored_plan, save_model, device_source.h. On
+// failure nothing is left at `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

@@ -26,6 +26,7 @@ Examples:
   sparsenet-convert net.onnx -o net.snet
   sparsenet-convert pretrainedResnet.tflite -o resnet8.snet --labels cifar10.txt
   sparsenet-convert resnet20.th -o resnet20.snet --arch resnet20 --normalize imagenet
+  sparsenet-convert net.onnx -o net.snet --check images.npy,logits.npy
   sparsenet-convert trained.snet -o device.snet --plan portable-f32
   sparsenet-convert trained.snet -o device.snet --c-array generated --select-ops generated
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
@@ -90,7 +91,13 @@ void print_summary(const Report& report, bool verbose) {
                 report.mean.empty() ? "0" : sparsenet::converter::number_list(report.mean).c_str(),
                 report.std_dev.empty() ? "1" : sparsenet::converter::number_list(report.std_dev).c_str());
   }
-  if (report.test_vectors > 0) std::printf("  vectors     %zu, from the reference kernels\n", report.test_vectors);
+  if (report.check.images > 0) {
+    std::printf("  check       %zu images equal within %.1e of an output's largest value (tolerance %.1e)\n",
+                report.check.images, report.check.largest_error, report.check.tolerance);
+  }
+  if (report.test_vectors > 0) {
+    std::printf("  vectors     %zu, from %s\n", report.test_vectors, report.test_vectors_from.c_str());
+  }
   for (const auto& plan : report.plans) {
     std::printf("  plan        %s, batch %lld%s\n", plan.target.c_str(), static_cast<long long>(plan.batch),
                 plan.trains ? ", trains the last layer" : "");
@@ -129,7 +136,8 @@ int run(int argc, char** argv) {
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
   app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
   app.add_option("--arch", options.architecture,
-                 "Network that weights without a graph are put into, e.g. sparsenet-abc-v0, resnet20");
+                 "Network that weights without a graph are put into, e.g. sparsenet-abc-v0, resnet20:shortcut=conv "
+                 "(docs/architectures.md)");
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
   app.add_option("--labels", options.labels_file, "Names of the classes, one a line");
@@ -143,8 +151,16 @@ int run(int argc, char** argv) {
   app.add_option("--name", options.name, "Name of the model (default: the file's)");
   app.add_option("--license", options.license, "Licence of the weights, kept in the file");
   app.add_option("--test-vectors", options.test_vectors,
-                 "Store N random inputs with their outputs, for 'sparsenet verify'")
+                 "Store N random inputs with the reference kernels' outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
+  auto* check = app.add_option("--check", options.check,
+                               "IN.npy,OUT.npy: inputs and outputs of the source framework; the network must give the "
+                               "same, and they are stored for 'sparsenet verify'; repeatable");
+  check->allow_extra_args(false);
+  app.add_option("--tolerance", options.check_tolerance,
+                 "Of --check: largest difference, relative to an output's largest value (default 1e-4)")
+      ->needs(check)
+      ->check(CLI::Range(1e-9, 1.0));
   app.add_option("--precision", precision, "f32 (f16 and bf16 are not available in this version)");
   app.add_option("--max-memory", options.max_memory,
                  "Bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB and 8 x the file)")
@@ -177,6 +193,10 @@ int run(int argc, char** argv) {
     for (const std::string& target : targets) known += (known.empty() ? "" : ", ") + target;
     return usage_error("--plan: expected one of: " + known + "; found '" + options.plan + "'");
   }
+  if (!options.check.empty() && options.test_vectors > 0) {
+    return usage_error(
+        "--check stores the source framework's outputs, --test-vectors the reference kernels': give one");
+  }
   if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
   options.input = inputs[0];
   if (!mean.empty() && !sparsenet::converter::parse_number_list(mean, &options.normalisation.mean))
@@ -202,6 +222,7 @@ int run(int argc, char** argv) {
       return kFailed;
     }
   }
+  for (const std::string& warning : report.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (!status.ok()) return report_failure(options, report, report_file, verbose);
   print_summary(report, verbose);
   return kDone;

@@ -103,8 +103,14 @@ Status check_normalisation(const NormalisationOptions& options) {
     }
     if (!lists) return invalid_argument("--pixel-scale: it says what --mean and --std are for; expected one of them");
   }
+  // Far beyond any image, and near enough that a float holds them on both scales.
+  constexpr double kLeast = 1e-30, kMost = 1e30;
   for (const double value : options.std_dev) {
-    if (!(value > 0)) return invalid_argument("--std: expected numbers above 0");
+    if (!(value >= kLeast && value <= kMost))
+      return invalid_argument("--std: expected numbers above 0 (1e-30 to 1e30)");
+  }
+  for (const double value : options.mean) {
+    if (!(std::abs(value) <= kMost)) return invalid_argument("--mean: expected numbers from -1e30 to 1e30");
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #include "converter/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -138,6 +139,14 @@ std::string to_json(const Report& report) {
   }
   root["tensors"] = std::move(tensors);
   root["notes"] = report.notes;
+  root["warnings"] = report.warnings;
+  if (report.check.images > 0) {
+    const bool finite = std::isfinite(report.check.largest_error);
+    root["check"] = {{"images", report.check.images},
+                     {"largest_error", finite ? ordered_json(report.check.largest_error) : ordered_json()},
+                     {"tolerance", report.check.tolerance},
+                     {"stored", report.problems.empty() ? report.check.stored : 0}};
+  }
   if (report.problems.empty()) {
     root["operators"] = report.operators;
     root["parameters"] = report.parameters;

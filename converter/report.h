@@ -47,14 +47,21 @@ struct Report {
   std::vector<Cause> causes;
   std::vector<TensorRecord> tensors;
   std::vector<std::string> notes;
+  std::vector<std::string> warnings;  // what may well be a mistake of the user's, though a file is written
 
   // Filled when the conversion succeeded.
   std::map<std::string, int> operators;  // op name -> count in the written graph
   int64_t parameters = 0, macs = 0;
-  int64_t flushed_weights = 0;  // below the smallest normal float32 number, stored as zero
+  int64_t flushed_weights = 0;       // below the smallest normal float32 number, stored as zero
   std::vector<float> mean, std_dev;  // as stored; empty: the file says nothing
   size_t file_bytes = 0;
   size_t test_vectors = 0;
+  std::string test_vectors_from;  // who computed their outputs, as far as this conversion knows
+  // What --check compared; no images: it was not asked for, or ended before.
+  struct Check {
+    size_t images = 0, stored = 0;
+    double largest_error = 0, tolerance = 0;  // of the largest expected value of an output
+  } check;
   struct PlanRecord {
     std::string target;
     int64_t batch;
@@ -67,6 +74,7 @@ struct Report {
   // Declares a cause and returns its number, the same number where it was declared before.
   size_t cause(Cause cause);
   void note(std::string text) { notes.push_back(std::move(text)); }
+  void warn(std::string text) { warnings.push_back(std::move(text)); }
 };
 
 // "subject: reason", one line whatever the names contain.

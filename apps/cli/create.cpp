@@ -18,7 +18,7 @@ struct Options {
 
 constexpr const char* kExamples =
     R"(ARCH is a preset such as sparsenet-abc-v1, densenet-bc-100-12 or resnet20, or an architecture spelled out; keys may
-follow any name.
+follow any name (docs/architectures.md lists them; a wrong one is answered with those that fit).
 
 Examples:
   sparsenet create sparsenet-abc-v1 -o net.snet

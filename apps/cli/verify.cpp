@@ -24,8 +24,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A vector is an input with the output that the source framework (or the reference kernels) gave for it. The relative
-difference is max |found - expected| / max |expected|, over one output.
+    R"(A vector is an input with the output that the source framework (sparsenet-convert --check) or the reference kernels
+(--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|, over one output.
 
 Examples:
   sparsenet verify net.snet

@@ -37,7 +37,11 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit);
 
 std::string join_path(const std::string& directory, const std::string& name);
 bool is_directory(const std::string& path);
+// The same where a wrong "no" would leave something out: false if there is nothing at the path or something else, an
+// error if that cannot be told.
+Result<bool> find_directory(const std::string& path);
 bool is_file(const std::string& path);
+Result<bool> find_file(const std::string& path);  // likewise
 
 // Names inside a directory, sorted by bytes, hidden ones left out.
 Result<std::vector<std::string>> list_directory(const std::string& path);

@@ -178,6 +178,11 @@ ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, const E
   return id;
 }
 
+const std::string& NodeContext::output_name(size_t i) const {
+  static const std::string none;
+  return i < output_count() ? proto_.output(static_cast<int>(i)) : none;
+}
+
 bool NodeContext::output_is_used(size_t i) const {
   if (i >= output_count() || output_name(i).empty()) return false;
   const auto found = state_.uses.find(output_name(i));
@@ -203,7 +208,6 @@ void NodeContext::alias_output(size_t i, size_t input_index) {
 }
 
 Status NodeContext::emit(Op op, std::vector<ValueId> inputs, Attrs attrs) {
-  if (output_count() < 1) return invalid_model("the node has no output");
   Result<ValueId> y = writer().node(op, name(), std::move(inputs), std::move(attrs), output_name(0));
   if (!y.ok()) return y.status();
   set_output(0, *y);
@@ -219,7 +223,6 @@ Status NodeContext::emit_unary(Op op, Attrs attrs) {
 Status NodeContext::emit_reshape(const Shape& target) {
   Result<ValueId> x = value(0);
   if (!x.ok()) return x.status();
-  if (output_count() < 1) return invalid_model("the node has no output");
   Result<ValueId> y = writer().reshape(name(), *x, target, output_name(0));
   if (!y.ok()) return y.status();
   set_output(0, *y);

@@ -79,7 +79,7 @@ class NodeContext {
   size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
   bool output_is_used(size_t i) const;
   bool has_output(size_t i) const { return i < output_count() && !output_name(i).empty(); }
-  const std::string& output_name(size_t i) const { return proto_.output(static_cast<int>(i)); }
+  const std::string& output_name(size_t i) const;  // empty where there is none
   void set_output(size_t i, ValueId id);
   void set_output(size_t i, HostTensor tensor);
   void alias_output(size_t i, size_t input_index);

@@ -204,6 +204,7 @@ class OnnxImporter {
 
   Status import_operator(NodeContext& context, const NodeProto& node) {
     if (is_foreign(node)) return unsupported("an operator of another domain");
+    if (node.output_size() == 0) return invalid_model("the node has no output");
     Status status = check_against_specification(node, state_.opset);
     if (!status.ok()) return status;
     if (!fold_constants(context, &status)) {

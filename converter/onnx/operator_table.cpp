@@ -1,5 +1,6 @@
 #include "converter/onnx/operator_table.h"
 
+#include <algorithm>
 #include <climits>
 #include <string>
 
@@ -17,14 +18,15 @@ struct Attribute {
 
 struct Operator {
   const char* name;
-  int most_inputs;
-  Attribute attributes[9];  // ends with one without a name
+  int least_inputs, most_inputs;  // least: of every opset; these must be there, of any number all
+  Attribute attributes[9];        // ends with one without a name
 };
 
 // Of the operators that are imported or folded; from the ONNX operator specification, domain ai.onnx.
 constexpr Operator kOperators[] = {
-    {"Add", 2, {}},
+    {"Add", 2, 2, {}},
     {"AveragePool",
+     1,
      1,
      {{"auto_pad"},
       {"ceil_mode", 10},
@@ -33,11 +35,12 @@ constexpr Operator kOperators[] = {
       {"kernel_shape"},
       {"pads"},
       {"strides"}}},
-    {"BatchNormalization", 5, {{"epsilon"}, {"momentum"}, {"spatial", kFirst, 8}, {"training_mode", 14}}},
-    {"Cast", 1, {{"to"}, {"saturate", 19}}},
-    {"Clip", 3, {{"min", kFirst, 10}, {"max", kFirst, 10}}},
-    {"Concat", kAnyNumber, {{"axis"}}},
+    {"BatchNormalization", 5, 5, {{"epsilon"}, {"momentum"}, {"spatial", kFirst, 8}, {"training_mode", 14}}},
+    {"Cast", 1, 1, {{"to"}, {"saturate", 19}}},
+    {"Clip", 1, 3, {{"min", kFirst, 10}, {"max", kFirst, 10}}},
+    {"Concat", 1, kAnyNumber, {{"axis"}}},
     {"Constant",
+     0,
      0,
      {{"value"},
       {"sparse_value", 11},
@@ -47,21 +50,22 @@ constexpr Operator kOperators[] = {
       {"value_ints", 12},
       {"value_string", 12},
       {"value_strings", 12}}},
-    {"ConstantOfShape", 1, {{"value"}}},
-    {"Conv", 3, {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}}},
-    {"Div", 2, {}},
-    {"Dropout", 3, {{"ratio", kFirst, 11}, {"seed", 12}}},
-    {"Flatten", 1, {{"axis"}}},
-    {"Gather", 2, {{"axis"}}},
-    {"Gemm", 3, {{"alpha"}, {"beta"}, {"transA"}, {"transB"}}},
-    {"GlobalAveragePool", 1, {}},
-    {"GlobalMaxPool", 1, {}},
-    {"HardSigmoid", 1, {{"alpha"}, {"beta"}}},
-    {"HardSwish", 1, {}},
-    {"Identity", 1, {}},
-    {"LeakyRelu", 1, {{"alpha"}}},
-    {"MatMul", 2, {}},
+    {"ConstantOfShape", 1, 1, {{"value"}}},
+    {"Conv", 2, 3, {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}}},
+    {"Div", 2, 2, {}},
+    {"Dropout", 1, 3, {{"ratio", kFirst, 11}, {"seed", 12}}},
+    {"Flatten", 1, 1, {{"axis"}}},
+    {"Gather", 2, 2, {{"axis"}}},
+    {"Gemm", 2, 3, {{"alpha"}, {"beta"}, {"transA"}, {"transB"}}},
+    {"GlobalAveragePool", 1, 1, {}},
+    {"GlobalMaxPool", 1, 1, {}},
+    {"HardSigmoid", 1, 1, {{"alpha"}, {"beta"}}},
+    {"HardSwish", 1, 1, {}},
+    {"Identity", 1, 1, {}},
+    {"LeakyRelu", 1, 1, {{"alpha"}}},
+    {"MatMul", 2, 2, {}},
     {"MaxPool",
+     1,
      1,
      {{"auto_pad"},
       {"ceil_mode", 10},
@@ -70,26 +74,26 @@ constexpr Operator kOperators[] = {
       {"pads"},
       {"storage_order", 8},
       {"strides"}}},
-    {"Mul", 2, {}},
-    {"Neg", 1, {}},
-    {"PRelu", 2, {}},
-    {"Pad", 4, {{"mode"}, {"pads", kFirst, 10}, {"value", kFirst, 10}}},
-    {"Reciprocal", 1, {}},
-    {"ReduceMean", 2, {{"axes", kFirst, 17}, {"keepdims"}, {"noop_with_empty_axes", 18}}},
-    {"Relu", 1, {}},
-    {"Reshape", 2, {{"allowzero", 14}}},
-    {"Shape", 1, {{"start", 15}, {"end", 15}}},
-    {"Sigmoid", 1, {}},
-    {"Slice", 5, {{"axes", kFirst, 9}, {"ends", kFirst, 9}, {"starts", kFirst, 9}}},
-    {"Softmax", 1, {{"axis"}}},
-    {"Split", 2, {{"axis"}, {"num_outputs", 18}, {"split", kFirst, 12}}},
-    {"Sqrt", 1, {}},
-    {"Squeeze", 2, {{"axes", kFirst, 12}}},
-    {"Sub", 2, {}},
-    {"Sum", kAnyNumber, {}},
-    {"Tanh", 1, {}},
-    {"Transpose", 1, {{"perm"}}},
-    {"Unsqueeze", 2, {{"axes", kFirst, 12}}},
+    {"Mul", 2, 2, {}},
+    {"Neg", 1, 1, {}},
+    {"PRelu", 2, 2, {}},
+    {"Pad", 1, 4, {{"mode"}, {"pads", kFirst, 10}, {"value", kFirst, 10}}},
+    {"Reciprocal", 1, 1, {}},
+    {"ReduceMean", 1, 2, {{"axes", kFirst, 17}, {"keepdims"}, {"noop_with_empty_axes", 18}}},
+    {"Relu", 1, 1, {}},
+    {"Reshape", 2, 2, {{"allowzero", 14}}},
+    {"Shape", 1, 1, {{"start", 15}, {"end", 15}}},
+    {"Sigmoid", 1, 1, {}},
+    {"Slice", 1, 5, {{"axes", kFirst, 9}, {"ends", kFirst, 9}, {"starts", kFirst, 9}}},
+    {"Softmax", 1, 1, {{"axis"}}},
+    {"Split", 1, 2, {{"axis"}, {"num_outputs", 18}, {"split", kFirst, 12}}},
+    {"Sqrt", 1, 1, {}},
+    {"Squeeze", 1, 2, {{"axes", kFirst, 12}}},
+    {"Sub", 2, 2, {}},
+    {"Sum", 1, kAnyNumber, {}},
+    {"Tanh", 1, 1, {}},
+    {"Transpose", 1, 1, {{"perm"}}},
+    {"Unsqueeze", 1, 2, {{"axes", kFirst, 12}}},
 };
 
 const Operator* find_operator(const std::string& name) {
@@ -120,6 +124,12 @@ Status check_against_specification(const onnx_ns::NodeProto& node, int64_t opset
   if (!row) return {};
   for (const auto& attribute : node.attribute()) {
     SPARSENET_RETURN_IF_ERROR(check_attribute(*row, attribute.name(), opset));
+  }
+  const int required =
+      row->most_inputs == kAnyNumber ? std::max(node.input_size(), row->least_inputs) : row->least_inputs;
+  for (int i = 0; i < required; ++i) {
+    if (i >= node.input_size() || node.input(i).empty())
+      return invalid_model("input " + std::to_string(i) + " is missing");
   }
   if (node.input_size() <= row->most_inputs) return {};
   return invalid_model("inputs: expected at most " + std::to_string(row->most_inputs) + ", found " +

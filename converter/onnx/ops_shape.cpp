@@ -122,7 +122,6 @@ Status import_split(NodeContext& c) {
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < c.output_count(); ++i) names.push_back(c.output_name(i));
-  if (names.empty()) return invalid_model("the node has no output");
   Result<std::vector<ValueId>> outputs =
       c.writer().node_multi(Op::kSplit, c.name(), {*x}, SplitAttrs{*axis, sizes}, names);
   if (!outputs.ok()) return outputs.status();

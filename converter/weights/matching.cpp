@@ -1,65 +1,16 @@
 #include "converter/weights/matching.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <map>
 #include <unordered_map>
+
+#include "converter/weights/name_prefix.h"
+#include "converter/weights/tensor_names.h"
 
 namespace sparsenet::converter {
 namespace {
 
 constexpr size_t kNone = SIZE_MAX;
-
-// What a tensor is for, as far as known. BatchNorm's scale is a weight, its shift a bias.
-enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
-
-Role role_from_name(const std::string& name) {
-  const size_t dot = name.find_last_of("./");
-  std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
-  last = last.substr(0, last.find(':'));  // TensorFlow's "kernel:0"
-  struct Row {
-    const char* name;
-    Role role;
-  };
-  static const Row kRows[] = {
-      {"weight", Role::kWeight},
-      {"kernel", Role::kWeight},
-      {"gamma", Role::kWeight},
-      {"scale", Role::kWeight},
-      {"weights", Role::kWeight},
-      {"bias", Role::kBias},
-      {"beta", Role::kBias},
-      {"biases", Role::kBias},
-      {"shift", Role::kBias},
-      {"running_mean", Role::kMean},
-      {"moving_mean", Role::kMean},
-      {"mean", Role::kMean},
-      {"running_var", Role::kVariance},
-      {"moving_variance", Role::kVariance},
-      {"variance", Role::kVariance},
-      {"var", Role::kVariance},
-  };
-  for (const Row& row : kRows) {
-    if (last == row.name) return row.role;
-  }
-  return Role::kUnknown;
-}
-
-std::string strip_prefixes(std::string name) {
-  static const char* const kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "state_dict."};
-  for (bool again = true; again;) {
-    again = false;
-    for (const char* prefix : kPrefixes) {
-      const std::string text = prefix;
-      if (name.size() > text.size() && name.compare(0, text.size(), text) == 0) {
-        name.erase(0, text.size());
-        again = true;
-      }
-    }
-  }
-  return name;
-}
 
 // A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] fits [O, I].
 bool same_shape(const Shape& source, const Shape& target) {
@@ -94,6 +45,7 @@ class Matcher {
     collect();
     by_rules();
     by_names();
+    by_aliases();
     if (report_.problems.empty()) by_order();
     if (report_.problems.empty()) by_unique_shape();
     finish();
@@ -123,6 +75,7 @@ class Matcher {
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
+    dropped_by_.assign(source_.tensors.size(), 0);
     source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
     for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -155,6 +108,7 @@ class Matcher {
       matched[rule] = true;
       if (to.empty()) {
         how_[s] = "dropped by rule " + std::to_string(rule);
+        dropped_by_[s] = rule;
         settled_[s] = true;
         continue;
       }
@@ -174,8 +128,16 @@ class Matcher {
     }
   }
 
+  NamePrefix find_prefix() const {
+    std::vector<const std::string*> names;
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (!settled_[s]) names.push_back(&tensor(s).name);
+    }
+    return find_name_prefix(names, [this](const std::string& name) { return by_name_.count(name) > 0; });
+  }
+
   void by_names() {
-    find_prefix();
+    prefix_ = find_prefix();
     size_t stripped = 0;
     std::string first;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -183,7 +145,7 @@ class Matcher {
       const std::string& name = tensor(s).name;
       auto found = by_name_.find(name);
       const bool exact = found != by_name_.end();
-      if (!exact) found = by_name_.find(strip_prefixes(without_prefix(name)));
+      if (!exact) found = by_name_.find(without_prefixes(name, prefix_));
       if (found == by_name_.end()) continue;
       assign(s, found->second, exact ? "name" : "name without prefix");
       if (!exact && stripped++ == 0) first = name.substr(0, name.size() - found->first.size());
@@ -194,37 +156,38 @@ class Matcher {
     }
   }
 
-  // What stands in front of the names of constants in most tensors, such as "backbone.". Where all open tensors begin
-  // with it, it is taken off; else only named, should the match fail: which of the others are wanted is not for us to
-  // say.
-  void find_prefix() {
-    constexpr size_t kMaxName = 1000;  // of a name that is looked at, so that hostile ones cannot make this slow
-    std::map<std::string, size_t> votes;
-    size_t open_floats = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) {
-      if (settled_[s]) continue;
-      ++open_floats;
-      const std::string& name = tensor(s).name;
-      if (name.size() > kMaxName || by_name_.count(strip_prefixes(name)) > 0) continue;
-      for (size_t at = name.find_first_of("./"); at != std::string::npos; at = name.find_first_of("./", at + 1)) {
-        if (by_name_.count(name.substr(at + 1)) == 0) continue;
-        ++votes[name.substr(0, at + 1)];
-        break;
-      }
-    }
-    for (const auto& [prefix, count] : votes) {
-      if (common_prefix_.empty() || count > votes[common_prefix_]) common_prefix_ = prefix;
-    }
-    if (common_prefix_.empty()) return;
-    size_t with = 0;
-    for (size_t s = 0; s < source_.tensors.size(); ++s) with += !settled_[s] && has_prefix(tensor(s).name);
-    prefix_of_all_ = with == open_floats;
+  // A tensor that a layer computes with, as far as its name and shape tell: a counter or a state of training is none.
+  bool looks_like_parameter(size_t s) const {
+    return is_float(tensor(s).type) && (source_roles_[s] != Role::kUnknown || tensor(s).shape.size() > 1);
   }
 
-  bool has_prefix(const std::string& name) const { return name.compare(0, common_prefix_.size(), common_prefix_) == 0; }
+  // A rule may drop what the network of the file needs: then this one computes something else.
+  void warn_of_dropped() {
+    std::vector<std::vector<size_t>> dropped(rules_.size() + 1);
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      if (dropped_by_[s] != 0 && looks_like_parameter(s)) dropped[dropped_by_[s]].push_back(s);
+    }
+    for (size_t rule = 1; rule <= rules_.size(); ++rule) {
+      if (dropped[rule].empty()) continue;
+      const size_t first = dropped[rule][0];
+      report_.warn("rule " + std::to_string(rule) + " (" + printable(rules_.text(rule)) + ") drops " +
+                   std::to_string(dropped[rule].size()) + " tensors that look like parameters of layers, the first: '" +
+                   printable(tensor(first).name) + "' " + to_string(tensor(first).shape) +
+                   "; if the network computes with them, what is written is another network");
+    }
+  }
 
-  std::string without_prefix(const std::string& name) const {
-    return prefix_of_all_ && has_prefix(name) ? name.substr(common_prefix_.size()) : name;
+  // What has no constant of its own name may have one of another implementation's.
+  void by_aliases() {
+    for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      for (const LayerAlias& alias : layer_aliases()) {
+        if (settled_[s]) break;
+        const auto found = by_name_.find(with_alias(without_prefixes(tensor(s).name, prefix_), alias));
+        if (found == by_name_.end() || targets_[found->second].source != kNone) continue;
+        if (!same_shape(tensor(s).shape, target_shape(found->second))) continue;
+        assign(s, found->second, std::string("name, ") + alias.ours + " for " + alias.theirs);
+      }
+    }
   }
 
   // Open sources and targets, in order.
@@ -290,20 +253,9 @@ class Matcher {
     for (const auto& [s, t] : pairs) assign(s, t, "unique shape");
   }
 
-  // "--map 'backbone\.(.*)=$1'", where a prefix that only some tensors have hides the names of constants.
-  void name_prefix_rule() {
-    if (common_prefix_.empty() || prefix_of_all_) return;
-    std::string pattern;
-    for (const char c : common_prefix_) {
-      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '/' || c == '-';
-      pattern += plain ? std::string(1, c) : std::string("\\") + c;
-    }
-    report_.note("tensors that begin with '" + printable(common_prefix_) +
-                 "' have the names of constants behind it: --map '" + printable(pattern) + "(.*)=$1' takes it off");
-  }
-
   void finish() {
     const bool earlier_problems = !report_.problems.empty();
+    warn_of_dropped();
     size_t left = 0;
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       const SourceTensor& x = tensor(s);
@@ -322,13 +274,18 @@ class Matcher {
     }
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (settled_[s]) continue;
-      report_.problem(describe(s), "no constant of the architecture is the only match for " +
-                                       to_string(tensor(s).shape) + " (drop it with the rule 'NAME=')");
+      const std::string shape = to_string(tensor(s).shape);
+      report_.problem(describe(s), looks_like_parameter(s)
+                                       ? "a parameter of a layer that the architecture does not have, or has by "
+                                         "another name: no constant is the only match for " +
+                                             shape
+                                       : "no constant of the architecture is the only match for " + shape +
+                                             " (drop it with the rule 'NAME=')");
     }
     if (left == 0 && missing == 0 && !earlier_problems) {
       store();
-    } else {
-      name_prefix_rule();
+    } else if (!prefix_.text.empty() && !prefix_.of_all) {
+      report_.note(rule_against(prefix_));
     }
   }
 
@@ -355,8 +312,8 @@ class Matcher {
   std::vector<std::string> how_;  // one a source tensor
   std::vector<size_t> used_;      // target of a source tensor
   std::vector<bool> settled_;
-  std::string common_prefix_;  // with its separator; empty: none
-  bool prefix_of_all_ = false;
+  NamePrefix prefix_;
+  std::vector<size_t> dropped_by_;  // 1-based number of the rule; 0: none
 };
 
 }  // namespace

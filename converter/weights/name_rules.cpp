@@ -23,7 +23,7 @@ std::unique_ptr<const re2::RE2> compile(const std::string& expression) {
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_encoding(re2::RE2::Options::EncodingLatin1);  // names of tensors are bytes
-  options.set_max_mem(int64_t{1} << 18);  // of each rule
+  options.set_max_mem(int64_t{1} << 18);                    // of each rule
   return std::make_unique<const re2::RE2>(expression, options);
 }
 

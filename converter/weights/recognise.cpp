@@ -67,7 +67,12 @@ std::string spelled(const std::string& name, const Architecture& arch, int64_t c
 
 std::vector<Architecture> variants_of(const Architecture& given) {
   std::vector<Architecture> out{given};
-  if (given.family == Architecture::Family::kResNet) return out;
+  if (given.family == Architecture::Family::kResNet) {
+    const bool padded = given.shortcut == Architecture::Shortcut::kPad;
+    out.push_back(given);
+    out.back().shortcut = padded ? Architecture::Shortcut::kConv : Architecture::Shortcut::kPad;
+    return out;
+  }
   for (const auto attention :
        {Architecture::Attention::kNone, Architecture::Attention::kPaper, Architecture::Attention::kSqueezeExcite}) {
     for (const auto stem : {Architecture::Stem::kCifar, Architecture::Stem::kImageNet}) {
@@ -93,8 +98,12 @@ ShapeCounts count_shapes(const SourceTensors& source, const NameRules& rules) {
 }
 
 std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture* given) {
-  std::vector<std::string> found;
-  for (const std::string& name : known_architectures()) {
+  std::vector<std::string> names = known_architectures(), found;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool plain_resnet = names[i].rfind("resnet", 0) == 0 && names[i].find(':') == std::string::npos;
+    if (plain_resnet) names.push_back(names[i] + ":shortcut=conv");
+  }
+  for (const std::string& name : names) {
     const Result<Architecture> arch = parse_architecture(name);
     if (!arch.ok()) continue;
     const int64_t classes = fitting_classes(*arch, shapes);
@@ -124,13 +133,17 @@ void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, cons
     filled += !record.source.empty() && !record.target.empty();
     empty += record.source.empty();
   }
-  std::vector<std::string> others = recognise(shapes, &given);
-  // Where the given one fits by its shapes, names or order are the trouble, and the problems say which.
-  const Result<Architecture> found = others.empty() ? Result<Architecture>(given) : parse_architecture(others.front());
-  if (found.ok() && to_string(*found) == to_string(given)) others.clear();
+  // Where the given one fits by its shapes, names or order are the trouble.
+  const bool fits = fitting_classes(given, shapes) == given.classes;
+  const std::vector<std::string> others = fits ? std::vector<std::string>() : recognise(shapes, &given);
   const std::string fit = std::to_string(filled) + " of " + std::to_string(filled + empty) + " constants filled";
   Cause cause{"the tensors are not those of --arch " + given_text, "", "problems"};
-  if (!others.empty()) {
+  if (fits && empty > filled) {
+    cause.text = "the tensors have the shapes of --arch " + given_text + ", but other names";
+    cause.remedy = fit + "; say with --map which tensor is which constant";
+  } else if (fits) {
+    return;
+  } else if (!others.empty()) {
     cause.remedy = "this looks like " + recognised_text(others) + ": say so with --arch";
   } else if (empty > filled) {
     cause.remedy = fit +

@@ -18,6 +18,7 @@ using Family = Architecture::Family;
 using Layer = Architecture::Layer;
 using Attention = Architecture::Attention;
 using Stem = Architecture::Stem;
+using Shortcut = Architecture::Shortcut;
 
 constexpr int kMaxBlocks = 16, kMaxLayers = 2048, kMaxWidth = 4096, kMaxClasses = 1 << 20, kMaxImage = 8192;
 
@@ -162,7 +163,7 @@ Status set_int(const Option& option, int* out) {
 
 std::string known_keys(const Architecture& arch) {
   std::string keys = "classes, bn-eps, image-size";
-  if (arch.family == Family::kResNet) return keys;
+  if (arch.family == Family::kResNet) return keys + ", shortcut";
   keys = "blocks, k, attention, stem, " + keys;
   if (arch.layer == Layer::kBottleneck) keys += ", pre-relu";
   if (arch.family == Family::kSparseNet) keys += ", path, keep";
@@ -209,6 +210,9 @@ Status set_option(const Option& option, Architecture* arch) {
   } else if (key == "stem") {
     if (value != "cifar" && value != "imagenet") return wrong(key, "cifar or imagenet", value);
     arch->stem = value == "imagenet" ? Stem::kImageNet : Stem::kCifar;
+  } else if (key == "shortcut") {
+    if (value != "pad" && value != "conv") return wrong(key, "pad or conv", value);
+    arch->shortcut = value == "conv" ? Shortcut::kConv : Shortcut::kPad;
   } else if (key == "pre-relu") {
     if (value != "0" && value != "1") return wrong(key, "0 or 1", value);
     arch->pre_relu = value == "1";
@@ -342,7 +346,10 @@ std::string to_string(const Architecture& arch) {
       std::to_chars(epsilon, epsilon + sizeof epsilon, arch.bn_epsilon);  // shortest that reads back the same
   std::string common = "classes=" + std::to_string(arch.classes) + ",bn-eps=" + std::string(epsilon, printed.ptr);
   if (arch.image_size != 0) common += ",image-size=" + std::to_string(arch.image_size);
-  if (arch.family == Family::kResNet) return "resnet" + std::to_string(arch.depth) + ":" + common;
+  if (arch.family == Family::kResNet) {
+    const char* shortcut = arch.shortcut == Shortcut::kConv ? ",shortcut=conv" : "";
+    return "resnet" + std::to_string(arch.depth) + ":" + common + shortcut;
+  }
   const bool sparse = arch.family == Family::kSparseNet, bottleneck = arch.layer == Layer::kBottleneck;
   std::string text = sparse ? "sparsenet-" : "densenet-";
   text += !bottleneck ? "basic" : sparse && arch.attention != Attention::kNone ? "abc" : "bc";

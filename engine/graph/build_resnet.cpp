@@ -1,5 +1,6 @@
-// ResNet for CIFAR (arXiv 1512.03385, sec. 4.2): 6 n + 2 layers, widths 16, 32, 64, option A shortcuts (subsampling and
-// zero channels, no parameters). Names are those of the widespread PyTorch form (akamaster/pytorch_resnet_cifar10).
+// ResNet for CIFAR (arXiv 1512.03385, sec. 4.2): 6 n + 2 layers, widths 16, 32, 64. Where the width doubles, shortcuts
+// are those of option A (subsampling and zero channels, no parameters) or B (1x1 convolutions). Names are those of the
+// widespread PyTorch form (akamaster/pytorch_resnet_cifar10).
 #include <string>
 
 #include "graph/architecture_builders.h"
@@ -8,8 +9,8 @@
 namespace sparsenet {
 namespace {
 
-// Every second row and column, and the missing channels as zeros, half of them before and half after.
-ValueId shortcut(LayerBuilder* layers, const std::string& name, ValueId x, int64_t width) {
+// Option A: every second row and column, and the missing channels as zeros, half of them before and half after.
+ValueId padded_shortcut(LayerBuilder* layers, const std::string& name, ValueId x, int64_t width) {
   SliceAttrs every_second;
   every_second.axes = {2, 3};
   every_second.starts = {0, 0};
@@ -21,6 +22,12 @@ ValueId shortcut(LayerBuilder* layers, const std::string& name, ValueId x, int64
   zeros.after = {0, missing - missing / 2, 0, 0};
   x = layers->add(Op::kSlice, name + ".slice", {x}, every_second);
   return layers->add(Op::kPad, name + ".pad", {x}, zeros);
+}
+
+// Option B: a 1x1 convolution of every second row and column, normalised.
+ValueId convolved_shortcut(LayerBuilder* layers, const std::string& name, ValueId x, int64_t width, float epsilon) {
+  x = layers->conv(name + ".0", x, {width, 1, 2, 0, false});
+  return layers->batch_norm(name + ".1", x, epsilon);
 }
 
 }  // namespace
@@ -42,7 +49,11 @@ Result<Graph> build_resnet(const Architecture& arch, uint64_t seed) {
       y = layers.relu(name + ".relu1", layers.batch_norm(name + ".bn1", y, epsilon));
       y = layers.conv(name + ".conv2", y, {width, 3, 1, 1, false});
       y = layers.batch_norm(name + ".bn2", y, epsilon);
-      if (narrow) x = shortcut(&layers, name + ".shortcut", x, width);
+      if (narrow) {
+        const std::string shortcut = name + ".shortcut";
+        x = arch.shortcut == Architecture::Shortcut::kConv ? convolved_shortcut(&layers, shortcut, x, width, epsilon)
+                                                           : padded_shortcut(&layers, shortcut, x, width);
+      }
       x = layers.relu(name + ".relu2", layers.add(Op::kAdd, name + ".add", {y, x}));
     }
   }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -218,6 +219,84 @@ TEST_CASE("convert: a .snet file that nothing is added to is told") {
   const Run arch = convert({first, "-o", second, "--arch", "resnet20"});
   CHECK(arch.code == 1);
   CHECK(arch.err.find("this is a .snet file, which holds its own graph") != std::string::npos);
+}
+
+TEST_CASE("convert: --check compares with the source framework's outputs and stores them") {
+  const std::string net = kGoldens + "nets/resnet8-conv.safetensors", in = kGoldens + "nets/input-2x3x32x32.npy",
+                    out = kGoldens + "nets/resnet8-conv.logits.npy", other = kGoldens + "nets/resnet20.logits.npy";
+  const fs::path model = scratch() / "checked.snet", report = scratch() / "checked.json";
+  const std::vector<std::string> common{net,        "-o",           model.string(), "--arch", "resnet8:shortcut=conv",
+                                        "--report", report.string()};
+  const auto with = [&common](std::vector<std::string> more) {
+    more.insert(more.begin(), common.begin(), common.end());
+    return convert(more);
+  };
+  const Run right = with({"--check", in + "," + out});
+  CHECK_MESSAGE(right.code == 0, right.err);
+  CHECK(right.out.find("check       2 images equal within ") != std::string::npos);
+  CHECK(right.out.find("vectors     2, from the outputs given with --check") != std::string::npos);
+  auto json = nlohmann::json::parse(read_text(report), nullptr, false);
+  REQUIRE(json["check"].is_object());
+  CHECK(json["check"]["images"] == 2);
+  CHECK(json["check"]["stored"] == 2);
+  CHECK(json["check"]["largest_error"] < 1e-5);
+  const auto loaded = sparsenet::load_model(model.string());
+  REQUIRE_MESSAGE(loaded.ok(), loaded.status().message());
+  REQUIRE(loaded->test_vectors.size() == 2);
+  const std::string logits = read_text(out);  // ends with two rows of ten floats
+  for (size_t n = 0; n < 2; ++n) {
+    CHECK(std::memcmp(loaded->test_vectors[n].outputs[0].data, logits.data() + logits.size() - 80 + 40 * n, 40) == 0);
+  }
+  fs::remove(model);
+
+  const Run wrong = with({"--check", in + "," + other});
+  CHECK(wrong.code == 1);
+  CHECK(wrong.err.find("--check: " + other + ": image ") != std::string::npos);
+  CHECK(wrong.err.find("more than the tolerance of 1.0e-04") != std::string::npos);
+  CHECK(!fs::exists(model));
+  json = nlohmann::json::parse(read_text(report), nullptr, false);
+  CHECK(json["converted"] == false);
+  CHECK(json["check"]["stored"] == 0);
+
+  CHECK(with({"--check", in + "," + out, "--test-vectors", "2"}).code == 2);
+  CHECK(with({"--tolerance", "1e-3"}).code == 2);
+  CHECK(with({"--check", in + "," + out, "--tolerance", "0"}).code == 2);
+  CHECK(!fs::exists(model));
+}
+
+TEST_CASE("convert: a rule that drops layers warns, the architecture that has them does not") {
+  const std::string net = kGoldens + "nets/resnet8-conv.safetensors";
+  const fs::path model = scratch() / "dropped.snet";
+  const Run refused = convert({net, "-o", model.string(), "--arch", "resnet8"});
+  CHECK(refused.code == 1);
+  CHECK(refused.err.find("'layer2.0.downsample.0.weight'") != std::string::npos);
+  CHECK(refused.err.find("drop it") == std::string::npos);
+  CHECK(refused.err.find("this looks like resnet8:classes=10,bn-eps=1e-05,shortcut=conv") != std::string::npos);
+  CHECK(!fs::exists(model));
+  const Run dropped = convert({net, "-o", model.string(), "--arch", "resnet8", "--map", ".*downsample.*="});
+  CHECK(dropped.code == 0);
+  CHECK(dropped.err.rfind("warning: rule 1 (.*downsample.*=) drops 10 tensors", 0) == 0);
+  CHECK(dropped.err.find("looks like resnet8:classes=10,bn-eps=1e-05,shortcut=conv") != std::string::npos);
+  const Run right = convert({net, "-o", model.string(), "--arch", "resnet8:shortcut=conv"});
+  CHECK(right.code == 0);
+  CHECK(right.err.empty());
+}
+
+TEST_CASE("convert: what cannot be run is not written") {
+  sparsenet::Model model;
+  std::vector<sparsenet::ValueId> inputs{model.graph.add_input("x", {1, 2, 5})};
+  for (const char* name : {"scale", "shift", "mean", "variance"}) {
+    inputs.push_back(model.graph.add_constant(name, sparsenet::Tensor::filled({2}, 1.f)));
+  }
+  model.graph.outputs = {model.graph.add_node(sparsenet::Op::kBatchNorm, "norm", inputs, sparsenet::BatchNormAttrs{})};
+  REQUIRE(model.graph.infer_shapes().ok());
+  const fs::path source = scratch() / "signal.snet", target = scratch() / "unrunnable.snet";
+  REQUIRE(save_model(model, source.string()).ok());
+  const Run run = convert({source.string(), "-o", target.string()});
+  CHECK(run.code == 1);
+  CHECK(run.err.find("the network cannot be run: ") != std::string::npos);
+  CHECK(run.err.find("'norm'") != std::string::npos);
+  CHECK(!fs::exists(target));
 }
 
 TEST_CASE("convert: what cannot be read or written") {

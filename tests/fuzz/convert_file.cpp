@@ -23,7 +23,7 @@ void convert_file(const uint8_t* data, size_t size, const std::string& ending, c
   if (!model.ok()) broken("what was written can be read", model.status());
   // What follows takes ten times as long as what came before: for some of the inputs, always the same ones.
   if (xxh64(data, size) % 8 == 0 && is_small(model->graph)) {
-    run_model(*model);
+    if (const Status ran = run_model(*model); !ran.ok()) broken("what was written can be run", ran);
     options.input = options.output;
     options.output = scratch_folder() + "/again.snet";
     options.format = converter::Format::kSnet;

@@ -103,7 +103,8 @@ run_once() {
   if [ -f "$dictionary" ]; then options+=("-dict=$dictionary"); fi
   mapfile -t folders < <(inputs "$target")
   local log=$work/log.$(date +%s%N)
-  libfuzzer "$target" "${options[@]}" -print_final_stats=1 -use_value_profile=0 -reload=0 \
+  # libFuzzer's entropic schedule takes two thirds of the time with a corpus of some hundred inputs.
+  libfuzzer "$target" "${options[@]}" -print_final_stats=1 -entropic=0 -reload=0 \
     "-artifact_prefix=$work/found/" "$@" "$work/corpus" "${folders[@]}" >"$log" 2>&1 || true
   local executed
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

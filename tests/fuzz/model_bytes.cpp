@@ -110,7 +110,7 @@ void repair_model(Bytes& bytes) {
 }
 
 void mutate_model(Random& random, Bytes& bytes, size_t most) {
-  static const FlatBufferMutator mutator(SPARSENET_FUZZ_SCHEMAS "/model.bfbs");
+  static const FlatBufferMutator mutator(SPARSENET_FUZZ_SCHEMAS "/model.bfbs", schema::VerifyModelBuffer);
   Parts parts;
   if (!random.one_in(4) && split(bytes, &parts)) {
     const size_t rest = bytes.size() - parts.structure.size();

@@ -1,6 +1,8 @@
 // Changes single fields of a FlatBuffer so that it stays one, whatever its schema.
 #pragma once
 
+#include <flatbuffers/flatbuffers.h>
+
 #include <string>
 
 #include "fuzz/target.h"
@@ -9,8 +11,9 @@ namespace sparsenet::fuzz {
 
 class FlatBufferMutator {
  public:
-  // `schema`: path of a binary schema (flatc --binary --schema).
-  explicit FlatBufferMutator(const std::string& schema);
+  // `schema`: path of a binary schema (flatc --binary --schema). `is_sound`: the generated verifier of the root type;
+  // that of the reflection library reads beyond damaged buffers itself.
+  FlatBufferMutator(const std::string& schema, bool (*is_sound)(flatbuffers::Verifier&));
 
   // One change: a number, a vector's or string's length or content, which table or vector a field refers to, a field
   // that is missing. False (and nothing changed): the bytes are no FlatBuffer of the schema.
@@ -18,6 +21,7 @@ class FlatBufferMutator {
 
  private:
   std::string schema_;
+  bool (*is_sound_)(flatbuffers::Verifier&);
 };
 
 // Changes a number of `size` bytes (1, 2, 4 or 8) in place: near it, or to one of those that bounds checks forget.

@@ -25,23 +25,26 @@ bool is_small(const Graph& graph) {
 
 namespace {
 
-void run(Result<Session> session) {
-  if (!session.ok()) return;
+Status run(Result<Session> session) {
+  if (!session.ok()) return session.status();
   for (size_t i = 0; i < session->inputs().size(); ++i) {
     const std::vector<float> zeros(static_cast<size_t>(element_count(session->inputs()[i].shape)));
     if (const Status set = session->set_input(i, zeros.data(), zeros.size()); !set.ok()) broken("set_input", set);
   }
   if (const Status ran = session->run(); !ran.ok()) broken("a session that was made runs", ran);
+  return {};
 }
 
 }  // namespace
 
-void run_model(const Model& model) {
+Status run_model(const Model& model) {
   SessionOptions options;
   options.backend = Backend::kPortable;
   options.threads = 1;
-  run(Session::create(model, options));
-  if (!model.plans.empty()) run(Session::create(model.graph, options));
+  options.max_memory_bytes = size_t{64} << 20;
+  if (!is_small(model.graph)) return Session::create(model.graph, options).status();
+  if (!model.plans.empty()) SPARSENET_RETURN_IF_ERROR(run(Session::create(model, options)));
+  return run(Session::create(model.graph, options));
 }
 
 }  // namespace sparsenet::fuzz

@@ -11,7 +11,8 @@ namespace sparsenet::fuzz {
 // Work that is worth waiting for.
 bool is_small(const Graph& graph);
 
-// Plans and runs it once on zeros, without a stored plan too.
-void run_model(const Model& model);
+// Plans it; where it is small, runs it once on zeros, without a stored plan too. The error is that of the first session
+// that could not be made.
+Status run_model(const Model& model);
 
 }  // namespace sparsenet::fuzz

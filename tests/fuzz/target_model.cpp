@@ -36,7 +36,7 @@ void run(const uint8_t* data, size_t size) {
   if (!again.ok()) __builtin_trap();
   const Result<Model> reread = load_model(again->data(), again->size(), nullptr, "rewritten");
   if (!reread.ok() || reread->graph.nodes.size() != model->graph.nodes.size()) __builtin_trap();
-  if (xxh64(data, size) % 8 == 0 && small_plans && is_small(model->graph)) run_model(*model);
+  if (xxh64(data, size) % 8 == 0 && small_plans) (void)run_model(*model).ok();
   (void)model->graph.set_batch(3).ok();
 }
 

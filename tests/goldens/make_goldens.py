@@ -107,6 +107,12 @@ def write_zip_foreign_names(path, state):
     weight_files.save_torch_zip(path, out)
 
 
+def write_safetensors_downsample(path, state):
+    """The names that torchvision's ResNets have, in a format without an order."""
+    renamed = ((n.replace(".shortcut.", ".downsample.").replace("linear.", "fc."), t) for n, t in state.items())
+    weight_files.save_safetensors(path, OrderedDict(renamed))
+
+
 def write_legacy_module(path, state):
     weight_files.save_torch_legacy(path, as_module_checkpoint(state))
 
@@ -134,6 +140,7 @@ NETS = [
     ("preset-with-keys", "sparsenet-abc-v0:k=3,keep=3-4,bn-eps=1e-3,classes=100", "safetensors", "safetensors",
      weight_files.save_safetensors, []),
     ("densenet", "densenet-bc-16-6", "pth", "torch-legacy", weight_files.save_torch_legacy, [(13, "dynamic-batch")]),
+    ("resnet8-conv", "resnet8:shortcut=conv", "safetensors", "safetensors-downsample", write_safetensors_downsample, []),
     ("resnet20", "resnet20", "th", "torch-legacy-module", write_legacy_module, []),
     ("imagenet-stem", "sparsenet-bc:blocks=2-2-3-2,k=3,path=3,classes=7,stem=imagenet", "npz", "npz", write_npz,
      [(13, "plain")]),

@@ -42,7 +42,6 @@ PRESETS = {  # name -> blocks, k, path
     "v3": ((16, 24, 32), 24, 30),
     "v4": ((20, 30, 40), 26, 38),
 }
-RESNET_DEPTHS = (20, 32, 44, 56, 110)
 
 
 @dataclass
@@ -59,6 +58,7 @@ class Arch:
     pre_relu: bool = True
     classes: int = 10
     stem: str = "cifar"
+    shortcut: str = "pad"  # "pad" (option A of the ResNet paper) or "conv" (option B)
     bn_eps: float = 1e-5
     input_shape: Tuple[int, int, int] = field(default=(3, 32, 32))
 
@@ -76,8 +76,8 @@ def parse_arch(text: str) -> Arch:
     words = name.split("-")
     if name.startswith("resnet") and name[6:].isdigit():
         depth = int(name[6:])
-        if depth not in RESNET_DEPTHS:
-            raise ValueError(f"{text!r}: depth must be one of {RESNET_DEPTHS}")
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"{text!r}: depth must be 6n + 2, 8 or more")
         arch = Arch("resnet", blocks=((depth - 2) // 6,) * 3, path=None)
     elif words[0] == "sparsenet" and len(words) in (2, 3) and words[1] in ("basic", "bc", "abc"):
         preset = words[2] if len(words) == 3 else "v1"
@@ -95,6 +95,7 @@ def parse_arch(text: str) -> Arch:
 
     sparse_keys = {"blocks", "k", "path", "keep", "attention", "pre-relu", "stem"}
     allowed = {"classes", "bn-eps"} | (sparse_keys if words[0] == "sparsenet" else set())
+    allowed |= {"shortcut"} if arch.family == "resnet" else set()
     unknown = sorted(set(options) - allowed)
     if unknown:
         raise ValueError(f"{text!r}: unknown options {unknown}")
@@ -116,9 +117,12 @@ def parse_arch(text: str) -> Arch:
     arch.pre_relu = options.get("pre-relu", "1") == "1"
     arch.classes = int(options.get("classes", arch.classes))
     arch.stem = options.get("stem", arch.stem)
+    arch.shortcut = options.get("shortcut", arch.shortcut)
     arch.bn_eps = float(options.get("bn-eps", arch.bn_eps))
     if arch.attention not in ("paper", "se", "none") or arch.stem not in ("cifar", "imagenet"):
         raise ValueError(f"{text!r}: bad attention or stem")
+    if arch.shortcut not in ("pad", "conv"):
+        raise ValueError(f"{text!r}: bad shortcut")
     if arch.stem == "imagenet":
         arch.input_shape = (3, 224, 224)
     return arch
@@ -258,14 +262,14 @@ class SparseNet(nn.Module):
         return self.fc(torch.flatten(x, 1))
 
 
-# ----------------------------------------------------------------------------- ResNet, CIFAR form, option-A shortcuts
+# ------------------------------------------------------------------------------------------------- ResNet, CIFAR form
 
 
 class ResidualUnit(nn.Module):
     """Two 3x3 convolutions. Where the width doubles, the shortcut takes every second pixel and pads zero channels,
-    half of them below and half above."""
+    half of them below and half above (option A), or is a strided 1x1 convolution with batch norm (option B)."""
 
-    def __init__(self, width_in: int, width: int, eps: float):
+    def __init__(self, width_in: int, width: int, eps: float, shortcut: str):
         super().__init__()
         self.grows = width != width_in
         self.margin = (width - width_in) // 2
@@ -273,10 +277,16 @@ class ResidualUnit(nn.Module):
         self.bn1 = nn.BatchNorm2d(width, eps)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width, eps)
+        self.shortcut = None
+        if self.grows and shortcut == "conv":
+            self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride=2, bias=False),
+                                          nn.BatchNorm2d(width, eps))
 
     def forward(self, x):
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.grows:
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        elif self.grows:
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.margin, self.margin))
         return F.relu(x + y)
 
@@ -291,7 +301,7 @@ class CifarResNet(nn.Module):
             width = 16 << stage
             chain = []
             for _ in range(units):
-                chain.append(ResidualUnit(width_in, width, arch.bn_eps))
+                chain.append(ResidualUnit(width_in, width, arch.bn_eps, arch.shortcut))
                 width_in = width
             setattr(self, f"layer{stage + 1}", nn.Sequential(*chain))
         self.linear = nn.Linear(64, arch.classes)

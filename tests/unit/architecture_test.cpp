@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -90,6 +91,8 @@ TEST_CASE("parameters and MACs equal the table to the unit") {
       {"sparsenet-abc-v4", 9894336, 2507827608},
       {"densenet-bc-100-12", 806602, 295726608},
       {"resnet20", 269722, 40551040},  // 0.27 M and 41 M, as its authors say
+      // Two 1x1 convolutions more, 16 -> 32 at 16 x 16 and 32 -> 64 at 8 x 8, with their batch normalisations.
+      {"resnet20:shortcut=conv", 269722 + (16 * 32 + 64) + (32 * 64 + 128), 40551040 + 2 * 131072},
   };
   for (const Row& row : rows) {
     CAPTURE(row.name);
@@ -154,6 +157,8 @@ TEST_CASE("wrong names and options are told with what would be right") {
   CHECK(contains(error_of("sparsenet-abc:width=3"), "expected one of blocks, k, attention"));
   CHECK(contains(error_of("densenet-bc-100-12:path=3"), "found 'path'"));
   CHECK(contains(error_of("resnet20:k=3"), "expected one of classes, bn-eps, image-size"));
+  CHECK(contains(error_of("resnet20:shortcut=identity"), "shortcut: expected pad or conv, found 'identity'"));
+  CHECK(contains(error_of("sparsenet-abc-v0:shortcut=conv"), "found 'shortcut'"));
   CHECK(contains(error_of("sparsenet-basic:pre-relu=0"), "found 'pre-relu'"));
   CHECK(contains(error_of("sparsenet-abc:keep=7-8"), "F + N = path = 14, found '7-8'"));
   CHECK(contains(error_of("sparsenet-abc:keep=7"), "expected F-N"));
@@ -288,6 +293,29 @@ TEST_CASE("ResNet has option A shortcuts and the names of its PyTorch form") {
     CHECK(std::get<PadAttrs>(node.attrs).after == std::vector<int64_t>{0, 16, 0, 0});
   }
   CHECK(build("resnet110").parameter_count() == 1727962);
+}
+
+TEST_CASE("ResNet with convolutions in its shortcuts, in the order of its PyTorch form") {
+  const Result<Architecture> arch = parse_architecture("resnet20:shortcut=conv,classes=7");
+  REQUIRE(arch.ok());
+  CHECK(arch->shortcut == Architecture::Shortcut::kConv);
+  CHECK(to_string(*parse_architecture(to_string(*arch))) == to_string(*arch));
+  CHECK(to_string(*parse_architecture("resnet20:shortcut=pad")) == to_string(*parse_architecture("resnet20")));
+  const Graph graph = build("resnet20:shortcut=conv");
+  const Names names = constant_names(graph);
+  const auto at = std::find(names.begin(), names.end(), "layer2.0.bn2.running_var");
+  REQUIRE(names.end() - at > 6);
+  CHECK(Names(at + 1, at + 7) == Names{"layer2.0.shortcut.0.weight", "layer2.0.shortcut.1.weight",
+                                       "layer2.0.shortcut.1.bias", "layer2.0.shortcut.1.running_mean",
+                                       "layer2.0.shortcut.1.running_var", "layer2.1.conv1.weight"});
+  CHECK(inputs_of(graph, "layer2.0.shortcut.0") == Names{"layer1.2.relu2", "layer2.0.shortcut.0.weight"});
+  CHECK(find(graph, "layer2.0.shortcut.0.weight").shape == Shape{32, 16, 1, 1});
+  CHECK(find(graph, "layer3.0.shortcut.1").shape == Shape{1, 64, 8, 8});
+  CHECK(inputs_of(graph, "layer3.0.add") == Names{"layer3.0.bn2", "layer3.0.shortcut.1"});
+  for (const char* depth : {"32", "44", "56", "110"}) {
+    const std::string name = "resnet" + std::string(depth);
+    CHECK(build(name + ":shortcut=conv").parameter_count() == build(name).parameter_count() + 2752);
+  }
 }
 
 TEST_CASE("initial weights: the recipe's distribution, the same bits for the same seed") {

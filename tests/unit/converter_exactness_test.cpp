@@ -98,6 +98,28 @@ TEST_CASE("onnx: batch normalisation of any rank runs") {
   }
 }
 
+TEST_CASE("onnx: a node without outputs is a problem, whatever its operator") {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 2, 5}, {1, 2, 3, 2}}) {
+    const Imported imported = import(normalization(17, shape, {}));
+    REQUIRE_FALSE(imported.ok());
+    CHECK_MESSAGE(imported.text().find("the node has no output") != std::string::npos, imported.text());
+  }
+}
+
+TEST_CASE("onnx: inputs that an operator needs are there, of constants too") {
+  for (const std::vector<std::string>& inputs : {std::vector<std::string>{"c"}, {"c", ""}}) {
+    for (const char* op : {"Add", "Sub", "Mul", "Div", "Concat", "Gather", "Reshape", "MatMul", "PRelu"}) {
+      CAPTURE(op);
+      if (inputs.size() == 1 && std::string(op) == "Concat") continue;  // one is enough
+      OnnxFile file(17);
+      file.input("x", {1, 2}).output("y").constant("c", {2}, {1, 2});
+      file.node(op, inputs, {"d"}, {}).node("Add", {"x", "d"}, {"y"});
+      const Imported imported = import(file);
+      CHECK_MESSAGE(imported.text().find("input 1 is missing") != std::string::npos, imported.text());
+    }
+  }
+}
+
 OnnxFile cast_and_back(OnnxFile::Type type, OnnxFile::Type input = OnnxFile::kFloat) {
   OnnxFile file(17);
   file.input("x", {1, 4}, input).output("y");

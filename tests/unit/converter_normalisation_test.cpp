@@ -119,6 +119,19 @@ TEST_CASE("normalisation: presets") {
   CHECK(apply(preset("imagenet"), bgr).metadata.mean == Floats{103.53f, 116.28f, 123.675f});
 }
 
+TEST_CASE("normalisation: lists of numbers are read whole or not at all") {
+  const auto read = [](const std::string& text) {
+    std::vector<double> numbers;
+    return converter::parse_number_list(text, &numbers) ? numbers : std::vector<double>{};
+  };
+  CHECK(read("1,-2.5,3e-1") == std::vector<double>{1, -2.5, 0.3});
+  for (const std::string text : {"", ",", "1,", ",1", "1,,2", "1;2", "1,2x", "nan", "1,inf", "1e39"}) {
+    CAPTURE(text);
+    CHECK(read(text).empty());
+  }
+  CHECK(read(std::string("1\0002", 3)).empty());
+}
+
 TEST_CASE("normalisation: what does not fit is refused") {
   const auto refused = [](const Applied& applied, const std::string& part) {
     REQUIRE_FALSE(applied.status.ok());
@@ -133,6 +146,9 @@ TEST_CASE("normalisation: what does not fit is refused") {
   both.preset = "none";
   refused(apply(both), "--normalize");
   refused(apply(lists({}, {1, 0, 1})), "--std: expected numbers above 0");
+  refused(apply(lists({}, {1, 1e-46, 1})), "--std: expected numbers above 0");  // a float rounds it to 0
+  refused(apply(lists({}, {1, 1e38, 1}, 1)), "--std: expected numbers above 0");
+  refused(apply(lists({0, 3e38, 0}, {}, 1)), "--mean: expected numbers from");  // times 255 it is infinite
   refused(apply(lists({}, {1, 1, 1}, 2)), "--pixel-scale: expected 1 or 255");
   NormalisationOptions scale_alone;
   scale_alone.pixel_scale = 1;

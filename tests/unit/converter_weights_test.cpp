@@ -254,6 +254,75 @@ TEST_CASE("matching by name, prefix and rule") {
   check_all_in_place(graph);
 }
 
+Graph graph_of(const std::string& architecture) {
+  const Result<Architecture> arch = parse_architecture(architecture);
+  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
+  Result<Graph> graph = build_graph(*arch, 1);
+  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
+  return std::move(graph).value();
+}
+
+TEST_CASE("matching by the names of other implementations, where the order tells nothing") {
+  Graph graph = graph_of("resnet8:shortcut=conv");
+  SourceTensors source = tensors_of(graph);
+  for (SourceTensor& tensor : source.tensors) {
+    const size_t shortcut = tensor.name.find(".shortcut.");
+    if (shortcut != std::string::npos) tensor.name.replace(shortcut, 10, ".downsample.");
+    if (tensor.name.rfind("linear.", 0) == 0) tensor.name.replace(0, 6, "fc");
+    tensor.name = "module." + tensor.name;
+  }
+  source.ordered = false;
+  std::reverse(source.tensors.begin(), source.tensors.end());
+  Report report;
+  match_weights(source, NameRules(), &graph, &report);
+  CHECK_MESSAGE(report.problems.empty(), text_of(report));
+  check_all_in_place(graph);
+  size_t shortcuts = 0, heads = 0;
+  for (const TensorRecord& record : report.tensors) {
+    shortcuts += record.how == "name, shortcut for downsample";
+    heads += record.how == "name, linear for fc";
+  }
+  CHECK(shortcuts == 10);
+  CHECK(heads == 2);
+}
+
+TEST_CASE("tensors of layers that the architecture lacks are told as that, and dropping them warns") {
+  const SourceTensors source = tensors_of(graph_of("resnet8:shortcut=conv"));
+  Graph graph = graph_of("resnet8");
+  Report refused;
+  match_weights(source, NameRules(), &graph, &refused);
+  CHECK(refused.problems.size() == 10);
+  CHECK(text_of(refused).find("tensor 'layer2.0.shortcut.0.weight': a parameter of a layer that the architecture does "
+                              "not have") != std::string::npos);
+  CHECK(text_of(refused).find("drop it") == std::string::npos);
+  CHECK(refused.warnings.empty());
+
+  Report dropped;
+  match_weights(source, rules(".*shortcut.*="), &graph, &dropped);
+  CHECK_MESSAGE(dropped.problems.empty(), text_of(dropped));
+  REQUIRE(dropped.warnings.size() == 1);
+  CHECK(dropped.warnings[0].find("drops 10 tensors that look like parameters of layers, the first: "
+                                 "'layer2.0.shortcut.0.weight' [32, 16, 1, 1]") != std::string::npos);
+  CHECK(to_json(dropped).find("another network") != std::string::npos);
+}
+
+TEST_CASE("what is no layer's parameter may be dropped without a warning") {
+  Graph graph = tiny_graph();
+  SourceTensors source = tensors_of(graph);
+  SourceTensor extra;
+  extra.name = "ema.decay";
+  extra.shape = {1};
+  extra.values.assign(1, 0.9f);
+  source.tensors.push_back(extra);
+  Report refused;
+  match_weights(source, NameRules(), &graph, &refused);
+  CHECK(text_of(refused).find("drop it with the rule") != std::string::npos);
+  Report dropped;
+  match_weights(source, rules("ema\\..*="), &graph, &dropped);
+  CHECK(dropped.problems.empty());
+  CHECK(dropped.warnings.empty());
+}
+
 TEST_CASE("matching by order and shape") {
   Graph graph = tiny_graph();
   SourceTensors source = tensors_of(graph);

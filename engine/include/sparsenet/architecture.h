@@ -1,7 +1,7 @@
 // The SparseNet / DenseNet family and CIFAR ResNets by name: "sparsenet-abc-v1",
 // "sparsenet-abc:blocks=8-12-16,k=16,path=14,keep=7-7,attention=paper,pre-relu=1,classes=10,stem=cifar,bn-eps=1e-5",
 // "densenet-bc-100-12", "resnet20". Sources: arXiv 1804.05340 and its authors' scripts; arXiv 1608.06993 (DenseNet);
-// arXiv 1512.03385 sec. 4.2 (CIFAR ResNet, option A shortcuts).
+// arXiv 1512.03385 sec. 4.2 (CIFAR ResNet). docs/converting.md lists the keys.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -18,6 +18,9 @@ struct Architecture {
   enum class Layer : uint8_t { kBasic, kBottleneck };  // basic; bc and abc
   enum class Attention : uint8_t { kNone, kPaper, kSqueezeExcite };
   enum class Stem : uint8_t { kCifar, kImageNet };
+  // Where a residual block changes its width: subsampling and zero channels (option A of the paper), or a 1x1
+  // convolution with batch normalisation (option B).
+  enum class Shortcut : uint8_t { kPad, kConv };
 
   Family family = Family::kSparseNet;
   Layer layer = Layer::kBottleneck;
@@ -30,8 +33,9 @@ struct Architecture {
   bool pre_relu = true;                // the ReLU between BN and the 1x1 convolution of a bottleneck layer
   int classes = 10;
   float bn_epsilon = 1e-5f;
-  int depth = 20;      // ResNet only
-  int image_size = 0;  // 0: 32 (cifar stem), 224 (imagenet stem)
+  int depth = 20;                      // ResNet only
+  int image_size = 0;                  // 0: 32 (cifar stem), 224 (imagenet stem)
+  Shortcut shortcut = Shortcut::kPad;  // ResNet only
 };
 
 // Errors (kInvalidArgument) name the key, what was expected and what was found, and list the known names.

@@ -283,7 +283,8 @@ struct Metadata {
                                      // "bilinear-crop" (short side, then centre crop)
 };
 
-// Inputs with the outputs that the source framework (or the portable reference) computed for them.
+// Inputs with the outputs that the source framework (`sparsenet-convert --check`) or the reference kernels
+// (`--test-vectors`) computed for them.
 struct TestVector {
   std::vector<Tensor> inputs;   // one a graph input, in the graph's own shape with batch 1
   std::vector<Tensor> outputs;  // one a graph output

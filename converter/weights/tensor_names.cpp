@@ -1,0 +1,50 @@
+#include "converter/weights/tensor_names.h"
+
+namespace sparsenet::converter {
+
+Role role_from_name(const std::string& name) {
+  const size_t dot = name.find_last_of("./");
+  std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
+  last = last.substr(0, last.find(':'));  // TensorFlow's "kernel:0"
+  struct Row {
+    const char* name;
+    Role role;
+  };
+  static const Row kRows[] = {
+      {"weight", Role::kWeight},
+      {"kernel", Role::kWeight},
+      {"gamma", Role::kWeight},
+      {"scale", Role::kWeight},
+      {"weights", Role::kWeight},
+      {"bias", Role::kBias},
+      {"beta", Role::kBias},
+      {"biases", Role::kBias},
+      {"shift", Role::kBias},
+      {"running_mean", Role::kMean},
+      {"moving_mean", Role::kMean},
+      {"mean", Role::kMean},
+      {"running_var", Role::kVariance},
+      {"moving_variance", Role::kVariance},
+      {"variance", Role::kVariance},
+      {"var", Role::kVariance},
+  };
+  for (const Row& row : kRows) {
+    if (last == row.name) return row.role;
+  }
+  return Role::kUnknown;
+}
+
+const std::vector<LayerAlias>& layer_aliases() {
+  static const std::vector<LayerAlias> kAliases = {
+      {"downsample", "shortcut"}, {"fc", "linear"}, {"linear", "fc"}, {"classifier", "fc"}, {"classifier", "linear"}};
+  return kAliases;
+}
+
+std::string with_alias(const std::string& name, const LayerAlias& alias) {
+  const std::string dotted = "." + name, part = "." + std::string(alias.theirs) + ".";
+  const size_t at = dotted.find(part);
+  if (at == std::string::npos) return {};
+  return (dotted.substr(0, at) + "." + alias.ours + dotted.substr(at + part.size() - 1)).substr(1);
+}
+
+}  // namespace sparsenet::converter

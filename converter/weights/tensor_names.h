@@ -1,0 +1,23 @@
+// What names of tensors tell: their role in a layer, and other words for the same layer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sparsenet::converter {
+
+// What a tensor is for, as far as known. BatchNorm's scale is a weight, its shift a bias.
+enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
+Role role_from_name(const std::string& name);  // by its last part: "bn1.running_mean", "dense/kernel:0"
+
+// The same layers by the names of other widespread implementations (torchvision's ResNets, above all).
+struct LayerAlias {
+  const char* theirs;
+  const char* ours;
+};
+const std::vector<LayerAlias>& layer_aliases();
+// `name` with the first whole part `theirs` between dots replaced; empty where it has none.
+std::string with_alias(const std::string& name, const LayerAlias& alias);
+
+}  // namespace sparsenet::converter
