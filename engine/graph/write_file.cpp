@@ -199,8 +199,6 @@ Status write_file(const std::string& path, const void* data, size_t size) {
   std::string target = path;
   if (const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free); resolved) {
     target = resolved.get();
-  } else if (errno != ENOENT) {  // replacing a link because its target could not be told would be wrong
-    return system_failure(path, "resolve", errno);
   }
   mode_t mode = 0666;
   struct stat info {};
