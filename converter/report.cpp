@@ -110,7 +110,7 @@ std::vector<std::string> grouped_notes(const Report& report) {
 
 std::string to_json(const Report& report) {
   using nlohmann::ordered_json;
-  ordered_json root;
+  auto root = ordered_json::object();
   root["input"] = report.input;
   root["format"] = report.format;
   root["producer"] = report.producer;

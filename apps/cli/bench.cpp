@@ -93,7 +93,7 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
   const size_t peak_rss = peak_rss_bytes();
   const Summary& l = m.latency;
   if (options.json) {
-    Json json;
+    Json json = Json::object();
     json["model"] = model.path;
     json["backend"] = options.backend.backend;
     json["threads"] = session.threads();

@@ -72,6 +72,7 @@ Result<FileLock> FileLock::take(const std::string& path) {
     return io_error(file + ": cannot " + action + ": " + std::strerror(errno));
   };
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    std::string name = file, text = kHeading + who_we_are() + "\n";  // now: later there may be no memory for them
     int opened = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
     const bool created = opened >= 0;
     if (!created && errno == EEXIST) opened = ::open(file.c_str(), kFlags);
@@ -93,15 +94,14 @@ Result<FileLock> FileLock::take(const std::string& path) {
     // Whoever had it may have removed it between our opening and our locking.
     const Here here = is_the_file_at(opened, file);
     if (here == Here::kNo) continue;
-    if (created) lock.file_ = file;  // ours, and so ours to remove, whatever happens from here on
+    if (created) lock.file_.swap(name);  // ours, and so ours to remove, whatever happens from here on
     if (here == Here::kUnknown) return failed("look at");
     std::string content;
-    const std::string text = kHeading + who_we_are() + "\n";
     if (!read_first_bytes(opened, &content)) return failed("read");
     if (!content.empty() && owner_in(content).empty()) {
       return io_error(file + ": expected no file, or the lock of an earlier training, found another file");
     }
-    lock.file_ = file;
+    if (!created) lock.file_.swap(name);
     if (::ftruncate(opened, 0) != 0 || !write_all(opened, text)) return failed("write");
     return lock;
   }

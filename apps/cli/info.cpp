@@ -55,7 +55,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   const Model& model = loaded.model;
   const Metadata& meta = model.metadata;
   const MemoryReport memory = session.memory();
-  Json json;
+  Json json = Json::object();
   json["name"] = loaded.name();
   json["parameters"] = model.graph.parameter_count();
   json["macs"] = model.graph.macs_per_image();

@@ -104,11 +104,15 @@ Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec) {
   if (!is_directory(directory))
     return not_found(directory + ": expected a directory with the " + spec.kind + " binary files");
   const auto unpacked = join_path(directory, form.folder);
-  if (!is_file(join_path(directory, form.test[0])) && is_directory(unpacked)) directory = unpacked;
+  auto packed = find_file(join_path(directory, form.test[0]));
+  if (!packed.ok()) return packed.status();
+  if (!*packed && is_directory(unpacked)) directory = unpacked;
 
   std::vector<std::string> names;
   const std::string names_path = join_path(directory, form.names_file);
-  if (is_file(names_path)) {
+  auto has_names = find_file(names_path);
+  if (!has_names.ok()) return has_names.status();
+  if (*has_names) {
     auto lines = read_lines(names_path);
     if (!lines.ok()) return lines.status();
     if (lines->size() != static_cast<size_t>(form.classes)) {

@@ -154,12 +154,17 @@ Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec) {
   auto folder = std::make_unique<Folder>();
   for (const std::string& split : spec.splits) {
     const std::string part = join_path(directory, split);
-    if (spec.split_given && !is_directory(part)) {
-      return not_found(part + ": expected a directory with one folder per class");
-    }
+    auto there = find_directory(part);
+    if (!there.ok()) return there.status();
+    if (spec.split_given && !*there) return not_found(part + ": expected a directory with one folder per class");
     // Without a suffix, DIR/train or DIR/test is taken where it holds class folders. Else DIR itself holds them, and a
     // folder of that name may be a class: trains, say.
-    const bool has_split = spec.split_given || (is_directory(part) && holds_classes(part));
+    bool has_split = spec.split_given;
+    if (!has_split && *there) {
+      auto listing = list_classes(part);
+      if (!listing.ok()) return listing.status();
+      has_split = !listing->images.empty();
+    }
     SPARSENET_RETURN_IF_ERROR(folder->append(has_split ? part : directory));
   }
   SPARSENET_RETURN_IF_ERROR(folder->finish());

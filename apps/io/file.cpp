@@ -93,11 +93,27 @@ bool is_directory(const std::string& path) {
   return fs::is_directory(path, ignored);
 }
 
-Result<bool> find_directory(const std::string& path) {
+namespace {
+
+Result<fs::file_type> find(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (status.type() == fs::file_type::none) return io_error(path + ": cannot stat: " + error.message());
-  return status.type() == fs::file_type::directory;
+  return status.type();
+}
+
+}  // namespace
+
+Result<bool> find_directory(const std::string& path) {
+  auto found = find(path);
+  if (!found.ok()) return found.status();
+  return *found == fs::file_type::directory;
+}
+
+Result<bool> find_file(const std::string& path) {
+  auto found = find(path);
+  if (!found.ok()) return found.status();
+  return *found == fs::file_type::regular;
 }
 
 bool is_file(const std::string& path) {

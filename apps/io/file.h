@@ -41,6 +41,7 @@ bool is_directory(const std::string& path);
 // error if that cannot be told.
 Result<bool> find_directory(const std::string& path);
 bool is_file(const std::string& path);
+Result<bool> find_file(const std::string& path);  // likewise
 
 // Names inside a directory, sorted by bytes, hidden ones left out.
 Result<std::vector<std::string>> list_directory(const std::string& path);

@@ -121,7 +121,7 @@ int score(Device& device, const Options& options) {
     correct += *found == sample.label ? 1 : 0;
   }
   const double percent = 100.0 * static_cast<double>(correct) / static_cast<double>(samples->size());
-  nlohmann::ordered_json json;
+  auto json = nlohmann::ordered_json::object();
   json["model"] = options.model;
   json["task"] = kModel;
   json["samples"] = samples->size();

@@ -91,7 +91,7 @@ FaultyRun FaultServer::run(const faults_order& order) {
   if (!read_answer(&state, kHangMilliseconds)) {
     result.hung = true;
     ::kill(child, SIGKILL);
-    REQUIRE(read_answer(&state, kHangMilliseconds));
+    REQUIRE_MESSAGE(read_answer(&state, kHangMilliseconds), "the server has ended, not its child");
   }
   result.code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
   result.counts = *counts_;
