@@ -9,7 +9,8 @@
 
 namespace sparsenet::cli {
 
-// Made by Json::object() or Json::array(): an empty one that is given its first member crashes where there is no memory.
+// Made by Json::object() or Json::array(): an empty one that is given its first member crashes where there is no
+// memory.
 using Json = nlohmann::ordered_json;
 
 // One document on stdout. Text that is not UTF-8 (paths, labels) is made so.

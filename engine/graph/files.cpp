@@ -4,14 +4,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "graph/descriptor.h"
 
 namespace sparsenet {
-
 namespace {
 
 // Its size, if it is a regular file that is open.

@@ -199,6 +199,10 @@ Status write_file(const std::string& path, const void* data, size_t size) {
   std::string target = path;
   if (const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free); resolved) {
     target = resolved.get();
+  } else if (errno == ENOMEM) {
+    return no_memory("writing a file", path);
+  } else if (errno != ENOENT) {  // a link must not be replaced because its target could not be found out
+    return system_failure(path, "resolve", errno);
   }
   mode_t mode = 0666;
   struct stat info {};

@@ -13,6 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "support/scratch_folder.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -26,15 +28,8 @@ struct Run {
 
 // A folder of this process, removed at its end.
 const fs::path& scratch() {
-  static const struct Folder {
-    fs::path path = fs::temp_directory_path() / ("sparsenet-convert-" + std::to_string(getpid()));
-    Folder() { fs::create_directories(path); }
-    ~Folder() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } folder;
-  return folder.path;
+  static const sparsenet::test::ScratchFolder folder;
+  return folder.path();
 }
 
 std::string read_text(const fs::path& path) {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "limited_process.h"
+#include "scratch_folder.h"
 #include "wire.h"
 
 namespace {
@@ -24,15 +25,8 @@ constexpr size_t kMostBytes = 400 * kMiB;
 constexpr double kMostSeconds = 3;  // of a processor; machines that test are slow and busy
 
 const fs::path& scratch() {
-  static const struct Folder {
-    fs::path path = fs::temp_directory_path() / ("sparsenet-hostile-" + std::to_string(getpid()));
-    Folder() { fs::create_directories(path); }
-    ~Folder() {
-      std::error_code ignored;
-      fs::remove_all(path, ignored);
-    }
-  } folder;
-  return folder.path;
+  static const sparsenet::test::ScratchFolder folder;
+  return folder.path();
 }
 
 std::string write(const std::string& name, const std::string& text) {

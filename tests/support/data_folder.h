@@ -2,45 +2,30 @@
 #pragma once
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 
 #include "io/dataset.h"
+#include "support/scratch_folder.h"
 
 namespace sparsenet::test {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() : path_(std::filesystem::temp_directory_path() / ("dataset_test_" + std::to_string(::getpid()))) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
   std::string path(const std::string& name = "") const {
-    return name.empty() ? path_.string() : (path_ / name).string();
+    return name.empty() ? folder_.path().string() : folder_.file(name);
   }
-  void write(const std::string& name, const std::string& bytes) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-  }
+  void write(const std::string& name, const std::string& bytes) const { folder_.write(name, bytes); }
   // An image of tests/cli/data under another name.
   void copy_image(const std::string& from, const std::string& to) const {
-    std::filesystem::create_directories((path_ / to).parent_path());
-    std::filesystem::copy_file(std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/" + from, path_ / to);
+    std::filesystem::create_directories(std::filesystem::path(path(to)).parent_path());
+    std::filesystem::copy_file(std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/" + from, path(to));
   }
 
  private:
-  std::filesystem::path path_;
+  ScratchFolder folder_;
 };
 
 inline Result<std::unique_ptr<io::Dataset>> open_data(const std::string& text, const std::string& split = "test") {

@@ -25,6 +25,7 @@ bool admit() {
   if (fail_after-- > 0) return true;
   if (fail_for_good) fail_after = 0;
   failed = true;
+  errno = ENOMEM;  // as POSIX has it of malloc and its like
   return false;
 }
 

@@ -20,6 +20,7 @@
 
 #include "support/device_helpers.h"
 #include "support/every_thread.h"
+#include "support/scratch_folder.h"
 #include "support/skip.h"
 
 #if defined(SPARSENET_HAVE_CONVERTER)
@@ -249,11 +250,10 @@ TEST_CASE("a conversion tells how many weights became zero") {
   auto plan = make_stored_plan(model.graph, "portable-f32");
   REQUIRE(plan.ok());
   model.plans.push_back(std::move(*plan));
-  std::string folder = (std::filesystem::temp_directory_path() / "sparsenet-denormals-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const ScratchFolder folder;
   converter::Options options;
-  options.input = folder + "/tiny.snet";
-  options.output = folder + "/zero.snet";
+  options.input = folder.file("tiny.snet");
+  options.output = folder.file("zero.snet");
   REQUIRE(save_model(model, options.input).ok());
   converter::Report report;
   const Status status = converter::convert(options, &report);
@@ -266,6 +266,5 @@ TEST_CASE("a conversion tells how many weights became zero") {
   REQUIRE(written.ok());
   CHECK(written->plans.empty());
   CHECK(written->graph.values[1].constant.f32()[0] == 0.f);
-  std::filesystem::remove_all(folder);
 }
 #endif

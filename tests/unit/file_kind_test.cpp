@@ -9,24 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "support/scratch_folder.h"
+
 namespace sparsenet::io {
 namespace {
 
 namespace fs = std::filesystem;
 using Group = FileKind::Group;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("sparsenet-kind-" + std::to_string(getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  std::string write(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-};
 
 // A literal with zero bytes inside.
 template <size_t N>
@@ -46,7 +35,7 @@ std::string zip(const std::vector<std::string>& names) {
 }
 
 TEST_CASE("file kinds: by content, whatever the name; else by name") {
-  const Folder folder;
+  const test::ScratchFolder folder;
   const std::string anything = "no magic bytes at all here";
   const struct {
     const char* name;
@@ -85,21 +74,20 @@ TEST_CASE("file kinds: by content, whatever the name; else by name") {
     CHECK_MESSAGE(kind.what.find(row.part) != std::string::npos, kind.what);
     CHECK(kind.way.empty() == (row.group == Group::kUnknown || row.group == Group::kSnet));
   }
-  CHECK(static_cast<int>(file_kind((folder.path / "missing.onnx").string()).group) ==
-        static_cast<int>(Group::kUnknown));
+  CHECK(static_cast<int>(file_kind(folder.file("missing.onnx")).group) == static_cast<int>(Group::kUnknown));
 }
 
 TEST_CASE("file kinds: folders") {
-  const Folder folder;
-  CHECK(file_kind(folder.path.string()).what == "a folder");
+  const test::ScratchFolder folder;
+  CHECK(file_kind(folder.path().string()).what == "a folder");
   folder.write("pytorch_model.bin", "x");
-  CHECK(file_kind(folder.path.string()).way.find("pytorch_model.bin") != std::string::npos);
+  CHECK(file_kind(folder.path().string()).way.find("pytorch_model.bin") != std::string::npos);
   folder.write("saved_model.pb", "x");
-  CHECK(file_kind(folder.path.string()).what == "a TensorFlow SavedModel folder");
+  CHECK(file_kind(folder.path().string()).what == "a TensorFlow SavedModel folder");
 }
 
 TEST_CASE("file kinds: programs that run .snet files point to the converter") {
-  const Folder folder;
+  const test::ScratchFolder folder;
   const Status failure = invalid_model("as it was");
   const std::string onnx = folder.write("net.onnx", "x"), weights = folder.write("net.safetensors", "x");
   CHECK(explain_not_snet(onnx, failure).message() == onnx +
@@ -110,7 +98,7 @@ TEST_CASE("file kinds: programs that run .snet files point to the converter") {
   CHECK(explain_not_snet(folder.write("net.h5", "\x89HDF\r\n\x1a\n"), failure).message().find("from_keras_model") !=
         std::string::npos);
   for (const std::string& path : {folder.write("mystery", "x"), folder.write("damaged.snet", "\x10\x10\x10\x10SNET.."),
-                                  (folder.path / "missing.onnx").string()}) {
+                                  folder.file("missing.onnx")}) {
     CHECK(explain_not_snet(path, failure).message() == "as it was");
   }
   CHECK(explain_not_snet(onnx, Status()).ok());

@@ -15,30 +15,13 @@
 
 #include "model_samples.h"
 #include "support/random_graphs.h"
+#include "support/scratch_folder.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-// A folder that goes with the test.
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string pattern = (fs::temp_directory_path() / "sparsenet-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  std::string file(const std::string& name) const { return (path / name).string(); }
-  int entries() const {
-    return static_cast<int>(std::distance(fs::directory_iterator(path), fs::directory_iterator()));
-  }
-};
 
 std::vector<uint8_t> content(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -266,12 +249,12 @@ TEST_CASE("what is stored once unfolds into no more than the reader allows, what
 }
 
 TEST_CASE("a file is mapped, and its tensors outlive the model and the file's name") {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::string path = scratch.file("net.snet");
   Model model;
   model.graph = *build_graph(*parse_architecture("sparsenet-abc-v0"));
   REQUIRE(save_model(model, path).ok());
-  CHECK(scratch.entries() == 1);
+  CHECK(scratch.names().size() == 1);
   Tensor kept;
   {
     Result<Model> read = load_model(path);
@@ -291,7 +274,7 @@ TEST_CASE("a file is mapped, and its tensors outlive the model and the file's na
 }
 
 TEST_CASE("a file that is copied may be shortened and written over") {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::string path = scratch.file("net.snet");
   Model model;
   model.graph = *build_graph(*parse_architecture("sparsenet-abc-v0"));
@@ -310,7 +293,7 @@ TEST_CASE("a file that is copied may be shortened and written over") {
 }
 
 TEST_CASE("what cannot be stored is refused before anything is written") {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::string path = scratch.file("net.snet");
   auto refused = [&](const Model& model, const std::string& part) {
     const Status status = save_model(model, path);
@@ -318,7 +301,7 @@ TEST_CASE("what cannot be stored is refused before anything is written") {
     CAPTURE(status.message());
     CHECK(status.message().find(part) != std::string::npos);
     CHECK(status.message().find(path) == 0);
-    CHECK(scratch.entries() == 0);
+    CHECK(scratch.names().size() == 0);
   };
   Model model = tiny_model();
   const ValueId two = model.graph.add_constant("two", ramp({2}));
@@ -361,14 +344,14 @@ TEST_CASE("what cannot be stored is refused before anything is written") {
 }
 
 TEST_CASE("files are written whole or not at all") {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::vector<uint8_t> old_bytes{1, 2, 3}, bytes(100000, 7);
   const std::string path = scratch.file("file");
   REQUIRE(write_file_atomically(path, old_bytes.data(), old_bytes.size()).ok());
   CHECK(content(path) == old_bytes);
   REQUIRE(write_file_atomically(path, bytes.data(), bytes.size()).ok());
   CHECK(content(path) == bytes);
-  CHECK(scratch.entries() == 1);
+  CHECK(scratch.names().size() == 1);
   REQUIRE(write_file_atomically(path, nullptr, 0).ok());
   CHECK(content(path).empty());
 
@@ -376,17 +359,17 @@ TEST_CASE("files are written whole or not at all") {
     const Status status = write_file_atomically(scratch.file("none/file"), bytes.data(), bytes.size());
     CHECK(status.code() == StatusCode::kNotFound);
     CHECK(status.message().find(scratch.file("none/file")) == 0);
-    CHECK(scratch.entries() == 1);
+    CHECK(scratch.names().size() == 1);
   }
   SUBCASE("a file where a directory should be") {
     CHECK(write_file_atomically(path + "/file", bytes.data(), bytes.size()).code() == StatusCode::kIo);
-    CHECK(scratch.entries() == 1);
+    CHECK(scratch.names().size() == 1);
   }
   SUBCASE("a directory where the file should be") {
-    fs::create_directory(scratch.path / "folder");
+    fs::create_directory(scratch.path() / "folder");
     CHECK(write_file_atomically(scratch.file("folder"), bytes.data(), bytes.size()).code() == StatusCode::kIo);
-    CHECK(scratch.entries() == 2);
-    CHECK(fs::is_empty(scratch.path / "folder"));
+    CHECK(scratch.names().size() == 2);
+    CHECK(fs::is_empty(scratch.path() / "folder"));
   }
   SUBCASE("a device stays a device") {
     CHECK(write_file_atomically("/dev/null", bytes.data(), bytes.size()).code() == StatusCode::kIo);
@@ -404,34 +387,34 @@ TEST_CASE("files are written whole or not at all") {
     signal(SIGXFSZ, handler);
     CHECK(status.code() == StatusCode::kIo);
     CHECK(content(path) == old_bytes);
-    CHECK(scratch.entries() == 1);
+    CHECK(scratch.names().size() == 1);
   }
   SUBCASE("a read-only directory") {
     if (geteuid() == 0) {
       MESSAGE("skipped: root may write anywhere");
     } else {
-      fs::permissions(scratch.path, fs::perms::owner_read | fs::perms::owner_exec);
+      fs::permissions(scratch.path(), fs::perms::owner_read | fs::perms::owner_exec);
       CHECK(write_file_atomically(path, bytes.data(), bytes.size()).code() == StatusCode::kIo);
-      fs::permissions(scratch.path, fs::perms::owner_all);
-      CHECK(scratch.entries() == 1);
+      fs::permissions(scratch.path(), fs::perms::owner_all);
+      CHECK(scratch.names().size() == 1);
     }
   }
   SUBCASE("links and modes stay") {
-    fs::create_symlink("file", scratch.path / "link");
+    fs::create_symlink("file", scratch.path() / "link");
     fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
     REQUIRE(write_file_atomically(scratch.file("link"), bytes.data(), bytes.size()).ok());
-    CHECK(fs::is_symlink(scratch.path / "link"));
+    CHECK(fs::is_symlink(scratch.path() / "link"));
     CHECK(content(path) == bytes);
     CHECK(fs::status(path).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
   }
 }
 
 TEST_CASE("paths that cannot be read") {
-  const Scratch scratch;
+  const ScratchFolder scratch;
   const std::string missing = scratch.file("missing.snet");
   CHECK(load_model(missing).status().code() == StatusCode::kNotFound);
   CHECK(load_model(missing).status().message().find(missing) == 0);
-  CHECK(load_model(scratch.path.string()).status().code() == StatusCode::kIo);
+  CHECK(load_model(scratch.path().string()).status().code() == StatusCode::kIo);
   CHECK(load_model("").status().code() == StatusCode::kNotFound);
   CHECK(load_model("/dev/null").status().code() == StatusCode::kIo);
   REQUIRE(mkfifo(scratch.file("pipe").c_str(), 0600) == 0);

@@ -16,6 +16,7 @@
 #include "support/device_helpers.h"
 #include "support/fail_each.h"
 #include "support/random_graphs.h"
+#include "support/scratch_folder.h"
 #include "support/skip.h"
 
 using namespace sparsenet;
@@ -55,20 +56,6 @@ Model small_model() {
   model.plans.push_back(std::move(*training));
   return model;
 }
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sparsenet-memory-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace
 
@@ -169,15 +156,18 @@ TEST_CASE("what needs no heap") {
 }
 
 TEST_CASE("models and their files") {
-  const Folder folder;
+  const ScratchFolder folder;
   const std::string path = folder.file("net.snet"), missing = folder.file("none.snet"), text = folder.file("text"),
-                    nowhere = folder.file("none/net.snet");
+                    nowhere = folder.file("none/net.snet"), link = folder.file("link");
   Model model = small_model();
   fail_each("try_copy of a model", [&] { return try_copy(model); });
   fail_each("serialize_model", [&] { return serialize_model(model); });
   fail_each("save_model", [&] { return save_model(model, path); });
   fail_each("save_model to nowhere", [&] { return save_model(model, nowhere); });
   fail_each("write_file_atomically", [&] { return write_file_atomically(text, "text", 4); });
+  std::filesystem::create_symlink("text", link);
+  fail_each("write_file_atomically through a link", [&] { return write_file_atomically(link, "text", 4); });
+  CHECK(std::filesystem::is_symlink(link));
   fail_each("load_model of a file", [&] { return load_model(path); });
   LoadOptions copies;
   copies.copy = true;
@@ -272,7 +262,7 @@ TEST_CASE("runs with oneDNN: right, or refused") {
 }
 
 TEST_CASE("the C API") {
-  const Folder folder;
+  const ScratchFolder folder;
   const std::string path = folder.file("net.snet"), missing = folder.file("none.snet");
   Model model = small_model();
   REQUIRE(save_model(model, path).ok());

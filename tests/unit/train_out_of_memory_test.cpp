@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "support/fail_each.h"
+#include "support/scratch_folder.h"
 #include "support/train_helpers.h"
 
 using namespace sparsenet;
@@ -116,9 +117,8 @@ TEST_CASE("replacing the last layer leaves the graph as it was where it fails") 
 }
 
 TEST_CASE("checkpoints and the other tools") {
-  std::string folder = (std::filesystem::temp_directory_path() / "sparsenet-memory-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  const std::string path = folder + "/training.ckpt", missing = folder + "/none.ckpt";
+  const ScratchFolder folder;
+  const std::string path = folder.file("training.ckpt"), missing = folder.file("none.ckpt");
   Checkpoint checkpoint;
   checkpoint.settings = {{"rate", "a value that is too long to be kept within a string"}, {"batch", "64"}};
   checkpoint.epochs.resize(3);
@@ -139,7 +139,6 @@ TEST_CASE("checkpoints and the other tools") {
   const Status tired = save_checkpoint(path, checkpoint, 1000, throws);
   CHECK(tired.code() == StatusCode::kInternal);
   CHECK(tired.message().find("tired") != std::string::npos);
-  std::filesystem::remove_all(folder);
 
   throw_each(
       "epoch_order", [] { (void)epoch_order(100, 1, 1); }, [] { return true; });

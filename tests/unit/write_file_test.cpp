@@ -17,30 +17,12 @@
 #include <thread>
 #include <vector>
 
+#include "support/scratch_folder.h"
+
 using namespace sparsenet;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string pattern = (fs::temp_directory_path() / "sparsenet-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  std::string file(const std::string& name) const { return (path / name).string(); }
-  std::vector<std::string> names() const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(path)) names.push_back(entry.path().filename().string());
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-};
 
 std::string content(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -69,7 +51,7 @@ int in_child(const Work& work) {
 using Names = std::vector<std::string>;
 
 TEST_CASE("writers that were killed: their temporaries go with the next write of the same file, and nothing else") {
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string path = scratch.file("file");
   const std::string left = path + ".tmp-00000000000000", other = scratch.file("file2.tmp-0000000000000001");
   for (const char* end : {"01", "02", "ff"}) put(left + end, "half");
@@ -89,7 +71,7 @@ TEST_CASE("writers that were killed: their temporaries go with the next write of
 }
 
 TEST_CASE("a temporary whose writer lives stays, and goes once the writer was killed") {
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string path = scratch.file("file"), temporary = path + ".tmp-0123456789abcdef";
   int ready[2];
   REQUIRE(::pipe(ready) == 0);
@@ -117,7 +99,7 @@ TEST_CASE("a temporary whose writer lives stays, and goes once the writer was ki
 TEST_CASE("a writer holds a lock on its temporary from its first byte to its name") {
   // The test would be of the helper above otherwise, and not of write_file_atomically: a pipe that nobody empties keeps
   // no writer, but a large file does for long enough. Everything this finds locked must be locked until it is gone.
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string path = scratch.file("file"), bytes(size_t{32} << 20, 'x');
   const pid_t writer = ::fork();
   REQUIRE(writer >= 0);
@@ -152,7 +134,7 @@ TEST_CASE("a writer holds a lock on its temporary from its first byte to its nam
 }
 
 TEST_CASE("many writers of one file at once: each of them succeeds, one of them wins, nothing is left") {
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string path = scratch.file("file");
   const auto work = [&](char letter) {
     const std::string text(50000, letter);
@@ -184,7 +166,7 @@ TEST_CASE("many writers of one file at once: each of them succeeds, one of them 
 }
 
 TEST_CASE("a limit on the size of files is an error, not the end of the program that uses the library") {
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string path = scratch.file("file");
   REQUIRE(write(path, "old").ok());
   const int code = in_child([&] {
@@ -203,7 +185,7 @@ TEST_CASE("a limit on the size of files is an error, not the end of the program 
 }
 
 TEST_CASE("a name as long as the file system allows has room for its temporary") {
-  const Scratch scratch;
+  const test::ScratchFolder scratch;
   const std::string name(255, 'n');
   REQUIRE(write(scratch.file(name), "a").ok());
   REQUIRE(write(scratch.file(name), "b").ok());

@@ -1,7 +1,7 @@
 // The SparseNet / DenseNet family and CIFAR ResNets by name: "sparsenet-abc-v1",
 // "sparsenet-abc:blocks=8-12-16,k=16,path=14,keep=7-7,attention=paper,pre-relu=1,classes=10,stem=cifar,bn-eps=1e-5",
 // "densenet-bc-100-12", "resnet20". Sources: arXiv 1804.05340 and its authors' scripts; arXiv 1608.06993 (DenseNet);
-// arXiv 1512.03385 sec. 4.2 (CIFAR ResNet). docs/converting.md lists the keys.
+// arXiv 1512.03385 sec. 4.2 (CIFAR ResNet). docs/architectures.md lists the keys.
 #pragma once
 
 #include <sparsenet/graph.h>

@@ -208,9 +208,9 @@ SN_API sn_status sn_train_parameters(sn_session* session, void** data, size_t* b
  * plan holds none. */
 SN_API sn_status sn_train_verify(sn_session* session, float* error, sn_message* message);
 
-/* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. Who shortens the file
- * or writes over it in place while it is mapped takes the model's bytes away (SIGBUS): replace it by renaming another
- * over it, or read it into memory of your own instead. */
+/* A file in memory, read-only, until sn_unmap_file. Not on devices without an operating system. If
+ * the file is shortened or overwritten in place while it is mapped, the model's bytes are lost and the process ends
+ * with SIGBUS: replace the file by renaming another one over it, or read it into memory of your own. */
 SN_API sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message);
 SN_API void sn_unmap_file(const void* data, size_t bytes);
 

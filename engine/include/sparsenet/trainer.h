@@ -64,8 +64,8 @@ struct TrainOptions {
   // room (a thread_hook: all of its threads, or none of them). A budget that cannot do is an error (kInvalidArgument)
   // that names the smallest that can.
   size_t memory_budget = 0;
-  // The same without changing anything to fit: a training that needs more is kOutOfMemory, with the bytes needed, before
-  // any of it is allocated. 0: no limit.
+  // The same without changing anything to fit: a training that needs more is kOutOfMemory, with the bytes needed,
+  // before any of it is allocated. 0: no limit.
   size_t max_memory_bytes = 0;
   Backend backend = Backend::kAuto;  // kAuto, kPortable, or kReference: the plain kernels alone, for checking
   bool flush_denormals = true;       // as in SessionOptions; it can change the last bits of what is trained
