@@ -5,7 +5,8 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'EOF'
-usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--strict] [--sanitizers] [--label LABEL]
+usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--fuzz SECONDS] [--strict] [--sanitizers]
+                 [--label LABEL]
 
 Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests; then builds for other
 machines and runs the tests that can say something there in emulators.
@@ -13,6 +14,7 @@ machines and runs the tests that can say something there in emulators.
   --without-linux-cross  of other machines only for boards
   --quick-sanitizers     besides, the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, with the widest
                          vectors of this CPU and with AVX2
+  --fuzz SECONDS         besides, fuzz all parsers for this long in all (tests/fuzz/fuzz.sh; installs clang)
   --strict               what would be left out for want of a program is a failure
   --sanitizers           instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
                          ThreadSanitizer
@@ -26,12 +28,18 @@ firmware_presets=(cortex-m7 cortex-m4)
 setup_options=()
 selection=()
 quick_sanitizers=no
+fuzz_seconds=0
 strict=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --without-cross) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --without-linux-cross) cross_presets=() setup_options=(--without-linux-cross) ;;
     --quick-sanitizers) quick_sanitizers=yes ;;
+    --fuzz)
+      [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "error: --fuzz needs a number of seconds, found '${2-}'" >&2; exit 2; }
+      fuzz_seconds=$2
+      shift
+      ;;
     --strict) strict=yes ;;
     --sanitizers) presets=(asan tsan) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --label)
@@ -83,6 +91,7 @@ can_do() {
   return 1
 }
 
+[ "$fuzz_seconds" -eq 0 ] || setup_options+=(--with-fuzz)
 toolchains/setup.sh "${setup_options[@]}"
 jobs=$(nproc)
 failed=0
@@ -102,7 +111,7 @@ for preset in "${presets[@]}"; do
   # Closes with ctest's own count of what passed and failed. No test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
 done
-# The quick suites (tests/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests. Those
+# The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests. Those
 # that run vector kernels come a second time where the first had wider vectors than AVX2.
 if [ $quick_sanitizers = yes ]; then
   build asan -DSPARSENET_TESTS=ON -- --target unit_tests
@@ -115,6 +124,10 @@ if [ $quick_sanitizers = yes ]; then
       failed=1
   fi
   unset SPARSENET_TEST_EFFORT
+fi
+if [ "$fuzz_seconds" -gt 0 ]; then
+  step "building preset fuzz, then fuzzing for $fuzz_seconds s"
+  tests/fuzz/fuzz.sh --seconds "$fuzz_seconds" </dev/null || failed=1
 fi
 # The rest of a label need not be there for other machines.
 no_tests=error
