@@ -1,6 +1,7 @@
 #include "converter/convert.h"
 
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 
 #include <algorithm>
 #include <chrono>

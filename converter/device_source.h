@@ -1,7 +1,7 @@
 // A model as source code, for firmware.
 #pragma once
 
-#include <sparsenet/model.h>
+#include <sparsenet/deploy.h>
 
 #include <string>
 

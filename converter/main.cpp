@@ -1,5 +1,6 @@
 // sparsenet-convert: networks trained elsewhere -> .snet files.
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

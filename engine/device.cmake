@@ -1,21 +1,21 @@
 # What a device needs to run a plan: no exceptions, no RTTI, no heap, no operating system.
 set(SPARSENET_FREESTANDING_FLAGS -fno-exceptions -fno-rtti)
 add_library(sparsenet_runtime OBJECT
-  graph/checksum.cpp
-  runtime/device.cpp
-  runtime/device_run.cpp
-  runtime/device_train.cpp
+  base/checksum.cpp
+  device/prepare.cpp
+  device/run.cpp
+  device/train.cpp
   runtime/executor.cpp
   runtime/hook_guard.cpp
-  runtime/model_file.cpp
-  runtime/plan_check.cpp
-  runtime/step_digest.cpp
-  runtime/stored_plan.cpp
-  runtime/training_plan.cpp
-  kernels/reference_layers.cpp
-  kernels/reference_general.cpp
-  kernels/reference_train.cpp
-  kernels/reference_train_pointwise.cpp
+  format/stored/model_file.cpp
+  step/step_check.cpp
+  step/step_digest.cpp
+  format/stored/stored_plan.cpp
+  format/stored/training_plan.cpp
+  kernels/reference/layers.cpp
+  kernels/reference/general.cpp
+  kernels/reference/train.cpp
+  kernels/reference/train_pointwise.cpp
 )
 target_include_directories(sparsenet_runtime PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_compile_definitions(sparsenet_runtime PRIVATE SPARSENET_VERSION="${PROJECT_VERSION}")
@@ -24,9 +24,9 @@ target_link_libraries(sparsenet_runtime PRIVATE sparsenet_warnings sparsenet_sch
 
 # Kernels for devices with little memory: one float at a time, weights in place.
 add_library(sparsenet_kernels_compact OBJECT
-  kernels/compact_conv.cpp
-  kernels/compact_layers.cpp
-  kernels/compact_list.cpp
+  kernels/compact/conv.cpp
+  kernels/compact/layers.cpp
+  kernels/compact/list.cpp
 )
 target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
@@ -35,11 +35,11 @@ target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
 # Both as a library of their own: plans from flash and nothing else. Its kernels are all of these, or those of a table
 # that sparsenet-convert --select-ops wrote; functions that the table does not reach are left out by the linker.
 add_library(sparsenet_device STATIC
-  runtime/device_kernels.cpp runtime/device_compact_kernels.cpp
+  device/kernels.cpp device/compact_kernels.cpp
   $<TARGET_OBJECTS:sparsenet_runtime> $<TARGET_OBJECTS:sparsenet_kernels_compact>)
 add_library(SparseNet::device ALIAS sparsenet_device)
 if(NOT CMAKE_SYSTEM_NAME STREQUAL "Generic")
-  target_sources(sparsenet_device PRIVATE runtime/map_file.cpp)
+  target_sources(sparsenet_device PRIVATE device/map_file.cpp)
 endif()
 target_include_directories(sparsenet_device
   PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>

@@ -3,7 +3,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "graph/guarded.h"
+#include "base/guarded.h"
 #include "graph/ops.h"
 
 namespace sparsenet {

@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/training_plan.h"
+#include "step/step.h"
+#include "step/training_layout.h"
 
 namespace sparsenet {
 

@@ -8,7 +8,7 @@
 // for every number of threads.
 #pragma once
 
-#include "runtime/step.h"
+#include "step/step.h"
 
 namespace sparsenet::rt {
 

@@ -1,6 +1,6 @@
 // The kernels that sn_prepare chooses from: those of the library (linked_kernels.cpp; in libsparsenet_device.a
 // device_kernels.cpp), or of a table that `sparsenet-convert --select-ops` wrote, which a program for one model links
-// in their place. That table declares this function for itself (plan/make_device_parts.cpp): it needs no header of
+// in their place. That table declares this function for itself (session/make_device_parts.cpp): it needs no header of
 // ours.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Copies between a caller's array in the graph's own order (images: NCHW) and the arena.
 #pragma once
 
-#include "runtime/step.h"
+#include "step/step.h"
 
 namespace sparsenet::rt {
 

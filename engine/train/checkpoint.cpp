@@ -11,9 +11,9 @@
 #include <cstring>
 #include <limits>
 
-#include "graph/checksum.h"
-#include "graph/files.h"
-#include "graph/guarded.h"
+#include "base/checksum.h"
+#include "base/files.h"
+#include "base/guarded.h"
 
 namespace sparsenet {
 namespace {

@@ -1,14 +1,15 @@
 // Training plans made ahead: the pass of Trainer with one image a micro-batch, all but the head frozen, so that a
 // device needs no more memory than for inference.
+#include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "graph/guarded.h"
-#include "graph/model_format.h"
-#include "plan/stored_constants.h"
-#include "runtime/step_names.h"
+#include "base/guarded.h"
+#include "format/model_format.h"
+#include "session/stored_constants.h"
+#include "step/step_names.h"
 #include "train/parameters.h"
 #include "train/training_graph.h"
 

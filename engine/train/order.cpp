@@ -2,9 +2,9 @@
 
 #include <numeric>
 
-#include "graph/checksum.h"
-#include "graph/initialize.h"
+#include "base/checksum.h"
 #include "train/random_stream.h"
+#include "zoo/initialize.h"
 
 namespace sparsenet {
 

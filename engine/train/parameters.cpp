@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "graph/guarded.h"
-#include "graph/initialize.h"
+#include "base/guarded.h"
 #include "graph/ops.h"
+#include "zoo/initialize.h"
 
 namespace sparsenet {
 namespace {

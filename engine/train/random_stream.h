@@ -6,8 +6,8 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "graph/checksum.h"
-#include "graph/initialize.h"
+#include "base/checksum.h"
+#include "zoo/initialize.h"
 
 namespace sparsenet {
 

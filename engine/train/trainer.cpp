@@ -6,16 +6,16 @@
 #include <cstring>
 #include <utility>
 
-#include "graph/guarded.h"
+#include "base/guarded.h"
 #include "plan/plan.h"
-#include "runtime/backend_table.h"
-#include "runtime/block.h"
 #include "runtime/denormals.h"
 #include "runtime/executor.h"
-#include "runtime/hooked_threads.h"
 #include "runtime/port_copy.h"
-#include "runtime/step_names.h"
-#include "runtime/thread_pool.h"
+#include "session/backend_table.h"
+#include "session/block.h"
+#include "session/hooked_threads.h"
+#include "session/thread_pool.h"
+#include "step/step_names.h"
 #include "train/parameters.h"
 #include "train/recompute.h"
 #include "train/training_graph.h"

@@ -1,5 +1,6 @@
 // Files with a stored plan, from outside: the commands tell of it, use it where it fits, and answer as without it.
 #include <doctest/doctest.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 
 #include "command.h"

@@ -1,5 +1,6 @@
 // sparsenet-convert from outside: exit codes, one line a problem on stderr, files that are whole or not there, reports.
 #include <doctest/doctest.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 #include <sys/wait.h>

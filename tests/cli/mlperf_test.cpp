@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <spawn.h>
 #include <sys/wait.h>

@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
+#include "base/checksum.h"
 #include "fuzz/run_model.h"
 #include "fuzz/scratch.h"
-#include "graph/checksum.h"
 
 namespace sparsenet::fuzz {
 

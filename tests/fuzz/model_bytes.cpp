@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/checksum.h"
+#include "format/model_format.h"
 #include "fuzz/mutate_flatbuffer.h"
-#include "graph/checksum.h"
-#include "graph/model_format.h"
 
 namespace sparsenet::fuzz {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/checksum.h"
 #include "fuzz/mutate_flatbuffer.h"
 #include "fuzz/scratch.h"
-#include "graph/checksum.h"
 
 namespace sparsenet::fuzz {
 namespace {

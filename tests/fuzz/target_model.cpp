@@ -2,10 +2,10 @@
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
+#include "base/checksum.h"
+#include "format/plan_format.h"
 #include "fuzz/model_bytes.h"
 #include "fuzz/run_model.h"
-#include "graph/checksum.h"
-#include "graph/plan_format.h"
 
 namespace sparsenet::fuzz {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <vector>
 
-#include "graph/checksum.h"
+#include "base/checksum.h"
 #include "support/check_session.h"
 
 namespace sparsenet::test {

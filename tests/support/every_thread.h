@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "runtime/denormals.h"
-#include "runtime/thread_pool.h"
+#include "session/thread_pool.h"
 
 namespace sparsenet::test {
 

@@ -1,5 +1,5 @@
 // How many CPUs a process may use: control groups of both versions, from made-up files.
-#include "runtime/cpus.h"
+#include "session/cpus.h"
 
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>

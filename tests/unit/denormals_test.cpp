@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 #include <unistd.h>

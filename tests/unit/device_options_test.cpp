@@ -1,6 +1,7 @@
 // The C API: kernels that are chosen at run time, and what it says of a model's images.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/sparsenet.h>
 
 #include <string>

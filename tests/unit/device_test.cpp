@@ -2,6 +2,7 @@
 // models are answered with a status and one line.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
 
@@ -9,11 +10,11 @@
 #include <cstring>
 #include <string>
 
+#include "format/stored/model_file.h"
 #include "model_samples.h"
 #include "plan/plan.h"
-#include "runtime/isa.h"
-#include "runtime/model_file.h"
-#include "runtime/thread_pool.h"
+#include "session/isa.h"
+#include "session/thread_pool.h"
 #include "support/device_helpers.h"
 #include "support/skip.h"
 

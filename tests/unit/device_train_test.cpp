@@ -1,6 +1,7 @@
 // Training through the C API (sn_train_*): the same bits as a Trainer, in the caller's memory and nowhere else; bad
 // calls, values that are not finite and damaged plans are answered with a status and one line.
 #include <model_generated.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 
 #include <cmath>
@@ -8,12 +9,12 @@
 #include <limits>
 #include <string>
 
+#include "format/stored/model_file.h"
+#include "format/stored/stored_plan.h"
 #include "model_samples.h"
 #include "plan/plan.h"
-#include "runtime/isa.h"
-#include "runtime/model_file.h"
-#include "runtime/stored_plan.h"
-#include "runtime/thread_pool.h"
+#include "session/isa.h"
+#include "session/thread_pool.h"
 #include "support/device_helpers.h"
 #include "support/skip.h"
 #include "support/train_helpers.h"

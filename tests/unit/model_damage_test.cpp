@@ -2,6 +2,7 @@
 // checksum is refused or read, but never crashes (run under the address and undefined behaviour sanitizers too).
 #include <doctest/doctest.h>
 #include <model_generated.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
@@ -9,7 +10,7 @@
 #include <cmath>
 #include <functional>
 
-#include "graph/model_format.h"
+#include "format/model_format.h"
 #include "model_samples.h"
 #include "support/random.h"
 #include "support/skip.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/checksum.h"
+#include "base/checksum.h"
 
 namespace sparsenet::test {
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "backends/onednn/onednn_backend.h"
-#include "kernels/reference.h"
+#include "kernels/reference/reference.h"
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "support/check_session.h"

@@ -2,6 +2,7 @@
 // (train_out_of_memory_test.cpp), with the n-th allocation failing, alone and with all that follow.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>

@@ -1,16 +1,15 @@
 // Steps as large as a stored plan can make them: what passes the checks is counted rightly by every kernel. Nothing of
 // such a size is allocated; kernels are only asked what they would need.
-#include "runtime/plan_check.h"
-
 #include <doctest/doctest.h>
 
 #include <random>
 #include <string>
 #include <vector>
 
-#include "kernels/compact.h"
-#include "kernels/reference.h"
-#include "runtime/isa.h"
+#include "kernels/compact/compact.h"
+#include "kernels/reference/reference.h"
+#include "session/isa.h"
+#include "step/step_check.h"
 #include "support/skip.h"
 
 using namespace sparsenet;

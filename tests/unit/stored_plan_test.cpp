@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <model_generated.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 
 #include <cstring>
@@ -10,7 +11,7 @@
 #include <memory>
 #include <utility>
 
-#include "graph/model_format.h"
+#include "format/model_format.h"
 #include "model_samples.h"
 #include "plan/plan.h"
 #include "support/check_session.h"

@@ -2,6 +2,7 @@
 // the call says what was wrong.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 #include <sparsenet/trainer.h>

@@ -1,6 +1,6 @@
 // ThreadPool: every chunk runs exactly once, in time, whatever the number of threads. For ThreadSanitizer above all.
 // Also how sessions and trainers use threads: their own, which cost nothing between runs, or those of a hook.
-#include "runtime/thread_pool.h"
+#include "session/thread_pool.h"
 
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>

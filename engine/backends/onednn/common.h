@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "backends/onednn/compat.h"
-#include "runtime/step.h"
+#include "step/step.h"
 
 namespace sparsenet::onednn {
 

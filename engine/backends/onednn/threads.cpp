@@ -3,8 +3,8 @@
 #include <atomic>
 
 #include "backends/onednn/onednn_backend.h"
+#include "base/forks.h"
 #include "runtime/denormals.h"
-#include "runtime/forks.h"
 
 // ThreadSanitizer does not see the barriers of a libgomp that was built without it. It is told what they order: what
 // came before the loop happens before every chunk, and every chunk before what comes after the loop. So the chunks

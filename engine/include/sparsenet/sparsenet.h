@@ -162,7 +162,7 @@ SN_API void sn_observe(sn_session* session, sn_observer observer, void* self);
 SN_API sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_message* message);
 
 /* Runs the first test vector step by step and compares two numbers that stand for what each step wrote (sums; see
- * engine/runtime/step_digest.h) with those of the machine that made the plan: the message names the first step that
+ * engine/step/step_digest.h) with those of the machine that made the plan: the message names the first step that
  * goes wrong. `error`, if not NULL: the largest difference, as a share of the root of the step's sum of squares.
  * SN_DIFFERENT beyond the vector's tolerance, SN_NOT_FOUND where the plan has no such numbers. */
 SN_API sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message);

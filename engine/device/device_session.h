@@ -1,0 +1,105 @@
+// What the parts of the C API share: its session, and how messages are made without stdio. Internal to runtime/.
+#pragma once
+
+#include <model_generated.h>
+#include <sparsenet/sparsenet.h>
+#include <string.h>
+
+#include "format/stored/model_file.h"
+#include "format/stored/stored_plan.h"
+#include "format/stored/training_plan.h"
+#include "runtime/executor.h"
+#include "runtime/hook_guard.h"
+
+struct sn_session {
+  sparsenet::rt::ModelFile file;
+  sparsenet::rt::PlanFile plan;
+  sparsenet::rt::Bound* bound;
+  int32_t step_count;
+  uint8_t *arena, *scratch;
+  size_t scratch_stride;
+  sparsenet::rt::Parallel parallel;  // where it has a function, of a HookGuard
+  sn_observer observer;
+  void* observer_self;
+  bool trains, flush_denormals;
+  sparsenet::rt::TrainingPlan training;
+  uint32_t added;  // images since the last update
+  uint32_t correct;
+  double loss;  // sum over them
+};
+
+namespace sparsenet::device {
+
+using rt::kMaxOperands;
+constexpr uint32_t kMaxSegments = 128;  // of one step or port, together
+
+// Puts a message together, without stdio.
+class Line {
+ public:
+  explicit Line(sn_message* message) {
+    constexpr size_t kText = offsetof(sn_message, text);
+    if (!message || message->struct_size <= kText) return;
+    const size_t room = message->struct_size - kText;
+    at_ = message->text;
+    end_ = at_ + (room < sizeof message->text ? room : sizeof message->text) - 1;
+    *at_ = '\0';
+  }
+  Line& operator<<(const char* text) {
+    while (at_ && at_ < end_ && *text) *at_++ = *text++;
+    if (at_) *at_ = '\0';
+    return *this;
+  }
+  Line& operator<<(size_t number) {
+    char digits[24];
+    char* first = digits + sizeof digits - 1;
+    *first = '\0';
+    do {
+      *--first = static_cast<char>('0' + number % 10);
+      number /= 10;
+    } while (number > 0);
+    return *this << first;
+  }
+
+ private:
+  char *at_ = nullptr, *end_ = nullptr;
+};
+
+template <class List>
+uint32_t size_of(const List* list) {
+  return list ? list->size() : 0;
+}
+
+// Copies to the caller's structure as much as both know.
+template <class T>
+void give(T* to, T value) {
+  const uint32_t size = to->struct_size;
+  value.struct_size = size;
+  memcpy(to, &value, size < sizeof value ? size : sizeof value);
+}
+
+struct Port {
+  rt::Segment segments[kMaxSegments];
+  rt::View view;
+  int32_t rank, dims[rt::kMaxDims];
+  size_t elements;
+};
+
+// sn_prepare has checked all ports: false means that there is no such one.
+bool find_port(const sn_session& session, bool output, uint32_t index, Port* port);
+
+const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index);
+
+// Its values, if it is a float32 tensor of that many within the file; else null.
+const float* tensor_values(const sn_session& session,
+                           const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
+                           size_t elements);
+
+void execute_steps(sn_session* session, int32_t begin, int32_t end);
+
+// SN_INVALID_ARGUMENT where the caller's threads have not done as they should since the last call.
+sn_status check_threads(sn_session* session, sn_message* message);
+
+// The parameters as the file has them, no momentum, nothing added.
+void restart_training(sn_session* session);
+
+}  // namespace sparsenet::device

@@ -1,0 +1,361 @@
+// The C API over the runtime: makes a session from a stored plan, in the caller's memory. device_run.cpp and
+// device_train.cpp use it.
+//
+// The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, the guard of the
+// caller's threads and its notes, channel ranges, operands and index spaces of the steps, the kernels' states, packed
+// weights, those that are packed before every run, arena, scratch. Steps themselves are read from the file one after
+// the other, bound, and forgotten.
+#include "device/device_session.h"
+#include "runtime/linked_kernels.h"
+
+namespace rt = sparsenet::rt;
+namespace schema = sparsenet::schema;
+using namespace sparsenet::device;
+
+namespace {
+
+constexpr char kTarget[] = "portable-f32";
+constexpr char kTooMuch[] = "it needs more memory than this machine can address";
+
+struct Options {
+  uint32_t batch;
+  bool trains, flush_denormals;
+  rt::Parallel parallel;
+  uint32_t kernels;
+};
+
+int32_t kernel_lists(const Options& options, const rt::Kernel* const* lists[rt::kMaxLinkedLists]) {
+  return options.kernels == SN_KERNELS_COMPACT ? rt::compact_kernels(lists) : rt::linked_kernels(lists);
+}
+
+sn_status read_options(const sn_options* given, Options* options, sn_message* message) {
+  *options = {1, false, true, {nullptr, nullptr, 1}, SN_KERNELS_LINKED};
+  if (!given) return SN_OK;
+  sn_options known{};
+  memcpy(&known, given, given->struct_size < sizeof known ? given->struct_size : sizeof known);
+  if (known.batch > 0) options->batch = known.batch;
+  options->trains = known.training != 0;
+  options->flush_denormals = known.keep_denormals == 0;
+  options->kernels = known.kernels;
+  if (known.kernels > SN_KERNELS_COMPACT) {
+    Line(message) << "kernels: expected SN_KERNELS_LINKED (0) or SN_KERNELS_COMPACT (1), found "
+                  << size_t{known.kernels};
+    return SN_INVALID_ARGUMENT;
+  }
+  if (!known.threads) return SN_OK;
+  sn_threads threads{};
+  memcpy(&threads, known.threads,
+         known.threads->struct_size < sizeof threads ? known.threads->struct_size : sizeof threads);
+  if (threads.threads < 1 || threads.threads > 1024 || (threads.threads > 1 && !threads.parallel)) {
+    Line(message) << "threads: expected 1 to 1024, and a function that runs chunks on them";
+    return SN_INVALID_ARGUMENT;
+  }
+  if (threads.threads > 1) options->parallel = {threads.parallel, threads.self, threads.threads};
+  return SN_OK;
+}
+
+sn_status open_model(const void* model, size_t bytes, const Options& options, rt::ModelFile* file, rt::PlanFile* plan,
+                     sn_message* message) {
+  if (!model || reinterpret_cast<uintptr_t>(model) % SN_ALIGNMENT != 0) {
+    Line(message) << "model: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
+    return SN_INVALID_ARGUMENT;
+  }
+  const char* why = nullptr;
+  switch (rt::open_model_file(static_cast<const uint8_t*>(model), bytes, file, &why)) {
+    case rt::FileState::kGood:
+      break;
+    case rt::FileState::kDamaged:
+      Line(message) << "model: " << why;
+      return SN_INVALID_MODEL;
+    case rt::FileState::kNewer:
+    case rt::FileState::kWrongHost:
+      Line(message) << "model: " << why;
+      return SN_UNSUPPORTED;
+  }
+  for (uint32_t i = 0; i < size_of(file->model->plans()); ++i) {
+    const schema::Plan* p = file->model->plans()->Get(i);
+    if (!p->target() || p->target()->size() != sizeof kTarget - 1 || p->version() > rt::kPlanVersion) continue;
+    if (memcmp(p->target()->data(), kTarget, sizeof kTarget - 1) != 0) continue;
+    if (p->batch() != options.batch || (p->training() != nullptr) != options.trains) continue;
+    *plan = {p, file->data, file->data_bytes};
+    why = rt::check_plan(*plan);
+    if (!why) return SN_OK;
+    Line(message) << "plan " << size_t{i} << ": " << why;
+    return SN_INVALID_MODEL;
+  }
+  Line line(message);
+  line << "model: holds no " << (options.trains ? "training plan " : "plan ") << kTarget << " for batch "
+       << size_t{options.batch};
+  if (options.trains) {
+    line << "; `sparsenet-convert MODEL --plan portable-f32 --training-plan -o DEVICE` adds one";
+  } else if (options.batch == 1) {
+    line << "; `sparsenet-convert MODEL --plan portable-f32 -o DEVICE` adds one";
+  }
+  return SN_UNSUPPORTED;
+}
+
+// How the memory is cut. Offsets of parts; the sum is what has to be given.
+struct Layout {
+  uint32_t steps;
+  rt::Sizes sizes;
+  int32_t most_chunks;
+  size_t bound_at, hook_at, hook_words_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at,
+      arena_at, scratch_at, end;
+  size_t thread_scratch, scratch_bytes;
+};
+
+void raise(size_t value, size_t* most) {
+  if (value > *most) *most = value;
+}
+
+// `used`: bytes of the arena, up to the last that something reaches.
+sn_status measure_ports(const rt::PlanFile& plan, rt::Segment* segments, size_t* used, sn_message* message) {
+  for (const bool output : {false, true}) {
+    const uint32_t count = size_of(output ? plan.plan->outputs() : plan.plan->inputs());
+    for (uint32_t i = 0; i < count; ++i) {
+      rt::View view;
+      int32_t rank, dims[rt::kMaxDims];
+      const char* why = rt::read_port(plan, output, i, segments, kMaxSegments, &view, &rank, dims);
+      if (!why) raise(rt::arena_end(view), used);
+      if (!why) continue;
+      Line(message) << (output ? "output " : "input ") << size_t{i} << " of the plan: " << why;
+      return SN_INVALID_MODEL;
+    }
+  }
+  return SN_OK;
+}
+
+sn_status step_error(uint32_t index, const rt::Step& step, sn_status status, const char* why, sn_message* message) {
+  Line line(message);
+  line << "step " << size_t{index};
+  if (step.name) line << " ('" << step.name << "')";
+  line << ": " << why;
+  return status;
+}
+
+sn_status check_training(const rt::PlanFile& plan, rt::TrainingPlan* training, sn_message* message) {
+  const char* why = rt::read_training(plan, training);
+  const uint32_t parameters = why ? 0 : rt::count_initial(plan);
+  for (uint32_t i = 0; i < parameters && !why; ++i) {
+    rt::InitialParameter parameter;
+    why = rt::read_initial(plan, *training, i, &parameter);
+  }
+  if (!why) return SN_OK;
+  Line(message) << "plan: " << why;
+  return SN_INVALID_MODEL;
+}
+
+sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingPlan& training, Layout* layout,
+                  sn_message* message) {
+  *layout = {};
+  uint64_t segment_count = 0, operand_count = 0, strided_count = 0;
+  size_t used = 0;
+  for (const rt::ArenaRange& region : training.regions) raise(region.offset + region.floats * sizeof(float), &used);
+  rt::Segment segments[kMaxSegments];
+  rt::View operands[kMaxOperands];
+  const sn_status ports = measure_ports(plan, segments, &used, message);
+  if (ports != SN_OK) return ports;
+  const rt::Kernel* const* lists[rt::kMaxLinkedLists];
+  const int32_t list_count = kernel_lists(options, lists);
+  layout->steps = size_of(plan.plan->steps());
+  for (uint32_t i = 0; i < layout->steps; ++i) {
+    rt::Step step{};
+    rt::Strided strided;
+    rt::StepParts parts{};
+    rt::StepLinks links;
+    const char* why = rt::count_parts(plan, i, &parts);
+    const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
+    if (!why) why = rt::read_step(plan, i, memory, &step, &links);
+    if (why) return step_error(i, step, SN_INVALID_MODEL, why, message);
+    rt::Bound bound;
+    if (!rt::measure_step(step, lists, list_count, &bound, &layout->sizes)) {
+      return step_error(i, step, SN_UNSUPPORTED, bound.kernel ? kTooMuch : "no linked kernel serves for it", message);
+    }
+    const int32_t chunks = rt::HookGuard::most_chunks(&bound, 1);
+    if (chunks > layout->most_chunks) layout->most_chunks = chunks;
+    raise(rt::arena_end(step), &used);
+    segment_count += parts.segments;
+    operand_count += parts.operands;
+    strided_count += step.strided ? 1 : 0;
+  }
+  const uint64_t most_arena = rt::aligned_bytes(used);
+  if (plan.plan->arena_bytes() > most_arena) {
+    Line(message) << "plan: expected an arena of at most the " << static_cast<size_t>(most_arena)
+                  << " bytes that steps use, found " << static_cast<size_t>(plan.plan->arena_bytes());
+    return SN_INVALID_MODEL;
+  }
+  const rt::Sizes& sizes = layout->sizes;
+  uint64_t scratch = rt::multiply_bytes(sizes.scratch_bytes, static_cast<uint32_t>(options.parallel.threads));
+  if (sizes.single_scratch_bytes > scratch) scratch = sizes.single_scratch_bytes;
+  rt::Cutter cutter;
+  (void)cutter.take(sizeof(sn_session));
+  layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::Bound));
+  const bool guards = options.parallel.threads > 1;
+  layout->hook_at = cutter.take(guards ? sizeof(rt::HookGuard) : 0);
+  layout->hook_words_at = cutter.take(guards ? rt::HookGuard::bytes(options.parallel.threads, layout->most_chunks) : 0);
+  layout->segments_at = cutter.take(segment_count * sizeof(rt::Segment));
+  layout->operands_at = cutter.take(operand_count * sizeof(rt::View));
+  layout->strided_at = cutter.take(strided_count * sizeof(rt::Strided));
+  layout->state_at = cutter.take(sizes.state_bytes);
+  layout->weights_at = cutter.take(sizes.weight_bytes);
+  layout->refreshed_at = cutter.take(sizes.refreshed_bytes);
+  layout->arena_at = cutter.take(plan.plan->arena_bytes());
+  layout->scratch_at = cutter.take(rt::add_bytes(scratch, sizes.shared_bytes));
+  if (!cutter.fits()) {
+    Line(message) << "plan: " << kTooMuch;
+    return SN_UNSUPPORTED;
+  }
+  layout->thread_scratch = static_cast<size_t>(scratch);
+  layout->scratch_bytes = layout->thread_scratch + sizes.shared_bytes;
+  layout->end = static_cast<size_t>(cutter.end());
+  return SN_OK;
+}
+
+// What sn_measure and sn_prepare begin with.
+struct Checked {
+  Options options;
+  rt::ModelFile file;
+  rt::PlanFile plan;
+  rt::TrainingPlan training;  // zeros for inference
+  Layout layout;
+};
+
+sn_status check_all(const void* model, size_t model_bytes, const sn_options* given, Checked* c, sn_message* message) {
+  c->training = {};
+  sn_status status = read_options(given, &c->options, message);
+  if (status == SN_OK) status = open_model(model, model_bytes, c->options, &c->file, &c->plan, message);
+  if (status == SN_OK && c->options.trains) status = check_training(c->plan, &c->training, message);
+  if (status == SN_OK) status = lay_out(c->plan, c->options, c->training, &c->layout, message);
+  return status;
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t sn_api_version(void) {
+  return SN_API_VERSION;
+}
+
+const char* sn_version(void) {
+  return SPARSENET_VERSION;
+}
+
+const char* sn_status_name(sn_status status) {
+  switch (status) {
+    case SN_OK:
+      return "ok";
+    case SN_INVALID_ARGUMENT:
+      return "invalid argument";
+    case SN_INVALID_MODEL:
+      return "invalid model";
+    case SN_UNSUPPORTED:
+      return "unsupported";
+    case SN_NO_MEMORY:
+      return "no memory";
+    case SN_NOT_FOUND:
+      return "not found";
+    case SN_IO:
+      return "input or output failed";
+    case SN_DIFFERENT:
+      return "different";
+    case SN_NOT_FINITE:
+      return "not finite";
+  }
+  return "unknown";
+}
+
+sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* given, sn_needs* needs,
+                     sn_message* message) {
+  if (!needs) return SN_INVALID_ARGUMENT;
+  Checked checked;
+  const sn_status status = check_all(model, model_bytes, given, &checked, message);
+  if (status != SN_OK) return status;
+  const auto& [options, file, plan, training, layout] = checked;
+  sn_needs value{};
+  value.inputs = size_of(plan.plan->inputs());
+  value.outputs = size_of(plan.plan->outputs());
+  value.labels = file.model->metadata() ? size_of(file.model->metadata()->labels()) : 0;
+  value.steps = layout.steps;
+  value.test_vectors = size_of(file.model->test_vectors());
+  value.memory_bytes = layout.end;
+  value.arena_bytes = static_cast<size_t>(plan.plan->arena_bytes());
+  value.scratch_bytes = layout.scratch_bytes;
+  value.weights_bytes = layout.sizes.weight_bytes + layout.sizes.refreshed_bytes;
+  value.state_bytes = layout.weights_at;
+  if (options.trains) value.parameters_bytes = training.regions[rt::kParameters].floats * sizeof(float);
+  give(needs, value);
+  return SN_OK;
+}
+
+sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* given, void* memory, size_t memory_bytes,
+                     sn_session** session, sn_message* message) {
+  if (!session) return SN_INVALID_ARGUMENT;
+  Checked checked;
+  const sn_status status = check_all(model, model_bytes, given, &checked, message);
+  if (status != SN_OK) return status;
+  const auto& [options, file, plan, training, layout] = checked;
+  if (!memory || reinterpret_cast<uintptr_t>(memory) % SN_ALIGNMENT != 0) {
+    Line(message) << "memory: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
+    return SN_INVALID_ARGUMENT;
+  }
+  if (memory_bytes < layout.end) {
+    Line(message) << "memory: expected " << layout.end << " bytes, found " << memory_bytes;
+    return SN_NO_MEMORY;
+  }
+  auto* base = static_cast<uint8_t*>(memory);
+  memset(base, 0, layout.end);
+  auto* s = reinterpret_cast<sn_session*>(base);
+  *s = {file,
+        plan,
+        reinterpret_cast<rt::Bound*>(base + layout.bound_at),
+        static_cast<int32_t>(layout.steps),
+        base + layout.arena_at,
+        base + layout.scratch_at,
+        layout.sizes.scratch_bytes,
+        options.parallel,
+        nullptr,
+        nullptr,
+        options.trains,
+        options.flush_denormals,
+        training,
+        0,
+        0,
+        0};
+  if (options.parallel.threads > 1) {
+    auto* guard = reinterpret_cast<rt::HookGuard*>(base + layout.hook_at);
+    guard->init(options.parallel, layout.most_chunks, options.flush_denormals, base + layout.hook_words_at);
+    s->parallel = guard->handle();
+  }
+  auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
+  auto* operands = reinterpret_cast<rt::View*>(base + layout.operands_at);
+  auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);
+  rt::Memory places{s->arena, base + layout.state_at, base + layout.weights_at, s->scratch + layout.thread_scratch,
+                    base + layout.refreshed_at};
+  const rt::Kernel* const* lists[rt::kMaxLinkedLists];
+  const int32_t list_count = kernel_lists(options, lists);
+  rt::Sizes again{};
+  for (uint32_t i = 0; i < layout.steps; ++i) {
+    rt::Step step{};
+    rt::StepParts parts{};
+    rt::StepLinks links;
+    // The first round has seen that these succeed.
+    (void)rt::count_parts(plan, i, &parts);
+    (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
+    const auto* arena = reinterpret_cast<const float*>(s->arena);
+    if (links.weight >= 0) step.weight = arena + links.weight;
+    if (links.bias >= 0) step.bias = arena + links.bias;
+    (void)rt::measure_step(step, lists, list_count, &s->bound[i], &again);
+    if (const char* why = rt::bind_step(step, &places, &s->bound[i])) {
+      return step_error(i, step, SN_UNSUPPORTED, why, message);
+    }
+    segments += parts.segments;
+    operands += parts.operands;
+    strided += step.strided ? 1 : 0;
+  }
+  if (s->trains) restart_training(s);
+  *session = s;
+  return SN_OK;
+}
+
+}  // extern "C"

@@ -1,0 +1,284 @@
+// The C API: inputs, runs, outputs, and what the model says of itself.
+#include "device/device_session.h"
+#include "runtime/denormals.h"
+#include "runtime/port_copy.h"
+#include "step/step_digest.h"
+
+namespace rt = sparsenet::rt;
+namespace schema = sparsenet::schema;
+using namespace sparsenet::device;
+
+namespace {
+
+// The largest difference of a view from what is expected, and the largest expected value; NaN counts as infinite.
+void compare(const rt::View& view, const uint8_t* arena, const float* expected, float* difference, float* largest) {
+  rt::for_each_channel(view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+    const float* found =
+        (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) {
+      const float want = expected[from + p], d = __builtin_fabsf(found[p * s.pixel_stride] - want);
+      if (!(d <= *difference)) *difference = d == d ? d : __builtin_inff();
+      if (__builtin_fabsf(want) > *largest) *largest = __builtin_fabsf(want);
+    }
+  });
+}
+
+sn_status describe_port(const sn_session* session, bool output, uint32_t index, sn_tensor* tensor) {
+  Port port;
+  if (!session || !tensor || !find_port(*session, output, index, &port)) return SN_INVALID_ARGUMENT;
+  sn_tensor value{};
+  value.rank = port.rank;
+  value.name = (output ? session->plan.plan->outputs() : session->plan.plan->inputs())->Get(index)->name()->c_str();
+  for (int32_t d = 0; d < port.rank; ++d) value.dims[d] = port.dims[d];
+  value.elements = port.elements;
+  give(tensor, value);
+  return SN_OK;
+}
+
+void observe(const sn_session& session, uint32_t index) {
+  const schema::PlanStep& step = *session.plan.plan->steps()->Get(index);
+  const bool conv = step.op() == static_cast<uint8_t>(rt::StepOp::kConv);
+  const sn_step value{sizeof value,
+                      index,
+                      step.name() ? step.name()->c_str() : "",
+                      session.bound[index].kernel->name,
+                      step.macs(),
+                      conv ? step.kernel_height() : 0,
+                      conv ? step.kernel_width() : 0};
+  session.observer(session.observer_self, &value);
+}
+
+// The inputs of a test vector; false where *input is none, or of another size.
+bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t* input) {
+  Port port;
+  for (; find_port(*session, false, *input, &port); ++*input) {
+    const float* values = tensor_values(*session, vector.inputs(), *input, port.elements);
+    if (!values) return false;
+    rt::copy_to_view(port.view, session->arena, values);
+  }
+  return true;
+}
+
+// Of what the step has just written.
+rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
+  rt::Segment segments[kMaxSegments];
+  rt::View operands[kMaxOperands];
+  rt::Strided strided;
+  rt::Step step{};
+  rt::StepLinks links;
+  const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
+  (void)rt::read_step(session.plan, index, memory, &step, &links);  // was read before
+  return rt::digest(step.out, session.arena);
+}
+
+}  // namespace
+
+namespace sparsenet::device {
+
+const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index) {
+  const auto* vectors = session.file.model->test_vectors();
+  return index < size_of(vectors) ? vectors->Get(index) : nullptr;
+}
+
+const float* tensor_values(const sn_session& session,
+                           const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
+                           size_t elements) {
+  if (index >= size_of(list)) return nullptr;
+  const schema::Tensor& tensor = *list->Get(index);
+  uint64_t count = 1;
+  for (uint32_t i = 0; i < size_of(tensor.shape()); ++i) {
+    const int64_t dim = tensor.shape()->Get(i);
+    if (dim < 1 || dim > INT32_MAX || count * static_cast<uint64_t>(dim) > elements) return nullptr;
+    count *= static_cast<uint64_t>(dim);
+  }
+  const uint64_t room = session.file.data_bytes, bytes = uint64_t{elements} * sizeof(float);
+  if (tensor.type() != 0 || count != elements || tensor.offset() % rt::kDataAlignment != 0 || bytes > room ||
+      tensor.offset() > room - bytes) {
+    return nullptr;
+  }
+  return reinterpret_cast<const float*>(session.file.data + tensor.offset());
+}
+
+bool find_port(const sn_session& session, bool output, uint32_t index, Port* port) {
+  if (rt::read_port(session.plan, output, index, port->segments, kMaxSegments, &port->view, &port->rank, port->dims)) {
+    return false;
+  }
+  port->elements = 1;
+  for (int32_t d = 0; d < port->rank; ++d) port->elements *= static_cast<size_t>(port->dims[d]);
+  return true;
+}
+
+void execute_steps(sn_session* session, int32_t begin, int32_t end) {
+  if (session->observer) {  // which computes in its own mode
+    for (int32_t i = begin; i < end; ++i) {
+      {
+        const rt::FlushDenormals flush(session->flush_denormals);
+        rt::execute_step(session->bound[i], session->scratch, session->scratch_stride, session->parallel);
+      }
+      observe(*session, static_cast<uint32_t>(i));
+    }
+    return;
+  }
+  const rt::FlushDenormals flush(session->flush_denormals);
+  rt::execute(session->bound + begin, end - begin, session->scratch, session->scratch_stride, session->parallel);
+}
+
+sn_status check_threads(sn_session* session, sn_message* message) {
+  if (!session->parallel.parallel) return SN_OK;
+  const rt::Misuse misuse = static_cast<rt::HookGuard*>(session->parallel.self)->take();
+  if (misuse == rt::Misuse::kNone) return SN_OK;
+  Line(message) << "threads: " << rt::text(misuse);
+  return SN_INVALID_ARGUMENT;
+}
+
+}  // namespace sparsenet::device
+
+extern "C" {
+
+sn_status sn_input(const sn_session* session, uint32_t index, sn_tensor* tensor) {
+  return describe_port(session, false, index, tensor);
+}
+
+sn_status sn_output(const sn_session* session, uint32_t index, sn_tensor* tensor) {
+  return describe_port(session, true, index, tensor);
+}
+
+sn_status sn_image(const sn_session* session, sn_image_info* info) {
+  Port port;
+  if (!session || !info || !find_port(*session, false, 0, &port)) return SN_INVALID_ARGUMENT;
+  sn_image_info value{};
+  constexpr uint32_t kMost = sizeof value.mean / sizeof value.mean[0];
+  value.color_order = "RGB";
+  if (port.rank == 4 && static_cast<uint32_t>(port.dims[1]) <= kMost) {
+    value.channels = static_cast<uint32_t>(port.dims[1]);
+  }
+  const schema::Metadata* m = session->file.model->metadata();
+  const uint32_t means = m ? size_of(m->mean()) : 0, deviations = m ? size_of(m->std_dev()) : 0;
+  // A list that is missing stands for zeros, or ones; one of another length says nothing about these channels.
+  if ((means != 0 && means != value.channels) || (deviations != 0 && deviations != value.channels)) value.channels = 0;
+  for (uint32_t c = 0; c < value.channels; ++c) {
+    value.mean[c] = means > 0 ? m->mean()->Get(c) : 0.f;
+    value.std_dev[c] = deviations > 0 ? m->std_dev()->Get(c) : 1.f;
+  }
+  if (m && m->color_order()) value.color_order = m->color_order()->c_str();
+  give(info, value);
+  return SN_OK;
+}
+
+const char* sn_label(const sn_session* session, uint32_t index) {
+  const schema::Metadata* metadata = session ? session->file.model->metadata() : nullptr;
+  return metadata && index < size_of(metadata->labels()) ? metadata->labels()->Get(index)->c_str() : nullptr;
+}
+
+sn_status sn_set_input(sn_session* session, uint32_t index, const float* values, size_t elements) {
+  Port port;
+  if (!session || !values || !find_port(*session, false, index, &port) || elements != port.elements) {
+    return SN_INVALID_ARGUMENT;
+  }
+  rt::copy_to_view(port.view, session->arena, values);
+  return SN_OK;
+}
+
+sn_status sn_run(sn_session* session) {
+  if (!session) return SN_INVALID_ARGUMENT;
+  execute_steps(session, 0, session->trains ? session->training.loss : session->step_count);
+  return check_threads(session, nullptr);
+}
+
+sn_status sn_get_output(const sn_session* session, uint32_t index, float* values, size_t elements) {
+  Port port;
+  if (!session || !values || !find_port(*session, true, index, &port) || elements != port.elements) {
+    return SN_INVALID_ARGUMENT;
+  }
+  rt::copy_from_view(port.view, session->arena, values);
+  return SN_OK;
+}
+
+void sn_observe(sn_session* session, sn_observer observer, void* self) {
+  if (!session) return;
+  session->observer = observer;
+  session->observer_self = self;
+}
+
+sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_message* message) {
+  if (!session) return SN_INVALID_ARGUMENT;
+  const schema::TestVector* vector = find_test_vector(*session, test_vector);
+  if (!vector) {
+    Line(message) << "test vector " << size_t{test_vector} << ": the model has "
+                  << size_t{size_of(session->file.model->test_vectors())};
+    return SN_NOT_FOUND;
+  }
+  if (session->plan.plan->batch() != 1 || session->trains) {
+    Line(message) << "test vectors are for batch 1, and not for training";
+    return SN_UNSUPPORTED;
+  }
+  const auto damaged = [&](const char* what, uint32_t index) {
+    Line(message) << "test vector " << size_t{test_vector} << ": " << what << size_t{index}
+                  << ": expected float32 values in the plan's shape";
+    return SN_INVALID_MODEL;
+  };
+  Port port;
+  uint32_t input = 0;
+  if (!set_inputs(session, *vector, &input)) return damaged("input ", input);
+  execute_steps(session, 0, session->step_count);
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
+  float worst = 0;
+  uint32_t worst_output = 0;
+  for (uint32_t i = 0; i < size_of(session->plan.plan->outputs()); ++i) {
+    (void)find_port(*session, true, i, &port);
+    const float* values = tensor_values(*session, vector->outputs(), i, port.elements);
+    if (!values) return damaged("output ", i);
+    float difference = 0, largest = 1e-6f;
+    compare(port.view, session->arena, values, &difference, &largest);
+    if (!(difference / largest <= worst)) {
+      worst = difference / largest;
+      worst_output = i;
+    }
+  }
+  if (error) *error = worst;
+  if (worst <= vector->tolerance()) return SN_OK;
+  Line(message) << "test vector " << size_t{test_vector} << ": output " << size_t{worst_output}
+                << " is beyond its tolerance";
+  return SN_DIFFERENT;
+}
+
+sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message) {
+  if (!session) return SN_INVALID_ARGUMENT;
+  const auto* checks = session->plan.plan->step_checks();
+  const schema::TestVector* vector = find_test_vector(*session, 0);
+  if (session->trains || size_of(checks) != static_cast<uint32_t>(session->step_count) || !vector) {
+    Line(message) << "steps: the plan has nothing to compare them with";
+    return SN_NOT_FOUND;
+  }
+  // Steps that write a part of their output are compared as a whole: what they leave alone is zero, as for the maker.
+  memset(session->arena, 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
+  uint32_t input = 0;
+  if (!set_inputs(session, *vector, &input)) {
+    Line(message) << "test vector 0: input " << size_t{input} << ": expected float32 values in the plan's shape";
+    return SN_INVALID_MODEL;
+  }
+  float worst = 0;
+  uint32_t first_wrong = 0;
+  bool wrong = false;
+  for (uint32_t i = 0; i < static_cast<uint32_t>(session->step_count); ++i) {
+    execute_steps(session, static_cast<int32_t>(i), static_cast<int32_t>(i) + 1);
+    const schema::PlanStepCheck& check = *checks->Get(i);
+    const float d = rt::difference(digest_step(*session, i), {check.sum(), check.norm()});
+    if (d > worst) worst = d;
+    if (!wrong && !(d <= vector->tolerance())) {
+      wrong = true;
+      first_wrong = i;
+    }
+  }
+  const sn_status threads = check_threads(session, message);
+  if (threads != SN_OK) return threads;
+  if (error) *error = worst;
+  if (!wrong) return SN_OK;
+  const auto* name = session->plan.plan->steps()->Get(first_wrong)->name();
+  Line(message) << "step " << size_t{first_wrong} << " ('" << (name ? name->c_str() : "") << "', kernel "
+                << session->bound[first_wrong].kernel->name << ") is the first beyond the tolerance";
+  return SN_DIFFERENT;
+}
+
+}  // extern "C"

@@ -1,0 +1,264 @@
+// Stored plans to the file's structure.
+#include <model_generated.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "format/model_format.h"
+#include "format/plan_format.h"
+#include "plan/plan.h"
+
+namespace sparsenet {
+namespace {
+
+namespace fb = flatbuffers;
+
+class PlanWriter {
+ public:
+  PlanWriter(const StoredPlan& stored, fb::FlatBufferBuilder* builder)
+      : stored_(stored), plan_(*stored.plan), builder_(*builder) {}
+
+  Result<fb::Offset<schema::Plan>> write(const std::function<uint64_t(const Tensor&)>& place) {
+    if (plan_.arena_bytes / sizeof(float) > UINT32_MAX) return too_large("arena");
+    place_constants(place);
+    std::vector<fb::Offset<schema::PlanStep>> steps;
+    std::vector<rt::StepLinks> links(plan_.steps.size(), {-1, -1});
+    for (const PlanLink& link : plan_.links) {
+      (link.member == &rt::Step::weight ? links[link.step].weight : links[link.step].bias) =
+          static_cast<int64_t>(link.offset / sizeof(float));
+    }
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      steps.push_back(write_step(plan_.steps[i], links[i], plan_.step_macs[i]));
+    }
+    const auto inputs = write_ports(plan_.inputs), outputs = write_ports(plan_.outputs);
+    std::vector<schema::PlanBuffer> buffers;
+    std::vector<fb::Offset<fb::String>> names;
+    for (const PlanBuffer& b : plan_.buffers) {
+      buffers.emplace_back(static_cast<uint32_t>(b.offset / sizeof(float)),
+                           static_cast<uint32_t>(b.bytes / sizeof(float)), b.first, b.last);
+      names.push_back(builder_.CreateString(b.name));
+    }
+    fb::Offset<fb::Vector<const schema::PlanStepCheck*>> step_checks;
+    if (!stored_.step_checks.empty()) {
+      std::vector<schema::PlanStepCheck> checks;
+      for (const StepCheck& check : stored_.step_checks) checks.emplace_back(check.sum, check.norm);
+      step_checks = builder_.CreateVectorOfStructs(checks);
+    }
+    const auto training = plan_.training ? write_training(*plan_.training) : fb::Offset<schema::PlanTraining>();
+    if (!status_.ok()) return status_;
+    const auto target = builder_.CreateString(stored_.target);
+    const auto step_list = builder_.CreateVector(steps);
+    const auto views = builder_.CreateVectorOfStructs(views_);
+    const auto segments = builder_.CreateVectorOfStructs(segments_);
+    const auto refs = builder_.CreateVectorOfStructs(refs_);
+    const auto constants = builder_.CreateVectorOfStructs(constants_);
+    const auto buffer_list = builder_.CreateVectorOfStructs(buffers);
+    const auto name_list = builder_.CreateVector(names);
+    const uint32_t version = plan_.training ? rt::kPlanVersion : rt::kInferencePlanVersion;
+    return schema::CreatePlan(builder_, version, target, static_cast<uint32_t>(stored_.batch), plan_.arena_bytes,
+                              plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments, refs, constants,
+                              buffer_list, name_list, training, step_checks);
+  }
+
+ private:
+  static Status too_large(const std::string& what) { return unsupported(what + ": too large for a stored plan"); }
+
+  // In the file they stand in the order of their offsets; equal ones are one.
+  void place_constants(const std::function<uint64_t(const Tensor&)>& place) {
+    std::vector<std::pair<uint64_t, size_t>> order;
+    for (size_t i = 0; i < stored_.constants.size(); ++i) order.emplace_back(place(stored_.constants[i]), i);
+    std::sort(order.begin(), order.end());
+    index_.resize(order.size());
+    uint64_t previous = UINT64_MAX;
+    for (const auto& [offset, i] : order) {
+      const int64_t elements = stored_.constants[i].elements();
+      if (elements > UINT32_MAX || offset / kDataAlignment > UINT32_MAX) status_ = too_large("constants");
+      if (offset != previous) {
+        constants_.emplace_back(static_cast<uint32_t>(offset / kDataAlignment), static_cast<uint32_t>(elements));
+      }
+      previous = offset;
+      index_[i] = static_cast<uint32_t>(constants_.size() - 1);
+    }
+  }
+
+  // The constant that `at` lies in; of several the one that goes on for longest.
+  schema::PlanRef find(const float* at) {
+    const Tensor* best = nullptr;
+    size_t index = 0;
+    for (size_t i = 0; i < stored_.constants.size(); ++i) {
+      const Tensor& t = stored_.constants[i];
+      if (at < t.f32() || at >= t.f32() + t.elements()) continue;
+      if (best && best->f32() + best->elements() >= t.f32() + t.elements()) continue;
+      best = &t;
+      index = i;
+    }
+    if (best) return {index_[index], static_cast<uint32_t>(at - best->f32())};
+    status_ = internal_error("the plan reads a constant that is not listed");
+    return {};
+  }
+
+  int32_t ref(const float* at) {
+    if (!at || at == &rt::kUnplaced) return -1;
+    refs_.push_back(find(at));
+    return static_cast<int32_t>(refs_.size() - 1);
+  }
+
+  int32_t view(const rt::View& v) {
+    if (v.segment_count == 0) return -1;
+    views_.emplace_back(v.n, v.h, v.w, v.c, static_cast<uint32_t>(segments_.size()),
+                        static_cast<uint32_t>(v.segment_count));
+    for (int32_t i = 0; i < v.segment_count; ++i) {
+      const rt::Segment& s = v.segments[i];
+      schema::PlanRef at(0, static_cast<uint32_t>(s.offset / sizeof(float)));
+      if (s.constant) at = find(s.constant);
+      segments_.emplace_back(s.constant ? static_cast<int32_t>(at.constant()) : -1, at.element(), s.channels,
+                             s.pixel_stride);
+    }
+    return static_cast<int32_t>(views_.size() - 1);
+  }
+
+  fb::Offset<schema::PlanAct> act(const rt::Act& a) {
+    const bool none = a.kind == rt::Act::kBounds && a.low == -INFINITY && a.high == INFINITY;
+    return none ? fb::Offset<schema::PlanAct>()
+                : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
+  }
+
+  // A number of an index space. What is not used may be any.
+  int32_t number(int64_t value, bool used = true) {
+    if (!used) return 0;
+    if (value < INT32_MIN || value > INT32_MAX) status_ = too_large("a step's index space");
+    return static_cast<int32_t>(value);
+  }
+
+  fb::Offset<schema::PlanStrided> strided(const rt::Strided* s) {
+    if (!s) return {};
+    const auto list = [&](const int64_t* values, bool strides) {
+      std::vector<int32_t> numbers;
+      for (int32_t d = 0; d < s->rank; ++d) numbers.push_back(number(values[d], !strides || s->dims[d] > 1));
+      return builder_.CreateVector(numbers);
+    };
+    const auto dims = list(s->dims, false), out = list(s->out_strides, true);
+    const auto in = list(s->in_strides[0], true), in2 = list(s->in_strides[1], true);
+    return schema::CreatePlanStrided(builder_, dims, out, in, in2, number(s->out_start), number(s->in_start[0]),
+                                     number(s->in_start[1]), s->reduced_from, s->fill_first, s->fill_value,
+                                     number(s->out_elements));
+  }
+
+  fb::Offset<schema::PlanTraining> write_training(const PlanTraining& t) {
+    std::vector<schema::PlanRegion> regions;
+    for (const rt::ArenaRange& r : t.phases.regions) {
+      regions.emplace_back(static_cast<uint32_t>(r.offset / sizeof(float)), static_cast<uint32_t>(r.floats));
+    }
+    std::vector<schema::PlanParameter> parameters;
+    std::vector<fb::Offset<fb::String>> names;
+    const size_t begin = t.phases.regions[rt::kParameters].offset;
+    for (const PlanParameter& p : t.parameters) {
+      const schema::PlanRef at = find(p.values);
+      parameters.emplace_back(at.constant(), at.element(), static_cast<uint32_t>(p.floats),
+                              static_cast<uint32_t>((p.offset - begin) / sizeof(float)));
+      names.push_back(builder_.CreateString(p.name));
+    }
+    const auto region_list = builder_.CreateVectorOfStructs(regions);
+    const auto parameter_list = builder_.CreateVectorOfStructs(parameters);
+    const auto name_list = builder_.CreateVector(names);
+    fb::Offset<schema::TrainingCheck> check;
+    if (const TrainingCheck& c = stored_.check; !c.losses.empty()) {
+      const auto labels = builder_.CreateVector(std::vector<uint32_t>(c.labels.begin(), c.labels.end()));
+      const auto losses = builder_.CreateVector(c.losses);
+      check = schema::CreateTrainingCheck(builder_, labels, c.learning_rate, c.momentum, c.weight_decay, c.nesterov,
+                                          losses, c.tolerance);
+    }
+    const auto phase = [](int32_t step) { return static_cast<uint32_t>(step); };
+    return schema::CreatePlanTraining(builder_, phase(t.phases.loss), phase(t.phases.accumulate), phase(t.phases.norm),
+                                      phase(t.phases.update), region_list, parameter_list, name_list, check);
+  }
+
+  fb::Offset<schema::PlanStep> write_step(const rt::Step& s, const rt::StepLinks& links, int64_t macs) {
+    const auto step_name = builder_.CreateString(s.name);
+    const auto fused = act(s.act), attention_act = act(s.attention_act), attention_gate = act(s.attention_gate);
+    const auto walk = strided(s.strided);
+    fb::Offset<fb::Vector<int32_t>> params;
+    if (s.op == rt::StepOp::kAttention) {
+      std::vector<int32_t> refs;
+      for (const float* at : s.params) refs.push_back(ref(at));
+      params = builder_.CreateVector(refs);
+    }
+    fb::Offset<fb::Vector<int32_t>> operands;
+    if (s.operand_count > 0) {
+      std::vector<int32_t> indices;
+      for (int32_t i = 0; i < s.operand_count; ++i) indices.push_back(view(s.operands[i]));
+      operands = builder_.CreateVector(indices);
+    }
+    schema::PlanStepBuilder step(builder_);
+    step.add_op(static_cast<uint8_t>(s.op));
+    step.add_name(step_name);
+    step.add_copies(s.is_copy);
+    step.add_in_view(view(s.in));
+    step.add_in2_view(view(s.in2));
+    step.add_out_view(view(s.out));
+    step.add_pre_scale(ref(s.pre_scale));
+    step.add_pre_shift(ref(s.pre_shift));
+    step.add_pre_low(s.pre_low);
+    step.add_pre_high(s.pre_high);
+    step.add_act(fused);
+    step.add_weight(ref(s.weight));
+    step.add_bias(ref(s.bias));
+    step.add_kernel_height(s.kernel_h);
+    step.add_kernel_width(s.kernel_w);
+    step.add_stride_height(s.stride_h);
+    step.add_stride_width(s.stride_w);
+    step.add_dilation_height(s.dilation_h);
+    step.add_dilation_width(s.dilation_w);
+    step.add_pad_top(s.pad_top);
+    step.add_pad_left(s.pad_left);
+    step.add_pad_bottom(s.pad_bottom);
+    step.add_pad_right(s.pad_right);
+    step.add_groups(s.groups);
+    step.add_max_pool(s.max_pool);
+    step.add_count_include_pad(s.count_include_pad);
+    step.add_binary(static_cast<uint8_t>(s.binary));
+    step.add_strided(walk);
+    step.add_params(params);
+    step.add_hidden(s.hidden);
+    step.add_attention_act(attention_act);
+    step.add_attention_gate(attention_gate);
+    step.add_macs(static_cast<uint64_t>(macs));
+    step.add_operands(operands);
+    step.add_weight_at(number(links.weight));
+    step.add_bias_at(number(links.bias));
+    step.add_alpha(s.alpha);
+    step.add_beta(s.beta);
+    return step.Finish();
+  }
+
+  fb::Offset<fb::Vector<fb::Offset<schema::PlanPort>>> write_ports(const std::vector<PlanPort>& ports) {
+    std::vector<fb::Offset<schema::PlanPort>> list;
+    for (const PlanPort& port : ports) {
+      const auto port_name = builder_.CreateString(port.name);
+      const auto shape = builder_.CreateVector(std::vector<int32_t>(port.shape.begin(), port.shape.end()));
+      list.push_back(schema::CreatePlanPort(builder_, port_name, shape, static_cast<uint32_t>(view(port.view))));
+    }
+    return builder_.CreateVector(list);
+  }
+
+  const StoredPlan& stored_;
+  const Plan& plan_;
+  fb::FlatBufferBuilder& builder_;
+  Status status_;
+  std::vector<uint32_t> index_;  // of stored_.constants in constants_
+  std::vector<schema::PlanConstant> constants_;
+  std::vector<schema::PlanRef> refs_;
+  std::vector<schema::PlanSegment> segments_;
+  std::vector<schema::PlanView> views_;
+};
+
+}  // namespace
+
+Result<fb::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
+                                            const std::function<uint64_t(const Tensor&)>& place,
+                                            fb::FlatBufferBuilder* builder) {
+  return PlanWriter(stored, builder).write(place);
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,82 @@
+#include "format/stored/training_plan.h"
+
+#include <model_generated.h>
+
+namespace sparsenet::rt {
+namespace {
+
+template <class T>
+uint32_t size_of(const flatbuffers::Vector<T>* list) {
+  return list ? list->size() : 0;
+}
+
+// What goes in and out beside the graph's own: the label, and the loss with the count of right answers.
+const char* check_ports(const schema::Plan& plan, int32_t* classes) {
+  if (size_of(plan.inputs()) != 2 || size_of(plan.outputs()) != 2) {
+    return "training: expected an image and a label as inputs, logits and a loss as outputs";
+  }
+  const auto* label = plan.inputs()->Get(1)->shape();
+  const auto* logits = plan.outputs()->Get(0)->shape();
+  const auto* loss = plan.outputs()->Get(1)->shape();
+  if (plan.batch() != 1) return "training: expected a plan for batch 1";
+  if (size_of(label) != 2 || label->Get(0) != 1 || label->Get(1) != 1) return "training: expected a label of 1 x 1";
+  if (size_of(logits) != 2 || logits->Get(0) != 1 || logits->Get(1) < 2) {
+    return "training: expected logits of 1 x two classes or more";
+  }
+  if (size_of(loss) != 2 || loss->Get(0) != 1 || loss->Get(1) != 2) return "training: expected a loss of 1 x 2";
+  *classes = logits->Get(1);
+  return nullptr;
+}
+
+}  // namespace
+
+const char* read_training(const PlanFile& file, TrainingPlan* training) {
+  const schema::PlanTraining& from = *file.plan->training();
+  *training = {};
+  if (const char* message = check_ports(*file.plan, &training->classes)) return message;
+  const uint32_t phases[] = {from.loss(), from.accumulate(), from.norm(), from.update(), size_of(file.plan->steps())};
+  if (phases[4] > INT32_MAX) return "training: too many steps";
+  for (int i = 0; i < 4; ++i) {
+    if (phases[i] >= phases[i + 1]) return "training: expected phases that follow each other";
+  }
+  training->loss = static_cast<int32_t>(phases[0]);
+  training->accumulate = static_cast<int32_t>(phases[1]);
+  training->norm = static_cast<int32_t>(phases[2]);
+  training->update = static_cast<int32_t>(phases[3]);
+  if (size_of(from.regions()) != kTrainingRegions) return "training: expected five regions";
+  for (uint32_t i = 0; i < kTrainingRegions; ++i) {
+    const schema::PlanRegion& region = *from.regions()->Get(i);
+    if (uint64_t{region.element()} + region.elements() > file.plan->arena_bytes() / sizeof(float)) {
+      return "training: a region leaves the arena";
+    }
+    training->regions[i] = {sizeof(float) * size_t{region.element()}, region.elements()};
+  }
+  const size_t floats = training->regions[kParameters].floats;
+  if (floats == 0 || training->regions[kGradients].floats != floats ||
+      training->regions[kGradientSum].floats != floats || training->regions[kMomentumRegion].floats != floats) {
+    return "training: expected parameters, and as many gradients, sums and momenta";
+  }
+  if (training->regions[kControlRegion].floats != kControlFloats) return "training: expected 16 values of control";
+  return nullptr;
+}
+
+uint32_t count_initial(const PlanFile& file) {
+  return size_of(file.plan->training()->parameters());
+}
+
+const char* read_initial(const PlanFile& file, const TrainingPlan& training, uint32_t index,
+                         InitialParameter* parameter) {
+  const schema::PlanParameter& from = *file.plan->training()->parameters()->Get(index);
+  if (const char* message = resolve_constant(file, from.constant(), from.element(), &parameter->values)) return message;
+  const PlanRoom room = room_of(file);
+  if (from.elements() == 0 || room.floats(room.self, parameter->values) < int64_t{from.elements()}) {
+    return "a parameter leaves its constant";
+  }
+  const ArenaRange& region = training.regions[kParameters];
+  if (uint64_t{from.at()} + from.elements() > region.floats) return "a parameter leaves its region";
+  parameter->floats = from.elements();
+  parameter->offset = region.offset + sizeof(float) * size_t{from.at()};
+  return nullptr;
+}
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,23 @@
+// The training part of a stored plan: where its phases begin, what stays in the arena between steps, what the
+// parameters are at the start. Messages have static storage; null means that all is well.
+#pragma once
+
+#include "format/stored/stored_plan.h"
+#include "step/training_layout.h"
+
+namespace sparsenet::rt {
+
+// A parameter, or a piece of it, before the first step.
+struct InitialParameter {
+  const float* values;
+  size_t floats;
+  size_t offset;  // bytes from the start of the arena
+};
+
+// Of a plan that has one: `file` has passed check_plan.
+const char* read_training(const PlanFile& file, TrainingPlan* training);
+uint32_t count_initial(const PlanFile& file);
+const char* read_initial(const PlanFile& file, const TrainingPlan& training, uint32_t index,
+                         InitialParameter* parameter);
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,227 @@
+// Pooling, attention and pointwise steps of the compact kernels.
+#include "kernels/compact/compact.h"
+
+namespace sparsenet::rt::compact {
+namespace {
+
+// What pooling and pointwise steps need.
+struct State {
+  Input in;
+  Dense out;
+  Act act;
+  int32_t in_h, in_w, out_h, out_w, channels;
+  int32_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;
+  bool max_pool, count_include_pad;
+};
+
+void query(const Step& s, KernelNeeds* needs) {
+  *needs = {};
+  needs->state_bytes = sizeof(State) + ranges_bytes(s.in);
+  needs->chunks = s.out.n * s.out.h;
+}
+
+const char* prepare(const Step& s, const Place& place) {
+  auto* state = static_cast<State*>(place.state);
+  *state = {make_input(s, place.arena, reinterpret_cast<Range*>(state + 1)),
+            make_dense(s.out, place.arena),
+            s.act,
+            s.in.h,
+            s.in.w,
+            s.out.h,
+            s.out.w,
+            s.out.c,
+            s.kernel_h,
+            s.kernel_w,
+            s.stride_h,
+            s.stride_w,
+            s.pad_top,
+            s.pad_left,
+            s.pad_bottom,
+            s.pad_right,
+            s.max_pool,
+            s.count_include_pad};
+  return nullptr;
+}
+
+bool pool_supports(const Step& s) {
+  return s.op == StepOp::kPool && is_dense(s.out);
+}
+
+int32_t larger(int32_t a, int32_t b) {
+  return a > b ? a : b;
+}
+int32_t smaller(int32_t a, int32_t b) {
+  return a < b ? a : b;
+}
+
+void pool_run(const void* state, int32_t chunk, void*) {
+  const State& s = *static_cast<const State*>(state);
+  const int64_t image = chunk / s.out_h;
+  const int32_t top = chunk % s.out_h * s.stride_h - s.pad_top, bottom = top + s.kernel_h;
+  for (int32_t ox = 0; ox < s.out_w; ++ox) {
+    const int32_t left = ox * s.stride_w - s.pad_left, right = left + s.kernel_w;
+    float* out = s.out.base + (int64_t{chunk} * s.out_w + ox) * s.out.pixel_stride;
+    for (int32_t c = 0; c < s.channels; ++c) out[c] = s.max_pool ? -INFINITY : 0.f;
+    const int32_t y0 = larger(top, 0), y1 = smaller(bottom, s.in_h), x0 = larger(left, 0), x1 = smaller(right, s.in_w);
+    for (int32_t y = y0; y < y1; ++y) {
+      for (int32_t x = x0; x < x1; ++x) {
+        const int64_t pixel = (image * s.in_h + y) * s.in_w + x;
+        if (s.max_pool) {
+          for_each_channel(s.in, pixel, [&](int32_t c, float v) { out[c] = v > out[c] ? v : out[c]; });
+        } else {
+          for_each_channel(s.in, pixel, [&](int32_t c, float v) { out[c] += v; });
+        }
+      }
+    }
+    int32_t count = larger(y1 - y0, 0) * larger(x1 - x0, 0);
+    if (s.count_include_pad) {
+      count = (smaller(bottom, s.in_h + s.pad_bottom) - top) * (smaller(right, s.in_w + s.pad_right) - left);
+    }
+    const float factor = s.max_pool ? 1.f : 1.f / static_cast<float>(larger(count, 1));
+    for (int32_t c = 0; c < s.channels; ++c) out[c] = activate_one(out[c] * factor, s.act);
+  }
+}
+
+bool global_pool_supports(const Step& s) {
+  return s.op == StepOp::kGlobalPool && is_dense(s.out);
+}
+
+void global_pool_query(const Step& s, KernelNeeds* needs) {
+  query(s, needs);
+  needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * sizeof(float);
+  needs->chunks = s.in.n;
+}
+
+void global_pool_run(const void* state, int32_t image, void* scratch) {
+  const State& s = *static_cast<const State*>(state);
+  auto* row = static_cast<float*>(scratch);
+  float* out = s.out.base + int64_t{image} * s.out.pixel_stride;
+  for (int32_t c = 0; c < s.channels; ++c) out[c] = 0.f;
+  for (int32_t y = 0; y < s.in_h; ++y) {
+    // Row by row: short sums keep more of their digits than one long one.
+    for (int32_t c = 0; c < s.channels; ++c) row[c] = 0.f;
+    for (int32_t x = 0; x < s.in_w; ++x) {
+      for_each_channel(s.in, (int64_t{image} * s.in_h + y) * s.in_w + x, [&](int32_t c, float v) { row[c] += v; });
+    }
+    for (int32_t c = 0; c < s.channels; ++c) out[c] += row[c];
+  }
+  const float factor = 1.f / (static_cast<float>(s.in_h) * static_cast<float>(s.in_w));
+  for (int32_t c = 0; c < s.channels; ++c) out[c] = activate_one(out[c] * factor, s.act);
+}
+
+bool affine_supports(const Step& s) {
+  return (s.op == StepOp::kAffine || s.op == StepOp::kUnary) && is_dense(s.out);
+}
+
+void affine_run(const void* state, int32_t chunk, void*) {
+  const State& s = *static_cast<const State*>(state);
+  for (int32_t x = 0; x < s.out_w; ++x) {
+    const int64_t pixel = int64_t{chunk} * s.out_w + x;
+    float* out = s.out.base + pixel * s.out.pixel_stride;
+    for_each_channel(s.in, pixel, [&](int32_t c, float v) { out[c] = activate_one(v, s.act); });
+  }
+}
+
+// The channel gate; formulas at AttentionAttrs in sparsenet/graph.h.
+struct AttentionState {
+  Dense in, out;
+  int32_t pixels, row, channels, hidden;  // `row`: pixels of an image row
+  const float* params[8];
+  Act act, gate;
+};
+
+bool attention_supports(const Step& s) {
+  return s.op == StepOp::kAttention && is_dense(s.in) && is_dense(s.out);
+}
+
+void attention_query(const Step& s, KernelNeeds* needs) {
+  *needs = {};
+  needs->state_bytes = sizeof(AttentionState);
+  needs->scratch_bytes = static_cast<uint64_t>(5 * s.in.c + s.hidden) * sizeof(float);
+  needs->chunks = s.in.n;
+}
+
+const char* attention_prepare(const Step& s, const Place& place) {
+  auto* state = static_cast<AttentionState*>(place.state);
+  *state = {make_dense(s.in, place.arena),
+            make_dense(s.out, place.arena),
+            s.in.h * s.in.w,
+            s.in.w,
+            s.in.c,
+            s.hidden,
+            {},
+            s.attention_act,
+            s.attention_gate};
+  memcpy(state->params, s.params, sizeof state->params);
+  return nullptr;
+}
+
+float dot(const float* w, const float* x, int32_t n, float sum) {
+  for (int32_t i = 0; i < n; ++i) sum += w[i] * x[i];
+  return sum;
+}
+
+// Means over an image's pixels, row by row.
+void means(const AttentionState& s, const float* in, float* row, float* g) {
+  for (int32_t c = 0; c < s.channels; ++c) g[c] = 0.f;
+  for (int32_t p = 0; p < s.pixels; p += s.row) {
+    for (int32_t c = 0; c < s.channels; ++c) row[c] = 0.f;
+    for (int32_t x = 0; x < s.row; ++x, in += s.in.pixel_stride) {
+      for (int32_t c = 0; c < s.channels; ++c) row[c] += in[c];
+    }
+    for (int32_t c = 0; c < s.channels; ++c) g[c] += row[c];
+  }
+  const float factor = 1.f / static_cast<float>(s.pixels);
+  for (int32_t c = 0; c < s.channels; ++c) g[c] *= factor;
+}
+
+void attention_run(const void* state, int32_t image, void* scratch) {
+  const AttentionState& s = *static_cast<const AttentionState*>(state);
+  const int32_t n = s.channels;
+  auto* g = static_cast<float*>(scratch);  // n
+  float* t = g + n;                        // 2 n
+  float* e = t + 2 * n;                    // n; hidden values of the squeeze-excite form
+  float* f = e + (s.hidden > n ? s.hidden : n);
+  const float* in = s.in.base + int64_t{image} * s.pixels * s.in.pixel_stride;
+  means(s, in, t, g);
+  const float* const* p = s.params;
+  if (s.hidden == 0) {
+    for (int32_t i = 0; i < n; ++i) t[i] = activate_one(p[0][i] * g[i] + p[1][i], s.act);
+    for (int32_t i = 0; i < n; ++i) e[i] = dot(p[2] + int64_t{i} * n, t, n, p[3][i]);
+    for (int32_t i = 0; i < 2 * n; ++i)
+      t[i] = bounded_one(p[4][i] * (i < n ? e[i] : g[i - n]) + p[5][i], 0.f, INFINITY);
+    for (int32_t i = 0; i < n; ++i)
+      f[i] = 1.f + activate_one(dot(p[6] + int64_t{i} * 2 * n, t, 2 * n, p[7][i]), s.gate);
+  } else {
+    for (int32_t i = 0; i < s.hidden; ++i) e[i] = activate_one(dot(p[0] + int64_t{i} * n, g, n, p[1][i]), s.act);
+    for (int32_t i = 0; i < n; ++i)
+      f[i] = activate_one(dot(p[2] + int64_t{i} * s.hidden, e, s.hidden, p[3][i]), s.gate);
+  }
+  float* out = s.out.base + int64_t{image} * s.pixels * s.out.pixel_stride;
+  for (int32_t i = 0; i < s.pixels; ++i, in += s.in.pixel_stride, out += s.out.pixel_stride) {
+    for (int32_t c = 0; c < n; ++c) out[c] = in[c] * f[c];
+  }
+}
+
+}  // namespace
+
+const Kernel kPool = {"pool2d_f32_compact", "portable", pool_supports, query, prepare, pool_run, nullptr, false};
+const Kernel kGlobalPool = {"global_pool_f32_compact",
+                            "portable",
+                            global_pool_supports,
+                            global_pool_query,
+                            prepare,
+                            global_pool_run,
+                            nullptr,
+                            false};
+const Kernel kAffine = {"affine_f32_compact", "portable", affine_supports, query, prepare, affine_run, nullptr, false};
+const Kernel kAttention = {"attention_f32_compact",
+                           "portable",
+                           attention_supports,
+                           attention_query,
+                           attention_prepare,
+                           attention_run,
+                           nullptr,
+                           false};
+
+}  // namespace sparsenet::rt::compact

@@ -1,0 +1,13 @@
+// The portable kernels in the order in which they are tried. The plain reference kernels come after them.
+#include "kernels/portable/portable.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+const Kernel* const kPortableKernels[] = {
+    &kConvPointwise,  &kConvWinograd4,  &kConvDepthwise,  &kConvDirect,  &kPool,          &kGlobalPool,
+    &kAttention,      &kAffine,         &kBinary,         &kBatchStats,  &kNormalizeGrad, &kConvNormalizeGrad,
+    &kBatchStatsGrad, &kConvGradWeight, &kDotPixels,      &kScalePixels, &kExpandPixels,  &kAveragePoolGrad,
+    &kFill,           &kAccumulate,     &kActivationGrad, &kUpdateSgd,   &kUpdateAdam,    nullptr,
+};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,38 @@
+// The portable kernels of one instruction set. `kPortableKernels` (list.cpp) is their ordered list.
+#pragma once
+
+#include "kernels/portable/simd.h"
+#include "runtime/kernel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+extern const Kernel kConvPointwise;
+extern const Kernel kConvWinograd4;
+extern const Kernel kConvDirect;
+extern const Kernel kConvDepthwise;
+extern const Kernel kPool;
+extern const Kernel kGlobalPool;
+extern const Kernel kAffine;
+extern const Kernel kBinary;
+extern const Kernel kAttention;
+
+// Training.
+extern const Kernel kBatchStats;
+extern const Kernel kNormalizeGrad;
+extern const Kernel kConvNormalizeGrad;
+extern const Kernel kBatchStatsGrad;
+extern const Kernel kConvGradWeight;
+extern const Kernel kDotPixels;
+extern const Kernel kScalePixels;
+extern const Kernel kExpandPixels;
+extern const Kernel kAveragePoolGrad;
+extern const Kernel kFill;
+extern const Kernel kAccumulate;
+extern const Kernel kActivationGrad;
+extern const Kernel kUpdateSgd;
+extern const Kernel kUpdateAdam;
+
+// In list.cpp; terminated by null.
+extern const Kernel* const kPortableKernels[];
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

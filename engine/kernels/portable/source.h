@@ -1,0 +1,146 @@
+// Source: where a kernel reads its input pixels from: one or more channel ranges, an affine with bounds on the way.
+#pragma once
+
+#include "kernels/portable/simd.h"
+#include "step/step.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+struct SourceSegment {
+  const float* base;
+  int32_t channels;
+  int32_t pixel_stride;
+};
+
+struct Source {
+  const SourceSegment* segments;
+  int32_t count;
+  int32_t channels;
+  const float* scale;  // null: no affine
+  const float* shift;
+  float low, high;
+
+  // Pixels can be read in place.
+  bool dense() const { return count == 1 && !scale; }
+};
+
+SPARSENET_INLINE size_t source_bytes(const View& view) {
+  return static_cast<size_t>(view.segment_count) * sizeof(SourceSegment);
+}
+
+// Resolves a step's input into `storage` (source_bytes of it).
+inline Source make_source(const Step& step, uint8_t* arena, void* storage) {
+  auto* segments = static_cast<SourceSegment*>(storage);
+  for (int32_t i = 0; i < step.in.segment_count; ++i) {
+    const Segment& s = step.in.segments[i];
+    segments[i].base = s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset);
+    segments[i].channels = s.channels;
+    segments[i].pixel_stride = s.pixel_stride;
+  }
+  return {segments, step.in.segment_count, step.in.c, step.pre_scale, step.pre_shift, step.pre_low, step.pre_high};
+}
+
+SPARSENET_INLINE float* dense_pointer(const View& view, uint8_t* arena) {
+  return view.segment_count == 0 ? nullptr : reinterpret_cast<float*>(arena + view.segments[0].offset);
+}
+
+enum class Pre { kNone, kLow, kBoth };  // no affine; affine then max; affine then max and min
+
+SPARSENET_INLINE Pre pre_of(const Source& s) {
+  return !s.scale ? Pre::kNone : s.high == INFINITY ? Pre::kLow : Pre::kBoth;
+}
+
+template <Pre kPre>
+SPARSENET_INLINE V apply_pre(V x, V scale, V shift, V low, V high) {
+  if (kPre == Pre::kNone) return x;
+  x = vmax(low, x * scale + shift);
+  return kPre == Pre::kBoth ? vmin(high, x) : x;
+}
+
+// A Pre as a type, for by_pre.
+template <Pre kValue>
+struct PreTag {
+  static constexpr Pre value = kValue;
+};
+
+// Calls f(PreTag) with the source's own Pre, so that the inner loops know it at compile time.
+template <class F>
+SPARSENET_INLINE void by_pre(const Source& s, F f) {
+  switch (pre_of(s)) {
+    case Pre::kNone:
+      f(PreTag<Pre::kNone>{});
+      break;
+    case Pre::kLow:
+      f(PreTag<Pre::kLow>{});
+      break;
+    case Pre::kBoth:
+      f(PreTag<Pre::kBoth>{});
+      break;
+  }
+}
+
+// A vector of channels of every pixel: pixel p has it at base + p * stride.
+struct ChannelVector {
+  const float* base;
+  ptrdiff_t stride;
+  int channel, lanes;  // the first one's place among all channels; how many lanes are in use
+  V scale, shift;
+};
+
+// Calls f for all channels of a source, a vector at a time; vectors do not cross segments.
+template <Pre kPre, class F>
+SPARSENET_INLINE void for_each_vector(const Source& s, F f) {
+  int channel = 0;
+  for (int32_t i = 0; i < s.count; ++i) {
+    const SourceSegment& segment = s.segments[i];
+    for (int c = 0; c < segment.channels; c += kLanes) {
+      const int lanes = imin(kLanes, segment.channels - c);
+      ChannelVector v{segment.base + c, segment.pixel_stride, channel + c, lanes, V{}, V{}};
+      if (kPre != Pre::kNone) {
+        v.scale = load_first(s.scale + v.channel, lanes);
+        v.shift = load_first(s.shift + v.channel, lanes);
+      }
+      f(v);
+    }
+    channel += segment.channels;
+  }
+}
+
+template <Pre kPre>
+inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
+  const V low = splat(s.low), high = splat(s.high);
+  int channel = 0;
+  for (int32_t i = 0; i < s.count; ++i) {
+    const SourceSegment& segment = s.segments[i];
+    const ptrdiff_t stride = segment.pixel_stride;
+    const float* base = segment.base + pixel * stride;
+    int c = 0;
+    for (; c + kLanes <= segment.channels; c += kLanes, channel += kLanes) {
+      const V scale = kPre == Pre::kNone ? V{} : load(s.scale + channel);
+      const V shift = kPre == Pre::kNone ? V{} : load(s.shift + channel);
+      const float* x = base + c;
+      float* y = out + channel;
+      for (int p = 0; p < count; ++p, x += stride, y += out_stride) {
+        store(y, apply_pre<kPre>(load(x), scale, shift, low, high));
+      }
+    }
+    const int rest = segment.channels - c;
+    if (rest > 0) {
+      const V scale = kPre == Pre::kNone ? V{} : load_first(s.scale + channel, rest);
+      const V shift = kPre == Pre::kNone ? V{} : load_first(s.shift + channel, rest);
+      const float* x = base + c;
+      float* y = out + channel;
+      for (int p = 0; p < count; ++p, x += stride, y += out_stride) {
+        store_first(y, apply_pre<kPre>(load_first(x, rest), scale, shift, low, high), rest);
+      }
+      channel += rest;
+    }
+  }
+}
+
+// Writes `count` consecutive pixels, all channels side by side, affine and bounds applied.
+inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
+  by_pre(s, [&](auto pre) { gather_impl<decltype(pre)::value>(s, pixel, count, out, out_stride); });
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

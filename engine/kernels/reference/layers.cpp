@@ -1,0 +1,196 @@
+#include "kernels/reference/common.h"
+#include "kernels/reference/reference.h"
+
+namespace sparsenet::rt {
+namespace {
+
+template <StepOp kOp>
+bool supports(const Step& step) {
+  return step.op == kOp;
+}
+bool affine_supports(const Step& step) {
+  return step.op == StepOp::kAffine || step.op == StepOp::kUnary;
+}
+
+// Of output channel o, input channel c of its group and a tap.
+int64_t weight_index(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
+  const int32_t group_in = s.in.c / s.groups, group_out = s.out.c / s.groups;
+  if (!s.weight_transposed) return ((int64_t{o} * group_in + c) * s.kernel_h + ky) * s.kernel_w + kx;
+  const int32_t in = o / group_out * group_in + c;
+  return ((int64_t{in} * group_out + o % group_out) * s.kernel_h + s.kernel_h - 1 - ky) * s.kernel_w + s.kernel_w - 1 -
+         kx;
+}
+
+void conv_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Step& s = r.step;
+  const int32_t group_in = s.in.c / s.groups, group_out = s.out.c / s.groups;
+  for (int32_t n = 0; n < s.out.n; ++n) {
+    for (int32_t oy = 0; oy < s.out.h; ++oy) {
+      for (int32_t ox = 0; ox < s.out.w; ++ox) {
+        const int64_t pixel = (int64_t{n} * s.out.h + oy) * s.out.w + ox;
+        for (int32_t o = 0; o < s.out.c; ++o) {
+          const int32_t first = o / group_out * group_in;
+          float sum = s.bias ? s.bias[o] : 0.f;
+          for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
+            const int32_t y = oy * s.stride_h - s.pad_top + ky * s.dilation_h;
+            if (y < 0 || y >= s.in.h) continue;
+            for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
+              const int32_t x = ox * s.stride_w - s.pad_left + kx * s.dilation_w;
+              if (x < 0 || x >= s.in.w) continue;
+              const int64_t from = (int64_t{n} * s.in.h + y) * s.in.w + x;
+              for (int32_t c = 0; c < group_in; ++c) {
+                sum += input_at(r, from, first + c) * s.weight[weight_index(s, o, c, ky, kx)];
+              }
+            }
+          }
+          if (s.in2.segment_count > 0) sum += *element(s.in2, r.arena, pixel, o);
+          *element(s.out, r.arena, pixel, o) = activate_one(sum, s.act);
+        }
+      }
+    }
+  }
+}
+
+void pool_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Step& s = r.step;
+  for (int32_t n = 0; n < s.out.n; ++n) {
+    for (int32_t oy = 0; oy < s.out.h; ++oy) {
+      for (int32_t ox = 0; ox < s.out.w; ++ox) {
+        for (int32_t c = 0; c < s.out.c; ++c) {
+          float best = -INFINITY, sum = 0.f;
+          int32_t inside = 0, padded = 0;
+          for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
+            for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
+              const int32_t y = oy * s.stride_h - s.pad_top + ky, x = ox * s.stride_w - s.pad_left + kx;
+              if (y < s.in.h + s.pad_bottom && x < s.in.w + s.pad_right) ++padded;
+              if (y < 0 || y >= s.in.h || x < 0 || x >= s.in.w) continue;
+              const float v = input_at(r, (int64_t{n} * s.in.h + y) * s.in.w + x, c);
+              best = std::fmax(best, v);
+              sum += v;
+              ++inside;
+            }
+          }
+          const int32_t count = s.count_include_pad ? padded : inside;
+          const float v = s.max_pool ? best : sum / static_cast<float>(count > 0 ? count : 1);
+          *element(s.out, r.arena, (int64_t{n} * s.out.h + oy) * s.out.w + ox, c) = activate_one(v, s.act);
+        }
+      }
+    }
+  }
+}
+
+void global_pool_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Step& s = r.step;
+  const int64_t pixels = int64_t{s.in.h} * s.in.w;
+  for (int32_t n = 0; n < s.in.n; ++n) {
+    for (int32_t c = 0; c < s.in.c; ++c) {
+      double sum = 0;
+      for (int64_t p = 0; p < pixels; ++p) sum += input_at(r, n * pixels + p, c);
+      *element(s.out, r.arena, n, c) = activate_one(static_cast<float>(sum / static_cast<double>(pixels)), s.act);
+    }
+  }
+}
+
+void affine_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Step& s = r.step;
+  const int64_t pixels = int64_t{s.in.n} * s.in.h * s.in.w;
+  for (int64_t p = 0; p < pixels; ++p) {
+    for (int32_t c = 0; c < s.in.c; ++c) *element(s.out, r.arena, p, c) = activate_one(input_at(r, p, c), s.act);
+  }
+}
+
+// y = W x + b for a row-major W, one output.
+float row(const float* w, const float* x, int32_t n, float b) {
+  for (int32_t i = 0; i < n; ++i) b += w[i] * x[i];
+  return b;
+}
+
+void attention_query(const Step& step, KernelNeeds* needs) {
+  reference_query(step, needs);
+  const auto c = static_cast<uint64_t>(step.in.c), hidden = static_cast<uint64_t>(step.hidden);
+  needs->scratch_bytes = (5 * c + hidden) * sizeof(float);
+}
+
+void attention_run(const void* state, int32_t, void* scratch) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Step& s = r.step;
+  const int32_t c = s.in.c;
+  const int64_t pixels = int64_t{s.in.h} * s.in.w;
+  float* g = static_cast<float*>(scratch);  // mean, c
+  float* t = g + c;                         // what the next product reads, 2c
+  float* e = t + 2 * c;                     // c
+  float* f = e + c;                         // c; hidden values of the squeeze-excite form behind it
+  for (int32_t n = 0; n < s.in.n; ++n) {
+    for (int32_t i = 0; i < c; ++i) {
+      double sum = 0;
+      for (int64_t p = 0; p < pixels; ++p) sum += *element(s.in, r.arena, n * pixels + p, i);
+      g[i] = static_cast<float>(sum / static_cast<double>(pixels));
+    }
+    if (s.hidden == 0) {
+      const float *s1 = s.params[0], *t1 = s.params[1], *w1 = s.params[2], *b1 = s.params[3];
+      const float *s2 = s.params[4], *t2 = s.params[5], *w2 = s.params[6], *b2 = s.params[7];
+      for (int32_t i = 0; i < c; ++i) t[i] = activate_one(s1[i] * g[i] + t1[i], s.attention_act);
+      for (int32_t i = 0; i < c; ++i) e[i] = row(w1 + int64_t{i} * c, t, c, b1[i]);
+      for (int32_t i = 0; i < 2 * c; ++i) t[i] = bounded_one(s2[i] * (i < c ? e[i] : g[i - c]) + t2[i], 0.f, INFINITY);
+      for (int32_t i = 0; i < c; ++i) {
+        f[i] = 1.f + activate_one(row(w2 + int64_t{i} * 2 * c, t, 2 * c, b2[i]), s.attention_gate);
+      }
+    } else {
+      const float *w1 = s.params[0], *b1 = s.params[1], *w2 = s.params[2], *b2 = s.params[3];
+      float* h = f + c;
+      for (int32_t i = 0; i < s.hidden; ++i)
+        h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention_act);
+      for (int32_t i = 0; i < c; ++i) {
+        f[i] = activate_one(row(w2 + int64_t{i} * s.hidden, h, s.hidden, b2[i]), s.attention_gate);
+      }
+    }
+    for (int64_t p = 0; p < pixels; ++p) {
+      for (int32_t i = 0; i < c; ++i) {
+        *element(s.out, r.arena, n * pixels + p, i) = *element(s.in, r.arena, n * pixels + p, i) * f[i];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const Kernel kReferenceConv = {"conv2d_f32_reference",
+                               "reference",
+                               supports<StepOp::kConv>,
+                               reference_query,
+                               reference_prepare,
+                               conv_run,
+                               nullptr,
+                               false};
+const Kernel kReferencePool = {"pool2d_f32_reference",
+                               "reference",
+                               supports<StepOp::kPool>,
+                               reference_query,
+                               reference_prepare,
+                               pool_run,
+                               nullptr,
+                               false};
+const Kernel kReferenceGlobalPool = {"global_pool_f32_reference",
+                                     "reference",
+                                     supports<StepOp::kGlobalPool>,
+                                     reference_query,
+                                     reference_prepare,
+                                     global_pool_run,
+                                     nullptr,
+                                     false};
+const Kernel kReferenceAffine = {"affine_f32_reference", "reference", affine_supports, reference_query,
+                                 reference_prepare,      affine_run,  nullptr,         false};
+const Kernel kReferenceAttention = {"attention_f32_reference",
+                                    "reference",
+                                    supports<StepOp::kAttention>,
+                                    attention_query,
+                                    reference_prepare,
+                                    attention_run,
+                                    nullptr,
+                                    false};
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,90 @@
+#include "session/backend_table.h"
+
+#include "base/guarded.h"
+#include "kernels/reference/reference.h"
+#include "session/isa.h"
+
+#if defined(SPARSENET_HAVE_ONEDNN)
+#include "backends/onednn/onednn_backend.h"
+#endif
+
+namespace sparsenet {
+namespace {
+
+int32_t portable_lists(const rt::Kernel* const** lists) {
+  lists[0] = active_isa().kernels;
+  lists[1] = rt::kReferenceKernels;
+  return 2;
+}
+
+int32_t reference_lists(const rt::Kernel* const** lists) {
+  lists[0] = rt::kReferenceKernels;
+  return 1;
+}
+
+#if defined(SPARSENET_HAVE_ONEDNN)
+int32_t onednn_lists(const rt::Kernel* const** lists) {
+  lists[0] = rt::kOneDnnKernels;
+  lists[1] = active_isa().kernels;
+  lists[2] = rt::kReferenceKernels;
+  return 3;
+}
+#endif
+
+// `auto`: our own kernels for every step. They run SparseNets and DenseNets faster than oneDNN's as a whole
+// (docs/benchmarks.md). oneDNN is ahead on some direct convolutions (8x8 images with 64 channels, stride 2), but mixing
+// it in would bring a second kind of threads.
+const BackendEntry kBackends[] = {
+    {Backend::kAuto, "auto", portable_lists, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kPortable, "portable", portable_lists, nullptr, nullptr, nullptr, nullptr},
+#if defined(SPARSENET_HAVE_ONEDNN)
+    {Backend::kOneDnn, "onednn", onednn_lists, onednn_begin_run, onednn_end_run, onednn_flush_denormals,
+     onednn_parallel},
+#else
+    {Backend::kOneDnn, "onednn", nullptr, nullptr, nullptr, nullptr, nullptr},
+#endif
+    {Backend::kOpenCl, "opencl", nullptr, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kCuda, "cuda", nullptr, nullptr, nullptr, nullptr, nullptr},
+    {Backend::kReference, "reference", reference_lists, nullptr, nullptr, nullptr, nullptr},
+};
+
+}  // namespace
+
+const BackendEntry* find_backend(Backend backend) {
+  for (const BackendEntry& entry : kBackends) {
+    if (entry.backend == backend && entry.kernel_lists) return &entry;
+  }
+  return nullptr;
+}
+
+std::string available_backends() {
+  std::string names;
+  for (const BackendEntry& entry : kBackends) {
+    if (entry.kernel_lists) names += (names.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  return names;
+}
+
+bool is_available(Backend backend) {
+  return find_backend(backend) != nullptr;
+}
+
+const char* name(Backend backend) {
+  for (const BackendEntry& entry : kBackends) {
+    if (entry.backend == backend) return entry.name;
+  }
+  return "unknown";
+}
+
+Result<Backend> parse_backend(const std::string& text) {
+  return guarded("reading the name of a backend", [&]() -> Result<Backend> {
+    std::string known;
+    for (const BackendEntry& entry : kBackends) {
+      if (text == entry.name) return entry.backend;
+      known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    }
+    return invalid_argument("backend '" + text + "': expected one of " + known);
+  });
+}
+
+}  // namespace sparsenet

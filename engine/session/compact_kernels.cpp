@@ -1,0 +1,13 @@
+#include "kernels/compact/compact.h"
+#include "kernels/reference/reference.h"
+#include "runtime/linked_kernels.h"
+
+namespace sparsenet::rt {
+
+int32_t compact_kernels(const Kernel* const* lists[kMaxLinkedLists]) {
+  lists[0] = compact::kPortableKernels;
+  lists[1] = kReferenceKernels;
+  return 2;
+}
+
+}  // namespace sparsenet::rt

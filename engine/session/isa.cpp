@@ -1,0 +1,78 @@
+#include "session/isa.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace sparsenet::rt::compact {
+extern const Kernel* const kPortableKernels[];
+}
+
+#define SPARSENET_DECLARE_ISA(isa)               \
+  namespace rt::isa {                            \
+  extern const Kernel* const kPortableKernels[]; \
+  double fma_peak(double seconds);               \
+  }
+
+namespace sparsenet {
+
+SPARSENET_DECLARE_ISA(baseline)
+#if defined(SPARSENET_X86)
+SPARSENET_DECLARE_ISA(avx2)
+SPARSENET_DECLARE_ISA(avx512)
+#endif
+
+namespace {
+
+bool always() {
+  return true;
+}
+#if defined(SPARSENET_X86)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+struct Entry {
+  Isa isa;
+  bool (*supported)();
+};
+
+// Widest first.
+const Entry kEntries[] = {
+#if defined(SPARSENET_X86)
+    {{"avx512", rt::avx512::kPortableKernels, rt::avx512::fma_peak}, has_avx512},
+    {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak}, has_avx2},
+#endif
+    {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak}, always},
+    // Never the widest: for devices, and here for those who ask by name.
+    {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak}, always},
+};
+
+const Isa& pick() {
+  const char* wanted = std::getenv("SPARSENET_ISA");
+  if (wanted && *wanted) {
+    for (const Entry& entry : kEntries) {
+      if (std::strcmp(entry.isa.name, wanted) == 0 && entry.supported()) return entry.isa;
+    }
+    std::fprintf(stderr, "sparsenet: SPARSENET_ISA=%s is not a name that this build and this CPU have; ignored\n",
+                 wanted);
+  }
+  for (const Entry& entry : kEntries) {
+    if (entry.supported()) return entry.isa;
+  }
+  return kEntries[0].isa;
+}
+
+}  // namespace
+
+const Isa& active_isa() {
+  static const Isa& isa = pick();
+  return isa;
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,135 @@
+// What a device is given of a model: its file without the graph, and the table of the kernels that its plan uses.
+#include <sparsenet/deploy.h>
+#include <sparsenet/model.h>
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "base/guarded.h"
+#include "format/model_format.h"
+#include "format/plan_format.h"
+#include "kernels/compact/compact.h"
+#include "kernels/reference/reference.h"
+#include "plan/plan.h"
+#include "runtime/executor.h"
+
+namespace sparsenet {
+namespace {
+
+// Kernels that a device can link, by their names in the source.
+struct Named {
+  const rt::Kernel* kernel;
+  const char* name;
+};
+const Named kNames[] = {
+    {&rt::compact::kConv, "compact::kConv"},
+    {&rt::compact::kPool, "compact::kPool"},
+    {&rt::compact::kGlobalPool, "compact::kGlobalPool"},
+    {&rt::compact::kAttention, "compact::kAttention"},
+    {&rt::compact::kAffine, "compact::kAffine"},
+    {&rt::kReferenceConv, "kReferenceConv"},
+    {&rt::kReferencePool, "kReferencePool"},
+    {&rt::kReferenceGlobalPool, "kReferenceGlobalPool"},
+    {&rt::kReferenceAffine, "kReferenceAffine"},
+    {&rt::kReferenceAttention, "kReferenceAttention"},
+    {&rt::kReferenceBinary, "kReferenceBinary"},
+    {&rt::kReferenceSoftmax, "kReferenceSoftmax"},
+    {&rt::kReferenceReduceMean, "kReferenceReduceMean"},
+    {&rt::kReferenceStridedCopy, "kReferenceStridedCopy"},
+    {&rt::kReferenceCrossEntropy, "kReferenceCrossEntropy"},
+    {&rt::kReferenceConvGradWeight, "kReferenceConvGradWeight"},
+    {&rt::kReferenceAccumulate, "kReferenceAccumulate"},
+    {&rt::kReferenceSquareSum, "kReferenceSquareSum"},
+    {&rt::kReferenceUpdateSgd, "kReferenceUpdateSgd"},
+};
+
+constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
+
+// Whole in itself: it declares what it names, so that it compiles anywhere, with no header of the engine. (Its
+// function is that of runtime/linked_kernels.h.)
+std::string table_source(const std::vector<std::string>& names) {
+  constexpr char kCompact[] = "compact::";
+  constexpr size_t kCompactLength = sizeof kCompact - 1;
+  std::string plain, compact, table;
+  for (const std::string& name : names) {
+    const bool is_compact = name.compare(0, kCompactLength, kCompact) == 0;
+    (is_compact ? compact : plain) +=
+        "extern const Kernel " + (is_compact ? name.substr(kCompactLength) : name) + ";\n";
+    table += "      &" + name + ",\n";
+  }
+  if (!compact.empty()) compact = "namespace compact {\n" + compact + "}\n";
+  return "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
+         "// Compile it with C++11 or later and link it in front of libsparsenet_device.a; it needs no other file.\n"
+         "#include <stdint.h>\n\nnamespace sparsenet {\nnamespace rt {\n\nstruct Kernel;\n" +
+         plain + compact +
+         "\nint32_t linked_kernels(const Kernel* const** lists);\n"
+         "int32_t linked_kernels(const Kernel* const** lists) {\n"
+         "  static const Kernel* const kTable[] = {\n" +
+         table +
+         "      nullptr,\n  };\n  lists[0] = kTable;\n  return 1;\n}\n\n}  // namespace rt\n}  // namespace "
+         "sparsenet\n";
+}
+
+// What sn_prepare needs for a plan, with the compact kernels and one thread. Adds the kernels to *used.
+Status measure_plan(const Plan& plan, size_t* memory_bytes, std::vector<const rt::Kernel*>* used) {
+  const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
+  std::vector<rt::Bound> bound(plan.steps.size());
+  rt::Sizes sizes{};
+  const int32_t missing =
+      rt::measure(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), lists, 2, bound.data(), &sizes);
+  if (missing >= 0) {
+    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(missing)].name) +
+                       "': no kernel for devices serves for it");
+  }
+  for (const rt::Bound& b : bound) used->push_back(b.kernel);
+  size_t segments = 0, operands = 0, strided = 0;
+  for (const rt::Step& step : plan.steps) {
+    for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
+    for (int32_t i = 0; i < step.operand_count; ++i) segments += static_cast<size_t>(step.operands[i].segment_count);
+    operands += static_cast<size_t>(step.operand_count);
+    strided += step.strided ? 1 : 0;
+  }
+  rt::Cutter cutter;
+  for (const uint64_t part : std::initializer_list<uint64_t>{
+           kSessionBytes, plan.steps.size() * sizeof(rt::Bound), segments * sizeof(rt::Segment),
+           operands * sizeof(rt::View), strided * sizeof(rt::Strided), sizes.state_bytes, sizes.weight_bytes,
+           sizes.refreshed_bytes, plan.arena_bytes, rt::add_bytes(sizes.scratch_bytes, sizes.shared_bytes)}) {
+    (void)cutter.take(part);
+  }
+  if (!cutter.fits()) return out_of_memory("the plan needs more memory than can be addressed");
+  *memory_bytes = static_cast<size_t>(cutter.end());
+  return {};
+}
+
+Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
+  const StoredPlan* stored = find_plan(model, target, 1);
+  if (!stored) return not_found("the model holds no plan " + target + " for batch 1");
+  DeviceParts parts;
+  std::vector<const rt::Kernel*> used;
+  parts.arena_bytes = stored->plan->arena_bytes;
+  SPARSENET_RETURN_IF_ERROR(measure_plan(*stored->plan, &parts.memory_bytes, &used));
+  // The other plans have no use there.
+  Model slim = model;
+  slim.plans = {*stored};
+  if (const StoredPlan* training = find_training_plan(model, target)) {
+    parts.training_arena_bytes = training->plan->arena_bytes;
+    SPARSENET_RETURN_IF_ERROR(measure_plan(*training->plan, &parts.training_memory_bytes, &used));
+    slim.plans.push_back(*training);
+  }
+  for (const Named& named : kNames) {
+    if (std::find(used.begin(), used.end(), named.kernel) != used.end()) parts.kernels.push_back(named.name);
+  }
+  parts.kernel_table = table_source(parts.kernels);
+  Result<std::vector<uint8_t>> file = serialize(slim, false);
+  if (!file.ok()) return file.status();
+  parts.file = std::move(*file);
+  return parts;
+}
+
+}  // namespace
+
+Result<DeviceParts> make_device_parts(const Model& model, const std::string& target) {
+  return guarded("making what a device needs", [&] { return make_parts(model, target); });
+}
+
+}  // namespace sparsenet

@@ -1,0 +1,120 @@
+// Plans made ahead: passes and planner run once, and what the steps read is gathered for the file.
+#include <sparsenet/deploy.h>
+#include <sparsenet/model.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/guarded.h"
+#include "passes/pipeline.h"
+#include "session/stored_constants.h"
+
+namespace sparsenet {
+namespace {
+
+// Calls visit(pointer) for each constant that a step or a port refers to, in their order.
+template <class Visit>
+void for_each_constant(const Plan& plan, Visit visit) {
+  const auto view = [&](const rt::View& v) {
+    for (int32_t i = 0; i < v.segment_count; ++i) {
+      if (v.segments[i].constant) visit(v.segments[i].constant);
+    }
+  };
+  for (const rt::Step& step : plan.steps) {
+    for (const rt::View* v : {&step.in, &step.in2, &step.out}) view(*v);
+    for (int32_t i = 0; i < step.operand_count; ++i) view(step.operands[i]);
+    for (const float* at : {step.pre_scale, step.pre_shift, step.weight, step.bias}) {
+      if (at && at != &rt::kUnplaced) visit(at);
+    }
+    for (const float* at : step.params) {
+      if (at) visit(at);
+    }
+  }
+  if (plan.training) {
+    for (const PlanParameter& parameter : plan.training->parameters) visit(parameter.values);
+  }
+  for (const PlanPort& port : plan.inputs) view(port.view);
+  for (const PlanPort& port : plan.outputs) view(port.view);
+}
+
+// All that a step may point into: the graph's constants after the passes, and those that lowering made.
+std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const Plan>& plan) {
+  std::vector<Tensor> all;
+  for (const Value& value : graph.values) {
+    if (!value.is_constant || value.type != DataType::kFloat32 || value.constant.elements() < 1) continue;
+    Tensor flat = value.constant;
+    flat.shape = {value.constant.elements()};
+    all.push_back(std::move(flat));
+  }
+  for (const std::vector<float>& made : plan->constants) {
+    if (made.empty()) continue;
+    all.push_back({DataType::kFloat32, {static_cast<int64_t>(made.size())}, plan, made.data()});
+  }
+  // By place; of those that begin together the longest first.
+  std::sort(all.begin(), all.end(), [](const Tensor& a, const Tensor& b) {
+    return a.data != b.data ? a.data < b.data : a.elements() > b.elements();
+  });
+  return all;
+}
+
+}  // namespace
+
+const std::vector<std::string>& plan_targets() {
+  static const std::vector<std::string> kTargets = {"portable-f32"};
+  return kTargets;
+}
+
+Status check_plan_target(const std::string& target) {
+  const std::vector<std::string>& known = plan_targets();
+  if (std::find(known.begin(), known.end(), target) != known.end()) return {};
+  std::string names;
+  for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+  return invalid_argument("plan target '" + target + "': expected one of: " + names);
+}
+
+Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph& source) {
+  auto plan = std::make_shared<Plan>(std::move(made));
+  // The identity of the source is that of its constants' places: they must not be given to others meanwhile.
+  for (const Value& value : source.values) {
+    if (value.is_constant) plan->view_owners.push_back(value.constant.owner);
+  }
+  StoredPlan stored;
+  stored.plan = plan;
+  stored.graph_identity = graph_identity(source);
+  const std::vector<Tensor> all = candidates(lowered, stored.plan);
+  std::vector<bool> taken(all.size(), false);
+  bool found = true;
+  for_each_constant(*plan, [&](const float* at) {
+    // The last that begins at `at` or before, and reaches beyond it.
+    auto after = std::upper_bound(all.begin(), all.end(), at,
+                                  [](const float* place, const Tensor& t) { return place < t.f32(); });
+    while (after != all.begin() && (after - 1)->f32() + (after - 1)->elements() <= at) --after;
+    if (after == all.begin()) {
+      found = false;
+      return;
+    }
+    const auto index = static_cast<size_t>(after - 1 - all.begin());
+    if (!taken[index]) stored.constants.push_back(all[index]);
+    taken[index] = true;
+  });
+  if (!found) return internal_error("a step reads what is no constant of the graph");
+  return stored;
+}
+
+Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& target, int64_t batch) {
+  return guarded("making a plan", [&]() -> Result<StoredPlan> {
+    SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
+    Graph graph = source;
+    SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
+    SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
+    Result<Plan> made = make_plan(graph);
+    if (!made.ok()) return made.status();
+    Result<StoredPlan> stored = gather_constants(std::move(*made), graph, source);
+    if (!stored.ok()) return stored.status();
+    stored->target = target;
+    stored->batch = batch;
+    return stored;
+  });
+}
+
+}  // namespace sparsenet

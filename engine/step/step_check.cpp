@@ -1,0 +1,377 @@
+#include "step/step_check.h"
+
+namespace sparsenet::rt {
+
+const float kUnplaced = 0;
+
+namespace {
+
+constexpr int32_t kMaxWindow = 1 << 12;  // as for graphs
+
+int64_t pixels(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
+// Factors of at least 1 whose product is at most kMostElements.
+bool countable(const int32_t* factors, int count) {
+  int64_t product = 1;
+  for (int i = 0; i < count; ++i) {
+    if (factors[i] < 1) return false;
+    product *= factors[i];
+    if (product > kMostElements) return false;
+  }
+  return true;
+}
+
+bool countable(const View& v) {
+  const int32_t factors[] = {v.n, v.h, v.w, v.c};
+  return countable(factors, 4);
+}
+
+// Floats from the first that a segment covers to its last; the view's sizes are checked.
+int64_t extent(const View& v, const Segment& s) {
+  return (pixels(v) - 1) * s.pixel_stride + s.channels;
+}
+
+// Floats behind the beginning of a view that is one segment.
+int64_t extent(const View& v) {
+  return extent(v, v.segments[0]);
+}
+
+bool same_pixels(const View& a, const View& b) {
+  return a.n == b.n && a.h == b.h && a.w == b.w;
+}
+
+bool readable(const float* at, int64_t floats, const PlanRoom& room) {
+  return at && room.floats(room.self, at) >= floats;
+}
+
+bool known(const Act& act) {
+  return act.kind <= Act::kTanh;
+}
+
+const char* check_pre(const Step& s, const PlanRoom& room) {
+  if (!s.pre_scale && !s.pre_shift) return nullptr;
+  const bool taken = s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool ||
+                     s.op == StepOp::kAffine || s.op == StepOp::kConvGradWeight;
+  if (!taken) return "this kind of step takes no scale and shift";
+  if (!readable(s.pre_scale, s.in.c, room) || !readable(s.pre_shift, s.in.c, room)) {
+    return "scale and shift: expected both, with a value for each channel";
+  }
+  return nullptr;
+}
+
+// From `in` to `out`, and a weight for each output, input of its group and tap: their number in *weights.
+const char* check_window(const Step& s, const View& in, const View& out, int64_t* weights) {
+  const int32_t window[] = {s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w};
+  for (int32_t value : window) {
+    if (value < 1 || value > kMaxWindow) return "convolution: expected kernel, stride and dilation of 1 to 4096";
+  }
+  const int32_t pads[] = {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right};
+  for (int32_t value : pads) {
+    if (value < 0 || value > kMaxWindow) return "convolution: expected padding of 0 to 4096";
+  }
+  if (s.groups < 1 || in.c % s.groups != 0 || out.c % s.groups != 0) {
+    return "convolution: expected groups that divide the channels of input and output";
+  }
+  // Kernels keep rows of an image with their padding, and count them with 32 bits.
+  int64_t padded = in.c;
+  const int64_t sides[] = {int64_t{in.h} + s.pad_top + s.pad_bottom, int64_t{in.w} + s.pad_left + s.pad_right};
+  for (const int64_t side : sides) {
+    padded = side > kMostElements ? side : padded * side;
+    if (padded > kMostElements) return "convolution: expected an image of at most 1073741824 elements with its padding";
+  }
+  const int64_t rows = int64_t{in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
+  const int64_t columns = int64_t{in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
+  if (rows < 0 || columns < 0 || out.n != in.n || out.h != rows / s.stride_h + 1 || out.w != columns / s.stride_w + 1) {
+    return "convolution: the output's size does not follow from input and window";
+  }
+  const int32_t filter[] = {out.c, in.c / s.groups, s.kernel_h, s.kernel_w};
+  if (!countable(filter, 4)) return "convolution: too many weights";
+  *weights = int64_t{out.c} * (in.c / s.groups) * s.kernel_h * s.kernel_w;
+  return nullptr;
+}
+
+bool in_arena(int64_t element, int64_t floats, const PlanRoom& room) {
+  const auto all = static_cast<int64_t>(room.arena_bytes / sizeof(float));
+  return element >= 0 && element <= all && floats <= all - element;
+}
+
+const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& room) {
+  int64_t weights = 0;
+  if (const char* message = check_window(s, s.in, s.out, &weights)) return message;
+  if (s.variable ? !in_arena(links.weight, weights, room) : !readable(s.weight, weights, room)) {
+    return "convolution: expected a weight for each output, input and tap";
+  }
+  const bool has_bias = s.variable ? links.bias >= 0 : s.bias != nullptr;
+  if (has_bias && !(s.variable ? in_arena(links.bias, s.out.c, room) : readable(s.bias, s.out.c, room))) {
+    return "convolution: expected a bias for each output";
+  }
+  if (s.in2.segment_count == 0) return nullptr;
+  if (s.in2.segment_count != 1 || s.in2.segments[0].constant || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
+    return "convolution: expected a residual in the arena, in one piece, of the output's size";
+  }
+  return nullptr;
+}
+
+// One dimension: every window begins and ends so that it sees a part of the input. (Slices have negative padding.)
+bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t before, int32_t after) {
+  return kernel >= 1 && kernel <= kMaxWindow && stride >= 1 && before < kernel && before > -in && after >= 0 &&
+         after < kernel && int64_t{out - 1} * stride - before < in;
+}
+
+const char* check_pool(const Step& s) {
+  if (s.out.n != s.in.n || s.out.c != s.in.c) return "pool: expected an output of the input's images and channels";
+  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
+      !windows_fit(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
+    return "pool: the output's size does not follow from input and window";
+  }
+  return nullptr;
+}
+
+const char* check_attention(const Step& s, const PlanRoom& room) {
+  if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "attention: expected an output of the input's size";
+  if (s.in.segment_count != 1) return "attention: expected an input in one piece";
+  if (s.hidden < 0) return "attention: expected 0 or more hidden values";
+  if (!known(s.attention_act) || !known(s.attention_gate)) return "attention: unknown activation";
+  const int64_t c = s.in.c, r = s.hidden;
+  const int32_t matrix[] = {2, s.in.c, s.hidden > s.in.c ? s.hidden : s.in.c};
+  // Kernels keep sums of up to four parts of each image, for channels rounded up to whole vectors.
+  if (!countable(matrix, 3) || s.in.c > INT32_MAX / 4 / s.in.n - 64) {
+    return "attention: too many channels";
+  }
+  const int64_t paper[8] = {c, c, c * c, c, 2 * c, 2 * c, 2 * c * c, c};
+  const int64_t squeeze[4] = {r * c, r, c * r, c};
+  for (int i = 0; i < (r == 0 ? 8 : 4); ++i) {
+    if (!readable(s.params[i], r == 0 ? paper[i] : squeeze[i], room)) {
+      return "attention: expected all parameters, each of its full size";
+    }
+  }
+  return nullptr;
+}
+
+// The walk over an operand stays within it. Strides and starts are not negative, so the last element is the farthest.
+bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, int64_t floats) {
+  if (start < 0 || start > INT32_MAX) return false;
+  int64_t last = start;
+  for (int32_t d = 0; d < s.rank; ++d) {
+    if (strides[d] < 0 || strides[d] > INT32_MAX) return false;
+    last += (s.dims[d] - 1) * strides[d];  // at most 2^62 before the next line
+    if (last >= floats) return false;
+  }
+  return last < floats;
+}
+
+const char* check_strided(const Step& s) {
+  if (!s.strided) return "expected an index space";
+  const Strided& walk = *s.strided;
+  if (walk.rank < 0 || walk.rank > kMaxDims) return "index space: expected at most 8 dimensions";
+  int32_t dims[kMaxDims];
+  for (int32_t d = 0; d < walk.rank; ++d) dims[d] = walk.dims[d] > INT32_MAX ? 0 : static_cast<int32_t>(walk.dims[d]);
+  if (!countable(dims, walk.rank)) return "index space: expected 1 to 1073741824 elements";
+  if (walk.reduced_from < 0 || walk.reduced_from > walk.rank) return "index space: no such dimension to reduce from";
+  if (s.in.segment_count != 1 || (s.op == StepOp::kBinary && s.in2.segment_count != 1)) {
+    return "index space: expected operands in one piece";
+  }
+  if (!walk_fits(walk, walk.out_strides, walk.out_start, extent(s.out)) ||
+      !walk_fits(walk, walk.in_strides[0], walk.in_start[0], extent(s.in)) ||
+      (s.op == StepOp::kBinary && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], extent(s.in2)))) {
+    return "index space: it leaves an operand";
+  }
+  if (walk.fill_first && (walk.out_elements < 0 || walk.out_elements > extent(s.out))) {
+    return "index space: more is filled than the output holds";
+  }
+  return nullptr;
+}
+
+// --- training
+
+// One piece without gaps, which the step may write to.
+bool is_flat(const View& v) {
+  return v.segment_count == 1 && !v.segments[0].constant && (pixels(v) == 1 || v.segments[0].pixel_stride == v.c);
+}
+
+int64_t floats_of(const View& v) {
+  return pixels(v) * v.c;
+}
+
+const char* check_conv_grad_weight(const Step& s) {
+  int64_t weights = 0;
+  if (!is_flat(s.in2)) return "expected a gradient in the arena, in one piece without gaps";
+  if (const char* message = check_window(s, s.in, s.in2, &weights)) return message;
+  if (!is_flat(s.out) || floats_of(s.out) != weights || pixels(s.out) != 1) {
+    return "expected room for a gradient of each weight";
+  }
+  if (s.operand_count == 0) return nullptr;
+  const View& db = s.operands[0];
+  const bool fits = s.operand_count == 1 && is_flat(db) && pixels(db) == 1 && db.c == s.in2.c;
+  return fits ? nullptr : "expected room for a gradient of each bias, and no other operand";
+}
+
+// Operands that are one run of floats each, by their lengths; 0: as long as the first.
+const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t count) {
+  if (s.operand_count != count) return "another number of operands";
+  for (int32_t i = 0; i < count; ++i) {
+    const int64_t expected = lengths[i] == 0 ? floats_of(s.operands[0]) : lengths[i];
+    if (!is_flat(s.operands[i]) || floats_of(s.operands[i]) != expected) return "an operand of another size";
+  }
+  return nullptr;
+}
+
+const char* check_cross_entropy(const Step& s) {
+  const bool in_range = s.alpha >= 0.f && s.alpha < 1.f && s.beta >= 0.f && s.beta <= 1.f;
+  if (!in_range) return "loss: expected a smoothing of 0 to below 1 and a factor of 0 to 1";
+  const int64_t lengths[] = {0, s.operand_count > 0 ? int64_t{s.operands[0].n} : 0, 2, 0};
+  if (const char* message = check_flat_operands(s, lengths, 4)) return message;
+  const View &logits = s.operands[0], &labels = s.operands[1], &loss = s.operands[2], &dlogits = s.operands[3];
+  const bool fits = logits.h == 1 && logits.w == 1 && pixels(labels) == logits.n && pixels(loss) == 1 &&
+                    pixels(dlogits) == logits.n && dlogits.c == logits.c;
+  return fits ? nullptr : "loss: expected logits, labels, a loss and gradients of the same images";
+}
+
+const char* check_training_op(const Step& s) {
+  switch (s.op) {
+    case StepOp::kAccumulate: {
+      const int64_t lengths[] = {0, 0};
+      if (const char* message = check_flat_operands(s, lengths, 2)) return message;
+      return pixels(s.operands[0]) == 1 && pixels(s.operands[1]) == 1 ? nullptr : "expected operands of one pixel";
+    }
+    case StepOp::kCrossEntropy:
+      return check_cross_entropy(s);
+    case StepOp::kSquareSum: {
+      const int64_t lengths[] = {0, kControlFloats};
+      return check_flat_operands(s, lengths, 2);
+    }
+    case StepOp::kUpdateSgd: {
+      const int64_t lengths[] = {0, 0, 0, kControlFloats};
+      if (const char* message = check_flat_operands(s, lengths, 4)) return message;
+      // Kernels take whole vectors of decayed parameters.
+      const bool decay_fits = s.alpha >= 0.f && s.alpha <= static_cast<float>(floats_of(s.operands[0]));
+      return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
+    }
+    default:
+      return "a kind of step that plans cannot hold";
+  }
+}
+
+bool is_training_op(const Step& s) {
+  return s.op > StepOp::kAttention;
+}
+
+const char* check_op(const Step& s, const StepLinks& links, const PlanRoom& room) {
+  switch (s.op) {
+    case StepOp::kConv:
+      return check_conv(s, links, room);
+    case StepOp::kPool:
+      return check_pool(s);
+    case StepOp::kGlobalPool:
+      if (s.out.n != s.in.n || s.out.h != 1 || s.out.w != 1 || s.out.c != s.in.c) {
+        return "global pool: expected an output of one pixel an image";
+      }
+      return nullptr;
+    case StepOp::kAffine:
+    case StepOp::kUnary:
+      return same_pixels(s.in, s.out) && s.in.c == s.out.c ? nullptr : "expected an output of the input's size";
+    case StepOp::kBinary:
+      if (s.in2.segment_count == 0) return "expected a second operand";
+      if (s.binary > BinaryOp::kDiv) return "unknown arithmetic";
+      if (s.strided) return check_strided(s);
+      if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
+        return "expected operands of the output's size";
+      }
+      return nullptr;
+    case StepOp::kSoftmax:
+    case StepOp::kReduceMean:
+    case StepOp::kStridedCopy:
+      return check_strided(s);
+    case StepOp::kAttention:
+      return check_attention(s, room);
+    case StepOp::kConvGradWeight:
+      return check_conv_grad_weight(s);
+    default:
+      return "a kind of step that plans cannot hold";
+  }
+}
+
+}  // namespace
+
+const char* check_view(const View& view, const PlanRoom& room, bool written) {
+  if (view.segment_count < 1) return "expected at least one range of channels";
+  if (!countable(view)) return "expected 1 to 1073741824 elements";
+  int64_t channels = 0;
+  for (int32_t i = 0; i < view.segment_count; ++i) {
+    const Segment& s = view.segments[i];
+    if (s.channels < 1 || s.channels > view.c) return "expected ranges of channels that add up";
+    channels += s.channels;
+    // Stride 0, the same channels at every pixel, is for what is only read.
+    if (s.pixel_stride < s.channels && (written || s.pixel_stride != 0)) return "expected pixels that do not overlap";
+    // It stands beside operands that have all these pixels, so no sum over pixels is beyond what the arena holds.
+    if (s.pixel_stride == 0 && static_cast<uint64_t>(pixels(view)) > room.arena_bytes / sizeof(float)) {
+      return "expected at most as many pixels as the arena has elements";
+    }
+    const int64_t floats = extent(view, s);
+    if (s.constant) {
+      if (written) return "a constant is not written to";
+      if (!readable(s.constant, floats, room)) return "it leaves its constant";
+    } else {
+      const auto all = static_cast<int64_t>(room.arena_bytes / sizeof(float));
+      const auto first = static_cast<int64_t>(s.offset / sizeof(float));
+      if (s.offset % sizeof(float) != 0 || first > all || floats > all - first) return "it leaves the arena";
+    }
+  }
+  return channels == view.c ? nullptr : "expected ranges of channels that add up";
+}
+
+size_t arena_end(const View& view) {
+  size_t end = 0;
+  for (int32_t i = 0; i < view.segment_count; ++i) {
+    const Segment& s = view.segments[i];
+    const size_t last = s.constant ? 0 : s.offset + static_cast<size_t>(extent(view, s)) * sizeof(float);
+    if (last > end) end = last;
+  }
+  return end;
+}
+
+size_t arena_end(const Step& step) {
+  size_t end = 0;
+  const auto add = [&end](const View& view) {
+    const size_t last = arena_end(view);
+    if (last > end) end = last;
+  };
+  add(step.in);
+  add(step.in2);
+  add(step.out);
+  for (int32_t i = 0; i < step.operand_count; ++i) add(step.operands[i]);
+  return end;
+}
+
+bool may_hold(StepOp op) {
+  return op <= StepOp::kAttention || op == StepOp::kConvGradWeight || op == StepOp::kAccumulate ||
+         op == StepOp::kCrossEntropy || op == StepOp::kSquareSum || op == StepOp::kUpdateSgd;
+}
+
+const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room) {
+  if (!step.name) return "it has no name";
+  if (!may_hold(step.op) || step.weight_transposed || step.accumulate) return "a kind of step that plans cannot hold";
+  if (step.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
+  for (int32_t i = 0; i < step.operand_count; ++i) {
+    if (const char* message = check_view(step.operands[i], room, true)) return message;
+  }
+  if (!known(step.act)) return "unknown activation";
+  if (is_training_op(step) && step.op != StepOp::kConvGradWeight) {
+    const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
+                                step.out.segment_count == 0 && !step.strided && !step.pre_scale && !step.pre_shift;
+    return operands_alone ? check_training_op(step) : "this kind of step has operands alone";
+  }
+  if (step.operand_count > 0 && step.op != StepOp::kConvGradWeight) return "this kind of step has no operands";
+  if (const char* message = check_view(step.in, room, false)) return message;
+  if (step.in2.segment_count != 0) {
+    if (const char* message = check_view(step.in2, room, false)) return message;
+  }
+  if (const char* message = check_view(step.out, room, true)) return message;
+  if (step.out.segment_count != 1) return "expected an output in one piece";
+  if (const char* message = check_pre(step, room)) return message;
+  return check_op(step, links, room);
+}
+
+}  // namespace sparsenet::rt
