@@ -5,7 +5,7 @@ add_library(sparsenet_runtime OBJECT
   device/prepare.cpp
   device/run.cpp
   device/train.cpp
-  runtime/executor.cpp
+  runtime/bound_steps.cpp
   runtime/hook_guard.cpp
   format/stored/model_file.cpp
   step/step_check.cpp

@@ -1,4 +1,4 @@
-// What the parts of the C API share: its session, and how messages are made without stdio. Internal to runtime/.
+// What the parts of the C API share: its session, and how messages are made without stdio. Internal to device/.
 #pragma once
 
 #include <model_generated.h>
@@ -8,20 +8,16 @@
 #include "format/stored/model_file.h"
 #include "format/stored/stored_plan.h"
 #include "format/stored/training_plan.h"
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 #include "runtime/hook_guard.h"
 
 struct sn_session {
   sparsenet::rt::ModelFile file;
   sparsenet::rt::PlanFile plan;
-  sparsenet::rt::Bound* bound;
-  int32_t step_count;
-  uint8_t *arena, *scratch;
-  size_t scratch_stride;
-  sparsenet::rt::Parallel parallel;  // where it has a function, of a HookGuard
+  sparsenet::rt::BoundSteps steps;  // where its threads have a function, it is a HookGuard's
   sn_observer observer;
   void* observer_self;
-  bool trains, flush_denormals;
+  bool trains;
   sparsenet::rt::TrainingPlan training;
   uint32_t added;  // images since the last update
   uint32_t correct;
@@ -34,9 +30,9 @@ using rt::kMaxOperands;
 constexpr uint32_t kMaxSegments = 128;  // of one step or port, together
 
 // Puts a message together, without stdio.
-class Line {
+class MessageWriter {
  public:
-  explicit Line(sn_message* message) {
+  explicit MessageWriter(sn_message* message) {
     constexpr size_t kText = offsetof(sn_message, text);
     if (!message || message->struct_size <= kText) return;
     const size_t room = message->struct_size - kText;
@@ -44,12 +40,12 @@ class Line {
     end_ = at_ + (room < sizeof message->text ? room : sizeof message->text) - 1;
     *at_ = '\0';
   }
-  Line& operator<<(const char* text) {
+  MessageWriter& operator<<(const char* text) {
     while (at_ && at_ < end_ && *text) *at_++ = *text++;
     if (at_) *at_ = '\0';
     return *this;
   }
-  Line& operator<<(size_t number) {
+  MessageWriter& operator<<(size_t number) {
     char digits[24];
     char* first = digits + sizeof digits - 1;
     *first = '\0';

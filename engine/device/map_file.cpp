@@ -7,12 +7,12 @@
 
 #include "device/device_session.h"
 
-using sparsenet::device::Line;
+using sparsenet::device::MessageWriter;
 
 namespace {
 
 sn_status failed(const char* path, const char* what, int error, sn_message* message) {
-  Line(message) << path << ": cannot " << what << ": " << strerror(error);
+  MessageWriter(message) << path << ": cannot " << what << ": " << strerror(error);
   return error == ENOENT ? SN_NOT_FOUND : SN_IO;
 }
 
@@ -20,12 +20,12 @@ sn_status map(int fd, const char* path, const void** data, size_t* bytes, sn_mes
   struct stat info {};
   if (::fstat(fd, &info) != 0) return failed(path, "stat", errno, message);
   if (!S_ISREG(info.st_mode)) {
-    Line(message) << path << ": expected a regular file, found "
-                  << (S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
+    MessageWriter(message) << path << ": expected a regular file, found "
+                           << (S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
     return SN_IO;
   }
   if (static_cast<uint64_t>(info.st_size) > SIZE_MAX / 2) {
-    Line(message) << path << ": it does not fit into this machine's memory";
+    MessageWriter(message) << path << ": it does not fit into this machine's memory";
     return SN_IO;
   }
   *data = nullptr;

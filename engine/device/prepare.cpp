@@ -1,5 +1,5 @@
-// The C API over the runtime: makes a session from a stored plan, in the caller's memory. device_run.cpp and
-// device_train.cpp use it.
+// The C API over the runtime: makes a session from a stored plan, in the caller's memory. run.cpp and train.cpp
+// use it.
 //
 // The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, the guard of the
 // caller's threads and its notes, channel ranges, operands and index spaces of the steps, the kernels' states, packed
@@ -20,7 +20,7 @@ constexpr char kTooMuch[] = "it needs more memory than this machine can address"
 struct Options {
   uint32_t batch;
   bool trains, flush_denormals;
-  rt::Parallel parallel;
+  rt::ThreadHook threads;
   uint32_t kernels;
 };
 
@@ -38,8 +38,8 @@ sn_status read_options(const sn_options* given, Options* options, sn_message* me
   options->flush_denormals = known.keep_denormals == 0;
   options->kernels = known.kernels;
   if (known.kernels > SN_KERNELS_COMPACT) {
-    Line(message) << "kernels: expected SN_KERNELS_LINKED (0) or SN_KERNELS_COMPACT (1), found "
-                  << size_t{known.kernels};
+    MessageWriter(message) << "kernels: expected SN_KERNELS_LINKED (0) or SN_KERNELS_COMPACT (1), found "
+                           << size_t{known.kernels};
     return SN_INVALID_ARGUMENT;
   }
   if (!known.threads) return SN_OK;
@@ -47,17 +47,17 @@ sn_status read_options(const sn_options* given, Options* options, sn_message* me
   memcpy(&threads, known.threads,
          known.threads->struct_size < sizeof threads ? known.threads->struct_size : sizeof threads);
   if (threads.threads < 1 || threads.threads > 1024 || (threads.threads > 1 && !threads.parallel)) {
-    Line(message) << "threads: expected 1 to 1024, and a function that runs chunks on them";
+    MessageWriter(message) << "threads: expected 1 to 1024, and a function that runs chunks on them";
     return SN_INVALID_ARGUMENT;
   }
-  if (threads.threads > 1) options->parallel = {threads.parallel, threads.self, threads.threads};
+  if (threads.threads > 1) options->threads = {threads.parallel, threads.self, threads.threads};
   return SN_OK;
 }
 
 sn_status open_model(const void* model, size_t bytes, const Options& options, rt::ModelFile* file, rt::PlanFile* plan,
                      sn_message* message) {
   if (!model || reinterpret_cast<uintptr_t>(model) % SN_ALIGNMENT != 0) {
-    Line(message) << "model: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
+    MessageWriter(message) << "model: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
     return SN_INVALID_ARGUMENT;
   }
   const char* why = nullptr;
@@ -65,11 +65,11 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
     case rt::FileState::kGood:
       break;
     case rt::FileState::kDamaged:
-      Line(message) << "model: " << why;
+      MessageWriter(message) << "model: " << why;
       return SN_INVALID_MODEL;
     case rt::FileState::kNewer:
     case rt::FileState::kWrongHost:
-      Line(message) << "model: " << why;
+      MessageWriter(message) << "model: " << why;
       return SN_UNSUPPORTED;
   }
   for (uint32_t i = 0; i < size_of(file->model->plans()); ++i) {
@@ -80,16 +80,16 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
     *plan = {p, file->data, file->data_bytes};
     why = rt::check_plan(*plan);
     if (!why) return SN_OK;
-    Line(message) << "plan " << size_t{i} << ": " << why;
+    MessageWriter(message) << "plan " << size_t{i} << ": " << why;
     return SN_INVALID_MODEL;
   }
-  Line line(message);
-  line << "model: holds no " << (options.trains ? "training plan " : "plan ") << kTarget << " for batch "
+  MessageWriter text(message);
+  text << "model: holds no " << (options.trains ? "training plan " : "plan ") << kTarget << " for batch "
        << size_t{options.batch};
   if (options.trains) {
-    line << "; `sparsenet-convert MODEL --plan portable-f32 --training-plan -o DEVICE` adds one";
+    text << "; `sparsenet-convert MODEL --plan portable-f32 --training-plan -o DEVICE` adds one";
   } else if (options.batch == 1) {
-    line << "; `sparsenet-convert MODEL --plan portable-f32 -o DEVICE` adds one";
+    text << "; `sparsenet-convert MODEL --plan portable-f32 -o DEVICE` adds one";
   }
   return SN_UNSUPPORTED;
 }
@@ -97,8 +97,7 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
 // How the memory is cut. Offsets of parts; the sum is what has to be given.
 struct Layout {
   uint32_t steps;
-  rt::Sizes sizes;
-  int32_t most_chunks;
+  rt::PlanNeeds needs;
   size_t bound_at, hook_at, hook_words_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at,
       arena_at, scratch_at, end;
   size_t thread_scratch, scratch_bytes;
@@ -118,7 +117,7 @@ sn_status measure_ports(const rt::PlanFile& plan, rt::Segment* segments, size_t*
       const char* why = rt::read_port(plan, output, i, segments, kMaxSegments, &view, &rank, dims);
       if (!why) raise(rt::arena_end(view), used);
       if (!why) continue;
-      Line(message) << (output ? "output " : "input ") << size_t{i} << " of the plan: " << why;
+      MessageWriter(message) << (output ? "output " : "input ") << size_t{i} << " of the plan: " << why;
       return SN_INVALID_MODEL;
     }
   }
@@ -126,10 +125,10 @@ sn_status measure_ports(const rt::PlanFile& plan, rt::Segment* segments, size_t*
 }
 
 sn_status step_error(uint32_t index, const rt::Step& step, sn_status status, const char* why, sn_message* message) {
-  Line line(message);
-  line << "step " << size_t{index};
-  if (step.name) line << " ('" << step.name << "')";
-  line << ": " << why;
+  MessageWriter text(message);
+  text << "step " << size_t{index};
+  if (step.name) text << " ('" << step.name << "')";
+  text << ": " << why;
   return status;
 }
 
@@ -141,7 +140,7 @@ sn_status check_training(const rt::PlanFile& plan, rt::TrainingPlan* training, s
     why = rt::read_initial(plan, *training, i, &parameter);
   }
   if (!why) return SN_OK;
-  Line(message) << "plan: " << why;
+  MessageWriter(message) << "plan: " << why;
   return SN_INVALID_MODEL;
 }
 
@@ -156,7 +155,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   const sn_status ports = measure_ports(plan, segments, &used, message);
   if (ports != SN_OK) return ports;
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
-  const int32_t list_count = kernel_lists(options, lists);
+  const rt::KernelLists kernels{lists, kernel_lists(options, lists)};
   layout->steps = size_of(plan.plan->steps());
   for (uint32_t i = 0; i < layout->steps; ++i) {
     rt::Step step{};
@@ -167,12 +166,12 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
     const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
     if (!why) why = rt::read_step(plan, i, memory, &step, &links);
     if (why) return step_error(i, step, SN_INVALID_MODEL, why, message);
-    rt::Bound bound;
-    if (!rt::measure_step(step, lists, list_count, &bound, &layout->sizes)) {
-      return step_error(i, step, SN_UNSUPPORTED, bound.kernel ? kTooMuch : "no linked kernel serves for it", message);
+    rt::BoundStep bound;
+    const rt::Fit fit = rt::measure_step(step, kernels, &bound, &layout->needs);
+    if (fit != rt::Fit::kFits) {
+      const char* reason = fit == rt::Fit::kTooLarge ? kTooMuch : "no linked kernel serves for it";
+      return step_error(i, step, SN_UNSUPPORTED, reason, message);
     }
-    const int32_t chunks = rt::HookGuard::most_chunks(&bound, 1);
-    if (chunks > layout->most_chunks) layout->most_chunks = chunks;
     raise(rt::arena_end(step), &used);
     segment_count += parts.segments;
     operand_count += parts.operands;
@@ -180,33 +179,32 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   }
   const uint64_t most_arena = rt::aligned_bytes(used);
   if (plan.plan->arena_bytes() > most_arena) {
-    Line(message) << "plan: expected an arena of at most the " << static_cast<size_t>(most_arena)
-                  << " bytes that steps use, found " << static_cast<size_t>(plan.plan->arena_bytes());
+    MessageWriter(message) << "plan: expected an arena of at most the " << static_cast<size_t>(most_arena)
+                           << " bytes that steps use, found " << static_cast<size_t>(plan.plan->arena_bytes());
     return SN_INVALID_MODEL;
   }
-  const rt::Sizes& sizes = layout->sizes;
-  uint64_t scratch = rt::multiply_bytes(sizes.scratch_bytes, static_cast<uint32_t>(options.parallel.threads));
-  if (sizes.single_scratch_bytes > scratch) scratch = sizes.single_scratch_bytes;
+  const rt::PlanNeeds& needs = layout->needs;
+  const uint64_t scratch = rt::scratch_of(needs, options.threads.threads);
   rt::Cutter cutter;
   (void)cutter.take(sizeof(sn_session));
-  layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::Bound));
-  const bool guards = options.parallel.threads > 1;
+  layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::BoundStep));
+  const bool guards = options.threads.threads > 1;
   layout->hook_at = cutter.take(guards ? sizeof(rt::HookGuard) : 0);
-  layout->hook_words_at = cutter.take(guards ? rt::HookGuard::bytes(options.parallel.threads, layout->most_chunks) : 0);
+  layout->hook_words_at = cutter.take(guards ? rt::HookGuard::bytes(options.threads.threads, needs.most_chunks) : 0);
   layout->segments_at = cutter.take(segment_count * sizeof(rt::Segment));
   layout->operands_at = cutter.take(operand_count * sizeof(rt::View));
   layout->strided_at = cutter.take(strided_count * sizeof(rt::Strided));
-  layout->state_at = cutter.take(sizes.state_bytes);
-  layout->weights_at = cutter.take(sizes.weight_bytes);
-  layout->refreshed_at = cutter.take(sizes.refreshed_bytes);
+  layout->state_at = cutter.take(needs.state_bytes);
+  layout->weights_at = cutter.take(needs.weight_bytes);
+  layout->refreshed_at = cutter.take(needs.refreshed_bytes);
   layout->arena_at = cutter.take(plan.plan->arena_bytes());
-  layout->scratch_at = cutter.take(rt::add_bytes(scratch, sizes.shared_bytes));
+  layout->scratch_at = cutter.take(rt::add_bytes(scratch, needs.shared_bytes));
   if (!cutter.fits()) {
-    Line(message) << "plan: " << kTooMuch;
+    MessageWriter(message) << "plan: " << kTooMuch;
     return SN_UNSUPPORTED;
   }
   layout->thread_scratch = static_cast<size_t>(scratch);
-  layout->scratch_bytes = layout->thread_scratch + sizes.shared_bytes;
+  layout->scratch_bytes = layout->thread_scratch + needs.shared_bytes;
   layout->end = static_cast<size_t>(cutter.end());
   return SN_OK;
 }
@@ -227,6 +225,47 @@ sn_status check_all(const void* model, size_t model_bytes, const sn_options* giv
   if (status == SN_OK && c->options.trains) status = check_training(c->plan, &c->training, message);
   if (status == SN_OK) status = lay_out(c->plan, c->options, c->training, &c->layout, message);
   return status;
+}
+
+// Reads the steps, one after the other, and binds them in the memory from `base` on.
+sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session, sn_message* message) {
+  const auto& [options, file, plan, training, layout] = checked;
+  rt::ThreadHook threads = options.threads;
+  if (threads.threads > 1) {
+    auto* guard = reinterpret_cast<rt::HookGuard*>(base + layout.hook_at);
+    guard->init(threads, layout.needs.most_chunks, options.flush_denormals, base + layout.hook_words_at);
+    threads = guard->handle();
+  }
+  auto* steps = reinterpret_cast<rt::BoundStep*>(base + layout.bound_at);
+  uint8_t* scratch = base + layout.scratch_at;
+  session->steps.init(
+      steps,
+      {base + layout.arena_at, base + layout.state_at, base + layout.weights_at, base + layout.refreshed_at, scratch,
+       scratch + layout.thread_scratch, layout.needs.scratch_bytes},
+      threads, options.flush_denormals);
+  auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
+  auto* operands = reinterpret_cast<rt::View*>(base + layout.operands_at);
+  auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);
+  const auto* arena = reinterpret_cast<const float*>(base + layout.arena_at);
+  const rt::Kernel* const* lists[rt::kMaxLinkedLists];
+  const rt::KernelLists kernels{lists, kernel_lists(options, lists)};
+  rt::PlanNeeds again{};
+  for (uint32_t i = 0; i < layout.steps; ++i) {
+    rt::Step step{};
+    rt::StepParts parts{};
+    rt::StepLinks links;
+    // The first round has seen that these succeed.
+    (void)rt::count_parts(plan, i, &parts);
+    (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
+    if (links.weight >= 0) step.weight = arena + links.weight;
+    if (links.bias >= 0) step.bias = arena + links.bias;
+    (void)rt::measure_step(step, kernels, &steps[i], &again);
+    if (const char* why = session->steps.bind(step)) return step_error(i, step, SN_UNSUPPORTED, why, message);
+    segments += parts.segments;
+    operands += parts.operands;
+    strided += step.strided ? 1 : 0;
+  }
+  return SN_OK;
 }
 
 }  // namespace
@@ -281,7 +320,7 @@ sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* gi
   value.memory_bytes = layout.end;
   value.arena_bytes = static_cast<size_t>(plan.plan->arena_bytes());
   value.scratch_bytes = layout.scratch_bytes;
-  value.weights_bytes = layout.sizes.weight_bytes + layout.sizes.refreshed_bytes;
+  value.weights_bytes = layout.needs.weight_bytes + layout.needs.refreshed_bytes;
   value.state_bytes = layout.weights_at;
   if (options.trains) value.parameters_bytes = training.regions[rt::kParameters].floats * sizeof(float);
   give(needs, value);
@@ -294,65 +333,24 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
   Checked checked;
   const sn_status status = check_all(model, model_bytes, given, &checked, message);
   if (status != SN_OK) return status;
-  const auto& [options, file, plan, training, layout] = checked;
+  const Layout& layout = checked.layout;
   if (!memory || reinterpret_cast<uintptr_t>(memory) % SN_ALIGNMENT != 0) {
-    Line(message) << "memory: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
+    MessageWriter(message) << "memory: expected an address that " << size_t{SN_ALIGNMENT} << " divides";
     return SN_INVALID_ARGUMENT;
   }
   if (memory_bytes < layout.end) {
-    Line(message) << "memory: expected " << layout.end << " bytes, found " << memory_bytes;
+    MessageWriter(message) << "memory: expected " << layout.end << " bytes, found " << memory_bytes;
     return SN_NO_MEMORY;
   }
   auto* base = static_cast<uint8_t*>(memory);
   memset(base, 0, layout.end);
   auto* s = reinterpret_cast<sn_session*>(base);
-  *s = {file,
-        plan,
-        reinterpret_cast<rt::Bound*>(base + layout.bound_at),
-        static_cast<int32_t>(layout.steps),
-        base + layout.arena_at,
-        base + layout.scratch_at,
-        layout.sizes.scratch_bytes,
-        options.parallel,
-        nullptr,
-        nullptr,
-        options.trains,
-        options.flush_denormals,
-        training,
-        0,
-        0,
-        0};
-  if (options.parallel.threads > 1) {
-    auto* guard = reinterpret_cast<rt::HookGuard*>(base + layout.hook_at);
-    guard->init(options.parallel, layout.most_chunks, options.flush_denormals, base + layout.hook_words_at);
-    s->parallel = guard->handle();
-  }
-  auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
-  auto* operands = reinterpret_cast<rt::View*>(base + layout.operands_at);
-  auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);
-  rt::Memory places{s->arena, base + layout.state_at, base + layout.weights_at, s->scratch + layout.thread_scratch,
-                    base + layout.refreshed_at};
-  const rt::Kernel* const* lists[rt::kMaxLinkedLists];
-  const int32_t list_count = kernel_lists(options, lists);
-  rt::Sizes again{};
-  for (uint32_t i = 0; i < layout.steps; ++i) {
-    rt::Step step{};
-    rt::StepParts parts{};
-    rt::StepLinks links;
-    // The first round has seen that these succeed.
-    (void)rt::count_parts(plan, i, &parts);
-    (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
-    const auto* arena = reinterpret_cast<const float*>(s->arena);
-    if (links.weight >= 0) step.weight = arena + links.weight;
-    if (links.bias >= 0) step.bias = arena + links.bias;
-    (void)rt::measure_step(step, lists, list_count, &s->bound[i], &again);
-    if (const char* why = rt::bind_step(step, &places, &s->bound[i])) {
-      return step_error(i, step, SN_UNSUPPORTED, why, message);
-    }
-    segments += parts.segments;
-    operands += parts.operands;
-    strided += step.strided ? 1 : 0;
-  }
+  s->file = checked.file;
+  s->plan = checked.plan;
+  s->trains = checked.options.trains;
+  s->training = checked.training;
+  const sn_status bound = bind_steps(checked, base, s, message);
+  if (bound != SN_OK) return bound;
   if (s->trains) restart_training(s);
   *session = s;
   return SN_OK;

@@ -1,6 +1,5 @@
 // The C API: inputs, runs, outputs, and what the model says of itself.
 #include "device/device_session.h"
-#include "runtime/denormals.h"
 #include "runtime/port_copy.h"
 #include "step/step_digest.h"
 
@@ -41,7 +40,7 @@ void observe(const sn_session& session, uint32_t index) {
   const sn_step value{sizeof value,
                       index,
                       step.name() ? step.name()->c_str() : "",
-                      session.bound[index].kernel->name,
+                      session.steps[static_cast<int32_t>(index)].kernel->name,
                       step.macs(),
                       conv ? step.kernel_height() : 0,
                       conv ? step.kernel_width() : 0};
@@ -54,7 +53,7 @@ bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t*
   for (; find_port(*session, false, *input, &port); ++*input) {
     const float* values = tensor_values(*session, vector.inputs(), *input, port.elements);
     if (!values) return false;
-    rt::copy_to_view(port.view, session->arena, values);
+    rt::copy_to_view(port.view, session->steps.arena(), values);
   }
   return true;
 }
@@ -68,7 +67,7 @@ rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
   rt::StepLinks links;
   const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
   (void)rt::read_step(session.plan, index, memory, &step, &links);  // was read before
-  return rt::digest(step.out, session.arena);
+  return rt::digest(step.out, session.steps.arena());
 }
 
 }  // namespace
@@ -111,23 +110,20 @@ bool find_port(const sn_session& session, bool output, uint32_t index, Port* por
 void execute_steps(sn_session* session, int32_t begin, int32_t end) {
   if (session->observer) {  // which computes in its own mode
     for (int32_t i = begin; i < end; ++i) {
-      {
-        const rt::FlushDenormals flush(session->flush_denormals);
-        rt::execute_step(session->bound[i], session->scratch, session->scratch_stride, session->parallel);
-      }
+      session->steps.execute(i, i + 1);
       observe(*session, static_cast<uint32_t>(i));
     }
     return;
   }
-  const rt::FlushDenormals flush(session->flush_denormals);
-  rt::execute(session->bound + begin, end - begin, session->scratch, session->scratch_stride, session->parallel);
+  session->steps.execute(begin, end);
 }
 
 sn_status check_threads(sn_session* session, sn_message* message) {
-  if (!session->parallel.parallel) return SN_OK;
-  const rt::Misuse misuse = static_cast<rt::HookGuard*>(session->parallel.self)->take();
+  const rt::ThreadHook& threads = session->steps.threads();
+  if (!threads.parallel) return SN_OK;
+  const rt::Misuse misuse = static_cast<rt::HookGuard*>(threads.self)->take();
   if (misuse == rt::Misuse::kNone) return SN_OK;
-  Line(message) << "threads: " << rt::text(misuse);
+  MessageWriter(message) << "threads: " << rt::text(misuse);
   return SN_INVALID_ARGUMENT;
 }
 
@@ -175,13 +171,13 @@ sn_status sn_set_input(sn_session* session, uint32_t index, const float* values,
   if (!session || !values || !find_port(*session, false, index, &port) || elements != port.elements) {
     return SN_INVALID_ARGUMENT;
   }
-  rt::copy_to_view(port.view, session->arena, values);
+  rt::copy_to_view(port.view, session->steps.arena(), values);
   return SN_OK;
 }
 
 sn_status sn_run(sn_session* session) {
   if (!session) return SN_INVALID_ARGUMENT;
-  execute_steps(session, 0, session->trains ? session->training.loss : session->step_count);
+  execute_steps(session, 0, session->trains ? session->training.loss : session->steps.count());
   return check_threads(session, nullptr);
 }
 
@@ -190,7 +186,7 @@ sn_status sn_get_output(const sn_session* session, uint32_t index, float* values
   if (!session || !values || !find_port(*session, true, index, &port) || elements != port.elements) {
     return SN_INVALID_ARGUMENT;
   }
-  rt::copy_from_view(port.view, session->arena, values);
+  rt::copy_from_view(port.view, session->steps.arena(), values);
   return SN_OK;
 }
 
@@ -204,23 +200,23 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   if (!session) return SN_INVALID_ARGUMENT;
   const schema::TestVector* vector = find_test_vector(*session, test_vector);
   if (!vector) {
-    Line(message) << "test vector " << size_t{test_vector} << ": the model has "
-                  << size_t{size_of(session->file.model->test_vectors())};
+    MessageWriter(message) << "test vector " << size_t{test_vector} << ": the model has "
+                           << size_t{size_of(session->file.model->test_vectors())};
     return SN_NOT_FOUND;
   }
   if (session->plan.plan->batch() != 1 || session->trains) {
-    Line(message) << "test vectors are for batch 1, and not for training";
+    MessageWriter(message) << "test vectors are for batch 1, and not for training";
     return SN_UNSUPPORTED;
   }
   const auto damaged = [&](const char* what, uint32_t index) {
-    Line(message) << "test vector " << size_t{test_vector} << ": " << what << size_t{index}
-                  << ": expected float32 values in the plan's shape";
+    MessageWriter(message) << "test vector " << size_t{test_vector} << ": " << what << size_t{index}
+                           << ": expected float32 values in the plan's shape";
     return SN_INVALID_MODEL;
   };
   Port port;
   uint32_t input = 0;
   if (!set_inputs(session, *vector, &input)) return damaged("input ", input);
-  execute_steps(session, 0, session->step_count);
+  execute_steps(session, 0, session->steps.count());
   const sn_status threads = check_threads(session, message);
   if (threads != SN_OK) return threads;
   float worst = 0;
@@ -230,7 +226,7 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
     const float* values = tensor_values(*session, vector->outputs(), i, port.elements);
     if (!values) return damaged("output ", i);
     float difference = 0, largest = 1e-6f;
-    compare(port.view, session->arena, values, &difference, &largest);
+    compare(port.view, session->steps.arena(), values, &difference, &largest);
     if (!(difference / largest <= worst)) {
       worst = difference / largest;
       worst_output = i;
@@ -238,8 +234,8 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   }
   if (error) *error = worst;
   if (worst <= vector->tolerance()) return SN_OK;
-  Line(message) << "test vector " << size_t{test_vector} << ": output " << size_t{worst_output}
-                << " is beyond its tolerance";
+  MessageWriter(message) << "test vector " << size_t{test_vector} << ": output " << size_t{worst_output}
+                         << " is beyond its tolerance";
   return SN_DIFFERENT;
 }
 
@@ -247,21 +243,22 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   if (!session) return SN_INVALID_ARGUMENT;
   const auto* checks = session->plan.plan->step_checks();
   const schema::TestVector* vector = find_test_vector(*session, 0);
-  if (session->trains || size_of(checks) != static_cast<uint32_t>(session->step_count) || !vector) {
-    Line(message) << "steps: the plan has nothing to compare them with";
+  if (session->trains || size_of(checks) != static_cast<uint32_t>(session->steps.count()) || !vector) {
+    MessageWriter(message) << "steps: the plan has nothing to compare them with";
     return SN_NOT_FOUND;
   }
   // Steps that write a part of their output are compared as a whole: what they leave alone is zero, as for the maker.
-  memset(session->arena, 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
+  memset(session->steps.arena(), 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
   uint32_t input = 0;
   if (!set_inputs(session, *vector, &input)) {
-    Line(message) << "test vector 0: input " << size_t{input} << ": expected float32 values in the plan's shape";
+    MessageWriter(message) << "test vector 0: input " << size_t{input}
+                           << ": expected float32 values in the plan's shape";
     return SN_INVALID_MODEL;
   }
   float worst = 0;
   uint32_t first_wrong = 0;
   bool wrong = false;
-  for (uint32_t i = 0; i < static_cast<uint32_t>(session->step_count); ++i) {
+  for (uint32_t i = 0; i < static_cast<uint32_t>(session->steps.count()); ++i) {
     execute_steps(session, static_cast<int32_t>(i), static_cast<int32_t>(i) + 1);
     const schema::PlanStepCheck& check = *checks->Get(i);
     const float d = rt::difference(digest_step(*session, i), {check.sum(), check.norm()});
@@ -276,8 +273,9 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   if (error) *error = worst;
   if (!wrong) return SN_OK;
   const auto* name = session->plan.plan->steps()->Get(first_wrong)->name();
-  Line(message) << "step " << size_t{first_wrong} << " ('" << (name ? name->c_str() : "") << "', kernel "
-                << session->bound[first_wrong].kernel->name << ") is the first beyond the tolerance";
+  MessageWriter(message) << "step " << size_t{first_wrong} << " ('" << (name ? name->c_str() : "") << "', kernel "
+                         << session->steps[static_cast<int32_t>(first_wrong)].kernel->name
+                         << ") is the first beyond the tolerance";
   return SN_DIFFERENT;
 }
 

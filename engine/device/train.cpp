@@ -15,7 +15,7 @@ bool is_finite(double value) {
 }
 
 float* region(sn_session* session, rt::TrainingRegion id) {
-  return reinterpret_cast<float*>(session->arena + session->training.regions[id].offset);
+  return reinterpret_cast<float*>(session->steps.arena() + session->training.regions[id].offset);
 }
 
 size_t region_bytes(const sn_session* session, rt::TrainingRegion id) {
@@ -32,16 +32,16 @@ sn_status add_image(sn_session* session, uint32_t label, float* loss, sn_message
   Port port;
   (void)find_port(*session, false, 1, &port);
   const float target = static_cast<float>(label);
-  rt::copy_to_view(port.view, session->arena, &target);
+  rt::copy_to_view(port.view, session->steps.arena(), &target);
   execute_steps(session, 0, session->training.accumulate);
   const sn_status threads = check_threads(session, message);
   if (threads != SN_OK) return threads;
   float result[2];  // loss, and 1 if the largest logit is the label's
   (void)find_port(*session, true, 1, &port);
-  rt::copy_from_view(port.view, session->arena, result);
+  rt::copy_from_view(port.view, session->steps.arena(), result);
   if (loss) *loss = result[0];
   if (!is_finite(result[0])) {
-    Line(message) << "the loss is not finite; the image does not count";
+    MessageWriter(message) << "the loss is not finite; the image does not count";
     return SN_NOT_FINITE;
   }
   if (session->added == 0) memset(region(session, rt::kGradientSum), 0, region_bytes(session, rt::kGradientSum));
@@ -62,7 +62,7 @@ sn_status update(sn_session* session, const sn_train_options& options, float* me
   if (threads != SN_OK) return threads;
   float* control = region(session, rt::kControlRegion);
   if (!is_finite(static_cast<double>(control[rt::kSquareSumHigh]))) {
-    Line(message) << "the gradients are not finite; the parameters stay as they were";
+    MessageWriter(message) << "the gradients are not finite; the parameters stay as they were";
     return SN_NOT_FINITE;
   }
   control[rt::kLearningRate] = options.learning_rate;
@@ -70,7 +70,7 @@ sn_status update(sn_session* session, const sn_train_options& options, float* me
   control[rt::kWeightDecay] = options.weight_decay;
   control[rt::kMomentum] = options.momentum;
   control[rt::kNesterov] = options.nesterov ? 1.f : 0.f;
-  execute_steps(session, session->training.update, session->step_count);
+  execute_steps(session, session->training.update, session->steps.count());
   return SN_OK;
 }
 
@@ -82,7 +82,7 @@ sn_status read_train_options(const sn_train_options* given, sn_train_options* kn
   // The members of the first version have no defaults.
   constexpr uint32_t kLeast = offsetof(sn_train_options, nesterov) + sizeof given->nesterov;
   if (!given || given->struct_size < kLeast) {
-    Line(message) << "training: expected options, of at least " << size_t{kLeast} << " bytes";
+    MessageWriter(message) << "training: expected options, of at least " << size_t{kLeast} << " bytes";
     return SN_INVALID_ARGUMENT;
   }
   *known = {};
@@ -90,7 +90,7 @@ sn_status read_train_options(const sn_train_options* given, sn_train_options* kn
   if (in_range(known->learning_rate, 1e6f) && in_range(known->momentum, 1.f) && in_range(known->weight_decay, 1.f)) {
     return SN_OK;
   }
-  Line(message)
+  MessageWriter(message)
       << "training: expected a learning rate of 0 to below 1000000, momentum and weight decay of 0 to below 1";
   return SN_INVALID_ARGUMENT;
 }
@@ -112,7 +112,7 @@ void restart_training(sn_session* session) {
   for (uint32_t i = 0; i < count; ++i) {
     rt::InitialParameter parameter;
     (void)rt::read_initial(session->plan, session->training, i, &parameter);
-    memcpy(session->arena + parameter.offset, parameter.values, parameter.floats * sizeof(float));
+    memcpy(session->steps.arena() + parameter.offset, parameter.values, parameter.floats * sizeof(float));
   }
 }
 
@@ -123,8 +123,8 @@ extern "C" {
 sn_status sn_train_add(sn_session* session, uint32_t label, float* loss, sn_message* message) {
   if (!trains(session)) return SN_INVALID_ARGUMENT;
   if (label >= static_cast<uint32_t>(session->training.classes)) {
-    Line(message) << "label: expected 0 to " << static_cast<size_t>(session->training.classes - 1) << ", found "
-                  << size_t{label};
+    MessageWriter(message) << "label: expected 0 to " << static_cast<size_t>(session->training.classes - 1)
+                           << ", found " << size_t{label};
     return SN_INVALID_ARGUMENT;
   }
   return add_image(session, label, loss, message);
@@ -136,7 +136,7 @@ sn_status sn_train_update(sn_session* session, const sn_train_options* given, fl
   sn_status status = read_train_options(given, &options, message);
   if (status != SN_OK) return status;
   if (session->added == 0) {
-    Line(message) << "training: expected an image since the last update";
+    MessageWriter(message) << "training: expected an image since the last update";
     return SN_INVALID_ARGUMENT;
   }
   return update(session, options, mean_loss, message);
@@ -154,7 +154,7 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
   const schema::TrainingCheck* check = session->plan.plan->training()->check();
   const uint32_t images = check ? size_of(check->labels()) : 0, steps = check ? size_of(check->losses()) : 0;
   if (images == 0 || steps == 0) {
-    Line(message) << "the training plan has no losses to compare with";
+    MessageWriter(message) << "the training plan has no losses to compare with";
     return SN_NOT_FOUND;
   }
   const sn_train_options given{sizeof given, check->learning_rate(), check->momentum(), check->weight_decay(),
@@ -171,11 +171,12 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
       const schema::TestVector* vector = find_test_vector(*session, i);
       const float* values = vector ? tensor_values(*session, vector->inputs(), 0, port.elements) : nullptr;
       if (!values || check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes)) {
-        Line(message) << "training check: image " << size_t{i} << ": expected a test vector and one of the classes";
+        MessageWriter(message) << "training check: image " << size_t{i}
+                               << ": expected a test vector and one of the classes";
         status = SN_INVALID_MODEL;
         break;
       }
-      rt::copy_to_view(port.view, session->arena, values);
+      rt::copy_to_view(port.view, session->steps.arena(), values);
       status = add_image(session, check->labels()->Get(i), nullptr, message);
     }
     float loss = 0;
@@ -186,10 +187,10 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
   }
   restart_training(session);
   if (error) *error = worst;
-  if (status == SN_NOT_FINITE) Line(message) << "training check: a loss or a gradient is not finite";
+  if (status == SN_NOT_FINITE) MessageWriter(message) << "training check: a loss or a gradient is not finite";
   if (status != SN_OK) return status;
   if (worst <= check->tolerance()) return SN_OK;
-  Line(message) << "training check: a loss is beyond its tolerance";
+  MessageWriter(message) << "training check: a loss is beyond its tolerance";
   return SN_DIFFERENT;
 }
 

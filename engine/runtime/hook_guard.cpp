@@ -61,13 +61,7 @@ const char* text(Misuse misuse) {
   return "";
 }
 
-int32_t HookGuard::most_chunks(const Bound* bound, int32_t count) {
-  int32_t most = kRefreshParts;
-  for (int32_t i = 0; i < count; ++i) most = bound[i].chunks > most ? bound[i].chunks : most;
-  return most;
-}
-
-void HookGuard::init(const Parallel& pool, int32_t most_chunks, bool flush_denormals, void* memory) {
+void HookGuard::init(const ThreadHook& pool, int32_t most_chunks, bool flush_denormals, void* memory) {
   *this = {};
   pool_ = pool;
   flush_ = flush_denormals;

@@ -1,10 +1,10 @@
-// HookGuard: stands between the executor and a caller's pool of threads, and holds the pool to its promises (see
+// HookGuard: stands between bound steps and a caller's pool of threads, and holds the pool to its promises (see
 // ThreadHook in sparsenet/session.h). Whatever the pool does, every chunk is run exactly once, no two at a time use the
 // same thread's scratch, and nothing runs any more when a step is over; the first promise that was broken is kept until
 // somebody asks. It lives in memory of others and does without a heap.
 #pragma once
 
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 
 namespace sparsenet::rt {
 
@@ -27,12 +27,9 @@ class HookGuard {
   static uint64_t bytes(int32_t threads, int32_t most_chunks) {
     return (static_cast<uint64_t>(threads) + static_cast<uint64_t>(most_chunks)) * sizeof(uint32_t);
   }
-  // The most chunks that a step is cut into.
-  static int32_t most_chunks(const Bound* bound, int32_t count);
-
-  void init(const Parallel& pool, int32_t most_chunks, bool flush_denormals, void* memory);
-  // How an executor reaches the pool through this guard, which must not move.
-  Parallel handle() { return {run, this, pool_.threads}; }
+  void init(const ThreadHook& pool, int32_t most_chunks, bool flush_denormals, void* memory);
+  // How bound steps reach the pool through this guard, which must not move.
+  ThreadHook handle() { return {run, this, pool_.threads}; }
 
   void note(Misuse misuse);  // kept unless there is one already
   // What was noted since the last call; from the next step on the pool is used again.
@@ -51,7 +48,7 @@ class HookGuard {
   static void enter(void* ticket, int32_t chunk, int32_t thread);
   void run_chunk(int32_t chunk, int32_t thread);
 
-  Parallel pool_;
+  ThreadHook pool_;
   bool flush_;
   uint32_t* busy_;  // of each thread: 1 while it runs a chunk
   uint32_t* done_;  // of each chunk: the last step in which it was begun

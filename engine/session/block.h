@@ -7,7 +7,7 @@
 #include <cstring>
 #include <memory>
 
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>

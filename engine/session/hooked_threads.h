@@ -19,8 +19,8 @@ class HookedThreads {
   HookedThreads(const HookedThreads&) = delete;
   HookedThreads& operator=(const HookedThreads&) = delete;
 
-  // How an executor reaches them.
-  rt::Parallel handle() { return guard_.handle(); }
+  // How bound steps reach them.
+  rt::ThreadHook handle() { return guard_.handle(); }
   // kInvalidArgument where the pool has broken a promise since the last call.
   Status take();
 

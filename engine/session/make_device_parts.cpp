@@ -11,7 +11,7 @@
 #include "kernels/compact/compact.h"
 #include "kernels/reference/reference.h"
 #include "plan/plan.h"
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 
 namespace sparsenet {
 namespace {
@@ -71,17 +71,19 @@ std::string table_source(const std::vector<std::string>& names) {
 }
 
 // What sn_prepare needs for a plan, with the compact kernels and one thread. Adds the kernels to *used.
-Status measure_plan(const Plan& plan, size_t* memory_bytes, std::vector<const rt::Kernel*>* used) {
+Status measure_for_device(const Plan& plan, size_t* memory_bytes, std::vector<const rt::Kernel*>* used) {
   const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
-  std::vector<rt::Bound> bound(plan.steps.size());
-  rt::Sizes sizes{};
-  const int32_t missing =
-      rt::measure(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), lists, 2, bound.data(), &sizes);
-  if (missing >= 0) {
-    return unsupported("node '" + std::string(plan.steps[static_cast<size_t>(missing)].name) +
-                       "': no kernel for devices serves for it");
+  std::vector<rt::BoundStep> bound(plan.steps.size());
+  rt::PlanNeeds needs{};
+  rt::Fit fit = rt::Fit::kFits;
+  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), {lists, 2},
+                                       bound.data(), &needs, &fit);
+  if (at >= 0) {
+    const std::string node = "node '" + std::string(plan.steps[static_cast<size_t>(at)].name) + "': ";
+    if (fit == rt::Fit::kTooLarge) return out_of_memory(node + "needs more memory than can be addressed");
+    return unsupported(node + "no kernel for devices serves for it");
   }
-  for (const rt::Bound& b : bound) used->push_back(b.kernel);
+  for (const rt::BoundStep& b : bound) used->push_back(b.kernel);
   size_t segments = 0, operands = 0, strided = 0;
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
@@ -91,9 +93,9 @@ Status measure_plan(const Plan& plan, size_t* memory_bytes, std::vector<const rt
   }
   rt::Cutter cutter;
   for (const uint64_t part : std::initializer_list<uint64_t>{
-           kSessionBytes, plan.steps.size() * sizeof(rt::Bound), segments * sizeof(rt::Segment),
-           operands * sizeof(rt::View), strided * sizeof(rt::Strided), sizes.state_bytes, sizes.weight_bytes,
-           sizes.refreshed_bytes, plan.arena_bytes, rt::add_bytes(sizes.scratch_bytes, sizes.shared_bytes)}) {
+           kSessionBytes, plan.steps.size() * sizeof(rt::BoundStep), segments * sizeof(rt::Segment),
+           operands * sizeof(rt::View), strided * sizeof(rt::Strided), needs.state_bytes, needs.weight_bytes,
+           needs.refreshed_bytes, plan.arena_bytes, rt::add_bytes(needs.scratch_bytes, needs.shared_bytes)}) {
     (void)cutter.take(part);
   }
   if (!cutter.fits()) return out_of_memory("the plan needs more memory than can be addressed");
@@ -107,13 +109,13 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
   DeviceParts parts;
   std::vector<const rt::Kernel*> used;
   parts.arena_bytes = stored->plan->arena_bytes;
-  SPARSENET_RETURN_IF_ERROR(measure_plan(*stored->plan, &parts.memory_bytes, &used));
+  SPARSENET_RETURN_IF_ERROR(measure_for_device(*stored->plan, &parts.memory_bytes, &used));
   // The other plans have no use there.
   Model slim = model;
   slim.plans = {*stored};
   if (const StoredPlan* training = find_training_plan(model, target)) {
     parts.training_arena_bytes = training->plan->arena_bytes;
-    SPARSENET_RETURN_IF_ERROR(measure_plan(*training->plan, &parts.training_memory_bytes, &used));
+    SPARSENET_RETURN_IF_ERROR(measure_for_device(*training->plan, &parts.training_memory_bytes, &used));
     slim.plans.push_back(*training);
   }
   for (const Named& named : kNames) {

@@ -3,12 +3,9 @@
 #include <sparsenet/model.h>
 
 #include "base/guarded.h"
-#include "kernels/reference/reference.h"
 #include "plan/plan.h"
 #include "runtime/denormals.h"
-#include "runtime/executor.h"
-#include "runtime/port_copy.h"
-#include "session/block.h"
+#include "session/bound_plan.h"
 #include "step/step_digest.h"
 
 namespace sparsenet {
@@ -16,32 +13,20 @@ namespace {
 
 Status run_and_digest(const TestVector& vector, StoredPlan* stored) {
   const Plan& plan = *stored->plan;
-  const auto count = static_cast<int32_t>(plan.steps.size());
-  const rt::Kernel* const* lists[] = {rt::kReferenceKernels};
-  std::vector<rt::Bound> bound(plan.steps.size());
-  rt::Sizes sizes{};
-  if (rt::measure(plan.steps.data(), count, lists, 1, bound.data(), &sizes) >= 0) {
-    return internal_error("a step of the plan has no reference kernel");
-  }
-  Block arena, state, weights, scratch;
-  if (!arena.allocate(plan.arena_bytes) || !state.allocate(sizes.state_bytes) ||
-      !weights.allocate(sizes.weight_bytes) || !scratch.allocate(sizes.scratch_bytes + sizes.shared_bytes)) {
-    return out_of_memory("no memory to run the plan's steps");
-  }
-  int32_t failed = -1;
-  const rt::Memory memory{arena.get(), state.get(), weights.get(), scratch.get() + sizes.scratch_bytes, nullptr};
-  if (const char* why = rt::bind(plan.steps.data(), count, memory, bound.data(), &failed)) return internal_error(why);
-  for (size_t i = 0; i < plan.inputs.size(); ++i) {
-    rt::copy_to_view(plan.inputs[i].view, arena.get(), vector.inputs[i].f32());
-  }
-  const rt::FlushDenormals flush(true);  // as on the device
+  BindOptions options;  // as on the device: one thread, denormals count as zero
+  options.backend = find_backend(Backend::kReference);
+  options.owner = "a run of the plan's steps";
+  BoundPlan bound;
+  SPARSENET_RETURN_IF_ERROR(bound.create(plan, options));
+  for (size_t i = 0; i < plan.inputs.size(); ++i) bound.write(plan.inputs[i].view, vector.inputs[i].f32());
+  SPARSENET_RETURN_IF_ERROR(bound.begin_run());
+  const rt::FlushDenormals flush(true);  // in the digests, too
   for (size_t i = 0; i < plan.steps.size(); ++i) {
-    rt::execute_step(bound[i], scratch.get(), sizes.scratch_bytes, {nullptr, nullptr, 1});
-    const rt::StepDigest d = rt::digest(plan.steps[i].out, arena.get());
+    bound.execute(i, i + 1);
+    const rt::StepDigest d = rt::digest(plan.steps[i].out, bound.host_arena());
     stored->step_checks.push_back({d.sum, d.norm});
   }
-  rt::release(bound.data(), count);
-  return {};
+  return bound.end_run();
 }
 
 Status check_steps(const std::vector<TestVector>& vectors, StoredPlan* stored) {

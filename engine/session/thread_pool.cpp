@@ -182,7 +182,7 @@ void ThreadPool::share_out(int32_t chunks) {
   while (done_.load(std::memory_order_acquire) != chunks) relax();
 }
 
-rt::Parallel ThreadPool::handle() {
+rt::ThreadHook ThreadPool::handle() {
   return {[](void* self, int32_t chunks, ChunkFunction function, void* context) {
             static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
           },

@@ -22,7 +22,7 @@
 #include <memory>
 #include <mutex>
 
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 
 namespace sparsenet {
 
@@ -43,8 +43,8 @@ class ThreadPool {
   void parallel(int32_t chunks, ChunkFunction function, void* context);
   void end_run();
 
-  // How an executor reaches this pool.
-  rt::Parallel handle();
+  // How bound steps reach this pool.
+  rt::ThreadHook handle();
 
  private:
   static constexpr int32_t kMostChunks = 0xffff;  // shared out at a time

@@ -1,4 +1,4 @@
-// Step: one thing the executor does, as plain data. The planner makes steps from a graph; kernels read them in prepare.
+// Step: one thing that a plan does, as plain data. The planner makes steps from a graph; kernels read them in prepare.
 //
 // Everything is a view into memory that a plan owns: no step owns anything. Kernel files for wider instruction sets
 // include this header, so nothing here may have code that a compiler could emit out of line.

@@ -17,7 +17,7 @@ constexpr float kRunningMomentum = 0.1f;  // PyTorch's default; the paper's deca
 
 class Builder {
  public:
-  Builder(const Graph& source, const TrainingOptions& options) : options_(options) { out_.graph = source; }
+  Builder(const Graph& source, const BackwardOptions& options) : options_(options) { out_.graph = source; }
 
   Result<TrainingGraph> build();
 
@@ -39,7 +39,7 @@ class Builder {
   Status backward();
   void updates();
 
-  const TrainingOptions& options_;
+  const BackwardOptions& options_;
   TrainingGraph out_;
   std::unique_ptr<Gradients> g_;
   std::vector<Node> source_nodes_;
@@ -307,7 +307,7 @@ Result<TrainingGraph> Builder::build() {
 
 }  // namespace
 
-Result<TrainingGraph> build_backward(const Graph& source, const TrainingOptions& options) {
+Result<TrainingGraph> build_backward(const Graph& source, const BackwardOptions& options) {
   return Builder(source, options).build();
 }
 

@@ -20,9 +20,6 @@ constexpr int kCheckSteps = 5;
 constexpr float kCheckRate = 0.01f;
 constexpr float kCheckTolerance = 1e-4f;
 
-// Indices into TrainingGraph::phase_begins.
-enum Phase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePhase };
-
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
     if (rt::may_hold(step.op) && !step.weight_transposed && !step.accumulate) continue;
@@ -106,7 +103,7 @@ Result<StoredPlan> make(const Model& model, const std::string& target) {
   options.freeze = "all-but-head";
   std::vector<ParameterInfo> infos;
   std::vector<ValueId> ids;
-  TrainingOptions t;
+  BackwardOptions t;
   SPARSENET_RETURN_IF_ERROR(choose_parameters(graph, options, &infos, &ids, &t.trained, &t.decayed));
   t.accumulate = true;
   Result<TrainingGraph> training = build_backward(graph, t);

@@ -24,6 +24,9 @@ enum Region : int {
   kRegionCount
 };
 
+// Indices into TrainingGraph::phase_begins; forward and backward come first.
+enum TrainingPhase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePhase };
+
 struct TrainingGraph {
   Graph graph;
   Persistence persistence;
@@ -35,7 +38,7 @@ struct TrainingGraph {
   std::vector<size_t> phase_begins;  // node indices: forward and backward; running statistics; accumulate; norm; update
 };
 
-struct TrainingOptions {
+struct BackwardOptions {
   std::vector<bool> trained;  // by value of the source graph: a constant that is trained
   std::vector<bool> decayed;
   Optimizer optimizer = Optimizer::kSgd;
@@ -45,6 +48,6 @@ struct TrainingOptions {
 
 // The pass from a forward graph to training. `source` has its batch set and its shapes inferred. Errors: kUnsupported
 // names a node whose gradient is needed and unknown; kInvalidArgument: nothing to train.
-Result<TrainingGraph> build_backward(const Graph& source, const TrainingOptions& options);
+Result<TrainingGraph> build_backward(const Graph& source, const BackwardOptions& options);
 
 }  // namespace sparsenet

@@ -201,7 +201,7 @@ TEST_CASE("calls with the same thread at the same time are refused") {
   std::vector<uint32_t> words(static_cast<size_t>(rt::HookGuard::bytes(2, 4)) / sizeof(uint32_t));
   rt::HookGuard guard;
   guard.init({parallel, &step, 2}, 4, false, words.data());
-  const rt::Parallel handle = guard.handle();
+  const rt::ThreadHook handle = guard.handle();
   handle.parallel(handle.self, 4, chunk, &step);
   CHECK(guard.take() == rt::Misuse::kSameThread);
   CHECK(guard.take() == rt::Misuse::kNone);
@@ -230,7 +230,7 @@ TEST_CASE("a step is not over while a late call is at work") {
   std::vector<uint32_t> words(static_cast<size_t>(rt::HookGuard::bytes(2, 2)) / sizeof(uint32_t));
   rt::HookGuard guard;
   guard.init({parallel, &step, 2}, 2, false, words.data());
-  const rt::Parallel handle = guard.handle();
+  const rt::ThreadHook handle = guard.handle();
   handle.parallel(handle.self, 2, chunk, &step);
   step.over = true;
   step.late.join();

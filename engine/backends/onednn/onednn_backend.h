@@ -36,7 +36,7 @@ void onednn_note_failure(bool no_memory);
 // starts them.
 void onednn_flush_denormals(bool on);
 
-// rt::Parallel over the OpenMP threads.
+// rt::ThreadHook over the OpenMP threads.
 void onednn_parallel(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                      void* context);
 

@@ -267,7 +267,9 @@ class Graph {
   // Multiply-accumulates of convolutions (at every output pixel) and FC layers for one image. Needs shapes.
   int64_t macs_per_image() const;
 
-  const Shape& shape(ValueId id) const { return values[static_cast<size_t>(id)].shape; }
+  Value& value(ValueId id) { return values[static_cast<size_t>(id)]; }
+  const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
+  const Shape& shape(ValueId id) const { return value(id).shape; }
 };
 
 // What a model file says of itself, so that applications need no flags.

@@ -129,3 +129,15 @@ Result<T> try_copy(const T& value) noexcept {
     ::sparsenet::Status sparsenet_status_ = (expr);        \
     if (!sparsenet_status_.ok()) return sparsenet_status_; \
   } while (false)
+
+// The value of a Result, or out of the enclosing function with its failure:
+//   SPARSENET_ASSIGN_OR_RETURN(const Model model, load_model(path));
+// `target` is a declaration or something that can be assigned to. Two statements: it needs braces after an `if`.
+#define SPARSENET_ASSIGN_OR_RETURN(target, ...) \
+  SPARSENET_ASSIGN_RESULT_OR_RETURN(SPARSENET_JOIN(sparsenet_result_, __LINE__), target, (__VA_ARGS__))
+#define SPARSENET_ASSIGN_RESULT_OR_RETURN(result, target, expression) \
+  auto result = expression;                                           \
+  if (!result.ok()) return result.status();                           \
+  target = std::move(*result)
+#define SPARSENET_JOIN(a, b) SPARSENET_JOIN_EXPANDED(a, b)
+#define SPARSENET_JOIN_EXPANDED(a, b) a##b

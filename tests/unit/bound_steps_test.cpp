@@ -1,5 +1,5 @@
 // What steps need is added up without sums that wrap, whatever a file says of them.
-#include "runtime/executor.h"
+#include "runtime/bound_steps.h"
 
 #include <doctest/doctest.h>
 
@@ -21,10 +21,12 @@ void ask(const rt::Step&, rt::KernelNeeds* needs) {
 const rt::Kernel kHungry = {"hungry", "test", takes_all, ask, nullptr, nullptr, nullptr, false};
 const rt::Kernel* const kList[] = {&kHungry, nullptr};
 
-int32_t measure(const std::vector<rt::Step>& steps, std::vector<rt::Bound>* bound, rt::Sizes* sizes) {
+rt::Fit fit;
+
+int32_t measure(const std::vector<rt::Step>& steps, std::vector<rt::BoundStep>* bound, rt::PlanNeeds* needs) {
   const rt::Kernel* const* lists[] = {kList};
   bound->assign(steps.size(), {});
-  return rt::measure(steps.data(), static_cast<int32_t>(steps.size()), lists, 1, bound->data(), sizes);
+  return rt::measure_steps(steps.data(), static_cast<int32_t>(steps.size()), {lists, 1}, bound->data(), needs, &fit);
 }
 
 }  // namespace
@@ -56,28 +58,29 @@ TEST_CASE("sizes are rounded up and never wrap") {
 
 TEST_CASE("steps that need more than can be addressed are told from steps without a kernel") {
   const std::vector<rt::Step> steps(3);
-  std::vector<rt::Bound> bound;
-  rt::Sizes sizes;
+  std::vector<rt::BoundStep> bound;
+  rt::PlanNeeds needs;
   const uint64_t most = rt::kMostBytes / 64 * 64;
   uint64_t rt::KernelNeeds::*const members[] = {&rt::KernelNeeds::state_bytes, &rt::KernelNeeds::weight_bytes,
                                                 &rt::KernelNeeds::scratch_bytes, &rt::KernelNeeds::shared_bytes};
   for (const auto member : members) {
     asked = {0, 0, 0, 0, 1};
     asked.*member = 100;
-    CHECK(measure(steps, &bound, &sizes) == -1);
+    CHECK(measure(steps, &bound, &needs) == -1);
     for (const uint64_t bytes : {most + 1, UINT64_MAX - 10, UINT64_MAX}) {
       asked.*member = bytes;
-      CHECK(measure(steps, &bound, &sizes) == 0);
+      CHECK(measure(steps, &bound, &needs) == 0);
+      CHECK(fit == rt::Fit::kTooLarge);
       CHECK(bound[0].kernel == &kHungry);
     }
     // One such step fits. Those whose memory adds up do not: three times half of it is too much, and does not wrap.
     const bool adds_up = member == members[0] || member == members[1];
     asked.*member = most / 128 * 64;
-    CHECK(measure(steps, &bound, &sizes) == (adds_up ? 2 : -1));
+    CHECK(measure(steps, &bound, &needs) == (adds_up ? 2 : -1));
   }
   const rt::Kernel* const none[] = {nullptr};
   const rt::Kernel* const* lists[] = {none};
-  rt::Bound one{&kHungry, nullptr, 1, false};
-  CHECK_FALSE(rt::measure_step(steps[0], lists, 1, &one, &sizes));
+  rt::BoundStep one{&kHungry, nullptr, 1, false};
+  CHECK(rt::measure_step(steps[0], {lists, 1}, &one, &needs) == rt::Fit::kNoKernel);
   CHECK(one.kernel == nullptr);
 }

@@ -1,0 +1,230 @@
+#include "session/bound_plan.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "runtime/denormals.h"
+#include "runtime/port_copy.h"
+#include "step/step_names.h"
+
+namespace sparsenet {
+namespace {
+
+Status backend_status(const char* message) {
+  if (!message) return {};
+  return message == rt::kNoMemory ? out_of_memory(message) : unsupported(message);
+}
+
+std::string of_node(const rt::Step& step) {
+  return "node '" + std::string(step.name) + "': ";
+}
+
+}  // namespace
+
+Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindOptions* options) {
+  if (threads < 0 || threads > 1024) {
+    return invalid_argument("threads: expected 0 to 1024, found " + std::to_string(threads));
+  }
+  options->backend = find_backend(wanted);
+  if (!options->backend) {
+    return unsupported("backend '" + std::string(name(wanted)) +
+                       "' is not in this build; it has: " + available_backends());
+  }
+  SPARSENET_RETURN_IF_ERROR(check_hook(hook));
+  const bool has_hook = hook.threads > 0;
+  if (has_hook && options->backend->parallel) {
+    return unsupported(std::string("backend '") + options->backend->name +
+                       "' has threads of its own and takes no thread hook");
+  }
+  options->thread_hook = hook;
+  options->threads = has_hook ? hook.threads : threads == 0 ? usable_cpus() : threads;
+  return {};
+}
+
+uint64_t PlanCost::scratch_bytes(int threads) const {
+  return rt::add_bytes(rt::scratch_of(needs, threads), needs.shared_bytes);
+}
+
+uint64_t PlanCost::total_bytes(int threads) const {
+  rt::Cutter cutter;
+  for (const uint64_t bytes :
+       {uint64_t{arena_bytes}, uint64_t{needs.state_bytes}, uint64_t{weights_bytes()}, scratch_bytes(threads)}) {
+    (void)cutter.take(bytes);
+  }
+  return cutter.fits() ? cutter.end() : UINT64_MAX;
+}
+
+Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std::vector<rt::BoundStep>* bound) {
+  // Before kernels are asked what they need: oneDNN's scratch depends on the number of threads.
+  const BackendEntry& backend = *options.backend;
+  if (backend.begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend.begin_run(options.threads)));
+  std::vector<rt::BoundStep> own;
+  if (!bound) bound = &own;
+  bound->assign(plan.steps.size(), {});
+  const rt::Kernel* const* lists[kMaxKernelLists];
+  const rt::KernelLists kernels{lists, backend.kernel_lists(lists)};
+  PlanCost cost;
+  cost.arena_bytes = plan.arena_bytes;
+  cost.lower_bound_bytes = plan.lower_bound_bytes;
+  rt::Fit fit = rt::Fit::kFits;
+  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), kernels,
+                                       bound->data(), &cost.needs, &fit);
+  if (at < 0) return cost;
+  const rt::Step& step = plan.steps[static_cast<size_t>(at)];
+  if (fit == rt::Fit::kTooLarge) return out_of_memory(of_node(step) + "needs more memory than can be addressed");
+  return unsupported(of_node(step) + "backend '" + backend.name + "' has no kernel for " + step_name(step.op));
+}
+
+Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options) {
+  const uint64_t total = cost.total_bytes(options.threads);
+  if (total > rt::kMostBytes)
+    return out_of_memory(options.owner + std::string(" needs more memory than can be addressed"));
+  return MemoryReport{cost.arena_bytes, cost.lower_bound_bytes,
+                      static_cast<size_t>(cost.scratch_bytes(options.threads)), cost.weights_bytes(),
+                      static_cast<size_t>(total)};
+}
+
+Status BoundPlan::create(const Plan& plan, const BindOptions& options) {
+  plan_ = &plan;
+  backend_ = options.backend;
+  flush_denormals_ = options.flush_denormals;
+  threads_ = options.threads;
+  Result<PlanCost> cost = measure_plan(plan, options, &bound_);
+  if (!cost.ok()) return cost.status();
+  rt::PlanMemory memory{};
+  SPARSENET_RETURN_IF_ERROR(find_memory(*cost, options, &memory));
+  SPARSENET_RETURN_IF_ERROR(bind_steps(memory));
+  if (threads_ > 1) start_threads(options, *cost);
+  describe_steps();
+  return {};
+}
+
+Status BoundPlan::find_memory(const PlanCost& cost, const BindOptions& options, rt::PlanMemory* memory) {
+  SPARSENET_ASSIGN_OR_RETURN(memory_, report_memory(cost, options));
+  const std::string owner = options.owner;
+  const size_t total = memory_.total_bytes;
+  if (options.max_memory_bytes > 0 && total > options.max_memory_bytes) {
+    return out_of_memory(owner + " needs " + std::to_string(total) + " bytes, more than the " +
+                         std::to_string(options.max_memory_bytes) + " that it may take");
+  }
+  const std::pair<Block*, size_t> parts[] = {{&arena_, cost.arena_bytes},
+                                             {&state_, cost.needs.state_bytes},
+                                             {&weights_, cost.weights_bytes()},
+                                             {&scratch_, memory_.scratch_bytes}};
+  auto* at = static_cast<uint8_t*>(options.memory);
+  if (at && reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
+    return invalid_argument("memory: expected an address that " + std::to_string(rt::kAlignment) + " divides");
+  }
+  if (at && options.memory_bytes < total) {
+    return out_of_memory("memory: " + owner + " needs " + std::to_string(total) + " bytes, found " +
+                         std::to_string(options.memory_bytes));
+  }
+  for (const auto& [block, bytes] : parts) {
+    if (at) {
+      block->borrow(at, bytes);
+      at += static_cast<size_t>(rt::aligned_bytes(bytes));
+    } else if (!block->allocate(bytes)) {
+      return out_of_memory(owner + " needs " + std::to_string(memory_.arena_bytes) + " bytes of arena, " +
+                           std::to_string(memory_.weights_bytes) + " of weights and " +
+                           std::to_string(memory_.scratch_bytes) + " of scratch");
+    }
+  }
+  *memory = {arena_.get(),
+             state_.get(),
+             weights_.get(),
+             weights_.get() + cost.needs.weight_bytes,
+             scratch_.get(),
+             scratch_.get() + rt::scratch_of(cost.needs, threads_),
+             cost.needs.scratch_bytes};
+  return {};
+}
+
+Status BoundPlan::bind_steps(const rt::PlanMemory& memory) {
+  steps_.init(bound_.data(), memory, {nullptr, nullptr, 1}, flush_denormals_);
+  auto link = plan_->links.begin();
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    rt::Step step = plan_->steps[i];
+    for (; link != plan_->links.end() && link->step == i; ++link) {
+      step.*link->member = reinterpret_cast<const float*>(memory.arena + link->offset);
+    }
+    if (const char* message = steps_.bind(step)) {
+      return backend_status(message).with_context(of_node(step) + "kernel " + bound_[i].kernel->name);
+    }
+  }
+  return {};
+}
+
+void BoundPlan::start_threads(const BindOptions& options, const PlanCost& cost) {
+  if (options.thread_hook.threads > 0) {
+    hooked_ = std::make_unique<HookedThreads>(options.thread_hook, cost.needs.most_chunks, flush_denormals_);
+    steps_.set_threads(hooked_->handle());
+  } else if (backend_->parallel) {
+    steps_.set_threads({backend_->parallel, nullptr, threads_});
+  } else {
+    pool_ = std::make_unique<ThreadPool>(threads_, flush_denormals_);
+    threads_ = pool_->size();
+    steps_.set_threads(pool_->handle());
+  }
+}
+
+void BoundPlan::describe_steps() {
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    StepInfo info;
+    info.name = plan_->steps[i].name;
+    info.op = step_name(plan_->steps[i].op);
+    info.kernel = bound_[i].kernel->name;
+    info.backend = bound_[i].kernel->backend;
+    info.is_copy = plan_->steps[i].is_copy;
+    info.macs = plan_->step_macs[i];
+    infos_.push_back(std::move(info));
+  }
+}
+
+bool BoundPlan::reads_parameters_in_place() const {
+  for (size_t i = 0; i < bound_.size(); ++i) {
+    const rt::Step& step = plan_->steps[i];
+    if ((step.weight || step.bias || step.params[0]) && !bound_[i].kernel->copies_parameters) return true;
+  }
+  return false;
+}
+
+void BoundPlan::write(const rt::View& view, const float* data) {
+  rt::copy_to_view(view, steps_.arena(), data);
+}
+
+void BoundPlan::read(const rt::View& view, float* data) const {
+  rt::copy_from_view(view, steps_.arena(), data);
+}
+
+Status BoundPlan::begin_run() {
+  if (backend_->begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend_->begin_run(threads_)));
+  if (flush_denormals_ && backend_->flush_denormals) backend_->flush_denormals(true);
+  if (pool_) pool_->begin_run();
+  return {};
+}
+
+void BoundPlan::execute(size_t begin, size_t end) {
+  steps_.execute(static_cast<int32_t>(begin), static_cast<int32_t>(end));
+}
+
+void BoundPlan::execute_timed(size_t begin, size_t end) {
+  using Clock = std::chrono::steady_clock;
+  for (size_t i = begin; i < end; ++i) {
+    const auto start = Clock::now();
+    execute(i, i + 1);
+    infos_[i].milliseconds += std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  }
+}
+
+Status BoundPlan::end_run() {
+  if (pool_) pool_->end_run();
+  if (flush_denormals_ && backend_->flush_denormals) backend_->flush_denormals(false);
+  return backend_status(backend_->end_run ? backend_->end_run() : nullptr);
+}
+
+void BoundPlan::reset_times() {
+  for (StepInfo& info : infos_) info.milliseconds = 0;
+}
+
+}  // namespace sparsenet

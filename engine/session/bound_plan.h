@@ -1,0 +1,110 @@
+// BoundPlan: a plan with the kernels that run it and the memory it runs in. Sessions, trainers and the checks of stored
+// plans are made of it.
+//
+// Where the arena lies is the backend's affair: values go in and out through write() and read(), and whoever needs the
+// arena itself asks for host_arena(). The constants that steps point to are the host's; a backend takes them over when
+// it prepares a step.
+#pragma once
+
+#include <sparsenet/session.h>
+#include <sparsenet/status.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+#include "runtime/bound_steps.h"
+#include "session/backend_table.h"
+#include "session/block.h"
+#include "session/hooked_threads.h"
+#include "session/thread_pool.h"
+
+namespace sparsenet {
+
+struct BindOptions {
+  const BackendEntry* backend = nullptr;
+  int threads = 1;         // at least 1
+  ThreadHook thread_hook;  // where it has threads, they are used: as many as `threads` says
+  bool flush_denormals = true;
+  // Memory for everything in place of the heap, as in SessionOptions.
+  void* memory = nullptr;
+  size_t memory_bytes = 0;
+  size_t max_memory_bytes = 0;        // more is refused; 0: no limit
+  const char* owner = "the session";  // in messages: "the session needs 100 bytes"
+};
+
+// kInvalidArgument where `threads` or the hook is out of range; kUnsupported where the backend is not in this build or
+// takes no hook. Fills in the backend and how many threads there are, of what the caller asked for.
+Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindOptions* options);
+
+// What a plan takes with the kernels of a backend.
+struct PlanCost {
+  rt::PlanNeeds needs{};
+  size_t arena_bytes = 0, lower_bound_bytes = 0;
+
+  size_t weights_bytes() const { return needs.weight_bytes + needs.refreshed_bytes; }
+  // Working memory of so many threads, and all of it together with arena, weights and states; UINT64_MAX: more than can
+  // be addressed.
+  uint64_t scratch_bytes(int threads) const;
+  uint64_t total_bytes(int threads) const;
+};
+
+// Chooses the kernels, by the backend and the number of threads, and allocates nothing. kUnsupported and kOutOfMemory
+// name the step's node. `bound`: null, or where the chosen kernels go.
+Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options,
+                              std::vector<rt::BoundStep>* bound = nullptr);
+
+// The same as a report. kOutOfMemory where it is more than can be addressed.
+Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options);
+
+class BoundPlan {
+ public:
+  BoundPlan() = default;
+  ~BoundPlan() { steps_.release(); }
+  BoundPlan(const BoundPlan&) = delete;
+  BoundPlan& operator=(const BoundPlan&) = delete;
+
+  // Once: measures, finds memory, binds every step and starts threads. `plan` must stay as long as this does.
+  Status create(const Plan& plan, const BindOptions& options);
+
+  MemoryReport memory() const { return memory_; }
+  int threads() const { return threads_; }
+  const std::vector<StepInfo>& steps() const { return infos_; }
+  // Whether a kernel reads parameters where they lie, so that they must stay as long as the steps.
+  bool reads_parameters_in_place() const;
+
+  void write(const rt::View& view, const float* data);  // in the graph's own order: images NCHW
+  void read(const rt::View& view, float* data) const;
+  uint8_t* host_arena() const { return steps_.arena(); }
+
+  // A run: begin_run(), any number of execute(), end_run() also where something failed in between. end_run() says what
+  // went wrong with the backend, misuse() what the thread hook has done wrong since it was asked last
+  // (kInvalidArgument).
+  Status begin_run();
+  void execute(size_t begin, size_t end);
+  void execute_timed(size_t begin, size_t end);  // adds to StepInfo::milliseconds
+  Status end_run();
+  Status misuse() { return hooked_ ? hooked_->take() : Status(); }
+  void reset_times();
+
+ private:
+  Status find_memory(const PlanCost& cost, const BindOptions& options, rt::PlanMemory* memory);
+  Status bind_steps(const rt::PlanMemory& memory);
+  void start_threads(const BindOptions& options, const PlanCost& cost);
+  void describe_steps();
+
+  const Plan* plan_ = nullptr;
+  const BackendEntry* backend_ = nullptr;
+  bool flush_denormals_ = true;
+  int threads_ = 1;
+  Block arena_, state_, weights_, scratch_;
+  std::vector<rt::BoundStep> bound_;
+  rt::BoundSteps steps_{};
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<HookedThreads> hooked_;
+  MemoryReport memory_;
+  std::vector<StepInfo> infos_;
+};
+
+}  // namespace sparsenet

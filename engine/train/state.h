@@ -1,0 +1,57 @@
+// TrainingState: what stays in the arena from one step of a training to the next.
+#pragma once
+
+#include <sparsenet/trainer.h>
+
+#include <vector>
+
+#include "train/training_graph.h"
+
+namespace sparsenet {
+
+class TrainingState {
+ public:
+  // `arena`: where the plan's regions lie, at these offsets.
+  void init(Persistence regions, std::vector<size_t> region_offsets, uint8_t* arena, size_t arena_bytes);
+
+  float* region(int id) const { return reinterpret_cast<float*>(arena_ + offsets_[static_cast<size_t>(id)]); }
+  size_t region_bytes(int id) const {
+    return static_cast<size_t>(regions_.region_floats[static_cast<size_t>(id)]) * sizeof(float);
+  }
+  size_t all_bytes() const;  // of all regions
+
+  // Where a value of the source graph begins in a region, in floats; -1: it is not there.
+  int64_t offset_in(int region_id, ValueId value) const;
+
+  // Parameters and running statistics as `source` has them.
+  void load_parameters(const Graph& source);
+  // `source` with its parameters and running statistics where they lie here.
+  Graph view(const Graph& source) const;
+
+  // What a step changes before it is known to be good: kept, and brought back.
+  void keep();
+  void restore();
+
+  // Everything that the next step depends on. kInvalidArgument where the size is another.
+  size_t saved_bytes() const;
+  Status save(void* data, size_t size) const;
+  Status load(const void* data, size_t size);
+
+  // The largest part of the arena that holds none of this. Calls no heap.
+  IdleMemory idle_memory() const;
+
+  struct Counters {
+    uint64_t updates = 0, accumulated = 0;  // batches since the last update
+  };
+  Counters counters;
+
+ private:
+  Persistence regions_;
+  std::vector<size_t> offsets_;
+  uint8_t* arena_ = nullptr;
+  size_t arena_bytes_ = 0;
+  Counters kept_counters_;
+  std::vector<float> kept_;
+};
+
+}  // namespace sparsenet
