@@ -6,7 +6,7 @@
 
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
-#include "step/step_names.h"
+#include "step/step_kinds.h"
 
 namespace sparsenet {
 namespace {
@@ -73,7 +73,7 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   if (at < 0) return cost;
   const rt::Step& step = plan.steps[static_cast<size_t>(at)];
   if (fit == rt::Fit::kTooLarge) return out_of_memory(of_node(step) + "needs more memory than can be addressed");
-  return unsupported(of_node(step) + "backend '" + backend.name + "' has no kernel for " + step_name(step.op));
+  return unsupported(of_node(step) + "backend '" + backend.name + "' has no kernel for " + rt::step_name(step.op));
 }
 
 Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options) {
@@ -172,7 +172,7 @@ void BoundPlan::describe_steps() {
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     StepInfo info;
     info.name = plan_->steps[i].name;
-    info.op = step_name(plan_->steps[i].op);
+    info.op = rt::step_name(plan_->steps[i].op);
     info.kernel = bound_[i].kernel->name;
     info.backend = bound_[i].kernel->backend;
     info.is_copy = plan_->steps[i].is_copy;

@@ -1,5 +1,7 @@
 #include "step/step_check.h"
 
+#include "step/step_kinds.h"
+
 namespace sparsenet::rt {
 
 const float kUnplaced = 0;
@@ -7,6 +9,7 @@ const float kUnplaced = 0;
 namespace {
 
 constexpr int32_t kMaxWindow = 1 << 12;  // as for graphs
+constexpr char kNotStored[] = "a kind of step that plans cannot hold";
 
 int64_t pixels(const View& v) {
   return int64_t{v.n} * v.h * v.w;
@@ -120,7 +123,7 @@ bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_
          after < kernel && int64_t{out - 1} * stride - before < in;
 }
 
-const char* check_pool(const Step& s) {
+const char* check_pool(const Step& s, const StepLinks&, const PlanRoom&) {
   if (s.out.n != s.in.n || s.out.c != s.in.c) return "pool: expected an output of the input's images and channels";
   if (!windows_fit(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
       !windows_fit(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
@@ -129,7 +132,7 @@ const char* check_pool(const Step& s) {
   return nullptr;
 }
 
-const char* check_attention(const Step& s, const PlanRoom& room) {
+const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& room) {
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "attention: expected an output of the input's size";
   if (s.in.segment_count != 1) return "attention: expected an input in one piece";
   if (s.hidden < 0) return "attention: expected 0 or more hidden values";
@@ -162,7 +165,7 @@ bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, int64_t 
   return last < floats;
 }
 
-const char* check_strided(const Step& s) {
+const char* check_walk(const Step& s) {
   if (!s.strided) return "expected an index space";
   const Strided& walk = *s.strided;
   if (walk.rank < 0 || walk.rank > kMaxDims) return "index space: expected at most 8 dimensions";
@@ -184,6 +187,29 @@ const char* check_strided(const Step& s) {
   return nullptr;
 }
 
+const char* check_strided(const Step& s, const StepLinks&, const PlanRoom&) {
+  return check_walk(s);
+}
+
+const char* check_global_pool(const Step& s, const StepLinks&, const PlanRoom&) {
+  const bool fits = s.out.n == s.in.n && s.out.h == 1 && s.out.w == 1 && s.out.c == s.in.c;
+  return fits ? nullptr : "global pool: expected an output of one pixel for each image";
+}
+
+const char* check_same_size(const Step& s, const StepLinks&, const PlanRoom&) {
+  return same_pixels(s.in, s.out) && s.in.c == s.out.c ? nullptr : "expected an output of the input's size";
+}
+
+const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
+  if (s.in2.segment_count == 0) return "expected a second operand";
+  if (s.binary > BinaryOp::kDiv) return "unknown arithmetic";
+  if (s.strided) return check_walk(s);
+  if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
+    return "expected operands of the output's size";
+  }
+  return nullptr;
+}
+
 // --- training
 
 // One piece without gaps, which the step may write to.
@@ -195,7 +221,7 @@ int64_t floats_of(const View& v) {
   return pixels(v) * v.c;
 }
 
-const char* check_conv_grad_weight(const Step& s) {
+const char* check_conv_grad_weight(const Step& s, const StepLinks&, const PlanRoom&) {
   int64_t weights = 0;
   if (!is_flat(s.in2)) return "expected a gradient in the arena, in one piece without gaps";
   if (const char* message = check_window(s, s.in, s.in2, &weights)) return message;
@@ -218,7 +244,7 @@ const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t c
   return nullptr;
 }
 
-const char* check_cross_entropy(const Step& s) {
+const char* check_cross_entropy(const Step& s, const StepLinks&, const PlanRoom&) {
   const bool in_range = s.alpha >= 0.f && s.alpha < 1.f && s.beta >= 0.f && s.beta <= 1.f;
   if (!in_range) return "loss: expected a smoothing of 0 to below 1 and a factor of 0 to 1";
   const int64_t lengths[] = {0, s.operand_count > 0 ? int64_t{s.operands[0].n} : 0, 2, 0};
@@ -229,68 +255,40 @@ const char* check_cross_entropy(const Step& s) {
   return fits ? nullptr : "loss: expected logits, labels, a loss and gradients of the same images";
 }
 
-const char* check_training_op(const Step& s) {
-  switch (s.op) {
-    case StepOp::kAccumulate: {
-      const int64_t lengths[] = {0, 0};
-      if (const char* message = check_flat_operands(s, lengths, 2)) return message;
-      return pixels(s.operands[0]) == 1 && pixels(s.operands[1]) == 1 ? nullptr : "expected operands of one pixel";
-    }
-    case StepOp::kCrossEntropy:
-      return check_cross_entropy(s);
-    case StepOp::kSquareSum: {
-      const int64_t lengths[] = {0, kControlFloats};
-      return check_flat_operands(s, lengths, 2);
-    }
-    case StepOp::kUpdateSgd: {
-      const int64_t lengths[] = {0, 0, 0, kControlFloats};
-      if (const char* message = check_flat_operands(s, lengths, 4)) return message;
-      // Kernels take whole vectors of decayed parameters.
-      const bool decay_fits = s.alpha >= 0.f && s.alpha <= static_cast<float>(floats_of(s.operands[0]));
-      return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
-    }
-    default:
-      return "a kind of step that plans cannot hold";
-  }
+const char* check_accumulate(const Step& s, const StepLinks&, const PlanRoom&) {
+  const int64_t lengths[] = {0, 0};
+  if (const char* message = check_flat_operands(s, lengths, 2)) return message;
+  return pixels(s.operands[0]) == 1 && pixels(s.operands[1]) == 1 ? nullptr : "expected operands of one pixel";
 }
 
-bool is_training_op(const Step& s) {
-  return s.op > StepOp::kAttention;
+const char* check_square_sum(const Step& s, const StepLinks&, const PlanRoom&) {
+  const int64_t lengths[] = {0, kControlFloats};
+  return check_flat_operands(s, lengths, 2);
 }
 
-const char* check_op(const Step& s, const StepLinks& links, const PlanRoom& room) {
-  switch (s.op) {
-    case StepOp::kConv:
-      return check_conv(s, links, room);
-    case StepOp::kPool:
-      return check_pool(s);
-    case StepOp::kGlobalPool:
-      if (s.out.n != s.in.n || s.out.h != 1 || s.out.w != 1 || s.out.c != s.in.c) {
-        return "global pool: expected an output of one pixel an image";
-      }
-      return nullptr;
-    case StepOp::kAffine:
-    case StepOp::kUnary:
-      return same_pixels(s.in, s.out) && s.in.c == s.out.c ? nullptr : "expected an output of the input's size";
-    case StepOp::kBinary:
-      if (s.in2.segment_count == 0) return "expected a second operand";
-      if (s.binary > BinaryOp::kDiv) return "unknown arithmetic";
-      if (s.strided) return check_strided(s);
-      if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
-        return "expected operands of the output's size";
-      }
-      return nullptr;
-    case StepOp::kSoftmax:
-    case StepOp::kReduceMean:
-    case StepOp::kStridedCopy:
-      return check_strided(s);
-    case StepOp::kAttention:
-      return check_attention(s, room);
-    case StepOp::kConvGradWeight:
-      return check_conv_grad_weight(s);
-    default:
-      return "a kind of step that plans cannot hold";
-  }
+const char* check_update_sgd(const Step& s, const StepLinks&, const PlanRoom&) {
+  const int64_t lengths[] = {0, 0, 0, kControlFloats};
+  if (const char* message = check_flat_operands(s, lengths, 4)) return message;
+  // Kernels take whole vectors of decayed parameters.
+  const bool decay_fits = s.alpha >= 0.f && s.alpha <= static_cast<float>(floats_of(s.operands[0]));
+  return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
+}
+
+const char* check_nothing(const Step&, const StepLinks&, const PlanRoom&) {
+  return kNotStored;
+}
+
+struct StepKind {
+  bool stored, trains;
+  StepData data;
+  const char* (*check)(const Step& step, const StepLinks& links, const PlanRoom& room);
+};
+#define SPARSENET_STEP_ROW(op, name, stored, trains, data, check) {stored, trains, StepData::data, check},
+constexpr StepKind kSteps[] = {SPARSENET_STEP_KINDS(SPARSENET_STEP_ROW)};
+#undef SPARSENET_STEP_ROW
+
+const StepKind& kind_of(StepOp op) {
+  return kSteps[static_cast<size_t>(op)];
 }
 
 }  // namespace
@@ -345,25 +343,30 @@ size_t arena_end(const Step& step) {
   return end;
 }
 
-bool may_hold(StepOp op) {
-  return op <= StepOp::kAttention || op == StepOp::kConvGradWeight || op == StepOp::kAccumulate ||
-         op == StepOp::kCrossEntropy || op == StepOp::kSquareSum || op == StepOp::kUpdateSgd;
+bool may_be_stored(StepOp op) {
+  return kind_of(op).stored;
+}
+
+bool trains(StepOp op) {
+  return kind_of(op).trains;
 }
 
 const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room) {
   if (!step.name) return "it has no name";
-  if (!may_hold(step.op) || step.weight_transposed || step.accumulate) return "a kind of step that plans cannot hold";
+  if (static_cast<size_t>(step.op) >= kStepKinds) return kNotStored;
+  const StepKind& kind = kind_of(step.op);
+  if (!kind.stored || step.weight_transposed || step.accumulate) return kNotStored;
   if (step.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
   for (int32_t i = 0; i < step.operand_count; ++i) {
     if (const char* message = check_view(step.operands[i], room, true)) return message;
   }
   if (!known(step.act)) return "unknown activation";
-  if (is_training_op(step) && step.op != StepOp::kConvGradWeight) {
+  if (kind.data == StepData::kOperands) {
     const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
                                 step.out.segment_count == 0 && !step.strided && !step.pre_scale && !step.pre_shift;
-    return operands_alone ? check_training_op(step) : "this kind of step has operands alone";
+    return operands_alone ? kind.check(step, links, room) : "this kind of step has operands alone";
   }
-  if (step.operand_count > 0 && step.op != StepOp::kConvGradWeight) return "this kind of step has no operands";
+  if (step.operand_count > 0 && kind.data != StepData::kBoth) return "this kind of step has no operands";
   if (const char* message = check_view(step.in, room, false)) return message;
   if (step.in2.segment_count != 0) {
     if (const char* message = check_view(step.in2, room, false)) return message;
@@ -371,7 +374,7 @@ const char* check_step(const Step& step, const StepLinks& links, const PlanRoom&
   if (const char* message = check_view(step.out, room, true)) return message;
   if (step.out.segment_count != 1) return "expected an output in one piece";
   if (const char* message = check_pre(step, room)) return message;
-  return check_op(step, links, room);
+  return kind.check(step, links, room);
 }
 
 }  // namespace sparsenet::rt

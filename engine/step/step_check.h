@@ -28,9 +28,6 @@ const char* check_view(const View& view, const PlanRoom& room, bool written);
 size_t arena_end(const View& view);
 size_t arena_end(const Step& step);
 
-// Whether plans may hold such steps: those of inference, and what trains a last layer.
-bool may_hold(StepOp op);
-
 // A step that plans may hold, with everything that kernels take for granted.
 const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room);
 

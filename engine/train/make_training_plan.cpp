@@ -9,7 +9,7 @@
 #include "base/guarded.h"
 #include "format/model_format.h"
 #include "session/stored_constants.h"
-#include "step/step_names.h"
+#include "step/step_kinds.h"
 #include "train/parameters.h"
 #include "train/training_graph.h"
 
@@ -22,8 +22,8 @@ constexpr float kCheckTolerance = 1e-4f;
 
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
-    if (rt::may_hold(step.op) && !step.weight_transposed && !step.accumulate) continue;
-    return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + step_name(step.op) +
+    if (rt::may_be_stored(step.op) && !step.weight_transposed && !step.accumulate) continue;
+    return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + rt::step_name(step.op) +
                        ") that stored plans cannot hold");
   }
   for (const PlanLink& link : plan.links) {

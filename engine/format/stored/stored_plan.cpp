@@ -2,6 +2,8 @@
 
 #include <model_generated.h>
 
+#include "step/step_kinds.h"
+
 namespace sparsenet::rt {
 namespace {
 
@@ -262,15 +264,15 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   if (index >= size_of(file.plan->steps())) return "there is no such step";
   const schema::PlanStep& s = *file.plan->steps()->Get(index);
   *step = {};
-  if (s.op() > static_cast<uint8_t>(StepOp::kUpdateAdam)) return "an unknown kind of step";
+  if (s.op() >= kStepKinds) return "an unknown kind of step";
   if (s.binary() > static_cast<uint8_t>(BinaryOp::kDiv)) return "unknown arithmetic";
   for (const schema::PlanAct* act : {s.act(), s.attention_act(), s.attention_gate()}) {
     if (act && act->kind() > Act::kTanh) return "unknown activation";
   }
   step->op = static_cast<StepOp>(s.op());
-  if (!may_hold(step->op)) return "a kind of step that plans cannot hold";
-  const bool trains = step->op > StepOp::kAttention || s.weight_at() != -1 || s.bias_at() != -1;
-  if (trains && !file.plan->training()) return "a step of training, which only plans that train can hold";
+  if (!may_be_stored(step->op)) return "a kind of step that plans cannot hold";
+  const bool of_training = trains(step->op) || s.weight_at() != -1 || s.bias_at() != -1;
+  if (of_training && !file.plan->training()) return "a step of training, which only plans that train can hold";
   step->name = s.name() ? s.name()->c_str() : nullptr;
   step->is_copy = s.copies();
   Segments memory{parts.segments, parts.segment_capacity};
