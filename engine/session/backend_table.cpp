@@ -1,8 +1,8 @@
 #include "session/backend_table.h"
 
 #include "base/guarded.h"
+#include "kernels/isa.h"
 #include "kernels/reference/reference.h"
-#include "session/isa.h"
 
 #if defined(SPARSENET_HAVE_ONEDNN)
 #include "backends/onednn/onednn_backend.h"

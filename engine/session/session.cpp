@@ -7,10 +7,10 @@
 
 #include "base/guarded.h"
 #include "format/plan_format.h"
+#include "kernels/isa.h"
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "session/bound_plan.h"
-#include "session/isa.h"
 
 namespace sparsenet {
 namespace {

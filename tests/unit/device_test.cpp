@@ -11,9 +11,9 @@
 #include <string>
 
 #include "format/stored/model_file.h"
+#include "kernels/isa.h"
 #include "model_samples.h"
 #include "plan/plan.h"
-#include "session/isa.h"
 #include "session/thread_pool.h"
 #include "support/device_helpers.h"
 #include "support/skip.h"

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels/compact/compact.h"
+#include "kernels/isa.h"
 #include "kernels/reference/reference.h"
-#include "session/isa.h"
 #include "step/step_check.h"
 #include "support/skip.h"
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backends/onednn/onednn_backend.h"
+#include "kernels/isa.h"
 
 namespace sparsenet::onednn {
 
@@ -80,87 +81,23 @@ OneThread::~OneThread() {
   omp_set_num_threads(threads_);
 }
 
-namespace {
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define SPARSENET_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SPARSENET_CLONES
-#endif
-
-// kWidth channels of `count` pixels: the affine's parameters stay in registers.
-template <int kWidth>
-inline __attribute__((always_inline)) void affine_columns(const float* x, ptrdiff_t x_stride, int64_t count,
-                                                          const float* scale, const float* shift, float low, float high,
-                                                          float* y, ptrdiff_t y_stride) {
-  float a[kWidth], b[kWidth];
-  for (int c = 0; c < kWidth; ++c) {
-    a[c] = scale[c];
-    b[c] = shift[c];
-  }
-  for (int64_t p = 0; p < count; ++p, x += x_stride, y += y_stride) {
-#pragma omp simd
-    for (int c = 0; c < kWidth; ++c) {
-      const float v = x[c] * a[c] + b[c];
-      const float bounded = v > low ? v : low;
-      y[c] = bounded < high ? bounded : high;
-    }
-  }
-}
-
-SPARSENET_CLONES void affine_range(const float* x, ptrdiff_t x_stride, int32_t channels, int64_t count,
-                                   const float* scale, const float* shift, float low, float high, float* y,
-                                   ptrdiff_t y_stride) {
-  int32_t c = 0;
-  for (; c + 16 <= channels; c += 16) {
-    affine_columns<16>(x + c, x_stride, count, scale + c, shift + c, low, high, y + c, y_stride);
-  }
-  for (; c + 8 <= channels; c += 8) {
-    affine_columns<8>(x + c, x_stride, count, scale + c, shift + c, low, high, y + c, y_stride);
-  }
-  for (; c + 4 <= channels; c += 4) {
-    affine_columns<4>(x + c, x_stride, count, scale + c, shift + c, low, high, y + c, y_stride);
-  }
-  for (; c < channels; ++c) {
-    affine_columns<1>(x + c, x_stride, count, scale + c, shift + c, low, high, y + c, y_stride);
-  }
-}
-
-void gather_pixels(const Gather& g, int64_t first, int64_t count, float* to) {
-  int32_t channel = 0;
-  for (int32_t i = 0; i < g.range_count; ++i) {
-    const Range& range = g.ranges[i];
-    const float* x = range.base + first * range.pixel_stride;
-    float* y = to + first * g.channels + channel;
-    if (g.scale) {
-      affine_range(x, range.pixel_stride, range.channels, count, g.scale + channel, g.shift + channel, g.low, g.high, y,
-                   g.channels);
-    } else {
-      for (int64_t p = 0; p < count; ++p, x += range.pixel_stride, y += g.channels) {
-        std::memcpy(y, x, static_cast<size_t>(range.channels) * sizeof(float));
-      }
-    }
-    channel += range.channels;
-  }
-}
-
-}  // namespace
-
-void gather(const Gather& g, float* to) {
-  // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
-  if (omp_get_max_threads() == 1) return gather_pixels(g, 0, g.pixels, to);
+void gather(const rt::Gather& g, int64_t pixels, float* to) {
   constexpr int64_t kPixels = 32;  // of a chunk
   struct Work {
-    const Gather& from;
+    const rt::Gather& from;
+    int64_t pixels;
     float* to;
-  } work{g, to};
+  } work{g, pixels, to};
   const auto run = [](void* context, int32_t chunk, int32_t) {
     const Work& w = *static_cast<const Work*>(context);
-    const int64_t first = chunk * kPixels, left = w.from.pixels - first;
-    gather_pixels(w.from, first, left < kPixels ? left : kPixels, w.to);
+    const int64_t first = chunk * kPixels, left = w.pixels - first;
+    const auto count = static_cast<int>(left < kPixels ? left : kPixels);
+    active_isa().gather_pixels(w.from, first, count, w.to + first * w.from.channels);
   };
-  onednn_parallel(nullptr, static_cast<int32_t>((g.pixels + kPixels - 1) / kPixels), run, &work);
+  const auto chunks = static_cast<int32_t>((pixels + kPixels - 1) / kPixels);
+  // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
+  if (omp_get_max_threads() > 1) return onednn_parallel(nullptr, chunks, run, &work);
+  for (int32_t chunk = 0; chunk < chunks; ++chunk) run(&work, chunk, 0);
 }
 
 }  // namespace sparsenet::onednn

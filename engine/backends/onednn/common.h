@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backends/onednn/compat.h"
+#include "runtime/gather.h"
 #include "step/step.h"
 
 namespace sparsenet::onednn {
@@ -50,20 +51,7 @@ class OneThread {
   int threads_;
 };
 
-// Source pixels in several channel ranges, or with an affine and bounds to be applied on the way.
-struct Range {
-  const float* base;
-  int32_t channels, pixel_stride;
-};
-struct Gather {
-  const Range* ranges;
-  int32_t range_count, channels;
-  int64_t pixels;
-  const float *scale, *shift;  // null: a plain copy
-  float low, high;
-};
-
-// Writes all channels of all pixels side by side, on the OpenMP threads.
-void gather(const Gather& gather, float* to);
+// Writes all channels of so many pixels side by side, on the OpenMP threads.
+void gather(const rt::Gather& gather, int64_t pixels, float* to);
 
 }  // namespace sparsenet::onednn

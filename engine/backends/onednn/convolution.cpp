@@ -77,9 +77,10 @@ struct Convolution {
   dnnl::stream stream;
   std::unordered_map<int, memory> arguments;
   memory scratchpad, source;  // the same memory objects as among the arguments
-  std::unique_ptr<Range[]> ranges;
-  Gather source_gather{}, residual_gather{};
-  Range residual{};  // where it is not already in the output's memory
+  std::unique_ptr<rt::GatherRange[]> ranges;
+  rt::Gather source_gather{}, residual_gather{};
+  int64_t source_pixels = 0, residual_pixels = 0;
+  rt::GatherRange residual{};  // where it is not already in the output's memory
   bool gathers = false, copies_residual = false;
   size_t gather_size = 0;
   void* scratch = nullptr;  // that the memory objects point to
@@ -133,22 +134,22 @@ const char* prepare(const Step& step, const rt::Place& place) {
     if (step.bias) std::memcpy(bias, step.bias, static_cast<size_t>(step.out.c) * sizeof(float));
 
     const int32_t count = step.in.segment_count;
-    c->ranges = std::make_unique<Range[]>(static_cast<size_t>(count));
+    c->ranges = std::make_unique<rt::GatherRange[]>(static_cast<size_t>(count));
     for (int32_t i = 0; i < count; ++i) {
       const rt::Segment& segment = step.in.segments[i];
       c->ranges[static_cast<size_t>(i)] = {resolve(segment, place.arena), segment.channels, segment.pixel_stride};
     }
     c->gathers = needs_gather(step);
     c->gather_size = gather_bytes(step);
-    c->source_gather = {c->ranges.get(), count,          step.in.c,    int64_t{step.in.n} * step.in.h * step.in.w,
-                        step.pre_scale,  step.pre_shift, step.pre_low, step.pre_high};
+    c->source_gather = {c->ranges.get(), count, step.in.c, step.pre_scale, step.pre_shift, step.pre_low, step.pre_high};
+    c->source_pixels = int64_t{step.in.n} * step.in.h * step.in.w;
 
     c->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);
     if (step.in2.segment_count == 1) {
       c->residual = {resolve(step.in2.segments[0], place.arena), step.out.c, step.out.c};
       c->copies_residual = c->residual.base != c->out;
-      c->residual_gather = {&c->residual, 1,       step.out.c, int64_t{step.out.n} * step.out.h * step.out.w,
-                            nullptr,      nullptr, 0,          0};
+      c->residual_gather = {&c->residual, 1, step.out.c, nullptr, nullptr, 0, 0};
+      c->residual_pixels = int64_t{step.out.n} * step.out.h * step.out.w;
     }
     c->source = memory(image(step.in), cpu(), c->gathers ? nullptr : const_cast<float*>(c->ranges[0].base));
     c->scratchpad = memory(pd->scratchpad_desc(), cpu(), nullptr);
@@ -174,8 +175,8 @@ void run(const void* state, int32_t, void* scratch) {
       c.scratchpad.set_data_handle(static_cast<uint8_t*>(scratch) + c.gather_size);
       c.scratch = scratch;
     }
-    if (c.gathers) gather(c.source_gather, static_cast<float*>(scratch));
-    if (c.copies_residual) gather(c.residual_gather, c.out);
+    if (c.gathers) gather(c.source_gather, c.source_pixels, static_cast<float*>(scratch));
+    if (c.copies_residual) gather(c.residual_gather, c.residual_pixels, c.out);
     c.primitive.execute(c.stream, c.arguments);
     c.stream.wait();
   } catch (const dnnl::error& error) {

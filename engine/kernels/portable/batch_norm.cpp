@@ -36,7 +36,7 @@ void stats_query(const Step& s, KernelNeeds* needs) {
 const char* stats_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<StatsState*>(place.state);
   const View& x = step.operands[0];
-  s->x = resolve(x, place.arena, reinterpret_cast<SourceSegment*>(s + 1));
+  s->x = resolve(x, place.arena, reinterpret_cast<GatherRange*>(s + 1));
   s->stats = dense_pointer(step.operands[1], place.arena);
   s->stats_stride = step.operands[1].segments[0].pixel_stride;
   s->partial = static_cast<float*>(place.shared);
@@ -57,7 +57,7 @@ void stats_run(const void* memory, int32_t chunk, void*) {
   float* partial = s.partial + ptrdiff_t{chunk} * 2 * s.padded;
   int channel = 0;
   for (int32_t i = 0; i < s.x.count; ++i) {
-    const SourceSegment& segment = s.x.segments[i];
+    const GatherRange& segment = s.x.segments[i];
     const ptrdiff_t stride = segment.pixel_stride;
     for (int c = 0; c < segment.channels; c += kLanes) {
       const int lanes = imin(kLanes, segment.channels - c);

@@ -27,11 +27,11 @@ SPARSENET_INLINE int round_lanes(int c) {
 
 // Channel ranges of a view with resolved addresses.
 struct Ranges {
-  SourceSegment* segments;
+  GatherRange* segments;
   int32_t count;
 };
 
-inline Ranges resolve(const View& view, uint8_t* arena, SourceSegment* storage) {
+inline Ranges resolve(const View& view, uint8_t* arena, GatherRange* storage) {
   for (int32_t i = 0; i < view.segment_count; ++i) {
     const Segment& s = view.segments[i];
     storage[i] = {s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset), s.channels,
@@ -99,7 +99,7 @@ inline void normalize_grad_query(const Step& s, KernelNeeds* needs) {
 
 // `s` stands at the beginning of the state; the ranges lie behind `sizeof(NormalizeGradState) + before` bytes of it.
 inline void prepare_normalize_grad(const Step& step, const Place& place, NormalizeGradState* s, size_t before = 0) {
-  auto* storage = reinterpret_cast<SourceSegment*>(static_cast<uint8_t*>(place.state) + sizeof(*s) + before);
+  auto* storage = reinterpret_cast<GatherRange*>(static_cast<uint8_t*>(place.state) + sizeof(*s) + before);
   const View& x = step.operands[1];
   s->x = resolve(x, place.arena, storage);
   s->dx = resolve(dx_view(step), place.arena, storage + x.segment_count);
@@ -177,8 +177,8 @@ void normalize_grad_impl(const NormalizeGradState& s, int64_t first, int32_t cou
   int channel = 0;
   NormalizeVector k{V{}, V{}, V{}, splat(s.low), splat(s.high)};
   for (int32_t i = 0; i < s.x.count; ++i) {
-    const SourceSegment& from = s.x.segments[i];
-    const SourceSegment& to = s.dx.segments[i];
+    const GatherRange& from = s.x.segments[i];
+    const GatherRange& to = s.dx.segments[i];
     for (int c = 0; c < from.channels; c += kLanes) {
       const int lanes = imin(kLanes, from.channels - c);
       const float* x = from.base + first * from.pixel_stride + c;

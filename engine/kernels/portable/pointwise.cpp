@@ -101,8 +101,8 @@ void binary_impl(const State& s, int64_t first, int count) {
   int32_t ia = 0, ib = 0;
   int ca = 0, cb = 0;  // channels done in the current segments
   for (int channel = 0; channel < s.c;) {
-    const SourceSegment& a = s.a.segments[ia];
-    const SourceSegment& b = s.b.segments[ib];
+    const GatherRange& a = s.a.segments[ia];
+    const GatherRange& b = s.b.segments[ib];
     const int span = imin(a.channels - ca, b.channels - cb);
     for (int c = 0; c < span; c += kLanes) {
       const int lanes = imin(kLanes, span - c);

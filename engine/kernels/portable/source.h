@@ -2,18 +2,13 @@
 #pragma once
 
 #include "kernels/portable/simd.h"
+#include "runtime/gather.h"
 #include "step/step.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
-struct SourceSegment {
-  const float* base;
-  int32_t channels;
-  int32_t pixel_stride;
-};
-
 struct Source {
-  const SourceSegment* segments;
+  const GatherRange* segments;
   int32_t count;
   int32_t channels;
   const float* scale;  // null: no affine
@@ -25,12 +20,12 @@ struct Source {
 };
 
 SPARSENET_INLINE size_t source_bytes(const View& view) {
-  return static_cast<size_t>(view.segment_count) * sizeof(SourceSegment);
+  return static_cast<size_t>(view.segment_count) * sizeof(GatherRange);
 }
 
 // Resolves a step's input into `storage` (source_bytes of it).
 inline Source make_source(const Step& step, uint8_t* arena, void* storage) {
-  auto* segments = static_cast<SourceSegment*>(storage);
+  auto* segments = static_cast<GatherRange*>(storage);
   for (int32_t i = 0; i < step.in.segment_count; ++i) {
     const Segment& s = step.in.segments[i];
     segments[i].base = s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset);
@@ -92,7 +87,7 @@ template <Pre kPre, class F>
 SPARSENET_INLINE void for_each_vector(const Source& s, F f) {
   int channel = 0;
   for (int32_t i = 0; i < s.count; ++i) {
-    const SourceSegment& segment = s.segments[i];
+    const GatherRange& segment = s.segments[i];
     for (int c = 0; c < segment.channels; c += kLanes) {
       const int lanes = imin(kLanes, segment.channels - c);
       ChannelVector v{segment.base + c, segment.pixel_stride, channel + c, lanes, V{}, V{}};
@@ -111,7 +106,7 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
   const V low = splat(s.low), high = splat(s.high);
   int channel = 0;
   for (int32_t i = 0; i < s.count; ++i) {
-    const SourceSegment& segment = s.segments[i];
+    const GatherRange& segment = s.segments[i];
     const ptrdiff_t stride = segment.pixel_stride;
     const float* base = segment.base + pixel * stride;
     int c = 0;

@@ -1,6 +1,7 @@
 // The instruction sets that the portable kernels were compiled for, and the one in use.
 #pragma once
 
+#include "runtime/gather.h"
 #include "runtime/kernel.h"
 
 namespace sparsenet {
@@ -9,6 +10,8 @@ struct Isa {
   const char* name;  // "avx512", "avx2", "baseline" (SSE2; NEON on ARM), "compact"
   const rt::Kernel* const* kernels;
   double (*fma_peak)(double seconds);  // GFLOP/s of one core
+  // Writes `count` pixels from `first` on, all channels side by side, to the place of the first.
+  void (*gather_pixels)(const rt::Gather& from, int64_t first, int count, float* to);
 };
 
 // The widest one that this CPU has, or the one that the environment variable SPARSENET_ISA names (if the CPU has it;

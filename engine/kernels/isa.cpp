@@ -1,4 +1,4 @@
-#include "session/isa.h"
+#include "kernels/isa.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -8,10 +8,11 @@ namespace sparsenet::rt::compact {
 extern const Kernel* const kPortableKernels[];
 }
 
-#define SPARSENET_DECLARE_ISA(isa)               \
-  namespace rt::isa {                            \
-  extern const Kernel* const kPortableKernels[]; \
-  double fma_peak(double seconds);               \
+#define SPARSENET_DECLARE_ISA(isa)                                             \
+  namespace rt::isa {                                                          \
+  extern const Kernel* const kPortableKernels[];                               \
+  double fma_peak(double seconds);                                             \
+  void gather_pixels(const Gather& from, int64_t first, int count, float* to); \
   }
 
 namespace sparsenet {
@@ -45,12 +46,12 @@ struct Entry {
 // Widest first.
 const Entry kEntries[] = {
 #if defined(SPARSENET_X86)
-    {{"avx512", rt::avx512::kPortableKernels, rt::avx512::fma_peak}, has_avx512},
-    {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak}, has_avx2},
+    {{"avx512", rt::avx512::kPortableKernels, rt::avx512::fma_peak, rt::avx512::gather_pixels}, has_avx512},
+    {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak, rt::avx2::gather_pixels}, has_avx2},
 #endif
-    {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak}, always},
+    {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
     // Never the widest: for devices, and here for those who ask by name.
-    {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak}, always},
+    {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
 };
 
 const Isa& pick() {
