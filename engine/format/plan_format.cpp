@@ -5,29 +5,9 @@
 
 #include <algorithm>
 
-#include "base/checksum.h"
 #include "plan/plan.h"
 
 namespace sparsenet {
-
-uint64_t graph_identity(const Graph& graph) {
-  std::vector<uint64_t> what;
-  const auto add = [&what](const std::vector<ValueId>& ids) {
-    what.push_back(ids.size());
-    for (ValueId id : ids) what.push_back(static_cast<uint64_t>(id));
-  };
-  for (const Value& value : graph.values) {
-    what.push_back(value.is_constant ? reinterpret_cast<uintptr_t>(value.constant.data) : 0);
-  }
-  for (const Node& node : graph.nodes) {
-    what.push_back(static_cast<uint64_t>(node.op));
-    add(node.inputs);
-    add(node.outputs);
-  }
-  add(graph.inputs);
-  add(graph.outputs);
-  return xxh64(what.data(), what.size() * sizeof(uint64_t));
-}
 
 bool made_of(const StoredPlan& stored, const Graph& graph) {
   const size_t labels = stored.trains ? 1 : 0;

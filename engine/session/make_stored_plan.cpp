@@ -74,10 +74,6 @@ Status check_plan_target(const std::string& target) {
 
 Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph& source) {
   auto plan = std::make_shared<Plan>(std::move(made));
-  // The identity of the source is that of its constants' places: they must not be given to others meanwhile.
-  for (const Value& value : source.values) {
-    if (value.is_constant) plan->view_owners.push_back(value.constant.owner);
-  }
   StoredPlan stored;
   stored.plan = plan;
   stored.graph_identity = graph_identity(source);

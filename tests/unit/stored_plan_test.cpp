@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "format/model_format.h"
+#include "format/plan_format.h"
 #include "model_samples.h"
 #include "plan/plan.h"
 #include "support/check_session.h"
@@ -239,14 +240,33 @@ TEST_CASE("a plan that does not fit is not used") {
   REQUIRE(from_graph.ok());
   CHECK_FALSE(from_graph->uses_stored_plan());
 
-  SUBCASE("another constant") {
+  const auto constant = [&](const std::string& name) -> Value& {
     for (Value& value : model.graph.values) {
-      if (value.name != "fc.bias") continue;
-      const float* old = value.constant.f32();
-      value.constant = Tensor::from(value.shape, std::vector<float>(old, old + value.constant.elements()));
+      if (value.name == name) return value;
     }
+    FAIL(name);
+    return model.graph.values[0];
+  };
+  const auto stale = [&] {
     CHECK_FALSE(uses());
     CHECK(loaded(bytes_of(model)).plans.empty());  // and is not saved
+  };
+  SUBCASE("a constant with other contents") {
+    Value& bias = constant("fc.bias");
+    std::vector<float> values(bias.constant.f32(), bias.constant.f32() + bias.constant.elements());
+    SUBCASE("in a place of its own") {
+      values.back() += 1;
+      bias.constant = Tensor::from(bias.shape, values);
+      stale();
+    }
+    SUBCASE("written over in place") {
+      auto own = std::make_shared<std::vector<float>>(values);
+      bias.constant.owner = own;
+      bias.constant.data = own->data();
+      CHECK(uses());  // the same contents elsewhere
+      own->front() += 1;
+      stale();
+    }
   }
   SUBCASE("another image size") {
     model.graph.values[static_cast<size_t>(model.graph.inputs[0])].shape = {1, 3, 64, 64};
@@ -259,10 +279,88 @@ TEST_CASE("a plan that does not fit is not used") {
     CHECK_FALSE(uses());
     CHECK(loaded(bytes_of(model)).plans.empty());
   }
+  SUBCASE("another operation") {
+    for (Node& node : model.graph.nodes) {
+      if (node.op != Op::kRelu) continue;
+      node.op = Op::kTanh;
+      break;
+    }
+    stale();
+  }
+  SUBCASE("other attributes") {
+    for (Node& node : model.graph.nodes) {
+      if (auto* attrs = std::get_if<BatchNormAttrs>(&node.attrs)) {
+        attrs->epsilon *= 2;
+        break;
+      }
+    }
+    stale();
+  }
+  SUBCASE("other connections") {
+    // The first two normalisations trade their scales, which have the same length.
+    std::vector<Node*> norms;
+    for (Node& node : model.graph.nodes) {
+      const bool fits = node.op == Op::kBatchNorm &&
+                        (norms.empty() || model.graph.shape(node.inputs[1]) == model.graph.shape(norms[0]->inputs[1]));
+      if (fits) norms.push_back(&node);
+    }
+    REQUIRE(norms.size() >= 2);
+    std::swap(norms[0]->inputs[1], norms[1]->inputs[1]);
+    stale();
+  }
+  SUBCASE("another output") {
+    model.graph.outputs = {model.graph.nodes[model.graph.nodes.size() - 2].outputs[0]};
+    stale();
+  }
   SUBCASE("another batch size of the graph is no matter") {
     REQUIRE(model.graph.set_batch(5).ok());
     CHECK(uses());
     CHECK(loaded(bytes_of(model)).plans.size() == 2);
+  }
+}
+
+TEST_CASE("every attribute of a node counts for the plan") {
+  for (const Model& original : {tiny_model(), model_of_all_ops()}) {
+    const uint64_t before = graph_identity(original.graph);
+    CHECK(graph_identity(Graph(original.graph)) == before);
+    for (size_t i = 0; i < original.graph.nodes.size(); ++i) {
+      Graph changed = original.graph;
+      Attrs& attrs = changed.nodes[i].attrs;
+      INFO("node ", changed.nodes[i].name);
+      if (auto* conv = std::get_if<ConvAttrs>(&attrs)) {
+        conv->activation.b += 1;
+        CHECK(graph_identity(changed) != before);
+        conv->activation.b -= 1;
+        conv->pads[3] += 1;
+      } else if (auto* full = std::get_if<FullyConnectedAttrs>(&attrs)) {
+        full->activation.kind = Activation::Kind::kTanh;
+      } else if (auto* norm = std::get_if<BatchNormAttrs>(&attrs)) {
+        norm->epsilon *= 2;
+      } else if (auto* clip = std::get_if<ClipAttrs>(&attrs)) {
+        clip->high = clip->high == 3.f ? 4.f : 3.f;
+      } else if (auto* pair = std::get_if<AlphaBetaAttrs>(&attrs)) {
+        pair->beta += 1;
+      } else if (auto* axis = std::get_if<AxisAttrs>(&attrs)) {
+        axis->axis += 1;
+      } else if (auto* split = std::get_if<SplitAttrs>(&attrs)) {
+        std::swap(split->sizes.front(), split->sizes.emplace_back(77));
+      } else if (auto* slice = std::get_if<SliceAttrs>(&attrs)) {
+        slice->steps.back() += 1;
+      } else if (auto* pad = std::get_if<PadAttrs>(&attrs)) {
+        pad->value = pad->value == 3.f ? 4.f : 3.f;
+      } else if (auto* pool = std::get_if<PoolAttrs>(&attrs)) {
+        pool->count_include_pad = !pool->count_include_pad;
+      } else if (auto* reduce = std::get_if<ReduceAttrs>(&attrs)) {
+        reduce->keep_dims = !reduce->keep_dims;
+      } else if (auto* reshape = std::get_if<ReshapeAttrs>(&attrs)) {
+        reshape->dims.push_back(1);
+      } else if (auto* transpose = std::get_if<TransposeAttrs>(&attrs)) {
+        std::swap(transpose->perm.front(), transpose->perm.back());
+      } else {
+        changed.nodes[i].attrs = BatchNormAttrs{};
+      }
+      CHECK(graph_identity(changed) != before);
+    }
   }
 }
 

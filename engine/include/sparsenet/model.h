@@ -36,7 +36,7 @@ struct StoredPlan {
   int64_t batch = 1;
   std::vector<Tensor> constants;  // what its steps read; in a file, those that equal the graph's are stored once
   std::shared_ptr<const Plan> plan;
-  uint64_t graph_identity = 0;  // of the graph it was made of, in this process
+  uint64_t graph_identity = 0;  // of the graph it was made of
   bool trains = false;          // a plan for sn_train_add and sn_train_update; sessions of inference pass it over
   TrainingCheck check;          // of one that trains; without losses: none
   std::vector<StepCheck> step_checks;  // of inference; one a step, or none
@@ -46,9 +46,9 @@ struct Model {
   Graph graph;
   Metadata metadata;
   std::vector<TestVector> test_vectors;
-  // A plan is of one graph: once `graph` has other constants, nodes or input sizes it is neither used nor saved.
-  // Whoever changes attributes of nodes in place clears this list; whoever changes test vectors calls add_step_checks
-  // and make_training_plan again.
+  // A plan belongs to one graph: once `graph` differs in nodes, attributes, connections, input sizes or the contents of
+  // constants, it is neither used nor saved. Whoever changes test vectors calls add_step_checks and make_training_plan
+  // again.
   std::vector<StoredPlan> plans;
 };
 
