@@ -43,9 +43,8 @@ Elements<float> channels_first(const Elements<float>& values, const Shape& shape
 
 Result<UserArray> read_array(const std::string& path, const std::string& what, const Shape& expected,
                              bool channels_last) {
-  Result<FileBytes> bytes = load_file(path);
-  if (!bytes.ok()) return bytes.status();
-  const Result<NpyView> view = parse_npy(bytes->data, bytes->size);
+  SPARSENET_ASSIGN_OR_RETURN(FileBytes bytes, load_file(path));
+  const Result<NpyView> view = parse_npy(bytes.data, bytes.size);
   if (!view.ok()) return view.status().with_context(path);
   UserArray out;
   out.path = path;
@@ -60,7 +59,7 @@ Result<UserArray> read_array(const std::string& path, const std::string& what, c
   }
   out.images = view->shape[0];
   out.per_image = static_cast<size_t>(element_count(expected) / expected[0]);
-  const Elements<float> values = npy_floats(*view, bytes->owner);
+  const Elements<float> values = npy_floats(*view, bytes.owner);
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
     return invalid_argument(path + ": " + what + ": element " + std::to_string(i) + " is not a finite number");
@@ -93,15 +92,14 @@ Result<std::vector<UserArray>> read_arrays(const std::string& list, const Model&
   }
   std::vector<UserArray> arrays;
   for (size_t i = 0; i < paths.size(); ++i) {
-    const Value& value = graph.values[static_cast<size_t>(i < inputs ? graph.inputs[i] : graph.outputs[i - inputs])];
+    const Value& value = graph.value(i < inputs ? graph.inputs[i] : graph.outputs[i - inputs]);
     const std::string what = (i < inputs ? "input '" : "output '") + printable(value.name) + "'";
-    Result<UserArray> array = read_array(paths[i], what, value.shape, channels_last);
-    if (!array.ok()) return array.status();
-    if (!arrays.empty() && array->images != arrays[0].images) {
+    SPARSENET_ASSIGN_OR_RETURN(UserArray array, read_array(paths[i], what, value.shape, channels_last));
+    if (!arrays.empty() && array.images != arrays[0].images) {
       return invalid_argument(paths[i] + ": " + what + ": expected " + std::to_string(arrays[0].images) +
-                              " images as in " + arrays[0].path + ", found " + std::to_string(array->images));
+                              " images as in " + arrays[0].path + ", found " + std::to_string(array.images));
     }
-    arrays.push_back(std::move(*array));
+    arrays.push_back(std::move(array));
   }
   return arrays;
 }
@@ -135,17 +133,14 @@ class OutputCheck {
     if (run_options.batch != 1) {
       return unsupported("the network works for a batch of " + std::to_string(run_options.batch) + " alone");
     }
-    Result<MemoryReport> needs = Session::measure(model_, run_options);
-    if (!needs.ok()) return needs.status();
+    SPARSENET_ASSIGN_OR_RETURN(MemoryReport needs, Session::measure(model_, run_options));
     MemoryCharge charge;
-    SPARSENET_RETURN_IF_ERROR(charge.raise_to(needs->total_bytes).with_context("running the network"));
-    Result<Session> session = Session::create(model_, run_options);
-    if (!session.ok()) return session.status();
+    SPARSENET_RETURN_IF_ERROR(charge.raise_to(needs.total_bytes).with_context("running the network"));
+    SPARSENET_ASSIGN_OR_RETURN(Session session, Session::create(model_, run_options));
     report_.check.tolerance = static_cast<double>(options_.tolerance);
     for (const std::string& list : options_.lists) {
-      Result<std::vector<UserArray>> arrays = read_arrays(list, model_, options_.channels_last);
-      if (!arrays.ok()) return arrays.status();
-      for (int64_t i = 0; i < (*arrays)[0].images; ++i) SPARSENET_RETURN_IF_ERROR(compare(&*session, *arrays, i));
+      SPARSENET_ASSIGN_OR_RETURN(std::vector<UserArray> arrays, read_arrays(list, model_, options_.channels_last));
+      for (int64_t i = 0; i < arrays[0].images; ++i) SPARSENET_RETURN_IF_ERROR(compare(&session, arrays, i));
     }
     report_.check.stored = vectors_.size();
     if (report_.check.largest_error > report_.check.tolerance) {

@@ -319,14 +319,13 @@ Status refresh_plans(Model* model) {
 }
 
 Status write_device_sources(const Options& options, const std::string& target, const Model& model) {
-  Result<DeviceParts> parts = make_device_parts(model, target);
-  if (!parts.ok()) return parts.status();
+  SPARSENET_ASSIGN_OR_RETURN(DeviceParts parts, make_device_parts(model, target));
   if (!options.c_array.empty()) {
     const std::string stem = std::filesystem::path(options.output).stem().string();
-    SPARSENET_RETURN_IF_ERROR(write_c_array(options.c_array, stem, model, *parts).with_context("--c-array"));
+    SPARSENET_RETURN_IF_ERROR(write_c_array(options.c_array, stem, model, parts).with_context("--c-array"));
   }
   if (options.select_ops.empty()) return {};
-  return write_kernel_table(options.select_ops, *parts).with_context("--select-ops");
+  return write_kernel_table(options.select_ops, parts).with_context("--select-ops");
 }
 
 bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {

@@ -29,7 +29,7 @@ Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& n
   Node node = graph.nodes.back();
   for (ValueId& id : node.inputs) {
     if (id == kNoValue) continue;
-    const Value& value = graph.values[static_cast<size_t>(id)];
+    const Value& value = graph.value(id);
     const std::string probe_name = "in" + std::to_string(probe.values.size());
     id = value.is_constant ? probe.add_constant(probe_name, value.constant) : probe.add_input(probe_name, value.shape);
   }
@@ -47,9 +47,9 @@ Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& n
 
 Result<ValueId> GraphWriter::node(Op op, const std::string& name, std::vector<ValueId> inputs, Attrs attrs,
                                   const std::string& output_name) {
-  Result<std::vector<ValueId>> outputs = node_multi(op, name, std::move(inputs), std::move(attrs), {output_name});
-  if (!outputs.ok()) return outputs.status();
-  return (*outputs)[0];
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<ValueId> outputs,
+                             node_multi(op, name, std::move(inputs), std::move(attrs), {output_name}));
+  return outputs[0];
 }
 
 Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const Shape& target,
@@ -77,12 +77,11 @@ Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const
 }
 
 Status GraphWriter::output(ValueId id, const std::string& name) {
-  Value& value = graph.values[static_cast<size_t>(id)];
+  Value& value = graph.value(id);
   if (value.is_constant) return unsupported("graph output '" + printable(name) + "' is a constant");
   if (!ports_.insert(id).second) {
-    Result<ValueId> copy = node(Op::kIdentity, name, {id}, NoAttrs{}, name);
-    if (!copy.ok()) return copy.status();
-    graph.outputs.push_back(*copy);
+    SPARSENET_ASSIGN_OR_RETURN(ValueId copy, node(Op::kIdentity, name, {id}, NoAttrs{}, name));
+    graph.outputs.push_back(copy);
     return {};
   }
   if (value.name != name) value.name = unique(name);
@@ -127,12 +126,12 @@ void fold_added_biases(Graph* graph) {
     const Node& add = graph->nodes[use[0]];
     if (add.op != Op::kAdd) continue;
     const ValueId other = add.inputs[0] == y ? add.inputs[1] : add.inputs[0];
-    const Value& bias = graph->values[static_cast<size_t>(other)];
+    const Value& bias = graph->value(other);
     const Shape& shape = graph->shape(y);
     if (!bias.is_constant || bias.type != DataType::kFloat32 || !is_per_channel(bias.shape, shape.size(), shape[1]))
       continue;
     if (readers[static_cast<size_t>(other)].size() != 1) continue;  // its shape must stay for the others
-    Value& target = graph->values[static_cast<size_t>(other)];
+    Value& target = graph->value(other);
     target.shape = target.constant.shape = {shape[1]};
     node.inputs.resize(3, kNoValue);
     node.inputs[2] = other;

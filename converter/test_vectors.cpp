@@ -53,27 +53,26 @@ Status add_test_vectors(int count, Model* model) {
   SessionOptions options;
   options.backend = Backend::kReference;
   options.threads = 1;
-  Result<Session> session = Session::create(model->graph, options);
-  if (!session.ok()) return session.status();
+  SPARSENET_ASSIGN_OR_RETURN(Session session, Session::create(model->graph, options));
   const bool images = !model->metadata.mean.empty() || !model->metadata.std_dev.empty();
   Random random(20240607);
   model->test_vectors.clear();
   for (int n = 0; n < count; ++n) {
     TestVector vector;
-    for (size_t i = 0; i < session->inputs().size(); ++i) {
-      const Shape& shape = session->inputs()[i].shape;
+    for (size_t i = 0; i < session.inputs().size(); ++i) {
+      const Shape& shape = session.inputs()[i].shape;
       vector.inputs.push_back(
           Tensor::from(shape, make_input(shape, model->metadata, images && shape.size() == 4, &random)));
       SPARSENET_RETURN_IF_ERROR(
-          session->set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
+          session.set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
     }
-    SPARSENET_RETURN_IF_ERROR(session->run());
-    for (size_t i = 0; i < session->outputs().size(); ++i) {
-      const Shape& shape = session->outputs()[i].shape;
+    SPARSENET_RETURN_IF_ERROR(session.run());
+    for (size_t i = 0; i < session.outputs().size(); ++i) {
+      const Shape& shape = session.outputs()[i].shape;
       std::vector<float> values(static_cast<size_t>(element_count(shape)));
-      SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
+      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
       for (float value : values) {
-        if (!std::isfinite(value)) return invalid_model("output '" + session->outputs()[i].name + "' is not finite");
+        if (!std::isfinite(value)) return invalid_model("output '" + session.outputs()[i].name + "' is not finite");
       }
       vector.outputs.push_back(Tensor::from(shape, std::move(values)));
     }

@@ -109,9 +109,7 @@ void RunOptions::add_to(CLI::App& command) {
 
 Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   SessionOptions options;
-  auto parsed = parse_backend(backend);
-  if (!parsed.ok()) return parsed.status();
-  options.backend = *parsed;
+  SPARSENET_ASSIGN_OR_RETURN(options.backend, parse_backend(backend));
   options.threads = threads;
   options.batch = batch;
   options.max_memory_bytes = static_cast<size_t>(std::min<uint64_t>(max_memory, std::numeric_limits<size_t>::max()));

@@ -61,21 +61,17 @@ class Buffers {
 
 Status measure(Session& session, const Options& options, Measurement& result) {
   Buffers buffers(session);
-  auto first = buffers.run(session);
-  if (!first.ok()) return first.status();
-  result.first_run_ms = *first;
+  SPARSENET_ASSIGN_OR_RETURN(result.first_run_ms, buffers.run(session));
   // The machine's speed may change while it is measured: the peak is taken on both sides, and the better one counts.
   if (options.peak) result.peak_gflops = measure_fma_peak_gflops();
   for (int i = 0; i < options.count.warmup; ++i) {
-    auto run = buffers.run(session);
-    if (!run.ok()) return run.status();
+    SPARSENET_RETURN_IF_ERROR(buffers.run(session).status());
   }
   std::vector<double> latencies;
   latencies.reserve(static_cast<size_t>(options.count.runs));
   for (int i = 0; i < options.count.runs; ++i) {
-    auto run = buffers.run(session);
-    if (!run.ok()) return run.status();
-    latencies.push_back(*run);
+    SPARSENET_ASSIGN_OR_RETURN(auto run, buffers.run(session));
+    latencies.push_back(run);
   }
   if (options.peak) result.peak_gflops = std::max(result.peak_gflops, measure_fma_peak_gflops());
   result.latency = summarize(std::move(latencies));

@@ -28,22 +28,20 @@ Classifier::Classifier(Session session, io::Preprocess preprocess, int64_t batch
       softmax_(softmax) {}
 
 Result<Classifier> Classifier::create(const LoadedModel& model, const SessionOptions& options) {
-  auto session = make_session(model, options);
-  if (!session.ok()) return session.status();
-  if (session->inputs().size() != 1 || session->outputs().size() != 1) {
+  SPARSENET_ASSIGN_OR_RETURN(auto session, make_session(model, options));
+  if (session.inputs().size() != 1 || session.outputs().size() != 1) {
     return invalid_model(model.path + ": expected a classifier with one input and one output, found " +
-                         std::to_string(session->inputs().size()) + " and " +
-                         std::to_string(session->outputs().size()));
+                         std::to_string(session.inputs().size()) + " and " + std::to_string(session.outputs().size()));
   }
-  auto preprocess = io::Preprocess::create(session->inputs()[0].shape, model.model.metadata);
+  auto preprocess = io::Preprocess::create(session.inputs()[0].shape, model.model.metadata);
   if (!preprocess.ok()) return preprocess.status().with_context(model.path);
-  const TensorInfo& output = session->outputs()[0];
+  const TensorInfo& output = session.outputs()[0];
   const int64_t scores = element_count(output.shape);
   if (output.shape.empty() || output.shape[0] != options.batch || scores < 1) {
     return invalid_model(model.path + ": output '" + output.name +
                          "': expected one row of scores an image, found shape " + to_string(output.shape));
   }
-  return Classifier(std::move(*session), std::move(*preprocess), options.batch, scores / options.batch,
+  return Classifier(std::move(session), std::move(*preprocess), options.batch, scores / options.batch,
                     cli::ends_in_softmax(model.model.graph));
 }
 

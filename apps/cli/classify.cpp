@@ -52,9 +52,7 @@ Result<Answer> classify_image(Classifier& classifier, const io::Image& image, si
 
   std::vector<double> probabilities(scores.begin(), scores.end());
   if (!classifier.ends_in_softmax()) {
-    auto normalised = softmax(scores.data(), scores.size());
-    if (!normalised.ok()) return normalised.status();
-    probabilities = std::move(*normalised);
+    SPARSENET_ASSIGN_OR_RETURN(probabilities, softmax(scores.data(), scores.size()));
   }
   std::vector<size_t> order(probabilities.size());
   std::iota(order.begin(), order.end(), size_t{0});

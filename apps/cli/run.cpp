@@ -67,7 +67,7 @@ Result<std::vector<Binding>> match_files(const std::vector<std::string>& argumen
 
 std::vector<std::string> names_of(const Graph& graph, const std::vector<ValueId>& ids) {
   std::vector<std::string> names;
-  for (const ValueId id : ids) names.push_back(graph.values[static_cast<size_t>(id)].name);
+  for (const ValueId id : ids) names.push_back(graph.value(id).name);
   return names;
 }
 
@@ -77,19 +77,18 @@ Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>
   const Graph& graph = model.model.graph;
   int64_t batch = 0;
   for (const Binding& binding : bindings) {
-    auto array = io::read_npy(binding.path);
-    if (!array.ok()) return array.status();
-    const Value& input = graph.values[static_cast<size_t>(graph.inputs[binding.index])];
+    SPARSENET_ASSIGN_OR_RETURN(auto array, io::read_npy(binding.path));
+    const Value& input = graph.value(graph.inputs[binding.index]);
     Shape expected = input.shape;
-    const bool has_batch = !array->shape.empty() && !expected.empty() && array->shape[0] >= 1;
-    if (has_batch) expected[0] = batch == 0 ? array->shape[0] : batch;
-    if (!has_batch || array->shape != expected) {
+    const bool has_batch = !array.shape.empty() && !expected.empty() && array.shape[0] >= 1;
+    if (has_batch) expected[0] = batch == 0 ? array.shape[0] : batch;
+    if (!has_batch || array.shape != expected) {
       return invalid_argument(binding.path + ": input '" + input.name + "' of " + model.path + ": expected shape " +
                               to_string(expected) + " with any batch of 1 or more in front, found " +
-                              to_string(array->shape));
+                              to_string(array.shape));
     }
     batch = expected[0];
-    arrays[binding.index] = std::move(*array);
+    arrays[binding.index] = std::move(array);
   }
   return batch;
 }

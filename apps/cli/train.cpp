@@ -103,10 +103,9 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
   bare.graph = start.model.graph;
   bare.metadata = start.model.metadata;
   bare.metadata.provenance = provenance_of(command, start, 0);
-  auto bytes = serialize_model(bare);
-  if (!bytes.ok()) return bytes.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto bytes, serialize_model(bare));
   settings.emplace_back("--classes", std::to_string(class_count(start.model.graph)));
-  settings.emplace_back("the model", "one with the hash " + hex(hash_bytes(bytes->data(), bytes->size())));
+  settings.emplace_back("the model", "one with the hash " + hex(hash_bytes(bytes.data(), bytes.size())));
   settings.emplace_back("the program", "version " + version());
   return settings;
 }

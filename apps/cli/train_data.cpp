@@ -27,10 +27,9 @@ Result<TrainData> TrainData::read(std::unique_ptr<io::Dataset> data, const std::
   Metadata plain = metadata;
   plain.mean.clear();
   plain.std_dev.clear();
-  auto raw = io::Preprocess::create(input, plain);
-  if (!raw.ok()) return raw.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto raw, io::Preprocess::create(input, plain));
 
-  TrainData result(std::move(*raw));
+  TrainData result(std::move(raw));
   SPARSENET_RETURN_IF_ERROR(result.read_labels(*data, name, classes, match));
   if (!data->holds_images()) {
     SPARSENET_RETURN_IF_ERROR(result.check_values(*data, name));

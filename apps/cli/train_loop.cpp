@@ -55,11 +55,10 @@ Status check_finite(const Graph& graph) {
 
 Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads) {
   int64_t batch = 1;
-  const Result<Graph> graph = trainer.graph_view();
-  if (!graph.ok()) return graph.status();
-  auto session = make_test_session(*graph, threads, data.size(), trainer.idle_memory(), batch);
-  if (!session.ok()) return session.status();
-  const auto scores = static_cast<size_t>(element_count(session->outputs()[0].shape)),
+  SPARSENET_ASSIGN_OR_RETURN(const Graph graph, trainer.graph_view());
+  SPARSENET_ASSIGN_OR_RETURN(auto session,
+                             make_test_session(graph, threads, data.size(), trainer.idle_memory(), batch));
+  const auto scores = static_cast<size_t>(element_count(session.outputs()[0].shape)),
              classes = scores / static_cast<size_t>(batch);
   std::vector<float> images(data.elements() * static_cast<size_t>(batch)), out(scores);
   int64_t wrong = 0;
@@ -70,9 +69,9 @@ Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int thre
     for (int64_t i = 0; i < now; ++i) {
       SPARSENET_RETURN_IF_ERROR(data.input(first + i, images.data() + static_cast<size_t>(i) * data.elements()));
     }
-    SPARSENET_RETURN_IF_ERROR(session->set_input(0, images.data(), images.size()));
-    SPARSENET_RETURN_IF_ERROR(session->run());
-    SPARSENET_RETURN_IF_ERROR(session->get_output(0, out.data(), out.size()));
+    SPARSENET_RETURN_IF_ERROR(session.set_input(0, images.data(), images.size()));
+    SPARSENET_RETURN_IF_ERROR(session.run());
+    SPARSENET_RETURN_IF_ERROR(session.get_output(0, out.data(), out.size()));
     for (int64_t i = 0; i < now; ++i) {
       const float* row = out.data() + static_cast<size_t>(i) * classes;
       const float right = row[data.label(first + i)];
@@ -185,9 +184,8 @@ Status TrainLoop::end_epoch() {
 
 Status TrainLoop::save() {
   // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
-  const Result<Graph> graph = trainer_.graph_view();
-  if (!graph.ok()) return graph.status();
-  const Status finite = check_finite(*graph);
+  SPARSENET_ASSIGN_OR_RETURN(const Graph graph, trainer_.graph_view());
+  const Status finite = check_finite(graph);
   if (!finite.ok()) {
     return {finite.code(),
             "after step " + std::to_string(progress_.step) + ": " + finite.message() + "; " + last_good()};

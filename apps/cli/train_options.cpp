@@ -135,13 +135,9 @@ void TrainCommand::add_to(CLI::App& command) {
 }
 
 Status TrainCommand::resolve() {
-  auto spec = io::parse_data_spec(data, "train");
-  if (!spec.ok()) return spec.status();
-  data_spec = std::move(*spec);
+  SPARSENET_ASSIGN_OR_RETURN(data_spec, io::parse_data_spec(data, "train"));
   if (!test.empty()) {
-    auto other = io::parse_data_spec(test, "test");
-    if (!other.ok()) return other.status();
-    test_spec = std::move(*other);
+    SPARSENET_ASSIGN_OR_RETURN(test_spec, io::parse_data_spec(test, "test"));
   }
   SPARSENET_RETURN_IF_ERROR(one_of("--optimizer", optimizer, {"sgd", "adam", "adamw"}));
   SPARSENET_RETURN_IF_ERROR(one_of("--schedule", schedule, {"paper", "cosine", "onecycle", "constant"}));
@@ -160,9 +156,8 @@ Status TrainCommand::resolve() {
   }
   if (freeze.empty()) return invalid_argument("--freeze: expected a pattern, found nothing");
   if (checkpoint.empty()) checkpoint = output + ".checkpoint";
-  auto session = backend.resolve(1);
-  if (!session.ok()) return session.status();
-  kernels = session->backend;
+  SPARSENET_ASSIGN_OR_RETURN(auto session, backend.resolve(1));
+  kernels = session.backend;
   return {};
 }
 

@@ -53,34 +53,32 @@ bool names_a_file(const std::string& source) {
 }
 
 Status start_fresh(const TrainCommand& command, const io::Dataset& data, TrainStart& start) {
-  auto architecture = parse_architecture(command.source);
-  if (!architecture.ok()) return architecture.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto architecture, parse_architecture(command.source));
   // Whoever spells the classes out has decided; else the data says.
   const bool spelled_out = command.source.find("classes=") != std::string::npos;
   const int64_t counted = spelled_out ? 0 : classes_of(command.data_spec, data);
   if (command.classes > 0) {
-    architecture->classes = static_cast<int>(command.classes);
+    architecture.classes = static_cast<int>(command.classes);
   } else if (counted > 0 && counted <= 1 << 20) {
-    architecture->classes = static_cast<int>(counted);
+    architecture.classes = static_cast<int>(counted);
   }
-  auto graph = build_graph(*architecture, command.seed);
+  auto graph = build_graph(architecture, command.seed);
   if (!graph.ok()) return graph.status().with_context(command.source);
   Metadata& metadata = start.model.metadata;
   start.model.graph = std::move(*graph);
   start.model_name = command.source;
-  metadata.architecture = to_string(*architecture);
+  metadata.architecture = to_string(architecture);
   metadata.name = command.source.substr(0, command.source.find(':'));
-  metadata.labels = labels_for(data, architecture->classes);
+  metadata.labels = labels_for(data, architecture.classes);
   set_known_normalisation(command.data_spec.kind, metadata);
   return {};
 }
 
 Status start_from_file(const TrainCommand& command, const io::Dataset& data, TrainStart& start, bool& usage) {
-  auto loaded = load(command.source);
-  if (!loaded.ok()) return loaded.status();
-  start.model_name = loaded->name();
-  start.model = std::move(loaded->model);
-  start.file_bytes = loaded->file_bytes;
+  SPARSENET_ASSIGN_OR_RETURN(auto loaded, load(command.source));
+  start.model_name = loaded.name();
+  start.model = std::move(loaded.model);
+  start.file_bytes = loaded.file_bytes;
   start.before = std::move(start.model.metadata.provenance);
   const int64_t now = class_count(start.model.graph);
   Metadata& metadata = start.model.metadata;
@@ -151,10 +149,9 @@ Result<std::unique_ptr<TrainData>> read_data(std::unique_ptr<io::Dataset> data, 
     return invalid_model(start.model_name + ": expected a network with one input and one output, found " +
                          std::to_string(graph.inputs.size()) + " and " + std::to_string(graph.outputs.size()));
   }
-  auto read = TrainData::read(std::move(data), name, graph.shape(graph.inputs[0]), start.model.metadata,
-                              class_count(graph), match, skip_broken);
-  if (!read.ok()) return read.status();
-  return std::make_unique<TrainData>(std::move(*read));
+  SPARSENET_ASSIGN_OR_RETURN(auto read, TrainData::read(std::move(data), name, graph.shape(graph.inputs[0]),
+                                                        start.model.metadata, class_count(graph), match, skip_broken));
+  return std::make_unique<TrainData>(std::move(read));
 }
 
 }  // namespace
@@ -179,9 +176,7 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   if (!data.ok()) return data.status();
   std::unique_ptr<io::Dataset> test_set;
   if (!command.test.empty()) {
-    auto opened = io::open_dataset(command.test_spec);
-    if (!opened.ok()) return opened.status();
-    test_set = std::move(*opened);
+    SPARSENET_ASSIGN_OR_RETURN(test_set, io::open_dataset(command.test_spec));
   }
   SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start, usage)
                                       : start_fresh(command, **data, start));
@@ -194,15 +189,14 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   SPARSENET_RETURN_IF_ERROR(check_batch((*data)->size()));
 
   Metadata& metadata = start.model.metadata;
-  auto of_data = match_to_network(command, "--data", command.data_spec, **data, metadata.labels, "the model's", start);
-  if (!of_data.ok()) return of_data.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto of_data, match_to_network(command, "--data", command.data_spec, **data,
+                                                            metadata.labels, "the model's", start));
   ClassMatch of_test;
   if (test_set != nullptr) {
-    const auto names = names_for_test(**data, *of_data, metadata.labels);
+    const auto names = names_for_test(**data, of_data, metadata.labels);
     const char* whose = names == metadata.labels ? "the model's" : "those of --data";
-    auto found = match_to_network(command, "--test", command.test_spec, *test_set, names, whose, start);
-    if (!found.ok()) return found.status();
-    of_test = std::move(*found);
+    SPARSENET_ASSIGN_OR_RETURN(of_test,
+                               match_to_network(command, "--test", command.test_spec, *test_set, names, whose, start));
   }
   if (from_file && (*data)->holds_images()) {
     const std::string note = normalisation_note(command.source, metadata);
@@ -210,9 +204,9 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   }
 
   DataReport report(**data, command.data);
-  auto train = read_data(std::move(*data), command.data, *of_data, command.skip_broken, start);
-  if (!train.ok()) return train.status();
-  start.train = std::move(*train);
+  SPARSENET_ASSIGN_OR_RETURN(auto train,
+                             read_data(std::move(*data), command.data, of_data, command.skip_broken, start));
+  start.train = std::move(train);
   SPARSENET_RETURN_IF_ERROR(check_batch(start.train->size()));
   report.skipped(start.train->skipped());
   const bool unknown = !from_file && metadata.mean.empty();
@@ -246,12 +240,11 @@ Status renew_test_vectors(Model& model) {
   SessionOptions options;
   options.backend = Backend::kReference;
   options.threads = 1;
-  auto session = Session::create(model.graph, options);
-  if (!session.ok()) return session.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto session, Session::create(model.graph, options));
   if (model.test_vectors.empty()) {
     std::mt19937 random(1);
     TestVector vector;
-    for (const TensorInfo& input : session->inputs()) {
+    for (const TensorInfo& input : session.inputs()) {
       std::vector<float> values(static_cast<size_t>(element_count(input.shape)));
       // 24 random bits, as a float holds them exactly: uniform in [-1.5, 1.5), about the range of normalised pixels.
       for (float& value : values) value = static_cast<float>(random() >> 8) * (3.0f / float{1 << 24}) - 1.5f;
@@ -262,14 +255,14 @@ Status renew_test_vectors(Model& model) {
   for (TestVector& vector : model.test_vectors) {
     for (size_t i = 0; i < vector.inputs.size(); ++i) {
       const Tensor& input = vector.inputs[i];
-      SPARSENET_RETURN_IF_ERROR(session->set_input(i, input.f32(), static_cast<size_t>(input.elements())));
+      SPARSENET_RETURN_IF_ERROR(session.set_input(i, input.f32(), static_cast<size_t>(input.elements())));
     }
-    SPARSENET_RETURN_IF_ERROR(session->run());
+    SPARSENET_RETURN_IF_ERROR(session.run());
     vector.outputs.clear();
-    for (size_t i = 0; i < session->outputs().size(); ++i) {
-      const Shape& shape = session->outputs()[i].shape;
+    for (size_t i = 0; i < session.outputs().size(); ++i) {
+      const Shape& shape = session.outputs()[i].shape;
       std::vector<float> values(static_cast<size_t>(element_count(shape)));
-      SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
+      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
       vector.outputs.push_back(Tensor::from(shape, std::move(values)));
     }
   }

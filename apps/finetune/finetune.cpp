@@ -69,12 +69,11 @@ Batch draw_batch(const Shape& input, int64_t count, std::mt19937& random) {
 Result<int64_t> count_right(const Graph& graph, const Batch& test) {
   SessionOptions options;
   options.batch = static_cast<int64_t>(test.labels.size());
-  auto session = Session::create(graph, options);
-  if (!session.ok()) return session.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto session, Session::create(graph, options));
   std::vector<float> logits(test.labels.size() * kClasses);
-  SPARSENET_RETURN_IF_ERROR(session->set_input(0, test.images.data(), test.images.size()));
-  SPARSENET_RETURN_IF_ERROR(session->run());
-  SPARSENET_RETURN_IF_ERROR(session->get_output(0, logits.data(), logits.size()));
+  SPARSENET_RETURN_IF_ERROR(session.set_input(0, test.images.data(), test.images.size()));
+  SPARSENET_RETURN_IF_ERROR(session.run());
+  SPARSENET_RETURN_IF_ERROR(session.get_output(0, logits.data(), logits.size()));
   int64_t right = 0;
   for (size_t i = 0; i < test.labels.size(); ++i) {
     const float* row = logits.data() + i * kClasses;

@@ -59,9 +59,8 @@ std::string to_text(const LeftOut& left_out) {
 }
 
 Status Dataset::input(int64_t index, const Preprocess& preprocess, float* out) const {
-  auto decoded = image(index);
-  if (!decoded.ok()) return decoded.status();
-  preprocess.apply(*decoded, out);
+  SPARSENET_ASSIGN_OR_RETURN(auto decoded, image(index));
+  preprocess.apply(decoded, out);
   return {};
 }
 

@@ -104,22 +104,19 @@ Result<std::unique_ptr<Dataset>> open_cifar(const DataSpec& spec) {
   if (!is_directory(directory))
     return not_found(directory + ": expected a directory with the " + spec.kind + " binary files");
   const auto unpacked = join_path(directory, form.folder);
-  auto packed = find_file(join_path(directory, form.test[0]));
-  if (!packed.ok()) return packed.status();
-  if (!*packed && is_directory(unpacked)) directory = unpacked;
+  SPARSENET_ASSIGN_OR_RETURN(auto packed, find_file(join_path(directory, form.test[0])));
+  if (!packed && is_directory(unpacked)) directory = unpacked;
 
   std::vector<std::string> names;
   const std::string names_path = join_path(directory, form.names_file);
-  auto has_names = find_file(names_path);
-  if (!has_names.ok()) return has_names.status();
-  if (*has_names) {
-    auto lines = read_lines(names_path);
-    if (!lines.ok()) return lines.status();
-    if (lines->size() != static_cast<size_t>(form.classes)) {
+  SPARSENET_ASSIGN_OR_RETURN(auto has_names, find_file(names_path));
+  if (has_names) {
+    SPARSENET_ASSIGN_OR_RETURN(auto lines, read_lines(names_path));
+    if (lines.size() != static_cast<size_t>(form.classes)) {
       return invalid_argument(names_path + ": expected " + std::to_string(form.classes) + " class names, found " +
-                              std::to_string(lines->size()));
+                              std::to_string(lines.size()));
     }
-    names = std::move(*lines);
+    names = std::move(lines);
   }
 
   auto cifar = std::make_unique<Cifar>(form.label_bytes, std::move(names));

@@ -21,15 +21,13 @@ std::string suffix_of(const std::string& name) {
 }
 
 Result<Listing> list_classes(const std::string& directory) {
-  auto entries = list_directory(directory);
-  if (!entries.ok()) return entries.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto entries, list_directory(directory));
   Listing listing;
   LeftOut& left_out = listing.left_out;
-  for (const std::string& entry : *entries) {
+  for (const std::string& entry : entries) {
     const std::string path = join_path(directory, entry);
-    const Result<bool> is_class = find_directory(path);
-    if (!is_class.ok()) return is_class.status();
-    if (!*is_class) {
+    SPARSENET_ASSIGN_OR_RETURN(const bool is_class, find_directory(path));
+    if (!is_class) {
       if (has_image_suffix(entry)) {
         left_out.loose_images.add(path);
       } else {
@@ -37,14 +35,12 @@ Result<Listing> list_classes(const std::string& directory) {
       }
       continue;
     }
-    auto files = list_directory(path);
-    if (!files.ok()) return files.status();
+    SPARSENET_ASSIGN_OR_RETURN(auto files, list_directory(path));
     std::vector<std::string> images;
-    for (const std::string& file : *files) {
+    for (const std::string& file : files) {
       const std::string inner = join_path(path, file);
-      const Result<bool> is_folder = find_directory(inner);
-      if (!is_folder.ok()) return is_folder.status();
-      if (*is_folder) {
+      SPARSENET_ASSIGN_OR_RETURN(const bool is_folder, find_directory(inner));
+      if (is_folder) {
         left_out.inner_folders.add(inner);
       } else if (has_image_suffix(file)) {
         images.push_back(inner);
@@ -89,16 +85,15 @@ class Folder : public Dataset {
 
   // Adds the images of one directory of classes.
   Status append(const std::string& directory) {
-    auto listing = list_classes(directory);
-    if (!listing.ok()) return listing.status();
-    left_out_.add(listing->left_out);
-    if (listing->images.empty()) {
-      const std::string splits = splits_in(directory), found = to_text(listing->left_out);
+    SPARSENET_ASSIGN_OR_RETURN(auto listing, list_classes(directory));
+    left_out_.add(listing.left_out);
+    if (listing.images.empty()) {
+      const std::string splits = splits_in(directory), found = to_text(listing.left_out);
       return not_found(directory + ": expected one folder per class with .png, .jpg or .jpeg files, found " +
                        (found.empty() ? "nothing" : found) +
                        (splits.empty() ? "" : "; a suffix names one of its splits: " + splits));
     }
-    parts_.push_back({directory, std::move(listing->images)});
+    parts_.push_back({directory, std::move(listing.images)});
     return {};
   }
 
@@ -154,16 +149,14 @@ Result<std::unique_ptr<Dataset>> open_folder(const DataSpec& spec) {
   auto folder = std::make_unique<Folder>();
   for (const std::string& split : spec.splits) {
     const std::string part = join_path(directory, split);
-    auto there = find_directory(part);
-    if (!there.ok()) return there.status();
-    if (spec.split_given && !*there) return not_found(part + ": expected a directory with one folder per class");
+    SPARSENET_ASSIGN_OR_RETURN(auto there, find_directory(part));
+    if (spec.split_given && !there) return not_found(part + ": expected a directory with one folder per class");
     // Without a suffix, DIR/train or DIR/test is taken where it holds class folders. Else DIR itself holds them, and a
     // folder of that name may be a class: trains, say.
     bool has_split = spec.split_given;
-    if (!has_split && *there) {
-      auto listing = list_classes(part);
-      if (!listing.ok()) return listing.status();
-      has_split = !listing->images.empty();
+    if (!has_split && there) {
+      SPARSENET_ASSIGN_OR_RETURN(auto listing, list_classes(part));
+      has_split = !listing.images.empty();
     }
     SPARSENET_RETURN_IF_ERROR(folder->append(has_split ? part : directory));
   }

@@ -42,36 +42,33 @@ class NpyDataset : public Dataset {
 Result<std::unique_ptr<Dataset>> open_npy(const DataSpec& spec) {
   auto images = File::open(spec.paths[0]);
   if (!images.ok()) return images.status();
-  auto header = read_npy_header(*images);
-  if (!header.ok()) return header.status();
-  if (header->shape.size() != 4 || header->shape[0] < 1) {
+  SPARSENET_ASSIGN_OR_RETURN(auto header, read_npy_header(*images));
+  if (header.shape.size() != 4 || header.shape[0] < 1) {
     return invalid_argument(images->path() + ": expected images of shape [N, C, H, W], found " +
-                            to_string(header->shape));
+                            to_string(header.shape));
   }
-  if (header->fortran_order) {
+  if (header.fortran_order) {
     return unsupported(images->path() + ": expected a row-major (C order) array, found Fortran order");
   }
 
-  auto file = File::open(spec.paths[1]);
-  if (!file.ok()) return file.status();
-  auto label_header = read_npy_header(*file);
-  if (!label_header.ok()) return label_header.status();
-  const Shape& shape = label_header->shape;
+  SPARSENET_ASSIGN_OR_RETURN(auto file, File::open(spec.paths[1]));
+  SPARSENET_ASSIGN_OR_RETURN(auto label_header, read_npy_header(file));
+  const Shape& shape = label_header.shape;
   const bool column = shape.size() == 2 && shape[1] == 1;
-  if (!(shape.size() == 1 || column) || shape[0] != header->shape[0]) {
-    return invalid_argument(file->path() + ": expected one label an image, shape [" + std::to_string(header->shape[0]) +
+  if (!(shape.size() == 1 || column) || shape[0] != header.shape[0]) {
+    return invalid_argument(file.path() + ": expected one label an image, shape [" + std::to_string(header.shape[0]) +
                             "], found " + to_string(shape));
   }
   std::vector<int64_t> labels(static_cast<size_t>(shape[0]));
-  SPARSENET_RETURN_IF_ERROR(read_npy_integers(*file, *label_header, 0, shape[0], labels.data()));
+  SPARSENET_RETURN_IF_ERROR(read_npy_integers(file, label_header, 0, shape[0], labels.data()));
   for (size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0) {
-      return invalid_argument(file->path() + ": label " + std::to_string(i) + ": expected 0 or more, found " +
+      return invalid_argument(file.path() + ": label " + std::to_string(i) + ": expected 0 or more, found " +
                               std::to_string(labels[i]));
     }
   }
   return std::unique_ptr<Dataset>(
-      std::make_unique<NpyDataset>(std::move(*images), std::move(*header), std::move(labels)));
+      std::make_unique<NpyDataset>(std::move(*images), std::move(header), std::move(labels)));
 }
 
 }  // namespace sparsenet::io

@@ -26,35 +26,32 @@ bool is_list(const MatVariable& variable, uint64_t count) {
 class Svhn : public Dataset {
  public:
   Status append(const std::string& path) {
-    auto file = MatFile::open(path);
-    if (!file.ok()) return file.status();
+    SPARSENET_ASSIGN_OR_RETURN(auto file, MatFile::open(path));
     const auto wrong = [&](const char* name, const std::string& expected) {
-      const MatVariable* variable = file->find(name);
+      const MatVariable* variable = file.find(name);
       if (variable == nullptr) return invalid_argument(path + ": expected a variable " + name + ", found none");
       return invalid_argument(path + ": variable " + name + ": expected " + expected + ", found " +
                               variable->describe());
     };
-    const MatVariable* x = file->find("X");
+    const MatVariable* x = file.find("X");
     const bool images = x != nullptr && x->is_uint8() && x->dims.size() == 4 && x->dims[0] == kSide &&
                         x->dims[1] == kSide && x->dims[2] == 3 && x->dims[3] >= 1;
     if (!images) return wrong("X", "uint8 [32, 32, 3, N]");
     const uint64_t count = x->dims[3];
-    const MatVariable* y = file->find("y");
+    const MatVariable* y = file.find("y");
     const bool labels = y != nullptr && (y->is_uint8() || y->is_double()) && is_list(*y, count);
     if (!labels) return wrong("y", std::to_string(count) + " labels, uint8 or double");
 
-    auto digits = file->read_numbers(*y);
-    if (!digits.ok()) return digits.status();
-    auto pixels = file->read_bytes(*x);
-    if (!pixels.ok()) return pixels.status();
-    for (size_t i = 0; i < digits->size(); ++i) {
-      const int label = to_label((*digits)[i]);
+    SPARSENET_ASSIGN_OR_RETURN(auto digits, file.read_numbers(*y));
+    SPARSENET_ASSIGN_OR_RETURN(auto pixels, file.read_bytes(*x));
+    for (size_t i = 0; i < digits.size(); ++i) {
+      const int label = to_label(digits[i]);
       if (label < 0) {
         return invalid_argument(path + ": label " + std::to_string(i) + ": expected a whole number from 1 to 10");
       }
       labels_.push_back(static_cast<uint8_t>(label));
     }
-    parts_.push_back({labels_.size() - digits->size(), std::move(*pixels)});
+    parts_.push_back({labels_.size() - digits.size(), std::move(pixels)});
     return {};
   }
 

@@ -73,14 +73,13 @@ Status File::read_at(uint64_t offset, void* out, size_t bytes) const {
 }
 
 Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t limit) {
-  auto file = File::open(path);
-  if (!file.ok()) return file.status();
-  if (file->size() > limit) {
+  SPARSENET_ASSIGN_OR_RETURN(auto file, File::open(path));
+  if (file.size() > limit) {
     return invalid_argument(path + ": expected at most " + std::to_string(limit) + " bytes, found " +
-                            std::to_string(file->size()));
+                            std::to_string(file.size()));
   }
-  std::vector<uint8_t> bytes(static_cast<size_t>(file->size()));
-  SPARSENET_RETURN_IF_ERROR(file->read_at(0, bytes.data(), bytes.size()));
+  std::vector<uint8_t> bytes(static_cast<size_t>(file.size()));
+  SPARSENET_RETURN_IF_ERROR(file.read_at(0, bytes.data(), bytes.size()));
   return bytes;
 }
 
@@ -105,15 +104,13 @@ Result<fs::file_type> find(const std::string& path) {
 }  // namespace
 
 Result<bool> find_directory(const std::string& path) {
-  auto found = find(path);
-  if (!found.ok()) return found.status();
-  return *found == fs::file_type::directory;
+  SPARSENET_ASSIGN_OR_RETURN(auto found, find(path));
+  return found == fs::file_type::directory;
 }
 
 Result<bool> find_file(const std::string& path) {
-  auto found = find(path);
-  if (!found.ok()) return found.status();
-  return *found == fs::file_type::regular;
+  SPARSENET_ASSIGN_OR_RETURN(auto found, find(path));
+  return found == fs::file_type::regular;
 }
 
 bool is_file(const std::string& path) {
@@ -140,8 +137,7 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
 }
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {
-  auto bytes = read_file(path, uint64_t{1} << 20);
-  if (!bytes.ok()) return bytes.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto bytes, read_file(path, uint64_t{1} << 20));
   std::vector<std::string> lines;
   std::string line;
   const auto finish = [&] {
@@ -149,7 +145,7 @@ Result<std::vector<std::string>> read_lines(const std::string& path) {
     if (!line.empty()) lines.push_back(line);
     line.clear();
   };
-  for (const uint8_t byte : *bytes) {
+  for (const uint8_t byte : bytes) {
     if (byte == '\n') {
       finish();
     } else {

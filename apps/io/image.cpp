@@ -18,9 +18,8 @@ Result<Image> decode_image(const uint8_t* data, size_t size, const std::string& 
 }
 
 Result<Image> load_image(const std::string& path) {
-  auto bytes = read_file(path, kMaxImageFileBytes);
-  if (!bytes.ok()) return bytes.status();
-  return decode_image(bytes->data(), bytes->size(), path);
+  SPARSENET_ASSIGN_OR_RETURN(auto bytes, read_file(path, kMaxImageFileBytes));
+  return decode_image(bytes.data(), bytes.size(), path);
 }
 
 bool has_image_suffix(const std::string& path) {

@@ -240,9 +240,8 @@ std::string MatVariable::describe() const {
 }
 
 Result<MatFile> MatFile::open(const std::string& path) {
-  auto file = File::open(path);
-  if (!file.ok()) return file.status();
-  MatFile result(std::move(*file));
+  SPARSENET_ASSIGN_OR_RETURN(auto file, File::open(path));
+  MatFile result(std::move(file));
   SPARSENET_RETURN_IF_ERROR(result.read_headers());
   return result;
 }
@@ -258,12 +257,11 @@ Status MatFile::read_headers() {
   const bool big = header[126] == 'M' && header[127] == 'I';
   if ((!little_ && !big) || word(header + 124, 2, little_) != 0x0100) return not_matlab();
   for (uint64_t at = kHeaderBytes; at < file_.size();) {
-    auto opened = open_variable(file_, little_, at);
-    if (!opened.ok()) return opened.status();
-    at = opened->next;
-    if (!opened->is_matrix) continue;
+    SPARSENET_ASSIGN_OR_RETURN(auto opened, open_variable(file_, little_, at));
+    at = opened.next;
+    if (!opened.is_matrix) continue;
     if (variables_.size() == kMostVariables) return invalid_argument(path() + ": more than 65,536 variables");
-    variables_.push_back(std::move(opened->variable));
+    variables_.push_back(std::move(opened.variable));
   }
   return {};
 }
@@ -275,12 +273,11 @@ const MatVariable* MatFile::find(const std::string& name) const {
 }
 
 Status MatFile::read_data(const MatVariable& variable, std::vector<uint8_t>* out) const {
-  auto opened = open_variable(file_, little_, variable.element_at);
-  if (!opened.ok()) return opened.status();
-  const Part& data = opened->data;
-  MatrixReader reader(*opened->stream, opened->matrix_left, little_);
+  SPARSENET_ASSIGN_OR_RETURN(auto opened, open_variable(file_, little_, variable.element_at));
+  const Part& data = opened.data;
+  MatrixReader reader(*opened.stream, opened.matrix_left, little_);
   // The headers fit the file when they were read; a file that changed since must not decide about memory either.
-  const uint64_t most = std::min(opened->stream->most_left(), opened->matrix_left);
+  const uint64_t most = std::min(opened.stream->most_left(), opened.matrix_left);
   if (data.size != variable.data_bytes || (!data.small && data.size > most)) {
     return invalid_argument(path() + ": variable " + variable.name + ": it claims " + std::to_string(data.size) +
                             " bytes, more than the file can hold");
@@ -290,7 +287,7 @@ Status MatFile::read_data(const MatVariable& variable, std::vector<uint8_t>* out
                          " bytes");
   }
   SPARSENET_RETURN_IF_ERROR(reader.data(data, out->data()));
-  return opened->stream->finish(reader.left());
+  return opened.stream->finish(reader.left());
 }
 
 Result<std::vector<uint8_t>> MatFile::read_bytes(const MatVariable& variable) const {

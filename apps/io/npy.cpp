@@ -272,15 +272,13 @@ Status read_npy_integers(const File& file, const NpyHeader& header, int64_t firs
 }
 
 Result<FloatArray> read_npy(const std::string& path) {
-  auto file = File::open(path);
-  if (!file.ok()) return file.status();
-  auto header = read_npy_header(*file);
-  if (!header.ok()) return header.status();
+  SPARSENET_ASSIGN_OR_RETURN(auto file, File::open(path));
+  SPARSENET_ASSIGN_OR_RETURN(auto header, read_npy_header(file));
   FloatArray array;
-  array.shape = header->shape;
-  array.values.resize(static_cast<size_t>(header->elements()));
-  SPARSENET_RETURN_IF_ERROR(read_npy_floats(*file, *header, 0, header->elements(), array.values.data()));
-  if (header->fortran_order && array.shape.size() > 1) array.values = from_fortran_order(array.shape, array.values);
+  array.shape = header.shape;
+  array.values.resize(static_cast<size_t>(header.elements()));
+  SPARSENET_RETURN_IF_ERROR(read_npy_floats(file, header, 0, header.elements(), array.values.data()));
+  if (header.fortran_order && array.shape.size() > 1) array.values = from_fortran_order(array.shape, array.values);
   return array;
 }
 

@@ -60,15 +60,13 @@ Result<Preprocess> Preprocess::create(const Shape& input, const Metadata& metada
   }
   result.crop_ = metadata.resize == "bilinear-crop";
 
-  auto mean = per_channel(metadata.mean, result.channels_, 0.0f, "mean");
-  if (!mean.ok()) return mean.status();
-  auto std_dev = per_channel(metadata.std_dev, result.channels_, 1.0f, "std");
-  if (!std_dev.ok()) return std_dev.status();
-  for (const float value : *std_dev) {
+  SPARSENET_ASSIGN_OR_RETURN(auto mean, per_channel(metadata.mean, result.channels_, 0.0f, "mean"));
+  SPARSENET_ASSIGN_OR_RETURN(auto std_dev, per_channel(metadata.std_dev, result.channels_, 1.0f, "std"));
+  for (const float value : std_dev) {
     if (value == 0.0f || !std::isfinite(value)) return invalid_model("metadata: a std is zero or not finite");
   }
-  result.mean_ = std::move(*mean);
-  result.std_dev_ = std::move(*std_dev);
+  result.mean_ = std::move(mean);
+  result.std_dev_ = std::move(std_dev);
   return result;
 }
 

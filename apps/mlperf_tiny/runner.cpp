@@ -18,16 +18,14 @@ constexpr uint64_t kMostSamples = 100000;
 constexpr uint32_t kMostIterations = 1000000000;
 
 Result<std::vector<int64_t>> read_indices(const std::string& path, uint64_t images) {
-  auto file = io::File::open(path);
-  if (!file.ok()) return file.status();
-  auto header = io::read_npy_header(*file);
-  if (!header.ok()) return header.status();
-  const int64_t count = header->elements();
-  if (header->shape.size() != 1 || count < 1 || static_cast<uint64_t>(count) > kMostSamples) {
-    return invalid_argument(path + ": expected a list of 1 to 100000 indices, found " + to_string(header->shape));
+  SPARSENET_ASSIGN_OR_RETURN(auto file, io::File::open(path));
+  SPARSENET_ASSIGN_OR_RETURN(auto header, io::read_npy_header(file));
+  const int64_t count = header.elements();
+  if (header.shape.size() != 1 || count < 1 || static_cast<uint64_t>(count) > kMostSamples) {
+    return invalid_argument(path + ": expected a list of 1 to 100000 indices, found " + to_string(header.shape));
   }
   std::vector<int64_t> indices(static_cast<size_t>(count));
-  SPARSENET_RETURN_IF_ERROR(io::read_npy_integers(*file, *header, 0, count, indices.data()));
+  SPARSENET_RETURN_IF_ERROR(io::read_npy_integers(file, header, 0, count, indices.data()));
   for (const int64_t index : indices) {
     if (index < 0 || static_cast<uint64_t>(index) >= images) {
       return invalid_argument(path + ": expected indices of " + std::to_string(images) + " images, found " +
@@ -96,9 +94,7 @@ Result<std::vector<Sample>> read_samples(const std::string& images, const std::s
   if (indices.empty()) {
     for (uint64_t i = 0; i < count; ++i) chosen.push_back(static_cast<int64_t>(i));
   } else {
-    auto read = read_indices(indices, count);
-    if (!read.ok()) return read.status();
-    chosen = std::move(*read);
+    SPARSENET_ASSIGN_OR_RETURN(chosen, read_indices(indices, count));
   }
   std::vector<Sample> samples(chosen.size());
   std::vector<uint8_t> record(kRecordBytes);
@@ -164,9 +160,8 @@ Result<size_t> Runner::classify(const Sample& sample) {
   SPARSENET_RETURN_IF_ERROR(load(sample));
   std::vector<std::string> lines;
   SPARSENET_RETURN_IF_ERROR(send("infer 1 0", &lines));
-  auto results = read_results(lines);
-  if (!results.ok()) return results.status();
-  return static_cast<size_t>(std::max_element(results->begin(), results->end()) - results->begin());
+  SPARSENET_ASSIGN_OR_RETURN(auto results, read_results(lines));
+  return static_cast<size_t>(std::max_element(results.begin(), results.end()) - results.begin());
 }
 
 Result<Window> Runner::measure(const Sample& sample, double seconds, uint32_t least_iterations) {
@@ -177,9 +172,8 @@ Result<Window> Runner::measure(const Sample& sample, double seconds, uint32_t le
     window.iterations = static_cast<uint32_t>(iterations);
     std::vector<std::string> lines;
     SPARSENET_RETURN_IF_ERROR(send("infer " + std::to_string(window.iterations) + " 10", &lines));
-    auto took = read_seconds(lines);
-    if (!took.ok()) return took.status();
-    window.seconds = std::max(*took, 1e-6);
+    SPARSENET_ASSIGN_OR_RETURN(auto took, read_seconds(lines));
+    window.seconds = std::max(took, 1e-6);
     if (window.seconds >= seconds) return window;
     // Again, with more: at most a hundred times as many, as a short time tells little, and a little above what is
     // needed, as times vary.

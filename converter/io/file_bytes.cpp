@@ -140,44 +140,38 @@ Result<FileBytes> make_bytes(uint64_t length, uint8_t** writable) {
 }
 
 Result<FileBytes> load_file(const std::string& path) {
-  Result<Descriptor> fd = open_path(path);
-  if (!fd.ok()) return fd.status();
-  Result<struct stat> info = regular(fd->get(), path);
-  if (!info.ok()) return info.status();
-  const auto size = static_cast<uint64_t>(info->st_size);
-  MemoryBudget::current()->add_file(info->st_dev, info->st_ino, size);
-  return read_part(fd->get(), 0, size, path);
+  SPARSENET_ASSIGN_OR_RETURN(Descriptor fd, open_path(path));
+  SPARSENET_ASSIGN_OR_RETURN(struct stat info, regular(fd.get(), path));
+  const auto size = static_cast<uint64_t>(info.st_size);
+  MemoryBudget::current()->add_file(info.st_dev, info.st_ino, size);
+  return read_part(fd.get(), 0, size, path);
 }
 
 Result<FileBytes> load_beside(const std::string& folder, const std::string& name, uint64_t offset, uint64_t length) {
-  Result<Descriptor> fd = open_inside(folder, name);
-  if (!fd.ok()) return fd.status();
+  SPARSENET_ASSIGN_OR_RETURN(Descriptor fd, open_inside(folder, name));
   const std::string path = folder + "/" + printable(name);
-  Result<struct stat> info = regular(fd->get(), path);
-  if (!info.ok()) return info.status();
-  const auto size = static_cast<uint64_t>(info->st_size);
+  SPARSENET_ASSIGN_OR_RETURN(struct stat info, regular(fd.get(), path));
+  const auto size = static_cast<uint64_t>(info.st_size);
   if (offset > size || length > size - offset) {
     return invalid_model(path + ": expected " + std::to_string(length) + " bytes at " + std::to_string(offset) +
                          ", found " + std::to_string(size) + " bytes in all");
   }
-  MemoryBudget::current()->add_file(info->st_dev, info->st_ino, size);
-  return read_part(fd->get(), offset, length, path);
+  MemoryBudget::current()->add_file(info.st_dev, info.st_ino, size);
+  return read_part(fd.get(), offset, length, path);
 }
 
 namespace {
 
 Result<std::vector<uint8_t>> read_limited(const std::string& path, uint64_t limit) {
-  Result<Descriptor> fd = open_path(path);
-  if (!fd.ok()) return fd.status();
-  Result<struct stat> info = regular(fd->get(), path);
-  if (!info.ok()) return info.status();
-  const auto size = static_cast<uint64_t>(info->st_size);
+  SPARSENET_ASSIGN_OR_RETURN(Descriptor fd, open_path(path));
+  SPARSENET_ASSIGN_OR_RETURN(struct stat info, regular(fd.get(), path));
+  const auto size = static_cast<uint64_t>(info.st_size);
   if (size > limit) {
     return invalid_argument(path + ": expected at most " + std::to_string(limit) + " bytes, found " +
                             std::to_string(size));
   }
   std::vector<uint8_t> bytes(static_cast<size_t>(size));
-  SPARSENET_RETURN_IF_ERROR(read_at(fd->get(), 0, bytes.data(), bytes.size(), path));
+  SPARSENET_RETURN_IF_ERROR(read_at(fd.get(), 0, bytes.data(), bytes.size(), path));
   return bytes;
 }
 
@@ -188,8 +182,7 @@ Result<std::vector<uint8_t>> read_file(const std::string& path) {
 }
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {
-  Result<std::vector<uint8_t>> bytes = read_limited(path, uint64_t{4} << 20);
-  if (!bytes.ok()) return bytes.status();
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, read_limited(path, uint64_t{4} << 20));
   std::vector<std::string> lines;
   std::string line;
   auto finish = [&lines, &line] {
@@ -197,7 +190,7 @@ Result<std::vector<std::string>> read_lines(const std::string& path) {
     lines.push_back(std::move(line));
     line.clear();
   };
-  for (uint8_t byte : *bytes) {
+  for (uint8_t byte : bytes) {
     if (byte == '\n') {
       finish();
     } else {

@@ -137,9 +137,8 @@ Result<NpyView> parse_npy(const uint8_t* data, size_t size) {
   NpyView view;
   HeaderParser parser(std::string(reinterpret_cast<const char*>(data + prefix), static_cast<size_t>(length)));
   SPARSENET_RETURN_IF_ERROR(parser.parse(&descr, &view.fortran_order, &view.shape));
-  Result<ElementType> type = parse_descr(descr);
-  if (!type.ok()) return type.status();
-  view.type = *type;
+  SPARSENET_ASSIGN_OR_RETURN(ElementType type, parse_descr(descr));
+  view.type = type;
   view.data = data + prefix + length;
   const uint64_t available = size - prefix - length;
   const int64_t count = element_count(view.shape);

@@ -191,9 +191,7 @@ std::string onnx_type_name(int32_t type) {
 
 Result<HostTensor> take_tensor(TensorProto* proto, const std::string& folder) {
   HostTensor out;
-  Result<ElementType> type = element_type(proto->data_type());
-  if (!type.ok()) return type.status();
-  out.type = *type;
+  SPARSENET_ASSIGN_OR_RETURN(out.type, element_type(proto->data_type()));
   if (proto->dims_size() > 8) {
     return unsupported("rank " + std::to_string(proto->dims_size()) + " (expected at most 8)");
   }

@@ -98,17 +98,14 @@ Status fold_cast(NodeContext& c, const HostTensor& x) {
 Status fold_reshape(NodeContext& c, const HostTensor& x) {
   Result<Shape> target = x.shape;
   if (c.op() == "Reshape") {
-    Result<std::vector<int64_t>> dims = c.ints(1, "shape");
-    if (!dims.ok()) return dims.status();
-    target = reshaped(x.shape, *dims, c.int_attribute("allowzero", 0) != 0);
+    SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> dims, c.ints(1, "shape"));
+    target = reshaped(x.shape, dims, c.int_attribute("allowzero", 0) != 0);
   } else if (c.op() == "Flatten") {
     target = flattened(x.shape, c.int_attribute("axis", 1));
   } else {
     std::vector<int64_t> axes = c.ints_attribute("axes");
     if (c.has_input(1)) {
-      Result<std::vector<int64_t>> given = c.ints(1, "axes");
-      if (!given.ok()) return given.status();
-      axes = *given;
+      SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(1, "axes"));
     }
     if (c.op() == "Unsqueeze") {
       target = unsqueezed(x.shape, axes);
@@ -255,18 +252,17 @@ Status fold_unary(NodeContext& c, const HostTensor& x) {
 }
 
 Status fold_constant_of_shape(NodeContext& c) {
-  Result<std::vector<int64_t>> dims = c.ints(0, "shape");
-  if (!dims.ok()) return dims.status();
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> dims, c.ints(0, "shape"));
   HostTensor one = floats({1}, {0.f});
   if (const auto* a = c.attribute("value"); a && a->has_t()) {
     Result<HostTensor> tensor = c.take_tensor_attribute("value");
     if (!tensor.ok()) return tensor.status();
     one = std::move(tensor).value();
   }
-  const int64_t count = element_count(*dims);
-  if (one.size() != 1 || count < 0 || count > kMaxElements || dims->size() > 8)
-    return invalid_model("shape " + to_string(*dims));
-  one.shape = *dims;
+  const int64_t count = element_count(dims);
+  if (one.size() != 1 || count < 0 || count > kMaxElements || dims.size() > 8)
+    return invalid_model("shape " + to_string(dims));
+  one.shape = dims;
   if (one.is_float()) {
     one.floats.assign(static_cast<size_t>(count), one.floats[0]);
   } else {

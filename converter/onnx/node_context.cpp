@@ -161,20 +161,19 @@ Result<std::vector<int64_t>> NodeContext::ints(size_t i, const char* what) {
 }
 
 Result<float> NodeContext::scalar(size_t i, const char* what) {
-  Result<HostTensorPtr> tensor = constant(i, what);
-  if (!tensor.ok()) return tensor.status();
-  if ((*tensor)->floats.size() != 1) {
-    return invalid_model(std::string(what) + ": expected one number, found " + to_string((*tensor)->shape));
+  SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, constant(i, what));
+  if (tensor->floats.size() != 1) {
+    return invalid_model(std::string(what) + ": expected one number, found " + to_string(tensor->shape));
   }
-  state_.record_use(**tensor, "", std::string("read as ") + what);
-  return (*tensor)->floats[0];
+  state_.record_use(*tensor, "", std::string("read as ") + what);
+  return tensor->floats[0];
 }
 
 ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values,
                                   const std::string& how) {
   const ValueId id =
       writer().constant(tensor.source.empty() ? name() + ".constant" : tensor.source, values.tensor(std::move(shape)));
-  state_.record_use(tensor, writer().graph.values[static_cast<size_t>(id)].name, how);
+  state_.record_use(tensor, writer().graph.value(id).name, how);
   return id;
 }
 
@@ -208,24 +207,20 @@ void NodeContext::alias_output(size_t i, size_t input_index) {
 }
 
 Status NodeContext::emit(Op op, std::vector<ValueId> inputs, Attrs attrs) {
-  Result<ValueId> y = writer().node(op, name(), std::move(inputs), std::move(attrs), output_name(0));
-  if (!y.ok()) return y.status();
-  set_output(0, *y);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y, writer().node(op, name(), std::move(inputs), std::move(attrs), output_name(0)));
+  set_output(0, y);
   return {};
 }
 
 Status NodeContext::emit_unary(Op op, Attrs attrs) {
-  Result<ValueId> x = value(0);
-  if (!x.ok()) return x.status();
-  return emit(op, {*x}, std::move(attrs));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, value(0));
+  return emit(op, {x}, std::move(attrs));
 }
 
 Status NodeContext::emit_reshape(const Shape& target) {
-  Result<ValueId> x = value(0);
-  if (!x.ok()) return x.status();
-  Result<ValueId> y = writer().reshape(name(), *x, target, output_name(0));
-  if (!y.ok()) return y.status();
-  set_output(0, *y);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, value(0));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y, writer().reshape(name(), x, target, output_name(0)));
+  set_output(0, y);
   return {};
 }
 
@@ -241,9 +236,8 @@ Result<int32_t> normalize_axis(int64_t axis, size_t rank) {
 Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank) {
   std::vector<int32_t> out;
   for (int64_t axis : axes) {
-    Result<int32_t> normal = normalize_axis(axis, rank);
-    if (!normal.ok()) return normal.status();
-    out.push_back(*normal);
+    SPARSENET_ASSIGN_OR_RETURN(int32_t normal, normalize_axis(axis, rank));
+    out.push_back(normal);
   }
   std::sort(out.begin(), out.end());
   if (std::adjacent_find(out.begin(), out.end()) != out.end()) return invalid_model("axes: one is listed twice");

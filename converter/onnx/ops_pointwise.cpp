@@ -52,14 +52,10 @@ Status import_clip(NodeContext& c) {
   float low = c.float_attribute("min", -kInfinity);
   float high = c.float_attribute("max", kInfinity);
   if (c.has_input(1)) {  // opset 11
-    Result<float> value = c.scalar(1, "min");
-    if (!value.ok()) return value.status();
-    low = *value;
+    SPARSENET_ASSIGN_OR_RETURN(low, c.scalar(1, "min"));
   }
   if (c.has_input(2)) {
-    Result<float> value = c.scalar(2, "max");
-    if (!value.ok()) return value.status();
-    high = *value;
+    SPARSENET_ASSIGN_OR_RETURN(high, c.scalar(2, "max"));
   }
   constexpr float kLargest = std::numeric_limits<float>::max();
   const bool no_low = low <= -kLargest, no_high = high >= kLargest;
@@ -75,25 +71,22 @@ Status import_clip(NodeContext& c) {
 Status import_softmax(NodeContext& c) {
   const bool matrix_form = c.opset() < 13;
   const int64_t axis_attribute = c.int_attribute("axis", matrix_form ? 1 : -1);
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
   Result<int32_t> axis = normalize_axis(axis_attribute, shape.size());
   if (!axis.ok()) return axis.status();
   if (*axis == 0) return unsupported("axis 0 is the batch");
   const auto at = static_cast<size_t>(*axis);
   int64_t behind = 1;
   for (size_t d = at + 1; d < shape.size(); ++d) behind *= shape[d];
-  if (!matrix_form || behind == 1) return c.emit(Op::kSoftmax, {*x}, AxisAttrs{*axis});
+  if (!matrix_form || behind == 1) return c.emit(Op::kSoftmax, {x}, AxisAttrs{*axis});
   Shape matrix(shape.begin(), shape.begin() + *axis);
   matrix.push_back(shape[at] * behind);
-  Result<ValueId> flat = c.writer().reshape(c.name() + ".flatten", *x, matrix);
-  if (!flat.ok()) return flat.status();
-  Result<ValueId> y = c.writer().node(Op::kSoftmax, c.name(), {*flat}, AxisAttrs{*axis}, c.name() + ".softmax");
-  if (!y.ok()) return y.status();
-  Result<ValueId> back = c.writer().reshape(c.name() + ".restore", *y, shape, c.output_name(0));
-  if (!back.ok()) return back.status();
-  c.set_output(0, *back);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId flat, c.writer().reshape(c.name() + ".flatten", x, matrix));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y,
+                             c.writer().node(Op::kSoftmax, c.name(), {flat}, AxisAttrs{*axis}, c.name() + ".softmax"));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId back, c.writer().reshape(c.name() + ".restore", y, shape, c.output_name(0)));
+  c.set_output(0, back);
   return {};
 }
 
@@ -102,11 +95,9 @@ Status import_binary(NodeContext& c) {
   if (c.op() == "Sub") op = Op::kSub;
   if (c.op() == "Mul") op = Op::kMul;
   if (c.op() == "Div") op = Op::kDiv;
-  Result<ValueId> a = c.value(0);
-  if (!a.ok()) return a.status();
-  Result<ValueId> b = c.value(1);
-  if (!b.ok()) return b.status();
-  return c.emit(op, {*a, *b});
+  SPARSENET_ASSIGN_OR_RETURN(ValueId a, c.value(0));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId b, c.value(1));
+  return c.emit(op, {a, b});
 }
 
 Status import_sum(NodeContext& c) {
@@ -116,15 +107,13 @@ Status import_sum(NodeContext& c) {
   }
   Result<ValueId> sum = c.value(0);
   for (size_t i = 1; sum.ok() && i + 1 < c.input_count(); ++i) {
-    Result<ValueId> next = c.value(i);
-    if (!next.ok()) return next.status();
-    sum = c.writer().node(Op::kAdd, c.name(), {*sum, *next}, NoAttrs{}, c.name() + ".partial");
+    SPARSENET_ASSIGN_OR_RETURN(ValueId next, c.value(i));
+    sum = c.writer().node(Op::kAdd, c.name(), {*sum, next}, NoAttrs{}, c.name() + ".partial");
   }
   if (!sum.ok()) return sum.status();
   if (c.input_count() < 2) return invalid_model("no inputs");
-  Result<ValueId> last = c.value(c.input_count() - 1);
-  if (!last.ok()) return last.status();
-  return c.emit(Op::kAdd, {*sum, *last});
+  SPARSENET_ASSIGN_OR_RETURN(ValueId last, c.value(c.input_count() - 1));
+  return c.emit(Op::kAdd, {*sum, last});
 }
 
 Status import_identity(NodeContext& c) {
@@ -137,9 +126,8 @@ Status import_identity(NodeContext& c) {
 Status import_dropout(NodeContext& c) {
   if (c.output_is_used(1)) return unsupported("the mask (output 1) is used");
   if (c.has_input(2)) {
-    Result<std::vector<int64_t>> training = c.ints(2, "training_mode");
-    if (!training.ok()) return training.status();
-    if (training->size() != 1 || (*training)[0] != 0) {
+    SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> training, c.ints(2, "training_mode"));
+    if (training.size() != 1 || training[0] != 0) {
       return unsupported("training_mode is true: export the network in evaluation mode");
     }
   }

@@ -30,8 +30,7 @@ Status import_dilated_max_pool(NodeContext& c, const Window& window, bool ceil_m
   const int32_t taps = window.kernel[0] * window.kernel[1];
   if (taps > kMaxTaps)
     return unsupported("dilations with a window of more than " + std::to_string(kMaxTaps) + " elements");
-  Result<ValueId> padded = c.writer().node(Op::kPad, c.name(), {x}, pad, c.name() + ".padded");
-  if (!padded.ok()) return padded.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId padded, c.writer().node(Op::kPad, c.name(), {x}, pad, c.name() + ".padded"));
   std::vector<ValueId> columns;
   for (int32_t tap = 0; tap < taps; ++tap) {
     SliceAttrs slice;
@@ -42,22 +41,22 @@ Status import_dilated_max_pool(NodeContext& c, const Window& window, bool ceil_m
       slice.ends.push_back(at[d] * window.dilation[d] + (size[d] - 1) * window.stride[d] + 1);
       slice.steps.push_back(window.stride[d]);
     }
-    Result<ValueId> part = c.writer().node(Op::kSlice, c.name(), {*padded}, std::move(slice), c.name() + ".tap");
-    if (!part.ok()) return part.status();
+    SPARSENET_ASSIGN_OR_RETURN(ValueId part,
+                               c.writer().node(Op::kSlice, c.name(), {padded}, std::move(slice), c.name() + ".tap"));
     Result<ValueId> column =
-        c.writer().reshape(c.name(), *part, {shape[0], shape[1], size[0] * size[1], 1}, c.name() + ".column");
+        c.writer().reshape(c.name(), part, {shape[0], shape[1], size[0] * size[1], 1}, c.name() + ".column");
     if (!column.ok()) return column.status();
     columns.push_back(*column);
   }
-  Result<ValueId> rows = c.writer().node(Op::kConcat, c.name(), std::move(columns), AxisAttrs{3}, c.name() + ".taps");
-  if (!rows.ok()) return rows.status();
+  SPARSENET_ASSIGN_OR_RETURN(
+      ValueId rows, c.writer().node(Op::kConcat, c.name(), std::move(columns), AxisAttrs{3}, c.name() + ".taps"));
   PoolAttrs pool;
   pool.kernel = {1, taps};
-  Result<ValueId> maximum = c.writer().node(Op::kMaxPool, c.name(), {*rows}, pool, c.name() + ".maximum");
-  if (!maximum.ok()) return maximum.status();
-  Result<ValueId> y = c.writer().reshape(c.name(), *maximum, {shape[0], shape[1], size[0], size[1]}, c.output_name(0));
-  if (!y.ok()) return y.status();
-  c.set_output(0, *y);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId maximum,
+                             c.writer().node(Op::kMaxPool, c.name(), {rows}, pool, c.name() + ".maximum"));
+  SPARSENET_ASSIGN_OR_RETURN(
+      ValueId y, c.writer().reshape(c.name(), maximum, {shape[0], shape[1], size[0], size[1]}, c.output_name(0)));
+  c.set_output(0, y);
   return {};
 }
 
@@ -76,14 +75,13 @@ Status import_pool(NodeContext& c) {
                        ": write the padding out as pads");
   }
   attrs.count_include_pad = average && c.int_attribute("count_include_pad", 0) != 0;
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(*x)));
-  if (dilated) return import_dilated_max_pool(c, window, attrs.ceil_mode, *x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(x)));
+  if (dilated) return import_dilated_max_pool(c, window, attrs.ceil_mode, x);
   attrs.kernel = window.kernel;
   attrs.stride = window.stride;
   attrs.pads = window.pads;
-  return c.emit(average ? Op::kAveragePool : Op::kMaxPool, {*x}, attrs);
+  return c.emit(average ? Op::kAveragePool : Op::kMaxPool, {x}, attrs);
 }
 
 Status import_global_average_pool(NodeContext& c) {
@@ -91,28 +89,24 @@ Status import_global_average_pool(NodeContext& c) {
 }
 
 Status import_global_max_pool(NodeContext& c) {
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape& shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape& shape = c.writer().shape(x);
   constexpr int64_t kMax = 1 << 12;
   if (shape.size() != 4 || shape[2] > kMax || shape[3] > kMax)
     return unsupported("input: expected [N, C, H, W], found " + to_string(shape));
   PoolAttrs attrs;
   attrs.kernel = {static_cast<int32_t>(shape[2]), static_cast<int32_t>(shape[3])};
-  return c.emit(Op::kMaxPool, {*x}, attrs);
+  return c.emit(Op::kMaxPool, {x}, attrs);
 }
 
 Status import_reduce_mean(NodeContext& c) {
   std::vector<int64_t> axes = c.ints_attribute("axes");
   const bool keep = c.int_attribute("keepdims", 1) != 0;
   if (c.has_input(1)) {  // opset 18
-    Result<std::vector<int64_t>> given = c.ints(1, "axes");
-    if (!given.ok()) return given.status();
-    axes = *given;
+    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(1, "axes"));
   }
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
   if (axes.empty()) {
     if (c.int_attribute("noop_with_empty_axes", 0) != 0) {
       c.alias_output(0, 0);
@@ -120,19 +114,17 @@ Status import_reduce_mean(NodeContext& c) {
     }
     return unsupported("no axes: the mean over the batch as well");
   }
-  Result<std::vector<int32_t>> normal = normalize_axes(axes, shape.size());
-  if (!normal.ok()) return normal.status();
-  if ((*normal)[0] == 0) return unsupported("the mean over the batch");
-  if (shape.size() == 4 && *normal == std::vector<int32_t>{2, 3}) {
-    if (keep) return c.emit(Op::kGlobalAveragePool, {*x});
-    Result<ValueId> pooled = c.writer().node(Op::kGlobalAveragePool, c.name(), {*x}, NoAttrs{}, c.name() + ".pooled");
-    if (!pooled.ok()) return pooled.status();
-    Result<ValueId> y = c.writer().reshape(c.name(), *pooled, {shape[0], shape[1]}, c.output_name(0));
-    if (!y.ok()) return y.status();
-    c.set_output(0, *y);
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> normal, normalize_axes(axes, shape.size()));
+  if (normal[0] == 0) return unsupported("the mean over the batch");
+  if (shape.size() == 4 && normal == std::vector<int32_t>{2, 3}) {
+    if (keep) return c.emit(Op::kGlobalAveragePool, {x});
+    SPARSENET_ASSIGN_OR_RETURN(ValueId pooled,
+                               c.writer().node(Op::kGlobalAveragePool, c.name(), {x}, NoAttrs{}, c.name() + ".pooled"));
+    SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().reshape(c.name(), pooled, {shape[0], shape[1]}, c.output_name(0)));
+    c.set_output(0, y);
     return {};
   }
-  return c.emit(Op::kReduceMean, {*x}, ReduceAttrs{*normal, keep});
+  return c.emit(Op::kReduceMean, {x}, ReduceAttrs{normal, keep});
 }
 
 }  // namespace

@@ -9,22 +9,17 @@ namespace {
 
 Status import_reshape(NodeContext& c) {
   const bool allow_zero = c.int_attribute("allowzero", 0) != 0;
-  Result<std::vector<int64_t>> dims = c.ints(1, "shape");
-  if (!dims.ok()) return dims.status();
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  Result<Shape> target = reshaped(c.writer().shape(*x), *dims, allow_zero);
-  if (!target.ok()) return target.status();
-  return c.emit_reshape(*target);
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> dims, c.ints(1, "shape"));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_ASSIGN_OR_RETURN(Shape target, reshaped(c.writer().shape(x), dims, allow_zero));
+  return c.emit_reshape(target);
 }
 
 Status import_flatten(NodeContext& c) {
   const int64_t axis = c.int_attribute("axis", 1);
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  Result<Shape> target = flattened(c.writer().shape(*x), axis);
-  if (!target.ok()) return target.status();
-  return c.emit_reshape(*target);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_ASSIGN_OR_RETURN(Shape target, flattened(c.writer().shape(x), axis));
+  return c.emit_reshape(target);
 }
 
 // Axes stand in an attribute before opset 13 and in input 1 since.
@@ -36,9 +31,8 @@ Result<std::vector<int64_t>> read_axes(NodeContext& c) {
 Status import_squeeze(NodeContext& c) {
   Result<std::vector<int64_t>> axes = read_axes(c);
   if (!axes.ok()) return axes.status();
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
   if (axes->empty()) {  // all of size 1; the batch stays, whatever size it has in this file
     if (!shape.empty() && shape[0] == 1) {
       c.state().report->note(c.op() + " '" + printable(c.name()) + "' without axes: the batch dimension stays");
@@ -47,29 +41,23 @@ Status import_squeeze(NodeContext& c) {
       if (shape[d] == 1) axes->push_back(static_cast<int64_t>(d));
     }
   }
-  Result<Shape> target = squeezed(shape, *axes);
-  if (!target.ok()) return target.status();
-  return c.emit_reshape(*target);
+  SPARSENET_ASSIGN_OR_RETURN(Shape target, squeezed(shape, *axes));
+  return c.emit_reshape(target);
 }
 
 Status import_unsqueeze(NodeContext& c) {
-  Result<std::vector<int64_t>> axes = read_axes(c);
-  if (!axes.ok()) return axes.status();
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  Result<Shape> target = unsqueezed(c.writer().shape(*x), *axes);
-  if (!target.ok()) return target.status();
-  return c.emit_reshape(*target);
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> axes, read_axes(c));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_ASSIGN_OR_RETURN(Shape target, unsqueezed(c.writer().shape(x), axes));
+  return c.emit_reshape(target);
 }
 
 Status import_transpose(NodeContext& c) {
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  Result<std::vector<int32_t>> perm = read_perm(c.ints_attribute("perm"), c.writer().shape(*x).size());
-  if (!perm.ok()) return perm.status();
-  Result<ValueId> y = c.writer().transpose(c.name(), *x, *perm, c.output_name(0));
-  if (!y.ok()) return y.status();
-  c.set_output(0, *y);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> perm,
+                             read_perm(c.ints_attribute("perm"), c.writer().shape(x).size()));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().transpose(c.name(), x, perm, c.output_name(0)));
+  c.set_output(0, y);
   return {};
 }
 
@@ -81,32 +69,26 @@ Status import_concat(NodeContext& c) {
   }
   std::vector<ValueId> inputs;
   for (size_t i = 0; i < c.input_count(); ++i) {
-    Result<ValueId> x = c.value(i);
-    if (!x.ok()) return x.status();
-    inputs.push_back(*x);
+    SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(i));
+    inputs.push_back(x);
   }
   if (inputs.empty()) return invalid_model("no inputs");
-  Result<int32_t> axis = normalize_axis(axis_attribute, c.writer().shape(inputs[0]).size());
-  if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("concatenates along the batch");
-  return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{*axis});
+  SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, c.writer().shape(inputs[0]).size()));
+  if (axis == 0) return unsupported("concatenates along the batch");
+  return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{axis});
 }
 
 Status import_split(NodeContext& c) {
   const int64_t axis_attribute = c.int_attribute("axis", 0);
   std::vector<int64_t> sizes = c.ints_attribute("split");
   if (c.has_input(1)) {  // opset 13
-    Result<std::vector<int64_t>> given = c.ints(1, "split");
-    if (!given.ok()) return given.status();
-    sizes = *given;
+    SPARSENET_ASSIGN_OR_RETURN(sizes, c.ints(1, "split"));
   }
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape& shape = c.writer().shape(*x);
-  Result<int32_t> axis = normalize_axis(axis_attribute, shape.size());
-  if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("splits the batch");
-  const int64_t dim = shape[static_cast<size_t>(*axis)];
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape& shape = c.writer().shape(x);
+  SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, shape.size()));
+  if (axis == 0) return unsupported("splits the batch");
+  const int64_t dim = shape[static_cast<size_t>(axis)];
   const auto parts = static_cast<int64_t>(c.output_count());
   if (sizes.empty() && parts > 0) {  // equal parts; since opset 18 the last one may be smaller
     const int64_t part = (dim + parts - 1) / parts;
@@ -123,7 +105,7 @@ Status import_split(NodeContext& c) {
   std::vector<std::string> names;
   for (size_t i = 0; i < c.output_count(); ++i) names.push_back(c.output_name(i));
   Result<std::vector<ValueId>> outputs =
-      c.writer().node_multi(Op::kSplit, c.name(), {*x}, SplitAttrs{*axis, sizes}, names);
+      c.writer().node_multi(Op::kSplit, c.name(), {x}, SplitAttrs{axis, sizes}, names);
   if (!outputs.ok()) return outputs.status();
   for (size_t i = 0; i < outputs->size(); ++i) c.set_output(i, (*outputs)[i]);
   return {};
@@ -132,22 +114,20 @@ Status import_split(NodeContext& c) {
 Status import_slice(NodeContext& c) {
   SliceRequest request;
   SPARSENET_RETURN_IF_ERROR(read_slice(c, &request));
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
   SliceAttrs attrs;
   for (size_t i = 0; i < request.axes.size(); ++i) {
-    Result<int32_t> axis = normalize_axis(request.axes[i], shape.size());
-    if (!axis.ok()) return axis.status();
-    const int64_t dim = shape[static_cast<size_t>(*axis)];
+    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(request.axes[i], shape.size()));
+    const int64_t dim = shape[static_cast<size_t>(axis)];
     int64_t start = request.starts[i], end = request.ends[i];
     const int64_t step = request.steps[i];
     if (step < 1) return unsupported("steps: expected 1 or more, found " + std::to_string(step));
     start = std::clamp<int64_t>(start < 0 ? std::max<int64_t>(start, -dim) + dim : start, 0, dim);
     end = std::clamp<int64_t>(end < 0 ? std::max<int64_t>(end, -dim) + dim : end, 0, dim);
     if (start == 0 && end == dim && step == 1) continue;
-    if (*axis == 0) return unsupported("slices the batch");
-    attrs.axes.push_back(*axis);
+    if (axis == 0) return unsupported("slices the batch");
+    attrs.axes.push_back(axis);
     attrs.starts.push_back(start);
     attrs.ends.push_back(end);
     attrs.steps.push_back(step);
@@ -156,7 +136,7 @@ Status import_slice(NodeContext& c) {
     c.alias_output(0, 0);
     return {};
   }
-  return c.emit(Op::kSlice, {*x}, std::move(attrs));
+  return c.emit(Op::kSlice, {x}, std::move(attrs));
 }
 
 Status import_pad(NodeContext& c) {
@@ -166,25 +146,18 @@ Status import_pad(NodeContext& c) {
   PadAttrs attrs;
   attrs.value = c.float_attribute("value", 0.f);
   if (c.has_input(1)) {  // opset 11
-    Result<std::vector<int64_t>> given = c.ints(1, "pads");
-    if (!given.ok()) return given.status();
-    pads = *given;
+    SPARSENET_ASSIGN_OR_RETURN(pads, c.ints(1, "pads"));
   }
   if (c.has_input(2)) {
-    Result<float> value = c.scalar(2, "value");
-    if (!value.ok()) return value.status();
-    attrs.value = *value;
+    SPARSENET_ASSIGN_OR_RETURN(attrs.value, c.scalar(2, "value"));
   }
   std::vector<int64_t> axes;
   const bool some_axes = c.has_input(3);  // opset 18
   if (some_axes) {
-    Result<std::vector<int64_t>> given = c.ints(3, "axes");
-    if (!given.ok()) return given.status();
-    axes = *given;
+    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(3, "axes"));
   }
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const size_t rank = c.writer().shape(*x).size();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const size_t rank = c.writer().shape(x).size();
   if (!some_axes) {
     for (size_t d = 0; d < rank; ++d) axes.push_back(static_cast<int64_t>(d));
   }
@@ -196,10 +169,9 @@ Status import_pad(NodeContext& c) {
   attrs.after.assign(rank, 0);
   bool any = false;
   for (size_t i = 0; i < axes.size(); ++i) {
-    Result<int32_t> axis = normalize_axis(axes[i], rank);
-    if (!axis.ok()) return axis.status();
-    attrs.before[static_cast<size_t>(*axis)] = pads[i];
-    attrs.after[static_cast<size_t>(*axis)] = pads[i + axes.size()];
+    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axes[i], rank));
+    attrs.before[static_cast<size_t>(axis)] = pads[i];
+    attrs.after[static_cast<size_t>(axis)] = pads[i + axes.size()];
     if (pads[i] < 0 || pads[i + axes.size()] < 0) return unsupported("negative padding");
     any = any || pads[i] != 0 || pads[i + axes.size()] != 0;
   }
@@ -207,7 +179,7 @@ Status import_pad(NodeContext& c) {
     c.alias_output(0, 0);
     return {};
   }
-  return c.emit(Op::kPad, {*x}, std::move(attrs));
+  return c.emit(Op::kPad, {x}, std::move(attrs));
 }
 
 }  // namespace

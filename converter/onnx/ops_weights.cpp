@@ -18,8 +18,7 @@ Result<HostTensorPtr> vector_tensor(NodeContext& c, size_t i, const char* what, 
 }
 
 Result<ValueId> vector_constant(NodeContext& c, size_t i, const char* what, int64_t size) {
-  Result<HostTensorPtr> tensor = vector_tensor(c, i, what, size);
-  if (!tensor.ok()) return tensor.status();
+  SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, vector_tensor(c, i, what, size));
   return c.value(i);
 }
 
@@ -37,20 +36,17 @@ Status import_conv(NodeContext& c) {
   if (groups < 1 || groups > w[0])
     return invalid_model("group: expected 1 to " + std::to_string(w[0]) + ", found " + std::to_string(groups));
   attrs.groups = static_cast<int32_t>(groups);
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(*x)));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(x)));
   attrs.kernel = window.kernel;
   attrs.stride = window.stride;
   attrs.dilation = window.dilation;
   attrs.pads = window.pads;
-  Result<ValueId> weight_value = c.value(1);
-  if (!weight_value.ok()) return weight_value.status();
-  std::vector<ValueId> inputs{*x, *weight_value};
+  SPARSENET_ASSIGN_OR_RETURN(ValueId weight_value, c.value(1));
+  std::vector<ValueId> inputs{x, weight_value};
   if (c.has_input(2)) {
-    Result<ValueId> bias = vector_constant(c, 2, "bias", w[0]);
-    if (!bias.ok()) return bias.status();
-    inputs.push_back(*bias);
+    SPARSENET_ASSIGN_OR_RETURN(ValueId bias, vector_constant(c, 2, "bias", w[0]));
+    inputs.push_back(bias);
   }
   return c.emit(Op::kConv, std::move(inputs), attrs);
 }
@@ -74,17 +70,15 @@ Status import_batch_normalization(NodeContext& c) {
   if (c.int_attribute("spatial", 1) != 1) return unsupported("spatial 0: expected statistics per channel");
   BatchNormAttrs attrs;
   attrs.epsilon = c.float_attribute("epsilon", 1e-5f);
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
   if (shape.size() < 2) return unsupported("input: expected rank 2 or more, found " + to_string(shape));
   std::vector<ValueId> parameters;
   static const char* const kNames[] = {"", "scale", "bias", "mean", "variance"};
   for (size_t i = 1; i <= 4; ++i) {
-    Result<HostTensorPtr> tensor = vector_tensor(c, i, kNames[i], shape[1]);
-    if (!tensor.ok()) return tensor.status();
+    SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, vector_tensor(c, i, kNames[i], shape[1]));
     // Never shared: tools store equal tensors once (all ones, all zeros), which training moves apart.
-    const HostTensor& t = **tensor;
+    const HostTensor& t = *tensor;
     parameters.push_back(c.add_constant(t, t.shape, t.floats, t.change.empty() ? "initializer" : t.change));
   }
   const auto inputs = [&parameters](ValueId image) {
@@ -92,31 +86,28 @@ Status import_batch_normalization(NodeContext& c) {
     all.insert(all.end(), parameters.begin(), parameters.end());
     return all;
   };
-  if (shape.size() == 2 || shape.size() == 4) return c.emit(Op::kBatchNorm, inputs(*x), attrs);
+  if (shape.size() == 2 || shape.size() == 4) return c.emit(Op::kBatchNorm, inputs(x), attrs);
   // Signals [N, C, L] and volumes [N, C, D, H, W]: what lies behind the channels is one column of pixels.
   const Shape column{shape[0], shape[1], element_count(shape) / (shape[0] * shape[1]), 1};
-  Result<ValueId> image = c.writer().reshape(c.name() + ".column", *x, column);
-  if (!image.ok()) return image.status();
-  Result<ValueId> y = c.writer().node(Op::kBatchNorm, c.name(), inputs(*image), attrs, c.name() + ".normalized");
-  if (!y.ok()) return y.status();
-  Result<ValueId> back = c.writer().reshape(c.name() + ".restore", *y, shape, c.output_name(0));
-  if (!back.ok()) return back.status();
-  c.set_output(0, *back);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId image, c.writer().reshape(c.name() + ".column", x, column));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y,
+                             c.writer().node(Op::kBatchNorm, c.name(), inputs(image), attrs, c.name() + ".normalized"));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId back, c.writer().reshape(c.name() + ".restore", y, shape, c.output_name(0)));
+  c.set_output(0, back);
   return {};
 }
 
 // A weight [O, I], each element times `scale`, from a matrix that is [O, I] (transposed = false) or [I, O].
 Result<ValueId> matrix_constant(NodeContext& c, size_t i, bool is_input_by_output, float scale) {
-  Result<HostTensorPtr> tensor = c.constant(i, "right operand");
-  if (!tensor.ok()) return tensor.status();
-  if ((*tensor)->shape.size() != 2 || (*tensor)->size() == 0) {
-    return unsupported("right operand: expected a matrix, found " + to_string((*tensor)->shape));
+  SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, c.constant(i, "right operand"));
+  if (tensor->shape.size() != 2 || tensor->size() == 0) {
+    return unsupported("right operand: expected a matrix, found " + to_string(tensor->shape));
   }
   if (!is_input_by_output && scale == 1.f) return c.value(i);
-  HostTensor matrix = is_input_by_output ? transposed(**tensor, {1, 0}) : **tensor;
+  HostTensor matrix = is_input_by_output ? transposed(*tensor, {1, 0}) : *tensor;
   for (float& element : matrix.floats) element *= scale;
   const char* how = is_input_by_output ? (scale == 1.f ? "transposed" : "transposed and scaled") : "scaled";
-  return c.add_constant(**tensor, matrix.shape, std::move(matrix.floats), how);
+  return c.add_constant(*tensor, matrix.shape, std::move(matrix.floats), how);
 }
 
 Status import_gemm(NodeContext& c) {
@@ -124,12 +115,10 @@ Status import_gemm(NodeContext& c) {
   const float alpha = c.float_attribute("alpha", 1.f);
   const float beta = c.float_attribute("beta", 1.f);
   const bool trans_b = c.int_attribute("transB", 0) != 0;
-  Result<ValueId> weight = matrix_constant(c, 1, !trans_b, alpha);
-  if (!weight.ok()) return weight.status();
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  const int64_t outputs = c.writer().shape(*weight)[0];
-  if (!c.has_input(2)) return c.emit(Op::kFullyConnected, {*x, *weight}, FullyConnectedAttrs{});
+  SPARSENET_ASSIGN_OR_RETURN(ValueId weight, matrix_constant(c, 1, !trans_b, alpha));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const int64_t outputs = c.writer().shape(weight)[0];
+  if (!c.has_input(2)) return c.emit(Op::kFullyConnected, {x, weight}, FullyConnectedAttrs{});
 
   const OnnxValue* bias = c.input(2);
   if (bias && bias->constant && bias->constant->is_float()) {
@@ -139,36 +128,32 @@ Status import_gemm(NodeContext& c) {
         tensor.size() == static_cast<size_t>(outputs) && !tensor.shape.empty() && tensor.shape.back() == outputs;
     if (one || per_output) {
       if (tensor.shape == Shape{outputs} && beta == 1.f) {
-        Result<ValueId> id = c.value(2);
-        if (!id.ok()) return id.status();
-        return c.emit(Op::kFullyConnected, {*x, *weight, *id}, FullyConnectedAttrs{});
+        SPARSENET_ASSIGN_OR_RETURN(ValueId id, c.value(2));
+        return c.emit(Op::kFullyConnected, {x, weight, id}, FullyConnectedAttrs{});
       }
       std::vector<float> values(static_cast<size_t>(outputs));
       for (size_t i = 0; i < values.size(); ++i) values[i] = beta * tensor.floats[one ? 0 : i];
       const ValueId id = c.add_constant(tensor, {outputs}, std::move(values), beta == 1.f ? "spread" : "scaled");
-      return c.emit(Op::kFullyConnected, {*x, *weight, id}, FullyConnectedAttrs{});
+      return c.emit(Op::kFullyConnected, {x, weight, id}, FullyConnectedAttrs{});
     }
   }
   if (beta != 1.f)
     return unsupported("beta " + std::to_string(beta) + " with a C that is no constant [" + std::to_string(outputs) +
                        "]");
-  Result<ValueId> added = c.value(2);
-  if (!added.ok()) return added.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId added, c.value(2));
   Result<ValueId> product =
-      c.writer().node(Op::kFullyConnected, c.name(), {*x, *weight}, FullyConnectedAttrs{}, c.name() + ".product");
+      c.writer().node(Op::kFullyConnected, c.name(), {x, weight}, FullyConnectedAttrs{}, c.name() + ".product");
   if (!product.ok()) return product.status();
-  return c.emit(Op::kAdd, {*product, *added});
+  return c.emit(Op::kAdd, {*product, added});
 }
 
 Status import_matmul(NodeContext& c) {
-  Result<ValueId> weight = matrix_constant(c, 1, true, 1.f);
-  if (!weight.ok()) return weight.status();
-  Result<ValueId> x = c.value(0);
-  if (!x.ok()) return x.status();
-  if (c.writer().shape(*x).size() != 2) {
-    return unsupported("left operand: expected rank 2, found " + to_string(c.writer().shape(*x)));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId weight, matrix_constant(c, 1, true, 1.f));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  if (c.writer().shape(x).size() != 2) {
+    return unsupported("left operand: expected rank 2, found " + to_string(c.writer().shape(x)));
   }
-  return c.emit(Op::kFullyConnected, {*x, *weight}, FullyConnectedAttrs{});
+  return c.emit(Op::kFullyConnected, {x, weight}, FullyConnectedAttrs{});
 }
 
 }  // namespace

@@ -44,11 +44,10 @@ Result<Shape> flattened(const Shape& from, int64_t axis) {
 }
 
 Result<Shape> squeezed(const Shape& from, const std::vector<int64_t>& axes) {
-  Result<std::vector<int32_t>> normal = normalize_axes(axes, from.size());
-  if (!normal.ok()) return normal.status();
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> normal, normalize_axes(axes, from.size()));
   Shape out;
   for (size_t d = 0; d < from.size(); ++d) {
-    if (!std::binary_search(normal->begin(), normal->end(), static_cast<int32_t>(d))) {
+    if (!std::binary_search(normal.begin(), normal.end(), static_cast<int32_t>(d))) {
       out.push_back(from[d]);
     } else if (from[d] != 1) {
       return invalid_model("axis " + std::to_string(d) + ": expected size 1, found " + to_string(from));
@@ -60,12 +59,11 @@ Result<Shape> squeezed(const Shape& from, const std::vector<int64_t>& axes) {
 Result<Shape> unsqueezed(const Shape& from, const std::vector<int64_t>& axes) {
   const size_t rank = from.size() + axes.size();
   if (rank > 8) return unsupported("rank " + std::to_string(rank) + ": expected at most 8");
-  Result<std::vector<int32_t>> normal = normalize_axes(axes, rank);
-  if (!normal.ok()) return normal.status();
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> normal, normalize_axes(axes, rank));
   Shape out;
   size_t next = 0;
   for (size_t d = 0; d < rank; ++d) {
-    const bool is_new = std::binary_search(normal->begin(), normal->end(), static_cast<int32_t>(d));
+    const bool is_new = std::binary_search(normal.begin(), normal.end(), static_cast<int32_t>(d));
     out.push_back(is_new ? 1 : from[next++]);
   }
   return out;
@@ -96,9 +94,8 @@ Status read_slice(NodeContext& c, SliceRequest* out) {
   static const char* const kNames[] = {"starts", "ends", "axes", "steps"};
   for (size_t i = 0; i < 4; ++i) {
     if (!c.has_input(i + 1)) continue;
-    Result<std::vector<int64_t>> given = c.ints(i + 1, kNames[i]);
-    if (!given.ok()) return given.status();
-    *lists[i] = *given;
+    SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> given, c.ints(i + 1, kNames[i]));
+    *lists[i] = given;
   }
   const size_t n = out->starts.size();
   if (out->axes.empty()) {

@@ -22,11 +22,10 @@ Status check_window(const char* what, int64_t height, int64_t width) {
 
 // An image: [N, C, H, W] in the graph.
 Result<ValueId> image_input(TfliteContext& c, size_t i) {
-  Result<TfliteValue> x = c.activation(i);
-  if (!x.ok()) return x.status();
-  if (x->layout != Layout::kChannelsFirst)
-    return unsupported("input: expected rank 4, found " + to_string(c.writer().shape(x->id)));
-  return x->id;
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(i));
+  if (x.layout != Layout::kChannelsFirst)
+    return unsupported("input: expected rank 4, found " + to_string(c.writer().shape(x.id)));
+  return x.id;
 }
 
 template <class Attributes>
@@ -63,9 +62,8 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
   SPARSENET_RETURN_IF_ERROR(check_window("kernel", weight->shape[1], weight->shape[2]));
   if (depthwise && weight->shape[0] != 1)
     return invalid_model("weight: expected [1, H, W, C], found " + to_string(weight->shape));
-  Result<ValueId> x = image_input(c, 0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(*x);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, image_input(c, 0));
+  const Shape shape = c.writer().shape(x);
   ConvAttrs attrs;
   attrs.kernel = {static_cast<int32_t>(weight->shape[1]), static_cast<int32_t>(weight->shape[2])};
   attrs.stride = {options->stride_h(), options->stride_w()};
@@ -81,7 +79,7 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
   HostTensor oihw =
       transposed(*weight, depthwise ? std::vector<int32_t>{3, 0, 1, 2} : std::vector<int32_t>{0, 3, 1, 2});
   const int64_t outputs = oihw.shape[0];
-  std::vector<ValueId> inputs{*x, c.add_constant(1, std::move(oihw), "weight, transposed")};
+  std::vector<ValueId> inputs{x, c.add_constant(1, std::move(oihw), "weight, transposed")};
   SPARSENET_RETURN_IF_ERROR(add_bias(c, outputs, &inputs));
   return c.emit(Op::kConv, std::move(inputs), attrs, options->fused_activation_function(), Layout::kChannelsFirst);
 }
@@ -102,9 +100,8 @@ Status import_fully_connected(TfliteContext& c) {
   Result<HostTensor> weight = c.floats(1, "weight");
   if (!weight.ok()) return weight.status();
   if (weight->shape.size() != 2) return invalid_model("weight: expected a matrix, found " + to_string(weight->shape));
-  Result<TfliteValue> x = c.activation(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(x->id);
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
+  const Shape shape = c.writer().shape(x.id);
   const int64_t per_image = element_count(shape) / shape[0];
   const int64_t outputs = weight->shape[0];
   if (per_image != weight->shape[1]) {
@@ -113,23 +110,22 @@ Status import_fully_connected(TfliteContext& c) {
   }
   if (options && options->keep_num_dims() && shape.size() != 2)
     return unsupported("keep_num_dims with rank " + std::to_string(shape.size()));
-  Result<ValueId> flat = c.writer().reshape(c.name() + ".flat", x->id, {shape[0], per_image});
-  if (!flat.ok()) return flat.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId flat, c.writer().reshape(c.name() + ".flat", x.id, {shape[0], per_image}));
   const char* how = "weight";
   HostTensor matrix = std::move(weight).value();
-  int64_t channels = x->channels, height = x->height, width = x->width;
-  if (x->layout == Layout::kChannelsFirst) {
+  int64_t channels = x.channels, height = x.height, width = x.width;
+  if (x.layout == Layout::kChannelsFirst) {
     channels = shape[1];
     height = shape[2];
     width = shape[3];
   }
-  if (x->layout != Layout::kPlain && channels > 1 && height * width > 1) {
+  if (x.layout != Layout::kPlain && channels > 1 && height * width > 1) {
     matrix.shape = {outputs, height, width, channels};
     matrix = transposed(matrix, {0, 3, 1, 2});
     matrix.shape = {outputs, per_image};
     how = "weight, columns reordered from HWC to CHW";
   }
-  std::vector<ValueId> inputs{*flat, c.add_constant(1, std::move(matrix), how)};
+  std::vector<ValueId> inputs{flat, c.add_constant(1, std::move(matrix), how)};
   SPARSENET_RETURN_IF_ERROR(add_bias(c, outputs, &inputs));
   return c.emit(Op::kFullyConnected, std::move(inputs), FullyConnectedAttrs{}, activation, Layout::kPlain);
 }
@@ -139,15 +135,14 @@ Status import_pool(TfliteContext& c) {
   if (!options) return invalid_model("its options are missing");
   SPARSENET_RETURN_IF_ERROR(check_window("stride", options->stride_h(), options->stride_w()));
   SPARSENET_RETURN_IF_ERROR(check_window("window", options->filter_height(), options->filter_width()));
-  Result<ValueId> x = image_input(c, 0);
-  if (!x.ok()) return x.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, image_input(c, 0));
   PoolAttrs attrs;
   attrs.kernel = {options->filter_height(), options->filter_width()};
   attrs.stride = {options->stride_h(), options->stride_w()};
   attrs.count_include_pad = false;  // padding is never counted here
-  SPARSENET_RETURN_IF_ERROR(resolve_padding(options->padding(), c.writer().shape(*x), {1, 1}, &attrs));
+  SPARSENET_RETURN_IF_ERROR(resolve_padding(options->padding(), c.writer().shape(x), {1, 1}, &attrs));
   const Op op = c.op_name() == "MAX_POOL_2D" ? Op::kMaxPool : Op::kAveragePool;
-  return c.emit(op, {*x}, attrs, options->fused_activation_function(), Layout::kChannelsFirst);
+  return c.emit(op, {x}, attrs, options->fused_activation_function(), Layout::kChannelsFirst);
 }
 
 Status import_mean(TfliteContext& c) {
@@ -155,30 +150,28 @@ Status import_mean(TfliteContext& c) {
   const bool keep = options && options->keep_dims();
   Result<std::vector<int64_t>> axes = c.ints(1, "axes");
   if (!axes.ok()) return axes.status();
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(x->id);
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  const Shape shape = c.writer().shape(x.id);
   std::vector<int32_t> mapped;
   for (int64_t axis : *axes) {
-    Result<int32_t> at = c.map_axis(axis, shape.size());
-    if (!at.ok()) return at.status();
-    if (*at == 0) return unsupported("the mean over the batch");
-    mapped.push_back(*at);
+    SPARSENET_ASSIGN_OR_RETURN(int32_t at, c.map_axis(axis, shape.size()));
+    if (at == 0) return unsupported("the mean over the batch");
+    mapped.push_back(at);
   }
   std::sort(mapped.begin(), mapped.end());
   mapped.erase(std::unique(mapped.begin(), mapped.end()), mapped.end());
   if (mapped.empty()) return invalid_model("no axes");
-  const Layout layout = x->layout;
+  const Layout layout = x.layout;
   const bool global = layout == Layout::kChannelsFirst && mapped == std::vector<int32_t>{2, 3};
   if (keep) {
-    return global ? c.emit(Op::kGlobalAveragePool, {x->id}, NoAttrs{}, layout)
-                  : c.emit(Op::kReduceMean, {x->id}, ReduceAttrs{mapped, true}, layout);
+    return global ? c.emit(Op::kGlobalAveragePool, {x.id}, NoAttrs{}, layout)
+                  : c.emit(Op::kReduceMean, {x.id}, ReduceAttrs{mapped, true}, layout);
   }
   Result<ValueId> mean =
-      global ? c.writer().node(Op::kGlobalAveragePool, c.name(), {x->id}, NoAttrs{}, c.name() + ".mean")
-             : c.writer().node(Op::kReduceMean, c.name(), {x->id}, ReduceAttrs{mapped, true}, c.name() + ".mean");
+      global ? c.writer().node(Op::kGlobalAveragePool, c.name(), {x.id}, NoAttrs{}, c.name() + ".mean")
+             : c.writer().node(Op::kReduceMean, c.name(), {x.id}, ReduceAttrs{mapped, true}, c.name() + ".mean");
   if (!mean.ok()) return mean.status();
-  TfliteValue kept = *x;
+  TfliteValue kept = x;
   kept.id = *mean;
   // The reduced axes fall away in the file's order.
   Shape target;
@@ -193,20 +186,16 @@ Status import_mean(TfliteContext& c) {
 Status import_softmax(TfliteContext& c) {
   const auto* options = c.op().builtin_options_as_SoftmaxOptions();
   const float beta = options ? options->beta() : 1.f;
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  ValueId id = x->id;
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  ValueId id = x.id;
   if (beta != 1.f) {
     const ValueId factor = c.writer().constant(c.name() + ".beta", Tensor::from({1}, {beta}));
-    Result<ValueId> scaled = c.writer().node(Op::kMul, c.name(), {id, factor}, NoAttrs{}, c.name() + ".scaled");
-    if (!scaled.ok()) return scaled.status();
-    id = *scaled;
+    SPARSENET_ASSIGN_OR_RETURN(id, c.writer().node(Op::kMul, c.name(), {id, factor}, NoAttrs{}, c.name() + ".scaled"));
   }
   const size_t rank = c.writer().shape(id).size();
-  Result<int32_t> axis = c.map_axis(-1, rank);
-  if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("softmax over the batch");
-  return c.emit(Op::kSoftmax, {id}, AxisAttrs{*axis}, x->layout);
+  SPARSENET_ASSIGN_OR_RETURN(int32_t axis, c.map_axis(-1, rank));
+  if (axis == 0) return unsupported("softmax over the batch");
+  return c.emit(Op::kSoftmax, {id}, AxisAttrs{axis}, x.layout);
 }
 
 Status import_binary(TfliteContext& c) {
@@ -232,21 +221,17 @@ Status import_binary(TfliteContext& c) {
     if (c.skipped()) return internal_error("unknown input");
   }
   if (rank == 0) return unsupported("both operands are constants");
-  Result<ValueId> a = c.operand(0, rank);
-  if (!a.ok()) return a.status();
-  Result<ValueId> b = c.operand(1, rank);
-  if (!b.ok()) return b.status();
-  return c.emit(op, {*a, *b}, NoAttrs{}, activation, rank == 4 ? Layout::kChannelsFirst : Layout::kPlain);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId a, c.operand(0, rank));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId b, c.operand(1, rank));
+  return c.emit(op, {a, b}, NoAttrs{}, activation, rank == 4 ? Layout::kChannelsFirst : Layout::kPlain);
 }
 
 // Elementwise: any layout stays what it is.
 Status emit_pointwise(TfliteContext& c, Op op, Attrs attrs = NoAttrs{}) {
-  Result<TfliteValue> x = c.activation(0);
-  if (!x.ok()) return x.status();
-  Result<ValueId> y = c.writer().node(op, c.name(), {x->id}, std::move(attrs), c.name());
-  if (!y.ok()) return y.status();
-  TfliteValue out = *x;
-  out.id = *y;
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().node(op, c.name(), {x.id}, std::move(attrs), c.name()));
+  TfliteValue out = x;
+  out.id = y;
   c.set_output(0, out);
   return {};
 }

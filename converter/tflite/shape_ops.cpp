@@ -11,12 +11,11 @@ using tflite::BuiltinOperator;
 
 // RESHAPE, SQUEEZE and EXPAND_DIMS: the output's shape stands in the file, whatever computes it.
 Status import_reshape(TfliteContext& c) {
-  Result<TfliteValue> x = c.activation(0);
-  if (!x.ok()) return x.status();
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
   Shape target = c.output_shape(0);
-  const int64_t batch = c.writer().shape(x->id)[0];
+  const int64_t batch = c.writer().shape(x.id)[0];
   if (!target.empty() && target[0] == 1 && batch != 1) target[0] = batch;
-  return c.reshape(*x, target);
+  return c.reshape(x, target);
 }
 
 Status import_concatenation(TfliteContext& c) {
@@ -31,14 +30,12 @@ Status import_concatenation(TfliteContext& c) {
   if (rank == 0) return unsupported("no input is an activation");
   std::vector<ValueId> inputs;
   for (size_t i = 0; i < c.input_count(); ++i) {
-    Result<ValueId> x = c.operand(i, rank);
-    if (!x.ok()) return x.status();
-    inputs.push_back(*x);
+    SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.operand(i, rank));
+    inputs.push_back(x);
   }
-  Result<int32_t> axis = c.map_axis(options->axis(), rank);
-  if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("concatenates along the batch");
-  return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{*axis}, options->fused_activation_function(),
+  SPARSENET_ASSIGN_OR_RETURN(int32_t axis, c.map_axis(options->axis(), rank));
+  if (axis == 0) return unsupported("concatenates along the batch");
+  return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{axis}, options->fused_activation_function(),
                 rank == 4 ? Layout::kChannelsFirst : Layout::kPlain);
 }
 
@@ -52,9 +49,8 @@ Status import_pad(TfliteContext& c) {
     if (value->size() != 1) return invalid_model("value: expected one number, found " + to_string(value->shape));
     attrs.value = value->floats[0];
   }
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  const size_t rank = c.writer().shape(x->id).size();
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  const size_t rank = c.writer().shape(x.id).size();
   if (padding->size() != 2 * rank)
     return invalid_model("padding: expected " + std::to_string(2 * rank) + " values, found " +
                          std::to_string(padding->size()));
@@ -65,25 +61,22 @@ Status import_pad(TfliteContext& c) {
     attrs.before[at] = (*padding)[2 * d];
     attrs.after[at] = (*padding)[2 * d + 1];
   }
-  return c.emit(Op::kPad, {x->id}, std::move(attrs), x->layout);
+  return c.emit(Op::kPad, {x.id}, std::move(attrs), x.layout);
 }
 
 // SPLIT: (axis, value) in equal parts. SPLIT_V: (value, sizes, axis).
 Status import_split(TfliteContext& c) {
   const bool sized = c.op_name() == "SPLIT_V";
-  Result<std::vector<int64_t>> axis_input = c.ints(sized ? 2 : 0, "axis");
-  if (!axis_input.ok()) return axis_input.status();
-  if (axis_input->size() != 1) return invalid_model("axis: expected one number");
-  Result<TfliteValue> x = c.ordered(sized ? 0 : 1);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(x->id);
-  Result<int32_t> axis = c.map_axis((*axis_input)[0], shape.size());
-  if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("splits the batch");
-  const int64_t dim = shape[static_cast<size_t>(*axis)];
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> axis_input, c.ints(sized ? 2 : 0, "axis"));
+  if (axis_input.size() != 1) return invalid_model("axis: expected one number");
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(sized ? 0 : 1));
+  const Shape shape = c.writer().shape(x.id);
+  SPARSENET_ASSIGN_OR_RETURN(int32_t axis, c.map_axis(axis_input[0], shape.size()));
+  if (axis == 0) return unsupported("splits the batch");
+  const int64_t dim = shape[static_cast<size_t>(axis)];
   const auto parts = static_cast<int64_t>(c.output_count());
   SplitAttrs attrs;
-  attrs.axis = *axis;
+  attrs.axis = axis;
   if (sized) {
     Result<std::vector<int64_t>> sizes = c.ints(1, "sizes");
     if (!sizes.ok()) return sizes.status();
@@ -104,9 +97,9 @@ Status import_split(TfliteContext& c) {
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < c.output_count(); ++i) names.push_back(c.output_name(i));
-  Result<std::vector<ValueId>> outputs = c.writer().node_multi(Op::kSplit, c.name(), {x->id}, attrs, names);
-  if (!outputs.ok()) return outputs.status();
-  for (size_t i = 0; i < outputs->size(); ++i) c.set_output(i, (*outputs)[i], x->layout);
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<ValueId> outputs,
+                             c.writer().node_multi(Op::kSplit, c.name(), {x.id}, attrs, names));
+  for (size_t i = 0; i < outputs.size(); ++i) c.set_output(i, outputs[i], x.layout);
   return {};
 }
 
@@ -135,9 +128,8 @@ Status import_slice(TfliteContext& c) {
   if (!begin.ok()) return begin.status();
   Result<std::vector<int64_t>> size = c.ints(2, "size");
   if (!size.ok()) return size.status();
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(x->id);
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  const Shape shape = c.writer().shape(x.id);
   if (begin->size() != shape.size() || size->size() != shape.size())
     return invalid_model("begin and size: expected " + std::to_string(shape.size()) + " values");
   std::vector<int64_t> ends;
@@ -150,7 +142,7 @@ Status import_slice(TfliteContext& c) {
     }
     ends.push_back(length == -1 ? dim : start + length);
   }
-  return emit_slice(c, *x, *begin, ends, std::vector<int64_t>(shape.size(), 1));
+  return emit_slice(c, x, *begin, ends, std::vector<int64_t>(shape.size(), 1));
 }
 
 Status import_strided_slice(TfliteContext& c) {
@@ -166,9 +158,8 @@ Status import_strided_slice(TfliteContext& c) {
   if (!end.ok()) return end.status();
   Result<std::vector<int64_t>> strides = c.ints(3, "strides");
   if (!strides.ok()) return strides.status();
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  const Shape shape = c.writer().shape(x->id);
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  const Shape shape = c.writer().shape(x.id);
   const size_t given = begin->size();
   if (end->size() != given || strides->size() != given || given > shape.size()) {
     return invalid_model("begin, end and strides: expected at most " + std::to_string(shape.size()) + " values each");
@@ -185,26 +176,23 @@ Status import_strided_slice(TfliteContext& c) {
     ends.push_back(to_end ? dim : clamp((*end)[d]));
     steps.push_back(step);
   }
-  return emit_slice(c, *x, starts, ends, steps);
+  return emit_slice(c, x, starts, ends, steps);
 }
 
 Status import_transpose(TfliteContext& c) {
   Result<std::vector<int64_t>> perm = c.ints(1, "perm");
   if (!perm.ok()) return perm.status();
-  Result<TfliteValue> x = c.ordered(0);
-  if (!x.ok()) return x.status();
-  const size_t rank = c.writer().shape(x->id).size();
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
+  const size_t rank = c.writer().shape(x.id).size();
   if (perm->size() != rank)
     return invalid_model("perm: expected " + std::to_string(rank) + " axes, found " + to_string(*perm));
   std::vector<int32_t> mapped(rank, 0);
   for (size_t d = 0; d < rank; ++d) {  // axis d of the file's output comes from its axis perm[d]
-    Result<int32_t> from = c.map_axis((*perm)[d], rank);
-    if (!from.ok()) return from.status();
-    mapped[static_cast<size_t>(*c.map_axis(static_cast<int64_t>(d), rank))] = *from;
+    SPARSENET_ASSIGN_OR_RETURN(int32_t from, c.map_axis((*perm)[d], rank));
+    mapped[static_cast<size_t>(*c.map_axis(static_cast<int64_t>(d), rank))] = from;
   }
-  Result<ValueId> y = c.writer().transpose(c.name(), x->id, mapped, c.name());
-  if (!y.ok()) return y.status();
-  c.set_output(0, *y, x->layout);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().transpose(c.name(), x.id, mapped, c.name()));
+  c.set_output(0, y, x.layout);
   return {};
 }
 

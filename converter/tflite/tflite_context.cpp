@@ -91,10 +91,9 @@ Result<TfliteValue> TfliteContext::activation(size_t i) {
 Result<TfliteValue> TfliteContext::ordered(size_t i) {
   Result<TfliteValue> x = activation(i);
   if (!x.ok() || x->layout != Layout::kFlat) return x;
-  Result<ValueId> id = in_file_order(*x);
-  if (!id.ok()) return id.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId id, in_file_order(*x));
   TfliteValue out = *x;
-  out.id = *id;
+  out.id = id;
   out.layout = Layout::kPlain;
   return out;
 }
@@ -105,9 +104,8 @@ Result<ValueId> TfliteContext::in_file_order(const TfliteValue& x) {
   ValueId image = x.id;
   const Shape shape = writer().shape(x.id);
   if (x.layout == Layout::kFlat) {
-    Result<ValueId> unflattened = writer().reshape(name_ + ".image", x.id, {shape[0], x.channels, x.height, x.width});
-    if (!unflattened.ok()) return unflattened.status();
-    image = *unflattened;
+    SPARSENET_ASSIGN_OR_RETURN(image,
+                               writer().reshape(name_ + ".image", x.id, {shape[0], x.channels, x.height, x.width}));
   }
   const Shape nchw = writer().shape(image);
   const Shape nhwc{nchw[0], nchw[2], nchw[3], nchw[1]};
@@ -199,7 +197,7 @@ ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::
   const size_t record = state_.records[static_cast<size_t>(index)];
   if (record != SIZE_MAX) {
     TensorRecord& entry = state_.report->tensors[record];
-    const std::string& target = writer().graph.values[static_cast<size_t>(id)].name;
+    const std::string& target = writer().graph.value(id).name;
     entry.target += (entry.target.empty() ? "" : ", ") + target;  // in place: it may be read very often
     entry.how = how;
   }
@@ -210,13 +208,12 @@ Result<ValueId> TfliteContext::operand(size_t i, size_t rank) {
   const int32_t index = input_index(i);
   if (index < 0) return invalid_model("input " + std::to_string(i) + " is missing");
   if (state_.values[static_cast<size_t>(index)].kind != TfliteValue::Kind::kConstant) {
-    Result<TfliteValue> x = ordered(i);
-    if (!x.ok()) return x.status();
-    if (writer().shape(x->id).size() != rank) {
+    SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, ordered(i));
+    if (writer().shape(x.id).size() != rank) {
       return unsupported("operands of rank " + std::to_string(rank) + " and " +
-                         std::to_string(writer().shape(x->id).size()));
+                         std::to_string(writer().shape(x.id).size()));
     }
-    return x->id;
+    return x.id;
   }
   Result<HostTensor> tensor = floats(i, "constant operand");
   if (!tensor.ok()) return tensor.status();
@@ -295,10 +292,9 @@ Status TfliteContext::reshape(const TfliteValue& x, const Shape& target) {
   const bool image = x.layout == Layout::kChannelsFirst;
   // The one form that nearly every classifier has costs nothing: see Layout::kFlat.
   if (image && target.size() == 2 && from[1] > 1 && from[2] * from[3] > 1 && target[0] == from[0]) {
-    Result<ValueId> flat = writer().reshape(name_, x.id, target, name_);
-    if (!flat.ok()) return flat.status();
+    SPARSENET_ASSIGN_OR_RETURN(ValueId flat, writer().reshape(name_, x.id, target, name_));
     TfliteValue out = x;
-    out.id = *flat;
+    out.id = flat;
     out.layout = Layout::kFlat;
     out.channels = from[1];
     out.height = from[2];
@@ -307,20 +303,18 @@ Status TfliteContext::reshape(const TfliteValue& x, const Shape& target) {
     return {};
   }
   const bool same_order = image && (from[1] == 1 || from[2] * from[3] == 1);
-  Result<ValueId> plain = same_order ? Result<ValueId>(x.id) : in_file_order(x);
-  if (!plain.ok()) return plain.status();
+  SPARSENET_ASSIGN_OR_RETURN(ValueId plain, same_order ? Result<ValueId>(x.id) : in_file_order(x));
   if (target.size() != 4) {
-    Result<ValueId> y = writer().reshape(name_, *plain, target, name_);
-    if (!y.ok()) return y.status();
-    set_output(0, *y, Layout::kPlain);
+    SPARSENET_ASSIGN_OR_RETURN(ValueId y, writer().reshape(name_, plain, target, name_));
+    set_output(0, y, Layout::kPlain);
     return {};
   }
   const Shape nchw{target[0], target[3], target[1], target[2]};
-  Result<ValueId> y = *plain;
+  Result<ValueId> y = plain;
   if (target[3] == 1 || target[1] * target[2] == 1) {
-    y = writer().reshape(name_, *plain, nchw, name_);
+    y = writer().reshape(name_, plain, nchw, name_);
   } else {
-    y = writer().reshape(name_ + ".channels_last", *plain, target);
+    y = writer().reshape(name_ + ".channels_last", plain, target);
     if (y.ok()) y = writer().transpose(name_, *y, {0, 3, 1, 2}, name_);
   }
   if (!y.ok()) return y.status();

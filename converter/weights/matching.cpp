@@ -58,7 +58,7 @@ class Matcher {
     size_t source = kNone;
   };
 
-  const std::string& target_name(size_t t) const { return graph_.values[static_cast<size_t>(targets_[t].id)].name; }
+  const std::string& target_name(size_t t) const { return graph_.value(targets_[t].id).name; }
   const Shape& target_shape(size_t t) const { return graph_.shape(targets_[t].id); }
   const SourceTensor& tensor(size_t s) const { return source_.tensors[s]; }
   std::string describe(size_t s) const { return "tensor '" + tensor(s).name + "'"; }
@@ -298,7 +298,7 @@ class Matcher {
       if (x.type != ElementType::kFloat32) {
         report_.note("tensor '" + printable(x.name) + "' converted from " + name(x.type) + " to float32");
       }
-      graph_.values[static_cast<size_t>(target.id)].constant = x.values.tensor(graph_.shape(target.id));
+      graph_.value(target.id).constant = x.values.tensor(graph_.shape(target.id));
     }
   }
 
@@ -320,7 +320,7 @@ class Matcher {
 
 void drop_weights(Graph* graph) {
   for (const auto& [id, role] : weight_roles(*graph)) {
-    Value& value = graph->values[static_cast<size_t>(id)];
+    Value& value = graph->value(id);
     if (!value.is_constant) continue;
     value.constant.owner.reset();
     value.constant.data = nullptr;

@@ -19,16 +19,15 @@ Result<SourceTensors> read_npz(const FileBytes& file) {
       continue;
     }
     SPARSENET_RETURN_IF_ERROR(check_tensor_count(out.tensors.size() + 1));
-    Result<FileBytes> bytes = archive->read(entry);
-    if (!bytes.ok()) return bytes.status();
-    Result<NpyView> view = parse_npy(bytes->data, bytes->size);
+    SPARSENET_ASSIGN_OR_RETURN(FileBytes bytes, archive->read(entry));
+    Result<NpyView> view = parse_npy(bytes.data, bytes.size);
     if (!view.ok()) return view.status().with_context(what);
     SourceTensor tensor;
     tensor.name = entry.substr(0, entry.size() - 4);
     tensor.type = view->type;
     tensor.shape = view->shape;
     const Status status = within_budget([&]() -> Status {
-      if (is_float(view->type)) tensor.values = npy_floats(*view, bytes->owner);
+      if (is_float(view->type)) tensor.values = npy_floats(*view, bytes.owner);
       return {};
     });
     if (!status.ok()) return status.with_context(what);

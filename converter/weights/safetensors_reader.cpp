@@ -212,9 +212,8 @@ Result<SourceTensors> read_safetensors(const FileBytes& file) {
   const uint64_t data_size = size - 8 - length;
   const uint8_t* base = data + 8 + length;
   HeaderReader header(data_size);
-  Result<std::vector<Entry>> read = header.read(data + 8, static_cast<size_t>(length));
-  if (!read.ok()) return read.status();
-  std::vector<Entry>& entries = *read;
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<Entry> read, header.read(data + 8, static_cast<size_t>(length)));
+  std::vector<Entry>& entries = read;
   SourceTensors out;
   out.format = "safetensors";
   out.ordered = false;

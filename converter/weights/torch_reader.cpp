@@ -57,9 +57,7 @@ Result<StorageId> parse_storage(const Pickle& pickle, const PickleValue& storage
     return malformed;
   }
   StorageId out;
-  Result<ElementType> element = storage_type(type.text);
-  if (!element.ok()) return element.status();
-  out.type = *element;
+  SPARSENET_ASSIGN_OR_RETURN(out.type, storage_type(type.text));
   out.key = key.text;
   out.elements = elements.integer;
   if (id.items.size() > 5) {
@@ -96,9 +94,8 @@ bool is_contiguous(const Shape& shape, const Shape& strides) {
 
 // Reads one tensor, contiguous or not, as row-major floats.
 Status read_tensor(const Pickle& pickle, const PickleValue& value, const StorageLookup& lookup, SourceTensor* out) {
-  Result<StorageId> id = parse_storage(pickle, pickle.at(value.items[0]));
-  if (!id.ok()) return id.status();
-  out->type = id->type;
+  SPARSENET_ASSIGN_OR_RETURN(StorageId id, parse_storage(pickle, pickle.at(value.items[0])));
+  out->type = id.type;
   const PickleValue& offset_value = pickle.at(value.items[1]);
   Shape strides;
   if (offset_value.kind != Kind::kInt || offset_value.integer < 0 ||
@@ -110,12 +107,11 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
   if (count < 0) return invalid_model("shape " + to_string(out->shape) + " is too large");
   if (!is_float(out->type) || count == 0) return {};
 
-  Result<FileBytes> bytes = lookup(*id);
-  if (!bytes.ok()) return bytes.status();
+  SPARSENET_ASSIGN_OR_RETURN(FileBytes bytes, lookup(id));
   const size_t step = size_of(out->type);
-  const uint64_t available = bytes->size / step;
+  const uint64_t available = bytes.size / step;
   // The last element that the strides reach must lie inside: offset + sum of (size - 1) * stride.
-  uint64_t last = static_cast<uint64_t>(id->view_offset);
+  uint64_t last = static_cast<uint64_t>(id.view_offset);
   auto advance = [&last, available](uint64_t by) {
     if (last >= available || by >= available - last) return false;
     last += by;
@@ -132,9 +128,9 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
                          " reaches beyond its storage of " + std::to_string(available) + " elements");
   }
   const uint8_t* base =
-      bytes->data + (static_cast<size_t>(id->view_offset) + static_cast<size_t>(offset_value.integer)) * step;
+      bytes.data + (static_cast<size_t>(id.view_offset) + static_cast<size_t>(offset_value.integer)) * step;
   if (is_contiguous(out->shape, strides)) {
-    out->values = load_or_share_floats(out->type, base, static_cast<size_t>(count), bytes->owner);
+    out->values = load_or_share_floats(out->type, base, static_cast<size_t>(count), bytes.owner);
     return {};
   }
   out->values.resize(static_cast<size_t>(count));
@@ -154,9 +150,8 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
 
 Result<SourceTensors> collect(const Pickle& pickle, const StorageLookup& lookup) {
   SourceTensors out;
-  Result<const PickleValue*> weights = choose_weights(pickle, &out.notes);
-  if (!weights.ok()) return weights.status();
-  const PickleValue* dict = *weights;
+  SPARSENET_ASSIGN_OR_RETURN(const PickleValue* weights, choose_weights(pickle, &out.notes));
+  const PickleValue* dict = weights;
   for (size_t i = 0; i + 1 < dict->items.size(); i += 2) {
     const PickleValue& key = pickle.at(dict->items[i]);
     const PickleValue& value = pickle.at(dict->items[i + 1]);
@@ -195,9 +190,8 @@ Result<SourceTensors> read_torch_zip(const FileBytes& file) {
   }
   if (!found) return unsupported("a zip archive without data.pkl is not a file of torch.save");
   if (archive->contains(folder + "byteorder")) {
-    Result<FileBytes> order = archive->read(folder + "byteorder");
-    if (!order.ok()) return order.status();
-    if (std::string(order->data, order->data + order->size) != "little")
+    SPARSENET_ASSIGN_OR_RETURN(FileBytes order, archive->read(folder + "byteorder"));
+    if (std::string(order.data, order.data + order.size) != "little")
       return unsupported("tensors are stored big-endian");
   }
   Result<FileBytes> bytes = archive->read(folder + "data.pkl");
@@ -249,27 +243,24 @@ Result<SourceTensors> read_torch_legacy(const FileBytes& file) {
     return unsupported("protocol version: expected 1001, found " +
                        std::to_string(protocol->at(protocol->root).integer));
   }
-  Result<Pickle> system = next("system information");
-  if (!system.ok()) return system.status();
-  const PickleValue* little = system->find(system->at(system->root), "little_endian");
+  SPARSENET_ASSIGN_OR_RETURN(Pickle system, next("system information"));
+  const PickleValue* little = system.find(system.at(system.root), "little_endian");
   if (little && little->kind == Kind::kBool && little->integer == 0)
     return unsupported("tensors are stored big-endian");
   Result<Pickle> object = next("object");
   if (!object.ok()) return object.status();
-  Result<Pickle> keys = next("storage keys");
-  if (!keys.ok()) return keys.status();
+  SPARSENET_ASSIGN_OR_RETURN(Pickle keys, next("storage keys"));
 
   // Raw storages do not tell their element size; the object's storage ids do.
   std::unordered_map<std::string, ElementType> types;
   for (const PickleValue& value : object->values) {
     if (value.kind != Kind::kStorage) continue;
-    Result<StorageId> id = parse_storage(*object, value);
-    if (!id.ok()) return id.status();
-    types[id->key] = id->type;
+    SPARSENET_ASSIGN_OR_RETURN(StorageId id, parse_storage(*object, value));
+    types[id.key] = id.type;
   }
   std::unordered_map<std::string, FileBytes> storages;
-  for (uint32_t item : keys->at(keys->root).items) {
-    const std::string& key = keys->at(item).text;
+  for (uint32_t item : keys.at(keys.root).items) {
+    const std::string& key = keys.at(item).text;
     const auto type = types.find(key);
     if (type == types.end()) return invalid_model("storage '" + printable(key) + "' belongs to no tensor");
     if (size - at < 8) return invalid_model("storage '" + printable(key) + "': the file ends before its size");

@@ -44,10 +44,9 @@ struct Free {
 
 Result<MappedFile> map_memory(const std::string& path) {
   const Descriptor fd(open_to_read(path));
-  const Result<size_t> size = size_of_file(fd, path);
-  if (!size.ok()) return size.status();
+  SPARSENET_ASSIGN_OR_RETURN(const size_t size, size_of_file(fd, path));
   MappedFile file;
-  file.size = *size;
+  file.size = size;
   if (file.size == 0) return file;
   void* address = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (address == MAP_FAILED) return system_failure(path, "map", errno);
@@ -57,10 +56,9 @@ Result<MappedFile> map_memory(const std::string& path) {
 
 Result<MappedFile> copy_file(const std::string& path) {
   const Descriptor fd(open_to_read(path));
-  const Result<size_t> size = size_of_file(fd, path);
-  if (!size.ok()) return size.status();
+  SPARSENET_ASSIGN_OR_RETURN(const size_t size, size_of_file(fd, path));
   MappedFile file;
-  file.size = *size;
+  file.size = size;
   if (file.size == 0) return file;
   constexpr size_t kAlignment = 64;
   std::unique_ptr<uint8_t, Free> bytes(

@@ -48,7 +48,7 @@ Status check_tensors(const Graph& graph, const std::string& what, const std::vec
                          std::to_string(tensors.size()));
   }
   for (size_t i = 0; i < ids.size(); ++i) {
-    const Value& value = graph.values[static_cast<size_t>(ids[i])];
+    const Value& value = graph.value(ids[i]);
     const Tensor& tensor = tensors[i];
     if (tensor.shape != value.shape || tensor.type != value.type || !tensor.data) {
       return invalid_model(what + " '" + value.name + "': expected " + name(value.type) + " " + to_string(value.shape) +
@@ -104,8 +104,8 @@ Status check_metadata(const Graph& graph, const Metadata& metadata) {
     if (!image.empty()) image[0] = 1;
     if (element_count(image) != static_cast<int64_t>(metadata.labels.size())) {
       return invalid_model("metadata: labels: expected one for each of the " + std::to_string(element_count(image)) +
-                           " values of output '" + graph.values[static_cast<size_t>(graph.outputs[0])].name +
-                           "', found " + std::to_string(metadata.labels.size()));
+                           " values of output '" + graph.value(graph.outputs[0]).name + "', found " +
+                           std::to_string(metadata.labels.size()));
     }
   }
   return {};

@@ -427,13 +427,12 @@ const uint8_t* aligned(const uint8_t* data, size_t size, std::shared_ptr<const v
 
 Result<Model> parse_model(const uint8_t* data, size_t size, const std::shared_ptr<const void>& owner) {
   if (!FLATBUFFERS_LITTLEENDIAN) return unsupported("reading model files on a big-endian machine");
-  Result<Sections> sections = find_sections(data, size);
-  if (!sections.ok()) return sections.status();
-  fb::Verifier verifier(data, sections->structure_bytes, rt::kMaxDepth, rt::kMaxTables);
+  SPARSENET_ASSIGN_OR_RETURN(Sections sections, find_sections(data, size));
+  fb::Verifier verifier(data, sections.structure_bytes, rt::kMaxDepth, rt::kMaxTables);
   if (!schema::VerifyModelBuffer(verifier))
     return invalid_model("the structure is not a sound FlatBuffer of this format");
   Model model;
-  SPARSENET_RETURN_IF_ERROR(Reader(*sections, owner).read(*schema::GetModel(data), &model));
+  SPARSENET_RETURN_IF_ERROR(Reader(sections, owner).read(*schema::GetModel(data), &model));
   return model;
 }
 
@@ -455,9 +454,8 @@ Result<Model> load_model(const std::string& path) {
 
 Result<Model> load_model(const std::string& path, const LoadOptions& options) {
   return guarded("loading a model", path, [&]() -> Result<Model> {
-    Result<MappedFile> file = options.copy ? copy_file(path) : map_file(path);
-    if (!file.ok()) return file.status();
-    return load_model(file->data, file->size, file->owner, path);
+    SPARSENET_ASSIGN_OR_RETURN(MappedFile file, options.copy ? copy_file(path) : map_file(path));
+    return load_model(file.data, file.size, file.owner, path);
   });
 }
 

@@ -46,7 +46,7 @@ Status infer_all(Graph* graph) {
   int64_t batch = 0;
   for (ValueId id : graph->inputs) {
     if (!in_range(id)) return invalid_model("graph input " + std::to_string(id) + " does not exist");
-    const Value& value = graph->values[static_cast<size_t>(id)];
+    const Value& value = graph->value(id);
     if (made[static_cast<size_t>(id)])
       return invalid_model("graph input '" + value.name + "' is a constant or listed twice");
     made[static_cast<size_t>(id)] = true;
@@ -66,23 +66,20 @@ Status infer_all(Graph* graph) {
       if (!in_range(id))
         return invalid_model(describe(node) + ": input value " + std::to_string(id) + " does not exist");
       if (!made[static_cast<size_t>(id)]) {
-        return invalid_model(describe(node) + ": input '" + graph->values[static_cast<size_t>(id)].name +
-                             "' is used before it is made");
+        return invalid_model(describe(node) + ": input '" + graph->value(id).name + "' is used before it is made");
       }
     }
     for (ValueId id : node.outputs) {
       if (!in_range(id))
         return invalid_model(describe(node) + ": output value " + std::to_string(id) + " does not exist");
       if (made[static_cast<size_t>(id)]) {
-        return invalid_model(describe(node) + ": output '" + graph->values[static_cast<size_t>(id)].name +
-                             "' is made twice");
+        return invalid_model(describe(node) + ": output '" + graph->value(id).name + "' is made twice");
       }
       made[static_cast<size_t>(id)] = true;
     }
     std::vector<Shape> shapes;
     SPARSENET_RETURN_IF_ERROR(infer_node(*graph, node, &shapes));
-    for (size_t i = 0; i < shapes.size(); ++i)
-      graph->values[static_cast<size_t>(node.outputs[i])].shape = std::move(shapes[i]);
+    for (size_t i = 0; i < shapes.size(); ++i) graph->value(node.outputs[i]).shape = std::move(shapes[i]);
   }
   for (ValueId id : graph->outputs) {
     if (!in_range(id) || !made[static_cast<size_t>(id)]) {

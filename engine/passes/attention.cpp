@@ -114,7 +114,7 @@ bool Matcher::batch_norm_relu(ValueId out, ValueId* input, std::vector<float>* s
   Graph one;
   Node copy = *bn;
   for (size_t i = 1; i < 5; ++i) {
-    const Value& value = graph_->values[static_cast<size_t>(bn->inputs[i])];
+    const Value& value = graph_->value(bn->inputs[i]);
     if (!constant_f32(*graph_, bn->inputs[i])) return false;
     copy.inputs[i] = one.add_constant(value.name + std::to_string(i), value.constant);
   }
@@ -132,7 +132,7 @@ bool Matcher::batch_norm_relu(ValueId out, ValueId* input, std::vector<float>* s
 }
 
 ValueId Matcher::matrix(ValueId weight, const std::string& name) {
-  const Value& value = graph_->values[static_cast<size_t>(weight)];
+  const Value& value = graph_->value(weight);
   if (value.shape.size() == 2) return weight;
   Tensor tensor = value.constant;
   tensor.shape = {value.shape[0], value.shape[1]};

@@ -24,7 +24,7 @@ Status fuse_residual(Graph* graph) {
       if (conv.inputs.size() > 3 && conv.inputs[3] != kNoValue) continue;
       if (graph->shape(other) != graph->shape(add.outputs[0]) || graph->shape(conv.outputs[0]) != graph->shape(other))
         continue;
-      if (graph->values[static_cast<size_t>(other)].is_constant) continue;
+      if (graph->value(other).is_constant) continue;
       // What Pad and Concat make is a view, which an Add of its own reads without a copy.
       const int other_maker = uses.producer(other);
       if (other_maker >= 0) {
@@ -112,7 +112,7 @@ Status convert_flattened_fc(Graph* graph) {
     const Shape flat = graph->shape(reshape.outputs[0]);
     if (image.size() != 4 || image[2] * image[3] == 1 || flat[0] != image[0]) continue;
     if (image[2] > 1024 || image[3] > 1024) continue;
-    const Value& weight = graph->values[static_cast<size_t>(fc.inputs[1])];
+    const Value& weight = graph->value(fc.inputs[1]);
     if (!weight.is_constant) continue;
     Tensor window = weight.constant;
     window.shape = {weight.shape[0], image[1], image[2], image[3]};

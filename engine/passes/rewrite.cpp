@@ -30,7 +30,7 @@ int Uses::only_user(ValueId id) const {
 
 const float* constant_f32(const Graph& graph, ValueId id) {
   if (id == kNoValue) return nullptr;
-  const Value& value = graph.values[static_cast<size_t>(id)];
+  const Value& value = graph.value(id);
   return value.is_constant && value.type == DataType::kFloat32 ? value.constant.f32() : nullptr;
 }
 

@@ -60,7 +60,7 @@ Lowered Lowering::frame(ValueId id) const {
 
 Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn when) {
   if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return static_cast<const float*>(nullptr);
-  const Value& value = graph_.values[static_cast<size_t>(node.inputs[input])];
+  const Value& value = graph_.value(node.inputs[input]);
   if (!value.is_constant || value.type != DataType::kFloat32) {
     return unsupported(describe(node) + ": input '" + value.name + "': expected a float32 constant, found " +
                        (value.is_constant ? name(value.type) : "a computed value"));
@@ -72,24 +72,22 @@ Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn w
 Status Lowering::parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft) {
   const ValueId id = input < node.inputs.size() ? node.inputs[input] : kNoValue;
   if (id != kNoValue && placement(id)) {
-    Result<Lowered> v = value(id);
-    if (!v.ok()) return v.status();
-    draft->links.push_back({member, v->pieces[0]});
-    draft->reads.push_back(*v);
+    SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(id));
+    draft->links.push_back({member, v.pieces[0]});
+    draft->reads.push_back(v);
     draft->step.*member = &rt::kUnplaced;
     draft->step.variable = true;
     return {};
   }
-  Result<const float*> data = constant(node, input);
-  if (!data.ok()) return data.status();
-  draft->step.*member = *data;
+  SPARSENET_ASSIGN_OR_RETURN(const float* data, constant(node, input));
+  draft->step.*member = data;
   return {};
 }
 
 Result<Lowered> Lowering::value(ValueId id) {
   Lowered& known = values_[static_cast<size_t>(id)];
   if (known.known()) return known;
-  const Value& v = graph_.values[static_cast<size_t>(id)];
+  const Value& v = graph_.value(id);
   if (placement(id)) {
     known = new_value(id);
     return known;
@@ -130,7 +128,7 @@ Lowered Lowering::new_value(ValueId id) {
   }
   Lowered v = frame(id);
   VirtualBuffer buffer;
-  buffer.name = graph_.values[static_cast<size_t>(id)].name;
+  buffer.name = graph_.value(id).name;
   buffer.bytes = static_cast<size_t>(v.pixels() * v.c) * sizeof(float);
   buffer.first = buffer.last = static_cast<int>(drafts_.size());
   v.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, v.c, v.c}};
@@ -236,26 +234,22 @@ void Lowering::find_fused_affines() {
 // The affine that a node stands for, as what a step applies to its input.
 Status Lowering::set_affine(const Node& affine, Draft* draft) {
   if (affine.op == Op::kNormalize) {
-    Result<Lowered> fold = dense(affine.inputs[1], affine);
-    if (!fold.ok()) return fold.status();
-    Piece scale = fold->pieces[0], shift = fold->pieces[0];
+    SPARSENET_ASSIGN_OR_RETURN(Lowered fold, dense(affine.inputs[1], affine));
+    Piece scale = fold.pieces[0], shift = fold.pieces[0];
     if (scale.constant) {
       draft->step.pre_scale = scale.constant;
-      draft->step.pre_shift = shift.constant + fold->c;
+      draft->step.pre_shift = shift.constant + fold.c;
       return {};
     }
-    shift.start += fold->c;
+    shift.start += fold.c;
     draft->step.pre_scale = draft->step.pre_shift = &rt::kUnplaced;
     draft->links.push_back({&rt::Step::pre_scale, scale});
     draft->links.push_back({&rt::Step::pre_shift, shift});
-    draft->reads.push_back(*fold);
+    draft->reads.push_back(fold);
     return {};
   }
-  Result<const float*> scale = constant(affine, 1, ReadIn::kRun), shift = constant(affine, 2, ReadIn::kRun);
-  if (!scale.ok()) return scale.status();
-  if (!shift.ok()) return shift.status();
-  draft->step.pre_scale = *scale;
-  draft->step.pre_shift = *shift;
+  SPARSENET_ASSIGN_OR_RETURN(draft->step.pre_scale, constant(affine, 1, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft->step.pre_shift, constant(affine, 2, ReadIn::kRun));
   return {};
 }
 
@@ -269,9 +263,7 @@ Status Lowering::input_with_pre(const Node& node, Draft* draft) {
     draft->step.pre_high = act.high;
     id = affine.inputs[0];
   }
-  Result<Lowered> in = value(id);
-  if (!in.ok()) return in.status();
-  draft->in = *in;
+  SPARSENET_ASSIGN_OR_RETURN(draft->in, value(id));
   return {};
 }
 
@@ -378,9 +370,9 @@ Result<Plan> Lowering::run() {
   find_fused_gradients();
   std::vector<Lowered> input_values;
   for (ValueId id : graph_.inputs) {
-    if (graph_.values[static_cast<size_t>(id)].type != DataType::kFloat32) {
-      return unsupported("graph input '" + graph_.values[static_cast<size_t>(id)].name + "': expected float32, found " +
-                         name(graph_.values[static_cast<size_t>(id)].type));
+    if (graph_.value(id).type != DataType::kFloat32) {
+      return unsupported("graph input '" + graph_.value(id).name + "': expected float32, found " +
+                         name(graph_.value(id).type));
     }
     values_[static_cast<size_t>(id)] = new_value(id);
     input_values.push_back(values_[static_cast<size_t>(id)]);
@@ -396,12 +388,11 @@ Result<Plan> Lowering::run() {
   for (int id : region_buffers_) buffers_[static_cast<size_t>(id)].last = end;
   std::vector<Lowered> output_values;
   for (ValueId id : graph_.outputs) {
-    Result<Lowered> v = value(id);
-    if (!v.ok()) return v.status();
-    for (const Piece& piece : v->pieces) {
+    SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(id));
+    for (const Piece& piece : v.pieces) {
       if (piece.buffer >= 0) buffers_[static_cast<size_t>(piece.buffer)].last = end;
     }
-    output_values.push_back(*v);
+    output_values.push_back(v);
   }
   share_memory();
 
@@ -438,9 +429,7 @@ Result<Plan> Lowering::run() {
     plan_.steps.push_back(draft.step);
     plan_.step_macs.push_back(draft.macs);
   }
-  auto port = [&](ValueId id, const Lowered& v) {
-    return PlanPort{graph_.values[static_cast<size_t>(id)].name, shape(id), view(v, &plan_)};
-  };
+  auto port = [&](ValueId id, const Lowered& v) { return PlanPort{graph_.value(id).name, shape(id), view(v, &plan_)}; };
   for (size_t i = 0; i < graph_.inputs.size(); ++i) plan_.inputs.push_back(port(graph_.inputs[i], input_values[i]));
   for (size_t i = 0; i < graph_.outputs.size(); ++i) plan_.outputs.push_back(port(graph_.outputs[i], output_values[i]));
   // Merged buffers have no memory of their own.

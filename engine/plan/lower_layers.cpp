@@ -51,9 +51,8 @@ Status Lowering::lower_node(const Node& node) {
     case Op::kTranspose:
       return lower_transpose(node);
     case Op::kIdentity: {
-      Result<Lowered> v = value(node.inputs[0]);
-      if (!v.ok()) return v.status();
-      values_[static_cast<size_t>(node.outputs[0])] = *v;
+      SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(node.inputs[0]));
+      values_[static_cast<size_t>(node.outputs[0])] = v;
       return {};
     }
     case Op::kBatchNorm:
@@ -100,9 +99,7 @@ Status Lowering::lower_conv(const Node& node) {
   set_window(a, &s);
   s.act = to_act(a.activation);
   if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) {
-    Result<Lowered> residual = dense(node.inputs[3], node);
-    if (!residual.ok()) return residual.status();
-    draft.in2 = *residual;
+    SPARSENET_ASSIGN_OR_RETURN(draft.in2, dense(node.inputs[3], node));
     draft.share_in2 = true;
   }
   draft.out = new_value(node.outputs[0]);
@@ -153,14 +150,9 @@ Status Lowering::lower_affine(const Node& node) {
     return unsupported(describe(node) + ": expected an input of rank 2 or 4, found " + to_string(s));
   }
   Draft draft = start(node, rt::StepOp::kAffine);
-  Result<Lowered> in = value(node.inputs[0]);
-  if (!in.ok()) return in.status();
-  draft.in = *in;
-  Result<const float*> scale = constant(node, 1, ReadIn::kRun), shift = constant(node, 2, ReadIn::kRun);
-  if (!scale.ok()) return scale.status();
-  if (!shift.ok()) return shift.status();
-  draft.step.pre_scale = *scale;
-  draft.step.pre_shift = *shift;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.pre_scale, constant(node, 1, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.pre_shift, constant(node, 2, ReadIn::kRun));
   draft.step.act = to_act(std::get<AffineAttrs>(node.attrs).activation);
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
@@ -199,9 +191,7 @@ Status Lowering::lower_unary(const Node& node) {
       break;
   }
   Draft draft = start(node, rt::StepOp::kUnary);
-  Result<Lowered> in = value(node.inputs[0]);
-  if (!in.ok()) return in.status();
-  draft.in = *in;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
   draft.step.act = to_act(activation);
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
@@ -213,13 +203,10 @@ Status Lowering::lower_unary(const Node& node) {
 Status Lowering::lower_attention(const Node& node) {
   const auto& a = std::get<AttentionAttrs>(node.attrs);
   Draft draft = start(node, rt::StepOp::kAttention);
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
-  draft.in = *in;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(node.inputs[0], node));
   for (size_t i = 1; i < node.inputs.size(); ++i) {
-    Result<const float*> parameter = constant(node, i);
-    if (!parameter.ok()) return parameter.status();
-    draft.step.params[i - 1] = *parameter;
+    SPARSENET_ASSIGN_OR_RETURN(const float* parameter, constant(node, i));
+    draft.step.params[i - 1] = parameter;
   }
   draft.step.hidden = a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
   draft.step.attention_act = to_act(a.activation);

@@ -63,11 +63,8 @@ Status Lowering::lower_binary(const Node& node) {
     same = same && shape(node.inputs[i]) == out_shape;
   }
   if (same && has_channels(out_shape)) {
-    Result<Lowered> a = value(node.inputs[0]), b = value(node.inputs[1]);
-    if (!a.ok()) return a.status();
-    if (!b.ok()) return b.status();
-    draft.in = *a;
-    draft.in2 = *b;
+    SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
+    SPARSENET_ASSIGN_OR_RETURN(draft.in2, value(node.inputs[1]));
   } else {
     if (out_shape.size() > rt::kMaxDims) {
       return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
@@ -77,9 +74,8 @@ Status Lowering::lower_binary(const Node& node) {
     Lowered operands[2];
     std::vector<int64_t> strides[2];
     for (size_t i = 0; i < 2; ++i) {
-      Result<Lowered> v = dense(node.inputs[i], node);
-      if (!v.ok()) return v.status();
-      operands[i] = *v;
+      SPARSENET_ASSIGN_OR_RETURN(Lowered v, dense(node.inputs[i], node));
+      operands[i] = v;
       strides[i] = physical_strides(shape(node.inputs[i]), operands[i]);
     }
     draft.in = operands[0];
@@ -113,14 +109,13 @@ Status Lowering::lower_binary(const Node& node) {
 Status Lowering::lower_softmax(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kSoftmax);
-  draft.in = *in;
+  draft.in = in;
   draft.out = new_value(node.outputs[0]);
   draft.share_in = true;
   const auto axis = static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(s, draft.out);
+  const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(s, draft.out);
   rt::Strided st{};
   st.rank = static_cast<int32_t>(s.size());
   size_t d = 0;
@@ -146,12 +141,11 @@ Status Lowering::lower_reduce_mean(const Node& node) {
   const auto& a = std::get<ReduceAttrs>(node.attrs);
   const Shape& s = shape(node.inputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kReduceMean);
-  draft.in = *in;
+  draft.in = in;
   draft.out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in);
+  const std::vector<int64_t> from = physical_strides(s, in);
   const std::vector<int64_t> to = physical_strides(shape(node.outputs[0]), draft.out);
   auto reduced = [&](size_t i) {
     return std::find(a.axes.begin(), a.axes.end(), static_cast<int32_t>(i)) != a.axes.end();
@@ -197,10 +191,9 @@ template <class Adjust>
 Status Lowering::lower_copy(const Node& node, const Shape& dims, Adjust adjust) {
   const Shape& s = shape(node.inputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   const Lowered out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(shape(node.outputs[0]), out);
+  const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(shape(node.outputs[0]), out);
   rt::Strided st{};
   st.rank = static_cast<int32_t>(dims.size());
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -209,7 +202,7 @@ Status Lowering::lower_copy(const Node& node, const Shape& dims, Adjust adjust) 
     st.in_strides[0][d] = from[d];
   }
   adjust(from, to, &st);
-  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, in, out, st));
   values_[static_cast<size_t>(node.outputs[0])] = out;
   return {};
 }
@@ -221,10 +214,9 @@ Status Lowering::lower_concat(const Node& node) {
   if (has_channels(out_shape) && axis == 1) {
     bool views = true;
     for (ValueId id : node.inputs) {
-      Result<Lowered> v = value(id);
-      if (!v.ok()) return v.status();
-      for (const Piece& piece : v->pieces) out.pieces.push_back(piece);
-      views = views && v->pixels() == out.pixels();
+      SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(id));
+      for (const Piece& piece : v.pieces) out.pieces.push_back(piece);
+      views = views && v.pixels() == out.pixels();
     }
     if (views) {
       values_[static_cast<size_t>(node.outputs[0])] = std::move(out);
@@ -236,9 +228,8 @@ Status Lowering::lower_concat(const Node& node) {
   // One copy an operand into its place.
   std::vector<Lowered> operands;
   for (ValueId id : node.inputs) {
-    Result<Lowered> v = dense(id, node);
-    if (!v.ok()) return v.status();
-    operands.push_back(*v);
+    SPARSENET_ASSIGN_OR_RETURN(Lowered v, dense(id, node));
+    operands.push_back(v);
   }
   out = new_value(node.outputs[0]);
   const std::vector<int64_t> to = physical_strides(out_shape, out);
@@ -288,9 +279,8 @@ Status Lowering::lower_slice(const Node& node) {
   }
   const bool batch_whole = s.size() > 1 && start_at[0] == 0 && length[0] == s[0];
   if (has_channels(s) && batch_whole && step[1] == 1) {
-    Result<Lowered> in = value(node.inputs[0]);
-    if (!in.ok()) return in.status();
-    Lowered range = channel_range(*in, start_at[1], start_at[1] + length[1]);
+    SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
+    Lowered range = channel_range(in, start_at[1], start_at[1] + length[1]);
     if (s.size() == 2 || (length[2] == s[2] && length[3] == s[3])) {
       values_[static_cast<size_t>(node.outputs[0])] = std::move(range);
       return {};
@@ -325,8 +315,7 @@ Status Lowering::lower_pad(const Node& node) {
     channels_only = channels_only && (d == 1 || (a.before[d] == 0 && a.after[d] == 0));
   if (channels_only) {
     // Constant channels are a view of one constant vector, the same at every pixel.
-    Result<Lowered> in = value(node.inputs[0]);
-    if (!in.ok()) return in.status();
+    SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
     Lowered out = frame(node.outputs[0]);
     auto add = [&](int64_t count) {
       if (count == 0) return;
@@ -334,7 +323,7 @@ Status Lowering::lower_pad(const Node& node) {
       out.pieces.push_back({-1, 0, plan_.constants.back().data(), static_cast<int32_t>(count), 0});
     };
     add(a.before[1]);
-    out.pieces.insert(out.pieces.end(), in->pieces.begin(), in->pieces.end());
+    out.pieces.insert(out.pieces.end(), in.pieces.begin(), in.pieces.end());
     add(a.after[1]);
     values_[static_cast<size_t>(node.outputs[0])] = std::move(out);
     return {};
@@ -375,25 +364,23 @@ Status Lowering::lower_reshape(const Node& node) {
   const bool vectors =
       has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
   if (s == t || vectors) {
-    Result<Lowered> in = value(node.inputs[0]);
-    if (!in.ok()) return in.status();
-    result = *in;  // n x 1 x 1 x c either way
+    SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
+    result = in;  // n x 1 x 1 x c either way
     return {};
   }
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   // Pixel order and row-major order are the same for one pixel and for one channel.
   auto rows_already = [](const Shape& x) { return !is_image(x) || x[2] * x[3] == 1 || x[1] == 1; };
-  Lowered rows = *in;
+  Lowered rows = in;
   if (!rows_already(s)) {
     VirtualBuffer buffer;
-    buffer.name = graph_.values[static_cast<size_t>(node.outputs[0])].name;
+    buffer.name = graph_.value(node.outputs[0]).name;
     buffer.bytes = static_cast<size_t>(element_count(s)) * sizeof(float);
     buffer.first = buffer.last = static_cast<int>(drafts_.size());
     rows = frame(node.inputs[0]);
     rows.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, rows.c, rows.c}};
     buffers_.push_back(std::move(buffer));
-    SPARSENET_RETURN_IF_ERROR(reorder(node, *in, s, true, &rows));
+    SPARSENET_RETURN_IF_ERROR(reorder(node, in, s, true, &rows));
   }
   if (rows_already(t)) {
     Lowered out = frame(node.outputs[0]);
@@ -412,9 +399,8 @@ Status Lowering::lower_transpose(const Node& node) {
   bool identity = true;
   for (size_t i = 0; i < perm.size(); ++i) identity = identity && perm[i] == static_cast<int32_t>(i);
   if (identity) {
-    Result<Lowered> in = value(node.inputs[0]);
-    if (!in.ok()) return in.status();
-    values_[static_cast<size_t>(node.outputs[0])] = *in;
+    SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
+    values_[static_cast<size_t>(node.outputs[0])] = in;
     return {};
   }
   return lower_copy(node, shape(node.outputs[0]), [&](const auto& from, const auto&, rt::Strided* st) {

@@ -89,9 +89,7 @@ Status Lowering::lower_operands(const Node& node) {
   const bool fused = node.op == Op::kNormalizeGrad && fused_gradients_[static_cast<size_t>(node.inputs[0])];
   if (fused) {
     const Node& conv = *producer_[static_cast<size_t>(node.inputs[0])];
-    Result<Lowered> behind = dense(conv.inputs[0], conv);
-    if (!behind.ok()) return behind.status();
-    draft.in = *behind;
+    SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(conv.inputs[0], conv));
     SPARSENET_RETURN_IF_ERROR(parameter(conv, 1, &rt::Step::weight, &draft));
     const Shape& w = shape(conv.inputs[1]);
     draft.macs = element_count(shape(conv.inputs[0])) * (element_count(w) / w[0]);
@@ -105,9 +103,8 @@ Status Lowering::lower_operands(const Node& node) {
       draft.operands.emplace_back();
       continue;
     }
-    Result<Lowered> v = row->inputs[i] == 'd' ? dense(node.inputs[i], node) : value(node.inputs[i]);
-    if (!v.ok()) return v.status();
-    draft.operands.push_back(*v);
+    SPARSENET_ASSIGN_OR_RETURN(Lowered v, row->inputs[i] == 'd' ? dense(node.inputs[i], node) : value(node.inputs[i]));
+    draft.operands.push_back(v);
   }
   if (node.op == Op::kBatchStatsGrad || node.op == Op::kNormalizeGrad || node.op == Op::kExpandPixels) {
     draft.step.accumulate = node.inputs.size() == std::string(row->inputs).size();
@@ -129,9 +126,7 @@ Status Lowering::lower_operands(const Node& node) {
 
 Status Lowering::lower_normalize(const Node& node) {
   Draft draft = start(node, rt::StepOp::kAffine);
-  Result<Lowered> in = value(node.inputs[0]);
-  if (!in.ok()) return in.status();
-  draft.in = *in;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
   SPARSENET_RETURN_IF_ERROR(set_affine(node, &draft));
   draft.step.act = to_act(std::get<TrainAttrs>(node.attrs).activation);
   draft.share_in = true;
@@ -144,9 +139,7 @@ Status Lowering::lower_normalize(const Node& node) {
 Status Lowering::lower_conv_grad_weight(const Node& node) {
   Draft draft = start(node, rt::StepOp::kConvGradWeight);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
-  Result<Lowered> dy = dense(node.inputs[1], node);
-  if (!dy.ok()) return dy.status();
-  draft.in2 = *dy;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in2, dense(node.inputs[1], node));
   set_window(std::get<TrainAttrs>(node.attrs).conv, &draft.step);
   draft.out = new_value(node.outputs[0]);
   // Row-major in the weight's own shape, wherever it lies.
@@ -174,9 +167,7 @@ Status Lowering::lower_conv_grad_input(const Node& node) {
     plain = plain && back.pads[i] >= 0;
   }
   Draft draft = start(node, plain ? rt::StepOp::kConv : rt::StepOp::kConvGradInput);
-  Result<Lowered> dy = plain ? value(node.inputs[0]) : dense(node.inputs[0], node);
-  if (!dy.ok()) return dy.status();
-  draft.in = *dy;
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, plain ? value(node.inputs[0]) : dense(node.inputs[0], node));
   SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
   draft.step.weight_transposed = plain;
   set_window(plain ? back : c, &draft.step);
@@ -191,15 +182,14 @@ Status Lowering::lower_conv_grad_input(const Node& node) {
 Status Lowering::lower_softmax_grad(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> dy = dense(node.inputs[0], node), y = dense(node.inputs[1], node);
-  if (!dy.ok()) return dy.status();
-  if (!y.ok()) return y.status();
+  SPARSENET_ASSIGN_OR_RETURN(const Lowered dy, dense(node.inputs[0], node));
+  SPARSENET_ASSIGN_OR_RETURN(const Lowered y, dense(node.inputs[1], node));
   Draft draft = start(node, rt::StepOp::kSoftmaxGrad);
-  draft.in = *dy;
-  draft.in2 = *y;
+  draft.in = dy;
+  draft.in2 = y;
   draft.out = new_value(node.outputs[0]);
   const auto axis = static_cast<size_t>(std::get<TrainAttrs>(node.attrs).axis);
-  const std::vector<int64_t> a = physical_strides(s, *dy), b = physical_strides(s, *y),
+  const std::vector<int64_t> a = physical_strides(s, dy), b = physical_strides(s, y),
                              to = physical_strides(s, draft.out);
   rt::Strided st{};
   st.rank = static_cast<int32_t>(s.size());
@@ -228,13 +218,12 @@ Status Lowering::lower_reduce_sum(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   const Shape& t = shape(node.outputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kReduceSum);
   draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
-  draft.in = *in;
+  draft.in = in;
   draft.out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, draft.out);
+  const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);
   const size_t missing = s.size() - t.size();
   auto reduced = [&](size_t i) { return i < missing || t[i - missing] != s[i]; };
   rt::Strided st{};
@@ -265,13 +254,12 @@ Status Lowering::lower_expand(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   const Shape& t = shape(node.outputs[0]);
   if (t.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(t));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kExpand);
   draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
-  draft.in = *in;
+  draft.in = in;
   draft.out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, draft.out);
+  const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);
   const size_t missing = t.size() - s.size();
   rt::Strided st{};
   st.rank = static_cast<int32_t>(t.size());
@@ -293,10 +281,9 @@ Status Lowering::lower_slice_grad(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   const Shape& t = shape(node.outputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
-  Result<Lowered> in = dense(node.inputs[0], node);
-  if (!in.ok()) return in.status();
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   const Lowered out = new_value(node.outputs[0]);
-  const std::vector<int64_t> from = physical_strides(s, *in), to = physical_strides(t, out);
+  const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, out);
   rt::Strided st{};
   st.rank = static_cast<int32_t>(s.size());
   for (size_t d = 0; d < s.size(); ++d) {
@@ -312,7 +299,7 @@ Status Lowering::lower_slice_grad(const Node& node) {
   st.fill_first = true;
   st.fill_value = 0;
   st.out_elements = element_count(t);
-  SPARSENET_RETURN_IF_ERROR(strided_copy(node, *in, out, st));
+  SPARSENET_RETURN_IF_ERROR(strided_copy(node, in, out, st));
   values_[static_cast<size_t>(node.outputs[0])] = out;
   return {};
 }

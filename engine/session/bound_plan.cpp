@@ -90,12 +90,11 @@ Status BoundPlan::create(const Plan& plan, const BindOptions& options) {
   backend_ = options.backend;
   flush_denormals_ = options.flush_denormals;
   threads_ = options.threads;
-  Result<PlanCost> cost = measure_plan(plan, options, &bound_);
-  if (!cost.ok()) return cost.status();
+  SPARSENET_ASSIGN_OR_RETURN(PlanCost cost, measure_plan(plan, options, &bound_));
   rt::PlanMemory memory{};
-  SPARSENET_RETURN_IF_ERROR(find_memory(*cost, options, &memory));
+  SPARSENET_RETURN_IF_ERROR(find_memory(cost, options, &memory));
   SPARSENET_RETURN_IF_ERROR(bind_steps(memory));
-  if (threads_ > 1) start_threads(options, *cost);
+  if (threads_ > 1) start_threads(options, cost);
   describe_steps();
   return {};
 }

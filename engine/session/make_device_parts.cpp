@@ -122,9 +122,7 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
     if (std::find(used.begin(), used.end(), named.kernel) != used.end()) parts.kernels.push_back(named.name);
   }
   parts.kernel_table = table_source(parts.kernels);
-  Result<std::vector<uint8_t>> file = serialize(slim, false);
-  if (!file.ok()) return file.status();
-  parts.file = std::move(*file);
+  SPARSENET_ASSIGN_OR_RETURN(parts.file, serialize(slim, false));
   return parts;
 }
 

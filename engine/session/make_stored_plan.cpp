@@ -103,9 +103,8 @@ Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& targ
     Graph graph = source;
     SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
     SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
-    Result<Plan> made = make_plan(graph);
-    if (!made.ok()) return made.status();
-    Result<StoredPlan> stored = gather_constants(std::move(*made), graph, source);
+    SPARSENET_ASSIGN_OR_RETURN(Plan made, make_plan(graph));
+    Result<StoredPlan> stored = gather_constants(std::move(made), graph, source);
     if (!stored.ok()) return stored.status();
     stored->target = target;
     stored->batch = batch;

@@ -94,8 +94,7 @@ ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
     if (known != g_->stats.end() && epsilon_[root] == epsilon) return known->second;
     TrainAttrs a;
     a.epsilon = epsilon;
-    const ValueId stats =
-        g_->add(Op::kBatchStats, out_.graph.values[static_cast<size_t>(root)].name + ".stats", {root}, std::move(a));
+    const ValueId stats = g_->add(Op::kBatchStats, out_.graph.value(root).name + ".stats", {root}, std::move(a));
     g_->stats[root] = stats;
     epsilon_[root] = epsilon;
     return stats;
@@ -111,8 +110,8 @@ Status Builder::check_statistics(const Node& node) const {
       for (const size_t statistic : {size_t{3}, size_t{4}}) {
         if (other.inputs[i] != node.inputs[statistic] || (same_role && i == statistic)) continue;
         return unsupported(describe(node) + ": training expects running statistics of its own, found '" +
-                           out_.graph.values[static_cast<size_t>(other.inputs[i])].name + "' read as input " +
-                           std::to_string(i) + " of " + describe(other) + " too");
+                           out_.graph.value(other.inputs[i]).name + "' read as input " + std::to_string(i) + " of " +
+                           describe(other) + " too");
       }
     }
   }
@@ -200,7 +199,7 @@ Status Builder::loss() {
   const ValueId logits = graph.outputs[0];
   const Shape s = graph.shape(logits);
   if (s.size() != 2 || s[1] < 2) {
-    return unsupported("output '" + graph.values[static_cast<size_t>(logits)].name +
+    return unsupported("output '" + graph.value(logits).name +
                        "': training expects logits [N, classes] of two classes or more, found " + to_string(s));
   }
   if (!g_->active(logits)) return invalid_argument("the output depends on no trained parameter");
@@ -294,8 +293,7 @@ Result<TrainingGraph> Builder::build() {
   for (size_t i = 0; i < out_.trained.size(); ++i) {
     const ValueId id = out_.trained[i];
     const int64_t offset = out_.persistence.placements[i].offset;
-    const ValueId gradient =
-        place(graph.values[static_cast<size_t>(id)].name + ".grad", Shape(graph.shape(id)), kGradientRegion, offset);
+    const ValueId gradient = place(graph.value(id).name + ".grad", Shape(graph.shape(id)), kGradientRegion, offset);
     g_->set_parameter_gradient(id, gradient);
   }
   SPARSENET_RETURN_IF_ERROR(forward());

@@ -199,9 +199,8 @@ Status save_checkpoint(const std::string& path, const Checkpoint& checkpoint, si
 
 Result<Checkpoint> load_checkpoint(const std::string& path) {
   return guarded("loading a checkpoint", path, [&]() -> Result<Checkpoint> {
-    auto file = map_file(path);
-    if (!file.ok()) return file.status();
-    return parse_file(*file, path);
+    SPARSENET_ASSIGN_OR_RETURN(auto file, map_file(path));
+    return parse_file(file, path);
   });
 }
 

@@ -197,16 +197,16 @@ bool Gradients::has(ValueId value) const {
 
 ValueId Gradients::of(ValueId value) {
   if (!has(value)) return kNoValue;
-  return gather(graph_->values[static_cast<size_t>(value)].name + ".grad", ranges(value), [&](ValueId root) {
+  return gather(graph_->value(value).name + ".grad", ranges(value), [&](ValueId root) {
     Entry& e = gradients_[root];
-    if (e.value == kNoValue) e = {zeros(graph_->values[static_cast<size_t>(root)].name + ".grad", shape(root)), true};
+    if (e.value == kNoValue) e = {zeros(graph_->value(root).name + ".grad", shape(root)), true};
     return e.value;
   });
 }
 
 void Gradients::own(ValueId root) {
   Entry& e = gradients_[root];
-  const std::string name = graph_->values[static_cast<size_t>(root)].name + ".grad";
+  const std::string name = graph_->value(root).name + ".grad";
   if (e.value == kNoValue) {
     e = {zeros(name, shape(root)), true};
   } else if (!e.owned) {
@@ -219,14 +219,13 @@ void Gradients::own(ValueId root) {
 ValueId Gradients::accumulator(ValueId value) {
   const std::vector<RootRange> all = ranges(value);
   for (const RootRange& r : all) own(r.root);
-  return gather(graph_->values[static_cast<size_t>(value)].name + ".grad", all,
-                [&](ValueId root) { return gradients_[root].value; });
+  return gather(graph_->value(value).name + ".grad", all, [&](ValueId root) { return gradients_[root].value; });
 }
 
 void Gradients::contribute(ValueId to, ValueId gradient, bool owned) {
   if (!active(to)) return;
   const std::vector<RootRange> all = ranges(to);
-  const std::string name = graph_->values[static_cast<size_t>(to)].name + ".grad";
+  const std::string name = graph_->value(to).name + ".grad";
   if (all.size() == 1 && all[0].root == to) {
     Entry& e = gradients_[to];
     if (e.value == kNoValue) {
@@ -250,14 +249,14 @@ ValueId Gradients::parameter_gradient(ValueId parameter) {
     return own_value;
   }
   // A parameter that several nodes share.
-  const ValueId id = temporary(graph_->values[static_cast<size_t>(parameter)].name + ".grad", shape(parameter));
+  const ValueId id = temporary(graph_->value(parameter).name + ".grad", shape(parameter));
   to_add_.emplace_back(id, own_value);
   return id;
 }
 
 void Gradients::finish_parameters() {
   for (const auto& [from, to] : to_add_) {
-    add_node(Op::kAccumulate, graph_->values[static_cast<size_t>(to)].name, {from, to}, {}, 0);
+    add_node(Op::kAccumulate, graph_->value(to).name, {from, to}, {}, 0);
   }
   to_add_.clear();
 }

@@ -53,7 +53,7 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   for (const Persistence::Placement& p : training.persistence.placements) {
     // A region as a whole is no value of the source.
     if (p.region != kParameterRegion || static_cast<size_t>(p.value) >= source.values.size()) continue;
-    const Value& value = source.values[static_cast<size_t>(p.value)];
+    const Value& value = source.value(p.value);
     t.parameters.push_back({value.name, value.constant.f32(), static_cast<size_t>(value.constant.elements()),
                             t.phases.regions[rt::kParameters].offset + static_cast<size_t>(p.offset) * sizeof(float)});
   }
@@ -73,8 +73,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   options.threads = 1;
   options.backend = Backend::kPortable;
   options.accumulate = static_cast<int>(check->labels.size());
-  Result<Trainer> trainer = Trainer::create(model.graph, options);
-  if (!trainer.ok()) return trainer.status();
+  SPARSENET_ASSIGN_OR_RETURN(Trainer trainer, Trainer::create(model.graph, options));
   check->learning_rate = kCheckRate;
   check->momentum = options.momentum;
   check->weight_decay = options.weight_decay;
@@ -84,7 +83,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
     double sum = 0;
     for (size_t i = 0; i < check->labels.size(); ++i) {
       const Result<TrainStep> result =
-          trainer->step(model.test_vectors[i].inputs[0].f32(), &check->labels[i], kCheckRate);
+          trainer.step(model.test_vectors[i].inputs[0].f32(), &check->labels[i], kCheckRate);
       if (!result.ok()) return result.status();
       sum += result->loss;
     }
@@ -110,11 +109,10 @@ Result<StoredPlan> make(const Model& model, const std::string& target) {
   if (!training.ok()) return training.status();
   Graph& lowered = training->graph;
   lowered.outputs.insert(lowered.outputs.begin(), training->logits);
-  Result<Plan> plan = make_plan(lowered, training->persistence);
-  if (!plan.ok()) return plan.status();
-  SPARSENET_RETURN_IF_ERROR(check_storable(*plan));
-  SPARSENET_RETURN_IF_ERROR(describe_training(*training, graph, &*plan));
-  Result<StoredPlan> stored = gather_constants(std::move(*plan), lowered, model.graph);
+  SPARSENET_ASSIGN_OR_RETURN(Plan plan, make_plan(lowered, training->persistence));
+  SPARSENET_RETURN_IF_ERROR(check_storable(plan));
+  SPARSENET_RETURN_IF_ERROR(describe_training(*training, graph, &plan));
+  Result<StoredPlan> stored = gather_constants(std::move(plan), lowered, model.graph);
   if (!stored.ok()) return stored.status();
   stored->target = target;
   stored->trains = true;

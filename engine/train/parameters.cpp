@@ -56,8 +56,8 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
     if (!layer && node.op != Op::kBatchNorm) continue;
     for (size_t input = 1; input <= 2 && input < node.inputs.size(); ++input) {
       const ValueId id = node.inputs[input];
-      if (id == kNoValue || !graph.values[static_cast<size_t>(id)].is_constant) continue;
-      if (graph.values[static_cast<size_t>(id)].type != DataType::kFloat32) continue;
+      if (id == kNoValue || !graph.value(id).is_constant) continue;
+      if (graph.value(id).type != DataType::kFloat32) continue;
       kinds[static_cast<size_t>(id)] = !layer ? Kind::kNorm : input == 1 ? Kind::kWeight : Kind::kBias;
       if (static_cast<int>(i) == head) in_head[static_cast<size_t>(id)] = true;
     }
@@ -111,7 +111,7 @@ Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   const int head = head_of(*graph);
   if (head < 0) return unsupported("the graph has no layer whose outputs could be the classes");
   const Node node = graph->nodes[static_cast<size_t>(head)];
-  if (node.inputs[1] == kNoValue || !graph->values[static_cast<size_t>(node.inputs[1])].is_constant) {
+  if (node.inputs[1] == kNoValue || !graph->value(node.inputs[1]).is_constant) {
     return unsupported(describe(node) + ": expected a constant weight");
   }
   for (size_t i = static_cast<size_t>(head) + 1; i < graph->nodes.size(); ++i) {
@@ -123,7 +123,7 @@ Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   if (node.op == Op::kConv && std::get<ConvAttrs>(node.attrs).groups != 1) {
     return unsupported(describe(node) + ": expected one group");
   }
-  Value& weight = graph->values[static_cast<size_t>(node.inputs[1])];
+  Value& weight = graph->value(node.inputs[1]);
   // A Reshape may spell out how many classes there are, as in [0, 1000].
   for (size_t i = static_cast<size_t>(head) + 1; i < graph->nodes.size(); ++i) {
     if (graph->nodes[i].op != Op::kReshape) continue;
@@ -137,7 +137,7 @@ Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   for (size_t d = 2; d < weight.shape.size(); ++d) fan *= weight.shape[d];
   weight.constant = Tensor::from(weight.shape, he_normal(count, fan, seed, weight.name));
   if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
-    Value& bias = graph->values[static_cast<size_t>(node.inputs[2])];
+    Value& bias = graph->value(node.inputs[2]);
     bias.shape = {classes};
     bias.constant = Tensor::filled({classes}, 0.f);
   }

@@ -102,8 +102,7 @@ class Recompute {
       return id;
     }
     for (ValueId& output : copy.outputs) {
-      const ValueId fresh = add_pass_value(&graph_, graph_.values[static_cast<size_t>(output)].name + ".again",
-                                           Shape(graph_.shape(output)));
+      const ValueId fresh = add_pass_value(&graph_, graph_.value(output).name + ".again", Shape(graph_.shape(output)));
       again_[output] = fresh;
       output = fresh;
     }

@@ -74,7 +74,7 @@ std::string describe_node(const Graph& graph, const Node& node) {
       out << "-";
       continue;
     }
-    const Value& value = graph.values[static_cast<size_t>(id)];
+    const Value& value = graph.value(id);
     out << (value.is_constant ? "const " : value.name + " ") << to_string(value.shape);
   }
   out << ")";
@@ -82,7 +82,7 @@ std::string describe_node(const Graph& graph, const Node& node) {
   std::visit(printer, node.attrs);
   out << printer.out.str() << " ->";
   for (ValueId id : node.outputs) {
-    const Value& value = graph.values[static_cast<size_t>(id)];
+    const Value& value = graph.value(id);
     out << " " << value.name << " " << to_string(value.shape);
   }
   return out.str();
@@ -91,10 +91,10 @@ std::string describe_node(const Graph& graph, const Node& node) {
 std::string describe_graph(const Graph& graph) {
   std::ostringstream out;
   for (ValueId id : graph.inputs) {
-    out << "  input " << graph.values[static_cast<size_t>(id)].name << " " << to_string(graph.shape(id)) << "\n";
+    out << "  input " << graph.value(id).name << " " << to_string(graph.shape(id)) << "\n";
   }
   for (const Node& node : graph.nodes) out << "  " << describe_node(graph, node) << "\n";
-  for (ValueId id : graph.outputs) out << "  output " << graph.values[static_cast<size_t>(id)].name << "\n";
+  for (ValueId id : graph.outputs) out << "  output " << graph.value(id).name << "\n";
   return out.str();
 }
 

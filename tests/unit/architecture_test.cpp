@@ -55,7 +55,7 @@ std::vector<std::string> inputs_of(const Graph& graph, const std::string& node_n
   std::vector<std::string> names;
   for (const Node& node : graph.nodes) {
     if (node.name != node_name) continue;
-    for (ValueId id : node.inputs) names.push_back(graph.values[static_cast<size_t>(id)].name);
+    for (ValueId id : node.inputs) names.push_back(graph.value(id).name);
   }
   return names;
 }
@@ -225,7 +225,7 @@ TEST_CASE("constants carry the reference names in the reference order") {
   CHECK(find(graph, "trans1.2.weight").shape == Shape{48, 72, 1, 1});
   CHECK(find(graph, "fc.weight").shape == Shape{10, 72});
   CHECK(find(graph, "input").shape == Shape{1, 3, 32, 32});
-  CHECK(graph.values[static_cast<size_t>(graph.outputs[0])].name == "logits");
+  CHECK(graph.value(graph.outputs[0]).name == "logits");
 }
 
 TEST_CASE("layers read the newest group first, and the keep rule drops as the reference does") {

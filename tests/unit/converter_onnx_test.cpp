@@ -154,8 +154,8 @@ TEST_CASE("names of inputs and outputs are the file's") {
   const Result<Model> model = import_model(options, &report);
   REQUIRE(model.ok());
   REQUIRE(model->graph.inputs.size() == 2);
-  CHECK(model->graph.values[static_cast<size_t>(model->graph.inputs[0])].name == "left");
-  CHECK(model->graph.values[static_cast<size_t>(model->graph.inputs[1])].name == "right");
+  CHECK(model->graph.value(model->graph.inputs[0]).name == "left");
+  CHECK(model->graph.value(model->graph.inputs[1]).name == "right");
   CHECK(model->graph.outputs.size() == 2);
   CHECK(model->metadata.provenance.find("two-inputs-two-outputs.onnx") != std::string::npos);
   CHECK(model->metadata.provenance.find("sparsenet-goldens") != std::string::npos);
@@ -171,8 +171,8 @@ TEST_CASE("a constant that BatchNorm reads twice becomes two, so that training c
   const auto found =
       std::find_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& node) { return node.op == Op::kBatchNorm; });
   REQUIRE(found != graph.nodes.end());
-  const Value& scale = graph.values[static_cast<size_t>(found->inputs[1])];
-  const Value& variance = graph.values[static_cast<size_t>(found->inputs[4])];
+  const Value& scale = graph.value(found->inputs[1]);
+  const Value& variance = graph.value(found->inputs[4]);
   CHECK(found->inputs[1] != found->inputs[4]);
   REQUIRE(scale.constant.bytes() == variance.constant.bytes());
   CHECK(std::memcmp(scale.constant.data, variance.constant.data, scale.constant.bytes()) == 0);

@@ -231,15 +231,15 @@ TEST_CASE("the converter writes no denormal weights") {
   const ValueId y = graph.add_node(Op::kFullyConnected, "fc", {x, clean, tiny}, FullyConnectedAttrs{});
   graph.outputs = {graph.add_node(Op::kAdd, "add", {y, tinier})};
   REQUIRE(graph.infer_shapes().ok());
-  const void* const shared = graph.values[static_cast<size_t>(clean)].constant.data;
+  const void* const shared = graph.value(clean).constant.data;
   std::string first;
   CHECK(converter::flush_denormals(&graph, &first) == 3);
   CHECK(first == "tiny");
   // 6e-8 is a denormal number of float16, and an ordinary one here.
-  CHECK(graph.values[static_cast<size_t>(clean)].constant.data == shared);
-  const float* flushed = graph.values[static_cast<size_t>(tiny)].constant.f32();
+  CHECK(graph.value(clean).constant.data == shared);
+  const float* flushed = graph.value(tiny).constant.f32();
   CHECK((flushed[0] == 0.f && !std::signbit(flushed[0]) && flushed[1] == -smallest));
-  flushed = graph.values[static_cast<size_t>(tinier)].constant.f32();
+  flushed = graph.value(tinier).constant.f32();
   CHECK((flushed[0] == 0.f && std::signbit(flushed[0]) && flushed[1] == 0.f));
   CHECK(converter::flush_denormals(&graph, &first) == 0);
 }

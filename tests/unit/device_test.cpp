@@ -156,7 +156,7 @@ TEST_CASE("what a model says of itself, and its test vectors") {
   CHECK(tensor.rank == 4);
   CHECK(tensor.elements == 3072);
   CHECK(tensor.dims[1] == 3);
-  CHECK(std::string(tensor.name) == source.graph.values[static_cast<size_t>(source.graph.inputs[0])].name);
+  CHECK(std::string(tensor.name) == source.graph.value(source.graph.inputs[0]).name);
   REQUIRE(sn_output(session, 0, &tensor) == SN_OK);
   CHECK(tensor.rank == 2);
   CHECK(tensor.elements == 10);

@@ -145,7 +145,7 @@ TEST_CASE("add_node names its output uniquely and leaves bad shapes to infer_sha
   Graph g;
   const ValueId x = g.add_input("x", {1, 4});
   const ValueId a = g.add_node(Op::kRelu, "x", {x});
-  CHECK(g.values[static_cast<size_t>(a)].name != "x");
+  CHECK(g.value(a).name != "x");
   const ValueId b = g.add_node(Op::kGlobalAveragePool, "pool", {a});  // needs rank 4
   CHECK(g.shape(b).empty());
   g.outputs = {b};

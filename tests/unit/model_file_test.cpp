@@ -238,7 +238,7 @@ TEST_CASE("what is stored once unfolds into no more than the reader allows, what
   for (int i = 0; i < 2000; ++i) {
     graph.add_constant("c" + std::to_string(i), Tensor::filled(shape, 1.f));
     x = graph.add_node(Op::kRelu, i % 2 ? "r" + std::to_string(i) : long_name, {x});
-    graph.values[static_cast<size_t>(x)].name = i % 3 ? "r" + std::to_string(i) : long_name + std::to_string(i);
+    graph.value(x).name = i % 3 ? "r" + std::to_string(i) : long_name + std::to_string(i);
   }
   graph.outputs = {x};
   const std::vector<uint8_t> bytes = bytes_of(model);

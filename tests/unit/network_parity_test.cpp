@@ -57,7 +57,7 @@ void check_case(const nlohmann::json& entry) {
   const auto tolerance = entry.at("tolerance").get<double>();
   REQUIRE(graph.inputs.size() == inputs.size());
   // The goldens' images may be smaller than an architecture's own (64 x 64 for the ImageNet stem), or a batch.
-  for (size_t i = 0; i < inputs.size(); ++i) graph.values[static_cast<size_t>(graph.inputs[i])].shape = inputs[i].shape;
+  for (size_t i = 0; i < inputs.size(); ++i) graph.value(graph.inputs[i]).shape = inputs[i].shape;
   const Status shapes = graph.infer_shapes();
   if (!shapes.ok()) {
     FAIL_CHECK(name_of_case, ": ", shapes.message());

@@ -55,7 +55,7 @@ int count(const Graph& graph, Op op) {
 std::string interface_of(const Graph& graph) {
   std::string text;
   for (const auto* list : {&graph.inputs, &graph.outputs}) {
-    for (ValueId id : *list) text += graph.values[static_cast<size_t>(id)].name + to_string(graph.shape(id)) + " ";
+    for (ValueId id : *list) text += graph.value(id).name + to_string(graph.shape(id)) + " ";
     text += "-> ";
   }
   return text;

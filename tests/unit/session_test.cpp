@@ -136,8 +136,8 @@ TEST_CASE("inputs and outputs are checked by index and count") {
     REQUIRE(session.inputs().size() == graph.inputs.size());
     REQUIRE(session.outputs().size() == graph.outputs.size());
     CHECK(session.inputs()[0].shape == graph.shape(graph.inputs[0]));
-    CHECK(session.inputs()[0].name == graph.values[static_cast<size_t>(graph.inputs[0])].name);
-    CHECK(session.outputs()[0].name == graph.values[static_cast<size_t>(graph.outputs[0])].name);
+    CHECK(session.inputs()[0].name == graph.value(graph.inputs[0]).name);
+    CHECK(session.outputs()[0].name == graph.value(graph.outputs[0]).name);
     const auto count = static_cast<size_t>(element_count(session.inputs()[0].shape));
     std::vector<float> data(count + 1, 0.5f);
     CHECK(session.set_input(0, data.data(), count).ok());

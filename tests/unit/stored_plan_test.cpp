@@ -269,7 +269,7 @@ TEST_CASE("a plan that does not fit is not used") {
     }
   }
   SUBCASE("another image size") {
-    model.graph.values[static_cast<size_t>(model.graph.inputs[0])].shape = {1, 3, 64, 64};
+    model.graph.value(model.graph.inputs[0]).shape = {1, 3, 64, 64};
     REQUIRE(model.graph.infer_shapes().ok());
     CHECK_FALSE(uses());
     CHECK(loaded(bytes_of(model)).plans.empty());

@@ -44,7 +44,7 @@ void choose_parameters(Case& c, Random& random) {
   for (const Node& node : c.graph.nodes) {
     if (node.op != Op::kConv && node.op != Op::kFullyConnected && node.op != Op::kBatchNorm) continue;
     for (size_t i = 1; i < std::min<size_t>(node.inputs.size(), 3); ++i) {
-      if (node.inputs[i] != kNoValue) all.insert(c.graph.values[static_cast<size_t>(node.inputs[i])].name);
+      if (node.inputs[i] != kNoValue) all.insert(c.graph.value(node.inputs[i]).name);
     }
   }
   c.trained = all;
@@ -61,9 +61,7 @@ void choose_parameters(Case& c, Random& random) {
   c.freeze = by_end ? "*" + digit : "c" + digit + "*";
   for (const Node& node : c.graph.nodes) {
     if (node.op != Op::kBatchNorm) continue;
-    const auto frozen = [&](size_t i) {
-      return c.trained.count(c.graph.values[static_cast<size_t>(node.inputs[i])].name) == 0;
-    };
+    const auto frozen = [&](size_t i) { return c.trained.count(c.graph.value(node.inputs[i]).name) == 0; };
     if (frozen(1) && frozen(2)) c.options.frozen_norms.insert(node.name);
   }
 }
@@ -132,10 +130,10 @@ std::string check_gradient(const TrainReference& reference, ValueId id, const st
 
 std::string check_running(const TrainReference& reference, const Graph& before, const Graph& after) {
   for (const auto& [id, expected] : reference.running()) {
-    const std::string& name = before.values[static_cast<size_t>(id)].name;
+    const std::string& name = before.value(id).name;
     const ValueId found = find_value(after, name);
     if (found == kNoValue) return "'" + name + "' is missing from the trained graph";
-    const Tensor& tensor = after.values[static_cast<size_t>(found)].constant;
+    const Tensor& tensor = after.value(found).constant;
     if (tensor.elements() != static_cast<int64_t>(expected.size())) return "'" + name + "' has another size";
     double largest = 0, error = 0;
     for (size_t i = 0; i < expected.size(); ++i) {
