@@ -257,8 +257,8 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
     // The first round has seen that these succeed.
     (void)rt::count_parts(plan, i, &parts);
     (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
-    if (links.weight >= 0) step.weight = arena + links.weight;
-    if (links.bias >= 0) step.bias = arena + links.bias;
+    if (links.weight >= 0) step.conv.weight = arena + links.weight;
+    if (links.bias >= 0) step.conv.bias = arena + links.bias;
     (void)rt::measure_step(step, kernels, &steps[i], &again);
     if (const char* why = session->steps.bind(step)) return step_error(i, step, SN_UNSUPPORTED, why, message);
     segments += parts.segments;

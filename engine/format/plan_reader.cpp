@@ -99,10 +99,12 @@ class PlanReader {
                                   parts.operands, strided};
       SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_step(file_, i, memory, &step, &links)));
       note_use(rt::arena_end(step));
-      if (links.weight >= 0)
-        plan_->links.push_back({i, &rt::Step::weight, sizeof(float) * static_cast<size_t>(links.weight)});
-      if (links.bias >= 0)
-        plan_->links.push_back({i, &rt::Step::bias, sizeof(float) * static_cast<size_t>(links.bias)});
+      if (links.weight >= 0) {
+        plan_->links.push_back({i, rt::ParamSlot::kWeight, sizeof(float) * static_cast<size_t>(links.weight)});
+      }
+      if (links.bias >= 0) {
+        plan_->links.push_back({i, rt::ParamSlot::kBias, sizeof(float) * static_cast<size_t>(links.bias)});
+      }
       constexpr uint64_t kMaxMacs = uint64_t{1} << 53;
       if (from.macs() > kMaxMacs) return wrong(what, "too many operations");
       plan_->step_macs.push_back(static_cast<int64_t>(from.macs()));

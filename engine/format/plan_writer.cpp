@@ -25,7 +25,7 @@ class PlanWriter {
     std::vector<fb::Offset<schema::PlanStep>> steps;
     std::vector<rt::StepLinks> links(plan_.steps.size(), {-1, -1});
     for (const PlanLink& link : plan_.links) {
-      (link.member == &rt::Step::weight ? links[link.step].weight : links[link.step].bias) =
+      (link.slot == rt::ParamSlot::kWeight ? links[link.step].weight : links[link.step].bias) =
           static_cast<int64_t>(link.offset / sizeof(float));
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
@@ -176,18 +176,18 @@ class PlanWriter {
 
   fb::Offset<schema::PlanStep> write_step(const rt::Step& s, const rt::StepLinks& links, int64_t macs) {
     const auto step_name = builder_.CreateString(s.name);
-    const auto fused = act(s.act), attention_act = act(s.attention_act), attention_gate = act(s.attention_gate);
+    const auto fused = act(s.act), attention_act = act(s.attention.act), attention_gate = act(s.attention.gate);
     const auto walk = strided(s.strided);
     fb::Offset<fb::Vector<int32_t>> params;
     if (s.op == rt::StepOp::kAttention) {
       std::vector<int32_t> refs;
-      for (const float* at : s.params) refs.push_back(ref(at));
+      for (const float* at : s.attention.params) refs.push_back(ref(at));
       params = builder_.CreateVector(refs);
     }
     fb::Offset<fb::Vector<int32_t>> operands;
-    if (s.operand_count > 0) {
+    if (s.train.operand_count > 0) {
       std::vector<int32_t> indices;
-      for (int32_t i = 0; i < s.operand_count; ++i) indices.push_back(view(s.operands[i]));
+      for (int32_t i = 0; i < s.train.operand_count; ++i) indices.push_back(view(s.train.operands[i]));
       operands = builder_.CreateVector(indices);
     }
     schema::PlanStepBuilder step(builder_);
@@ -197,38 +197,38 @@ class PlanWriter {
     step.add_in_view(view(s.in));
     step.add_in2_view(view(s.in2));
     step.add_out_view(view(s.out));
-    step.add_pre_scale(ref(s.pre_scale));
-    step.add_pre_shift(ref(s.pre_shift));
-    step.add_pre_low(s.pre_low);
-    step.add_pre_high(s.pre_high);
+    step.add_pre_scale(ref(s.affine.scale));
+    step.add_pre_shift(ref(s.affine.shift));
+    step.add_pre_low(s.affine.low);
+    step.add_pre_high(s.affine.high);
     step.add_act(fused);
-    step.add_weight(ref(s.weight));
-    step.add_bias(ref(s.bias));
-    step.add_kernel_height(s.kernel_h);
-    step.add_kernel_width(s.kernel_w);
-    step.add_stride_height(s.stride_h);
-    step.add_stride_width(s.stride_w);
-    step.add_dilation_height(s.dilation_h);
-    step.add_dilation_width(s.dilation_w);
-    step.add_pad_top(s.pad_top);
-    step.add_pad_left(s.pad_left);
-    step.add_pad_bottom(s.pad_bottom);
-    step.add_pad_right(s.pad_right);
-    step.add_groups(s.groups);
-    step.add_max_pool(s.max_pool);
-    step.add_count_include_pad(s.count_include_pad);
-    step.add_binary(static_cast<uint8_t>(s.binary));
+    step.add_weight(ref(s.conv.weight));
+    step.add_bias(ref(s.conv.bias));
+    step.add_kernel_height(s.window.kernel_h);
+    step.add_kernel_width(s.window.kernel_w);
+    step.add_stride_height(s.window.stride_h);
+    step.add_stride_width(s.window.stride_w);
+    step.add_dilation_height(s.window.dilation_h);
+    step.add_dilation_width(s.window.dilation_w);
+    step.add_pad_top(s.window.pad_top);
+    step.add_pad_left(s.window.pad_left);
+    step.add_pad_bottom(s.window.pad_bottom);
+    step.add_pad_right(s.window.pad_right);
+    step.add_groups(s.conv.groups);
+    step.add_max_pool(s.pool.max);
+    step.add_count_include_pad(s.pool.count_include_pad);
+    step.add_binary(static_cast<uint8_t>(s.binary.op));
     step.add_strided(walk);
     step.add_params(params);
-    step.add_hidden(s.hidden);
+    step.add_hidden(s.attention.hidden);
     step.add_attention_act(attention_act);
     step.add_attention_gate(attention_gate);
     step.add_macs(static_cast<uint64_t>(macs));
     step.add_operands(operands);
     step.add_weight_at(number(links.weight));
     step.add_bias_at(number(links.bias));
-    step.add_alpha(s.alpha);
-    step.add_beta(s.beta);
+    step.add_alpha(s.train.alpha);
+    step.add_beta(s.train.beta);
     return step.Finish();
   }
 

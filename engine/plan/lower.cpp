@@ -69,18 +69,18 @@ Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn w
   return value.constant.f32();
 }
 
-Status Lowering::parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft) {
+Status Lowering::parameter(const Node& node, size_t input, rt::ParamSlot slot, Draft* draft) {
   const ValueId id = input < node.inputs.size() ? node.inputs[input] : kNoValue;
   if (id != kNoValue && placement(id)) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(id));
-    draft->links.push_back({member, v.pieces[0]});
+    draft->links.push_back({slot, v.pieces[0]});
     draft->reads.push_back(v);
-    draft->step.*member = &rt::kUnplaced;
-    draft->step.variable = true;
+    rt::param(draft->step, slot) = &rt::kUnplaced;
+    draft->step.conv.variable = true;
     return {};
   }
   SPARSENET_ASSIGN_OR_RETURN(const float* data, constant(node, input));
-  draft->step.*member = data;
+  rt::param(draft->step, slot) = data;
   return {};
 }
 
@@ -142,11 +142,12 @@ Lowering::Draft Lowering::start(const Node& node, rt::StepOp op) {
   s.op = op;
   plan_.names.push_back(node.name);
   s.name = plan_.names.back().c_str();
-  s.pre_low = -INFINITY;
-  s.pre_high = INFINITY;
+  s.affine.low = -INFINITY;
+  s.affine.high = INFINITY;
   s.act = to_act({});
-  s.attention_act = s.attention_gate = s.act;
-  s.kernel_h = s.kernel_w = s.stride_h = s.stride_w = s.dilation_h = s.dilation_w = s.groups = 1;
+  s.attention.act = s.attention.gate = s.act;
+  s.window.kernel_h = s.window.kernel_w = s.window.stride_h = s.window.stride_w = s.window.dilation_h =
+      s.window.dilation_w = s.conv.groups = 1;
   return draft;
 }
 
@@ -237,19 +238,19 @@ Status Lowering::set_affine(const Node& affine, Draft* draft) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered fold, dense(affine.inputs[1], affine));
     Piece scale = fold.pieces[0], shift = fold.pieces[0];
     if (scale.constant) {
-      draft->step.pre_scale = scale.constant;
-      draft->step.pre_shift = shift.constant + fold.c;
+      draft->step.affine.scale = scale.constant;
+      draft->step.affine.shift = shift.constant + fold.c;
       return {};
     }
     shift.start += fold.c;
-    draft->step.pre_scale = draft->step.pre_shift = &rt::kUnplaced;
-    draft->links.push_back({&rt::Step::pre_scale, scale});
-    draft->links.push_back({&rt::Step::pre_shift, shift});
+    draft->step.affine.scale = draft->step.affine.shift = &rt::kUnplaced;
+    draft->links.push_back({rt::ParamSlot::kScale, scale});
+    draft->links.push_back({rt::ParamSlot::kShift, shift});
     draft->reads.push_back(fold);
     return {};
   }
-  SPARSENET_ASSIGN_OR_RETURN(draft->step.pre_scale, constant(affine, 1, ReadIn::kRun));
-  SPARSENET_ASSIGN_OR_RETURN(draft->step.pre_shift, constant(affine, 2, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft->step.affine.scale, constant(affine, 1, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft->step.affine.shift, constant(affine, 2, ReadIn::kRun));
   return {};
 }
 
@@ -259,8 +260,8 @@ Status Lowering::input_with_pre(const Node& node, Draft* draft) {
     const Node& affine = *producer_[static_cast<size_t>(id)];
     SPARSENET_RETURN_IF_ERROR(set_affine(affine, draft));
     const rt::Act act = to_act(affine_activation(affine));
-    draft->step.pre_low = act.low;
-    draft->step.pre_high = act.high;
+    draft->step.affine.low = act.low;
+    draft->step.affine.high = act.high;
     id = affine.inputs[0];
   }
   SPARSENET_ASSIGN_OR_RETURN(draft->in, value(id));
@@ -419,12 +420,12 @@ Result<Plan> Lowering::run() {
     if (!draft.operands.empty()) {
       std::vector<rt::View> operands;
       for (const Lowered& operand : draft.operands) operands.push_back(view(operand, &plan_));
-      draft.step.operand_count = static_cast<int32_t>(operands.size());
+      draft.step.train.operand_count = static_cast<int32_t>(operands.size());
       plan_.operands.push_back(std::move(operands));
-      draft.step.operands = plan_.operands.back().data();
+      draft.step.train.operands = plan_.operands.back().data();
     }
     for (const Draft::Link& link : draft.links) {
-      plan_.links.push_back({plan_.steps.size(), link.member, offset_of(link.piece)});
+      plan_.links.push_back({plan_.steps.size(), link.slot, offset_of(link.piece)});
     }
     plan_.steps.push_back(draft.step);
     plan_.step_macs.push_back(draft.macs);

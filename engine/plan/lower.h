@@ -41,7 +41,7 @@ class Lowering {
     int64_t macs = 0;
     // Parameters in the arena: a member of the step points to them.
     struct Link {
-      const float* rt::Step::*member;
+      rt::ParamSlot slot;
       Piece piece;
     };
     std::vector<Link> links;
@@ -96,7 +96,7 @@ class Lowering {
   enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter: it must live as long
   Result<const float*> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
   // Points a member of the draft's step to a parameter: a constant, or a variable in the arena.
-  Status parameter(const Node& node, size_t input, const float* rt::Step::*member, Draft* draft);
+  Status parameter(const Node& node, size_t input, rt::ParamSlot slot, Draft* draft);
   const Persistence::Placement* placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
   Lowered frame(ValueId id) const;  // the extents of a value, without pieces
 

@@ -64,37 +64,37 @@ Status Lowering::lower_node(const Node& node) {
 }
 
 void Lowering::set_window(const ConvAttrs& a, rt::Step* s) const {
-  s->kernel_h = a.kernel[0];
-  s->kernel_w = a.kernel[1];
-  s->stride_h = a.stride[0];
-  s->stride_w = a.stride[1];
-  s->dilation_h = a.dilation[0];
-  s->dilation_w = a.dilation[1];
-  s->pad_top = a.pads[0];
-  s->pad_left = a.pads[1];
-  s->pad_bottom = a.pads[2];
-  s->pad_right = a.pads[3];
-  s->groups = a.groups;
+  s->window.kernel_h = a.kernel[0];
+  s->window.kernel_w = a.kernel[1];
+  s->window.stride_h = a.stride[0];
+  s->window.stride_w = a.stride[1];
+  s->window.dilation_h = a.dilation[0];
+  s->window.dilation_w = a.dilation[1];
+  s->window.pad_top = a.pads[0];
+  s->window.pad_left = a.pads[1];
+  s->window.pad_bottom = a.pads[2];
+  s->window.pad_right = a.pads[3];
+  s->conv.groups = a.groups;
 }
 
 void Lowering::set_window(const PoolAttrs& a, rt::Step* s) const {
-  s->count_include_pad = a.count_include_pad;
-  s->kernel_h = a.kernel[0];
-  s->kernel_w = a.kernel[1];
-  s->stride_h = a.stride[0];
-  s->stride_w = a.stride[1];
-  s->pad_top = a.pads[0];
-  s->pad_left = a.pads[1];
-  s->pad_bottom = a.pads[2];
-  s->pad_right = a.pads[3];
+  s->pool.count_include_pad = a.count_include_pad;
+  s->window.kernel_h = a.kernel[0];
+  s->window.kernel_w = a.kernel[1];
+  s->window.stride_h = a.stride[0];
+  s->window.stride_w = a.stride[1];
+  s->window.pad_top = a.pads[0];
+  s->window.pad_left = a.pads[1];
+  s->window.pad_bottom = a.pads[2];
+  s->window.pad_right = a.pads[3];
 }
 
 Status Lowering::lower_conv(const Node& node) {
   const auto& a = std::get<ConvAttrs>(node.attrs);
   Draft draft = start(node, rt::StepOp::kConv);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
-  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
-  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, &rt::Step::bias, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, rt::ParamSlot::kWeight, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, rt::ParamSlot::kBias, &draft));
   rt::Step& s = draft.step;
   set_window(a, &s);
   s.act = to_act(a.activation);
@@ -112,8 +112,8 @@ Status Lowering::lower_conv(const Node& node) {
 Status Lowering::lower_fully_connected(const Node& node) {
   Draft draft = start(node, rt::StepOp::kConv);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
-  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
-  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, &rt::Step::bias, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, rt::ParamSlot::kWeight, &draft));
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 2, rt::ParamSlot::kBias, &draft));
   draft.step.act = to_act(std::get<FullyConnectedAttrs>(node.attrs).activation);
   draft.out = new_value(node.outputs[0]);
   draft.macs = node_macs(graph_, node);
@@ -127,7 +127,7 @@ Status Lowering::lower_pool(const Node& node) {
   Draft draft = start(node, rt::StepOp::kPool);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
   rt::Step& s = draft.step;
-  s.max_pool = node.op == Op::kMaxPool;
+  s.pool.max = node.op == Op::kMaxPool;
   set_window(a, &s);
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
@@ -151,8 +151,8 @@ Status Lowering::lower_affine(const Node& node) {
   }
   Draft draft = start(node, rt::StepOp::kAffine);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
-  SPARSENET_ASSIGN_OR_RETURN(draft.step.pre_scale, constant(node, 1, ReadIn::kRun));
-  SPARSENET_ASSIGN_OR_RETURN(draft.step.pre_shift, constant(node, 2, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.affine.scale, constant(node, 1, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.affine.shift, constant(node, 2, ReadIn::kRun));
   draft.step.act = to_act(std::get<AffineAttrs>(node.attrs).activation);
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
@@ -206,11 +206,12 @@ Status Lowering::lower_attention(const Node& node) {
   SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(node.inputs[0], node));
   for (size_t i = 1; i < node.inputs.size(); ++i) {
     SPARSENET_ASSIGN_OR_RETURN(const float* parameter, constant(node, i));
-    draft.step.params[i - 1] = parameter;
+    draft.step.attention.params[i - 1] = parameter;
   }
-  draft.step.hidden = a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
-  draft.step.attention_act = to_act(a.activation);
-  draft.step.attention_gate = to_act(a.gate);
+  draft.step.attention.hidden =
+      a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);
+  draft.step.attention.act = to_act(a.activation);
+  draft.step.attention.gate = to_act(a.gate);
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;

@@ -56,7 +56,7 @@ std::vector<int64_t> Lowering::physical_strides(const Shape& s, const Lowered& v
 Status Lowering::lower_binary(const Node& node) {
   const Shape& out_shape = shape(node.outputs[0]);
   Draft draft = start(node, rt::StepOp::kBinary);
-  draft.step.binary = binary_op(node.op);
+  draft.step.binary.op = binary_op(node.op);
   draft.share_in = draft.share_in2 = true;
   bool same = true;
   for (size_t i = 0; i < 2; ++i) {
@@ -288,11 +288,11 @@ Status Lowering::lower_slice(const Node& node) {
     // Rows and columns: a 1x1 window that steps over the input, beginning at the start.
     Draft draft = start(node, rt::StepOp::kPool);
     draft.step.is_copy = step[2] == 1 && step[3] == 1;
-    draft.step.max_pool = true;
-    draft.step.stride_h = static_cast<int32_t>(step[2]);
-    draft.step.stride_w = static_cast<int32_t>(step[3]);
-    draft.step.pad_top = -static_cast<int32_t>(start_at[2]);
-    draft.step.pad_left = -static_cast<int32_t>(start_at[3]);
+    draft.step.pool.max = true;
+    draft.step.window.stride_h = static_cast<int32_t>(step[2]);
+    draft.step.window.stride_w = static_cast<int32_t>(step[3]);
+    draft.step.window.pad_top = -static_cast<int32_t>(start_at[2]);
+    draft.step.window.pad_left = -static_cast<int32_t>(start_at[3]);
     draft.in = std::move(range);
     draft.out = new_value(node.outputs[0]);
     values_[static_cast<size_t>(node.outputs[0])] = draft.out;

@@ -81,16 +81,16 @@ Status Lowering::lower_operands(const Node& node) {
   if (!row) return internal_error(describe(node) + ": not lowered");
   const auto& a = std::get<TrainAttrs>(node.attrs);
   Draft draft = start(node, row->step);
-  draft.step.epsilon = a.epsilon;
-  draft.step.alpha = a.alpha;
-  draft.step.beta = a.beta;
+  draft.step.train.epsilon = a.epsilon;
+  draft.step.train.alpha = a.alpha;
+  draft.step.train.beta = a.beta;
   draft.step.act = to_act(a.activation);
   set_window(a.pool, &draft.step);
   const bool fused = node.op == Op::kNormalizeGrad && fused_gradients_[static_cast<size_t>(node.inputs[0])];
   if (fused) {
     const Node& conv = *producer_[static_cast<size_t>(node.inputs[0])];
     SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(conv.inputs[0], conv));
-    SPARSENET_RETURN_IF_ERROR(parameter(conv, 1, &rt::Step::weight, &draft));
+    SPARSENET_RETURN_IF_ERROR(parameter(conv, 1, rt::ParamSlot::kWeight, &draft));
     const Shape& w = shape(conv.inputs[1]);
     draft.macs = element_count(shape(conv.inputs[0])) * (element_count(w) / w[0]);
   }
@@ -107,14 +107,14 @@ Status Lowering::lower_operands(const Node& node) {
     draft.operands.push_back(v);
   }
   if (node.op == Op::kBatchStatsGrad || node.op == Op::kNormalizeGrad || node.op == Op::kExpandPixels) {
-    draft.step.accumulate = node.inputs.size() == std::string(row->inputs).size();
+    draft.step.train.accumulate = node.inputs.size() == std::string(row->inputs).size();
   }
   for (ValueId id : node.outputs) {
     Lowered& known = values_[static_cast<size_t>(id)];
     known = new_value(id);
     draft.operands.push_back(known);
   }
-  if (row->share && !draft.step.accumulate && !node.outputs.empty() && !fused) {
+  if (row->share && !draft.step.train.accumulate && !node.outputs.empty() && !fused) {
     draft.in = draft.operands[0];
     if (node.inputs.size() > 1) draft.in2 = draft.operands[1];
     draft.out = draft.operands.back();
@@ -168,8 +168,8 @@ Status Lowering::lower_conv_grad_input(const Node& node) {
   }
   Draft draft = start(node, plain ? rt::StepOp::kConv : rt::StepOp::kConvGradInput);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, plain ? value(node.inputs[0]) : dense(node.inputs[0], node));
-  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, &rt::Step::weight, &draft));
-  draft.step.weight_transposed = plain;
+  SPARSENET_RETURN_IF_ERROR(parameter(node, 1, rt::ParamSlot::kWeight, &draft));
+  draft.step.conv.transposed = plain;
   set_window(plain ? back : c, &draft.step);
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
@@ -220,7 +220,7 @@ Status Lowering::lower_reduce_sum(const Node& node) {
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kReduceSum);
-  draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.step.train.alpha = std::get<TrainAttrs>(node.attrs).alpha;
   draft.in = in;
   draft.out = new_value(node.outputs[0]);
   const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);
@@ -256,7 +256,7 @@ Status Lowering::lower_expand(const Node& node) {
   if (t.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(t));
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kExpand);
-  draft.step.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.step.train.alpha = std::get<TrainAttrs>(node.attrs).alpha;
   draft.in = in;
   draft.out = new_value(node.outputs[0]);
   const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);

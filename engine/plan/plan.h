@@ -43,7 +43,7 @@ struct Persistence {
 // A pointer of a step to something in the arena, set once the arena has its place.
 struct PlanLink {
   size_t step;
-  const float* rt::Step::*member;
+  rt::ParamSlot slot;
   size_t offset;  // bytes
 };
 

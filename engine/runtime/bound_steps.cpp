@@ -63,7 +63,7 @@ void refresh(const BoundStep& bound, const ThreadHook& threads) {
 
 // A kernel whose copy of the parameters would be out of date after the first update.
 bool outdated(const Step& step, const Kernel& kernel) {
-  return step.variable && kernel.copies_parameters && !kernel.refresh;
+  return step.conv.variable && kernel.copies_parameters && !kernel.refresh;
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ Fit measure_step(const Step& step, const KernelLists& kernels, BoundStep* bound,
   if (!kernel) return Fit::kNoKernel;
   KernelNeeds of_step{};
   kernel->query(step, &of_step);
-  *bound = {kernel, nullptr, of_step.chunks, step.variable && kernel->refresh};
+  *bound = {kernel, nullptr, of_step.chunks, step.conv.variable && kernel->refresh};
   const int32_t chunks = bound->refresh && kRefreshParts > bound->chunks ? kRefreshParts : bound->chunks;
   if (chunks > needs->most_chunks) needs->most_chunks = chunks;
   const bool weights_fit = bound->refresh ? raise(of_step.weight_bytes, &needs->refreshed_bytes)

@@ -145,7 +145,7 @@ Status BoundPlan::bind_steps(const rt::PlanMemory& memory) {
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     rt::Step step = plan_->steps[i];
     for (; link != plan_->links.end() && link->step == i; ++link) {
-      step.*link->member = reinterpret_cast<const float*>(memory.arena + link->offset);
+      rt::param(step, link->slot) = reinterpret_cast<const float*>(memory.arena + link->offset);
     }
     if (const char* message = steps_.bind(step)) {
       return backend_status(message).with_context(of_node(step) + "kernel " + bound_[i].kernel->name);
@@ -183,7 +183,8 @@ void BoundPlan::describe_steps() {
 bool BoundPlan::reads_parameters_in_place() const {
   for (size_t i = 0; i < bound_.size(); ++i) {
     const rt::Step& step = plan_->steps[i];
-    if ((step.weight || step.bias || step.params[0]) && !bound_[i].kernel->copies_parameters) return true;
+    if ((step.conv.weight || step.conv.bias || step.attention.params[0]) && !bound_[i].kernel->copies_parameters)
+      return true;
   }
   return false;
 }

@@ -87,8 +87,9 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, std::vector<co
   size_t segments = 0, operands = 0, strided = 0;
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
-    for (int32_t i = 0; i < step.operand_count; ++i) segments += static_cast<size_t>(step.operands[i].segment_count);
-    operands += static_cast<size_t>(step.operand_count);
+    for (int32_t i = 0; i < step.train.operand_count; ++i)
+      segments += static_cast<size_t>(step.train.operands[i].segment_count);
+    operands += static_cast<size_t>(step.train.operand_count);
     strided += step.strided ? 1 : 0;
   }
   rt::Cutter cutter;

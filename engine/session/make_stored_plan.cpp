@@ -22,11 +22,11 @@ void for_each_constant(const Plan& plan, Visit visit) {
   };
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* v : {&step.in, &step.in2, &step.out}) view(*v);
-    for (int32_t i = 0; i < step.operand_count; ++i) view(step.operands[i]);
-    for (const float* at : {step.pre_scale, step.pre_shift, step.weight, step.bias}) {
+    for (int32_t i = 0; i < step.train.operand_count; ++i) view(step.train.operands[i]);
+    for (const float* at : {step.affine.scale, step.affine.shift, step.conv.weight, step.conv.bias}) {
       if (at && at != &rt::kUnplaced) visit(at);
     }
-    for (const float* at : step.params) {
+    for (const float* at : step.attention.params) {
       if (at) visit(at);
     }
   }

@@ -114,6 +114,56 @@ struct Strided {
   int64_t out_elements;
 };
 
+// x -> min(max(x * scale[c] + shift[c], low), high), of kAffine, and in front of kConv, kPool, kGlobalPool and
+// kConvGradWeight. Padding is applied after it. Null scale and shift: nothing.
+struct AffineParams {
+  const float* scale;
+  const float* shift;
+  float low, high;
+};
+
+// Where an output pixel's inputs lie, of kConv and kPool and their gradients. In pixels; padding is never negative,
+// but for a kPool that stands for a slice.
+struct Window {
+  int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+  int32_t pad_top, pad_left, pad_bottom, pad_right;
+};
+
+// kConv, kConvGradInput, kConvGradWeight.
+struct ConvParams {
+  const float* weight;  // [out c][in c / groups][kh][kw]
+  const float* bias;    // [out c], or null
+  int32_t groups;
+  bool variable;    // weight and bias lie in the arena and change between runs
+  bool transposed;  // the weight is that of the convolution whose input gradient this kConv computes:
+                    // [in c][out c / groups][kh][kw], taps in reverse
+};
+
+struct PoolParams {
+  bool max;                // else the average
+  bool count_include_pad;  // average: divides by the whole window
+};
+
+struct BinaryParams {
+  BinaryOp op;
+};
+
+// `params` in the order of AttentionAttrs (sparsenet/graph.h).
+struct AttentionParams {
+  const float* params[8];
+  int32_t hidden;  // R of the squeeze-excite form; 0: the paper's
+  Act act, gate;
+};
+
+// Of the steps that train; what each uses stands beside it in StepOp.
+struct TrainParams {
+  const View* operands;
+  int32_t operand_count;
+  float epsilon, alpha, beta;
+  bool accumulate;  // adds to the output instead of writing it
+};
+
+// A head that all steps share, then one struct for each family of steps; the others' are zero.
 struct Step {
   StepOp op;
   const char* name;  // of the graph node it came from
@@ -121,39 +171,26 @@ struct Step {
   View in;
   View in2;  // second operand or residual; segment_count 0: none
   View out;
-
-  // In front of kConv, kPool, kGlobalPool, and the op itself for kAffine: x -> bounds(x * pre_scale[c] + pre_shift[c]).
-  // Padding is applied after it. Null: nothing.
-  const float* pre_scale;
-  const float* pre_shift;
-  float pre_low, pre_high;
-
   Act act;  // behind the op
 
-  // kConv: weight [out c][in c / groups][kh][kw], bias [out c] or null. kPool uses the window fields.
-  const float* weight;
-  const float* bias;
-  int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
-  int32_t pad_top, pad_left, pad_bottom, pad_right;
-  int32_t groups;
-  bool max_pool, count_include_pad;
-
-  BinaryOp binary;
-  const Strided* strided;
-
-  // kAttention: `params` in the order of AttentionAttrs; `hidden` is R of the squeeze-excite form, 0 for the paper's.
-  const float* params[8];
-  int32_t hidden;
-  Act attention_act, attention_gate;
-
-  // Training. `variable`: weight and bias are in the arena and change between runs. `weight_transposed`: the weight is
-  // that of the convolution whose input gradient this kConv computes: [in c][out c / groups][kh][kw], taps in reverse.
-  bool variable, weight_transposed;
-  bool accumulate;
-  float epsilon, alpha, beta;
-  const View* operands;
-  int32_t operand_count;
+  AffineParams affine;
+  Window window;
+  ConvParams conv;
+  PoolParams pool;
+  BinaryParams binary;
+  const Strided* strided;  // of the general ops
+  AttentionParams attention;
+  TrainParams train;
 };
+
+// The parameters of a step that may lie in the arena, where a training changes them.
+enum class ParamSlot : uint8_t { kWeight, kBias, kScale, kShift };
+inline const float*& param(Step& step, ParamSlot slot) {
+  return slot == ParamSlot::kWeight  ? step.conv.weight
+         : slot == ParamSlot::kBias  ? step.conv.bias
+         : slot == ParamSlot::kScale ? step.affine.scale
+                                     : step.affine.shift;
+}
 
 // What weight and bias of a variable step point to until the arena has its place: not null, so that kernels see
 // whether there is one.

@@ -54,11 +54,11 @@ bool known(const Act& act) {
 }
 
 const char* check_pre(const Step& s, const PlanRoom& room) {
-  if (!s.pre_scale && !s.pre_shift) return nullptr;
+  if (!s.affine.scale && !s.affine.shift) return nullptr;
   const bool taken = s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool ||
                      s.op == StepOp::kAffine || s.op == StepOp::kConvGradWeight;
   if (!taken) return "this kind of step takes no scale and shift";
-  if (!readable(s.pre_scale, s.in.c, room) || !readable(s.pre_shift, s.in.c, room)) {
+  if (!readable(s.affine.scale, s.in.c, room) || !readable(s.affine.shift, s.in.c, room)) {
     return "scale and shift: expected both, with a value for each channel";
   }
   return nullptr;
@@ -66,32 +66,37 @@ const char* check_pre(const Step& s, const PlanRoom& room) {
 
 // From `in` to `out`, and a weight for each output, input of its group and tap: their number in *weights.
 const char* check_window(const Step& s, const View& in, const View& out, int64_t* weights) {
-  const int32_t window[] = {s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w};
+  const int32_t window[] = {s.window.kernel_h, s.window.kernel_w,   s.window.stride_h,
+                            s.window.stride_w, s.window.dilation_h, s.window.dilation_w};
   for (int32_t value : window) {
     if (value < 1 || value > kMaxWindow) return "convolution: expected kernel, stride and dilation of 1 to 4096";
   }
-  const int32_t pads[] = {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right};
+  const int32_t pads[] = {s.window.pad_top, s.window.pad_left, s.window.pad_bottom, s.window.pad_right};
   for (int32_t value : pads) {
     if (value < 0 || value > kMaxWindow) return "convolution: expected padding of 0 to 4096";
   }
-  if (s.groups < 1 || in.c % s.groups != 0 || out.c % s.groups != 0) {
+  if (s.conv.groups < 1 || in.c % s.conv.groups != 0 || out.c % s.conv.groups != 0) {
     return "convolution: expected groups that divide the channels of input and output";
   }
   // Kernels keep rows of an image with their padding, and count them with 32 bits.
   int64_t padded = in.c;
-  const int64_t sides[] = {int64_t{in.h} + s.pad_top + s.pad_bottom, int64_t{in.w} + s.pad_left + s.pad_right};
+  const int64_t sides[] = {int64_t{in.h} + s.window.pad_top + s.window.pad_bottom,
+                           int64_t{in.w} + s.window.pad_left + s.window.pad_right};
   for (const int64_t side : sides) {
     padded = side > kMostElements ? side : padded * side;
     if (padded > kMostElements) return "convolution: expected an image of at most 1073741824 elements with its padding";
   }
-  const int64_t rows = int64_t{in.h} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
-  const int64_t columns = int64_t{in.w} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
-  if (rows < 0 || columns < 0 || out.n != in.n || out.h != rows / s.stride_h + 1 || out.w != columns / s.stride_w + 1) {
+  const int64_t rows =
+      int64_t{in.h} + s.window.pad_top + s.window.pad_bottom - int64_t{s.window.kernel_h - 1} * s.window.dilation_h - 1;
+  const int64_t columns =
+      int64_t{in.w} + s.window.pad_left + s.window.pad_right - int64_t{s.window.kernel_w - 1} * s.window.dilation_w - 1;
+  if (rows < 0 || columns < 0 || out.n != in.n || out.h != rows / s.window.stride_h + 1 ||
+      out.w != columns / s.window.stride_w + 1) {
     return "convolution: the output's size does not follow from input and window";
   }
-  const int32_t filter[] = {out.c, in.c / s.groups, s.kernel_h, s.kernel_w};
+  const int32_t filter[] = {out.c, in.c / s.conv.groups, s.window.kernel_h, s.window.kernel_w};
   if (!countable(filter, 4)) return "convolution: too many weights";
-  *weights = int64_t{out.c} * (in.c / s.groups) * s.kernel_h * s.kernel_w;
+  *weights = int64_t{out.c} * (in.c / s.conv.groups) * s.window.kernel_h * s.window.kernel_w;
   return nullptr;
 }
 
@@ -103,11 +108,11 @@ bool in_arena(int64_t element, int64_t floats, const PlanRoom& room) {
 const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& room) {
   int64_t weights = 0;
   if (const char* message = check_window(s, s.in, s.out, &weights)) return message;
-  if (s.variable ? !in_arena(links.weight, weights, room) : !readable(s.weight, weights, room)) {
+  if (s.conv.variable ? !in_arena(links.weight, weights, room) : !readable(s.conv.weight, weights, room)) {
     return "convolution: expected a weight for each output, input and tap";
   }
-  const bool has_bias = s.variable ? links.bias >= 0 : s.bias != nullptr;
-  if (has_bias && !(s.variable ? in_arena(links.bias, s.out.c, room) : readable(s.bias, s.out.c, room))) {
+  const bool has_bias = s.conv.variable ? links.bias >= 0 : s.conv.bias != nullptr;
+  if (has_bias && !(s.conv.variable ? in_arena(links.bias, s.out.c, room) : readable(s.conv.bias, s.out.c, room))) {
     return "convolution: expected a bias for each output";
   }
   if (s.in2.segment_count == 0) return nullptr;
@@ -125,8 +130,8 @@ bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_
 
 const char* check_pool(const Step& s, const StepLinks&, const PlanRoom&) {
   if (s.out.n != s.in.n || s.out.c != s.in.c) return "pool: expected an output of the input's images and channels";
-  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
-      !windows_fit(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
+  if (!windows_fit(s.in.h, s.out.h, s.window.kernel_h, s.window.stride_h, s.window.pad_top, s.window.pad_bottom) ||
+      !windows_fit(s.in.w, s.out.w, s.window.kernel_w, s.window.stride_w, s.window.pad_left, s.window.pad_right)) {
     return "pool: the output's size does not follow from input and window";
   }
   return nullptr;
@@ -135,10 +140,10 @@ const char* check_pool(const Step& s, const StepLinks&, const PlanRoom&) {
 const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& room) {
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "attention: expected an output of the input's size";
   if (s.in.segment_count != 1) return "attention: expected an input in one piece";
-  if (s.hidden < 0) return "attention: expected 0 or more hidden values";
-  if (!known(s.attention_act) || !known(s.attention_gate)) return "attention: unknown activation";
-  const int64_t c = s.in.c, r = s.hidden;
-  const int32_t matrix[] = {2, s.in.c, s.hidden > s.in.c ? s.hidden : s.in.c};
+  if (s.attention.hidden < 0) return "attention: expected 0 or more hidden values";
+  if (!known(s.attention.act) || !known(s.attention.gate)) return "attention: unknown activation";
+  const int64_t c = s.in.c, r = s.attention.hidden;
+  const int32_t matrix[] = {2, s.in.c, s.attention.hidden > s.in.c ? s.attention.hidden : s.in.c};
   // Kernels keep sums of up to four parts of each image, for channels rounded up to whole vectors.
   if (!countable(matrix, 3) || s.in.c > INT32_MAX / 4 / s.in.n - 64) {
     return "attention: too many channels";
@@ -146,7 +151,7 @@ const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& roo
   const int64_t paper[8] = {c, c, c * c, c, 2 * c, 2 * c, 2 * c * c, c};
   const int64_t squeeze[4] = {r * c, r, c * r, c};
   for (int i = 0; i < (r == 0 ? 8 : 4); ++i) {
-    if (!readable(s.params[i], r == 0 ? paper[i] : squeeze[i], room)) {
+    if (!readable(s.attention.params[i], r == 0 ? paper[i] : squeeze[i], room)) {
       return "attention: expected all parameters, each of its full size";
     }
   }
@@ -202,7 +207,7 @@ const char* check_same_size(const Step& s, const StepLinks&, const PlanRoom&) {
 
 const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
   if (s.in2.segment_count == 0) return "expected a second operand";
-  if (s.binary > BinaryOp::kDiv) return "unknown arithmetic";
+  if (s.binary.op > BinaryOp::kDiv) return "unknown arithmetic";
   if (s.strided) return check_walk(s);
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
     return "expected operands of the output's size";
@@ -228,28 +233,30 @@ const char* check_conv_grad_weight(const Step& s, const StepLinks&, const PlanRo
   if (!is_flat(s.out) || floats_of(s.out) != weights || pixels(s.out) != 1) {
     return "expected room for a gradient of each weight";
   }
-  if (s.operand_count == 0) return nullptr;
-  const View& db = s.operands[0];
-  const bool fits = s.operand_count == 1 && is_flat(db) && pixels(db) == 1 && db.c == s.in2.c;
+  if (s.train.operand_count == 0) return nullptr;
+  const View& db = s.train.operands[0];
+  const bool fits = s.train.operand_count == 1 && is_flat(db) && pixels(db) == 1 && db.c == s.in2.c;
   return fits ? nullptr : "expected room for a gradient of each bias, and no other operand";
 }
 
 // Operands that are one run of floats each, by their lengths; 0: as long as the first.
 const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t count) {
-  if (s.operand_count != count) return "another number of operands";
+  if (s.train.operand_count != count) return "another number of operands";
   for (int32_t i = 0; i < count; ++i) {
-    const int64_t expected = lengths[i] == 0 ? floats_of(s.operands[0]) : lengths[i];
-    if (!is_flat(s.operands[i]) || floats_of(s.operands[i]) != expected) return "an operand of another size";
+    const int64_t expected = lengths[i] == 0 ? floats_of(s.train.operands[0]) : lengths[i];
+    if (!is_flat(s.train.operands[i]) || floats_of(s.train.operands[i]) != expected)
+      return "an operand of another size";
   }
   return nullptr;
 }
 
 const char* check_cross_entropy(const Step& s, const StepLinks&, const PlanRoom&) {
-  const bool in_range = s.alpha >= 0.f && s.alpha < 1.f && s.beta >= 0.f && s.beta <= 1.f;
+  const bool in_range = s.train.alpha >= 0.f && s.train.alpha < 1.f && s.train.beta >= 0.f && s.train.beta <= 1.f;
   if (!in_range) return "loss: expected a smoothing of 0 to below 1 and a factor of 0 to 1";
-  const int64_t lengths[] = {0, s.operand_count > 0 ? int64_t{s.operands[0].n} : 0, 2, 0};
+  const int64_t lengths[] = {0, s.train.operand_count > 0 ? int64_t{s.train.operands[0].n} : 0, 2, 0};
   if (const char* message = check_flat_operands(s, lengths, 4)) return message;
-  const View &logits = s.operands[0], &labels = s.operands[1], &loss = s.operands[2], &dlogits = s.operands[3];
+  const View &logits = s.train.operands[0], &labels = s.train.operands[1], &loss = s.train.operands[2],
+             &dlogits = s.train.operands[3];
   const bool fits = logits.h == 1 && logits.w == 1 && pixels(labels) == logits.n && pixels(loss) == 1 &&
                     pixels(dlogits) == logits.n && dlogits.c == logits.c;
   return fits ? nullptr : "loss: expected logits, labels, a loss and gradients of the same images";
@@ -258,7 +265,8 @@ const char* check_cross_entropy(const Step& s, const StepLinks&, const PlanRoom&
 const char* check_accumulate(const Step& s, const StepLinks&, const PlanRoom&) {
   const int64_t lengths[] = {0, 0};
   if (const char* message = check_flat_operands(s, lengths, 2)) return message;
-  return pixels(s.operands[0]) == 1 && pixels(s.operands[1]) == 1 ? nullptr : "expected operands of one pixel";
+  return pixels(s.train.operands[0]) == 1 && pixels(s.train.operands[1]) == 1 ? nullptr
+                                                                              : "expected operands of one pixel";
 }
 
 const char* check_square_sum(const Step& s, const StepLinks&, const PlanRoom&) {
@@ -270,7 +278,7 @@ const char* check_update_sgd(const Step& s, const StepLinks&, const PlanRoom&) {
   const int64_t lengths[] = {0, 0, 0, kControlFloats};
   if (const char* message = check_flat_operands(s, lengths, 4)) return message;
   // Kernels take whole vectors of decayed parameters.
-  const bool decay_fits = s.alpha >= 0.f && s.alpha <= static_cast<float>(floats_of(s.operands[0]));
+  const bool decay_fits = s.train.alpha >= 0.f && s.train.alpha <= static_cast<float>(floats_of(s.train.operands[0]));
   return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
 }
 
@@ -339,7 +347,7 @@ size_t arena_end(const Step& step) {
   add(step.in);
   add(step.in2);
   add(step.out);
-  for (int32_t i = 0; i < step.operand_count; ++i) add(step.operands[i]);
+  for (int32_t i = 0; i < step.train.operand_count; ++i) add(step.train.operands[i]);
   return end;
 }
 
@@ -355,18 +363,19 @@ const char* check_step(const Step& step, const StepLinks& links, const PlanRoom&
   if (!step.name) return "it has no name";
   if (static_cast<size_t>(step.op) >= kStepKinds) return kNotStored;
   const StepKind& kind = kind_of(step.op);
-  if (!kind.stored || step.weight_transposed || step.accumulate) return kNotStored;
-  if (step.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
-  for (int32_t i = 0; i < step.operand_count; ++i) {
-    if (const char* message = check_view(step.operands[i], room, true)) return message;
+  if (!kind.stored || step.conv.transposed || step.train.accumulate) return kNotStored;
+  if (step.conv.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";
+  for (int32_t i = 0; i < step.train.operand_count; ++i) {
+    if (const char* message = check_view(step.train.operands[i], room, true)) return message;
   }
   if (!known(step.act)) return "unknown activation";
   if (kind.data == StepData::kOperands) {
     const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
-                                step.out.segment_count == 0 && !step.strided && !step.pre_scale && !step.pre_shift;
+                                step.out.segment_count == 0 && !step.strided && !step.affine.scale &&
+                                !step.affine.shift;
     return operands_alone ? kind.check(step, links, room) : "this kind of step has operands alone";
   }
-  if (step.operand_count > 0 && kind.data != StepData::kBoth) return "this kind of step has no operands";
+  if (step.train.operand_count > 0 && kind.data != StepData::kBoth) return "this kind of step has no operands";
   if (const char* message = check_view(step.in, room, false)) return message;
   if (step.in2.segment_count != 0) {
     if (const char* message = check_view(step.in2, room, false)) return message;

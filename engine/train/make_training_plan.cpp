@@ -22,12 +22,12 @@ constexpr float kCheckTolerance = 1e-4f;
 
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
-    if (rt::may_be_stored(step.op) && !step.weight_transposed && !step.accumulate) continue;
+    if (rt::may_be_stored(step.op) && !step.conv.transposed && !step.train.accumulate) continue;
     return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + rt::step_name(step.op) +
                        ") that stored plans cannot hold");
   }
   for (const PlanLink& link : plan.links) {
-    if (link.member == &rt::Step::weight || link.member == &rt::Step::bias) continue;
+    if (link.slot == rt::ParamSlot::kWeight || link.slot == rt::ParamSlot::kBias) continue;
     return unsupported("node '" + std::string(plan.steps[link.step].name) +
                        "': training it changes a scale or shift in front of a step, which stored plans cannot hold");
   }

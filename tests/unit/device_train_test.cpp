@@ -376,20 +376,20 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
     CHECK(status.message().find("plan 0 for portable-f32") != std::string::npos);
     CHECK(status.message().find(part) != std::string::npos);
   };
-  const auto operand = [](rt::Step& s, int i) -> rt::View& { return const_cast<rt::View&>(s.operands[i]); };
+  const auto operand = [](rt::Step& s, int i) -> rt::View& { return const_cast<rt::View&>(s.train.operands[i]); };
   const auto piece = [&](rt::Step& s, int i) -> rt::Segment& {
     return const_cast<rt::Segment&>(operand(s, i).segments[0]);
   };
   using Op = rt::StepOp;
-  refused(Op::kCrossEntropy, "another number of operands", [](Plan&, rt::Step& s) { s.operand_count = 3; });
-  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.alpha = 1.f; });
-  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.beta = std::nanf(""); });
+  refused(Op::kCrossEntropy, "another number of operands", [](Plan&, rt::Step& s) { s.train.operand_count = 3; });
+  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.train.alpha = 1.f; });
+  refused(Op::kCrossEntropy, "smoothing", [](Plan&, rt::Step& s) { s.train.beta = std::nanf(""); });
   refused(Op::kCrossEntropy, "size", [&](Plan&, rt::Step& s) { operand(s, 2).c = piece(s, 2).channels = 1; });
   refused(Op::kCrossEntropy, "leaves the arena", [&](Plan& p, rt::Step& s) { piece(s, 3).offset = p.arena_bytes; });
   refused(Op::kAccumulate, "size", [&](Plan&, rt::Step& s) { operand(s, 1).c = piece(s, 1).channels = 1; });
   refused(Op::kSquareSum, "size", [&](Plan&, rt::Step& s) { operand(s, 1).c = piece(s, 1).channels = 8; });
-  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.alpha = 1e6f; });
-  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.alpha = -1.f; });
+  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.train.alpha = 1e6f; });
+  refused(Op::kUpdateSgd, "decayed", [](Plan&, rt::Step& s) { s.train.alpha = -1.f; });
   refused(Op::kUpdateSgd, "size", [&](Plan&, rt::Step& s) { operand(s, 2).c = piece(s, 2).channels = 16; });
   refused(Op::kConvGradWeight, "gradient of each weight",
           [](Plan&, rt::Step& s) { s.out.c = const_cast<rt::Segment&>(s.out.segments[0]).channels = 2; });
@@ -402,8 +402,8 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
     s.in2.h = s.in.h = 2;  // two pixels that are one
     const_cast<rt::Segment&>(s.in2.segments[0]).pixel_stride = 0;
   });
-  refused(Op::kAccumulate, "operands alone", [](Plan&, rt::Step& s) { s.out = s.operands[1]; });
-  refused(Op::kSquareSum, "operands alone", [](Plan&, rt::Step& s) { s.in = s.operands[0]; });
+  refused(Op::kAccumulate, "operands alone", [](Plan&, rt::Step& s) { s.out = s.train.operands[1]; });
+  refused(Op::kSquareSum, "operands alone", [](Plan&, rt::Step& s) { s.in = s.train.operands[0]; });
   // Without its training part: the convolution with variable weights comes first.
   refused(Op::kUpdateSgd, "only plans that train", [](Plan& p, rt::Step&) { p.training.reset(); });
   refused(Op::kUpdateSgd, "weight for each", [](Plan& p, rt::Step&) { p.links[0].offset = p.arena_bytes; });

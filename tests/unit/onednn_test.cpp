@@ -126,22 +126,24 @@ Case random_convolution(uint64_t seed) {
   rt::Step& s = c.step;
   s.op = rt::StepOp::kConv;
   s.name = "conv";
-  s.groups = random.chance(0.7) ? 1 : random.integer(2, 4);
+  s.conv.groups = random.chance(0.7) ? 1 : random.integer(2, 4);
   const bool depthwise = random.chance(0.15);
   const int32_t n = random.integer(1, 3), h = random.integer(1, 12), w = random.integer(1, 12);
   std::vector<int32_t> ranges(static_cast<size_t>(random.chance(0.5) ? 1 : random.integer(2, 5)));
   int32_t channels = 0;
   for (int32_t& r : ranges) {
-    r = random.pick(std::vector<int>{1, 3, 4, 12, 16, 17, 24, 40}) * (depthwise ? 1 : s.groups);
+    r = random.pick(std::vector<int>{1, 3, 4, 12, 16, 17, 24, 40}) * (depthwise ? 1 : s.conv.groups);
     channels += r;
   }
-  if (depthwise) s.groups = channels;
-  const int32_t outputs = depthwise ? channels : random.pick(std::vector<int>{1, 5, 12, 16, 33, 64}) * s.groups;
-  s.dilation_h = random.chance(0.8) ? 1 : 2;
-  s.dilation_w = random.chance(0.8) ? 1 : 2;
+  if (depthwise) s.conv.groups = channels;
+  const int32_t outputs = depthwise ? channels : random.pick(std::vector<int>{1, 5, 12, 16, 33, 64}) * s.conv.groups;
+  s.window.dilation_h = random.chance(0.8) ? 1 : 2;
+  s.window.dilation_w = random.chance(0.8) ? 1 : 2;
   int32_t oh = 0, ow = 0;
-  window(random, h, &oh, &s.kernel_h, &s.stride_h, s.dilation_h, &s.pad_top, &s.pad_bottom);
-  window(random, w, &ow, &s.kernel_w, &s.stride_w, s.dilation_w, &s.pad_left, &s.pad_right);
+  window(random, h, &oh, &s.window.kernel_h, &s.window.stride_h, s.window.dilation_h, &s.window.pad_top,
+         &s.window.pad_bottom);
+  window(random, w, &ow, &s.window.kernel_w, &s.window.stride_w, s.window.dilation_w, &s.window.pad_left,
+         &s.window.pad_right);
   s.in = {n, h, w, channels, nullptr, 0};
   s.out = {n, oh, ow, outputs, nullptr, 0};
   for (int32_t r : ranges) c.in.push_back(c.place(n * h * w, r, r + (random.chance(0.3) ? 5 : 0)));
@@ -156,28 +158,28 @@ Case random_convolution(uint64_t seed) {
     values->resize(count);
     for (float& v : *values) v = static_cast<float>(random.real(-1, 1));
   };
-  const auto in_group = static_cast<size_t>(channels / s.groups);
-  fill(&c.weight, static_cast<size_t>(outputs) * in_group * static_cast<size_t>(s.kernel_h * s.kernel_w));
-  s.weight = c.weight.data();
+  const auto in_group = static_cast<size_t>(channels / s.conv.groups);
+  fill(&c.weight, static_cast<size_t>(outputs) * in_group * static_cast<size_t>(s.window.kernel_h * s.window.kernel_w));
+  s.conv.weight = c.weight.data();
   if (random.chance(0.7)) {
     fill(&c.bias, static_cast<size_t>(outputs));
-    s.bias = c.bias.data();
+    s.conv.bias = c.bias.data();
   }
   if (random.chance(0.5)) {
     fill(&c.scale, static_cast<size_t>(channels));
     fill(&c.shift, static_cast<size_t>(channels));
-    s.pre_scale = c.scale.data();
-    s.pre_shift = c.shift.data();
-    s.pre_low = random.chance(0.7) ? 0.f : -INFINITY;
-    s.pre_high = random.chance(0.7) ? INFINITY : 0.75f;
+    s.affine.scale = c.scale.data();
+    s.affine.shift = c.shift.data();
+    s.affine.low = random.chance(0.7) ? 0.f : -INFINITY;
+    s.affine.high = random.chance(0.7) ? INFINITY : 0.75f;
   }
   s.act = random_act(random);
   fill(&c.arena, c.arena.size());
   c.text = "seed " + std::to_string(seed) + ": " + std::to_string(n) + "x" + std::to_string(h) + "x" +
            std::to_string(w) + "x" + std::to_string(channels) + " in " + std::to_string(ranges.size()) + " to " +
-           std::to_string(outputs) + ", groups " + std::to_string(s.groups) + ", window " + std::to_string(s.kernel_h) +
-           "x" + std::to_string(s.kernel_w) + ", activation " + std::to_string(s.act.kind) + ", residual " +
-           std::to_string(residual);
+           std::to_string(outputs) + ", groups " + std::to_string(s.conv.groups) + ", window " +
+           std::to_string(s.window.kernel_h) + "x" + std::to_string(s.window.kernel_w) + ", activation " +
+           std::to_string(s.act.kind) + ", residual " + std::to_string(residual);
   return c;
 }
 
@@ -187,14 +189,14 @@ Case random_pool(uint64_t seed) {
   rt::Step& s = c.step;
   s.op = rt::StepOp::kPool;
   s.name = "pool";
-  s.dilation_h = s.dilation_w = s.groups = 1;
+  s.window.dilation_h = s.window.dilation_w = s.conv.groups = 1;
   const int32_t n = random.integer(1, 3), h = random.integer(1, 12), w = random.integer(1, 12);
   const int32_t channels = random.pick(std::vector<int>{1, 3, 16, 17, 40});
   int32_t oh = 0, ow = 0;
-  window(random, h, &oh, &s.kernel_h, &s.stride_h, 1, &s.pad_top, &s.pad_bottom);
-  window(random, w, &ow, &s.kernel_w, &s.stride_w, 1, &s.pad_left, &s.pad_right);
-  s.max_pool = random.chance(0.5);
-  s.count_include_pad = random.chance(0.5);
+  window(random, h, &oh, &s.window.kernel_h, &s.window.stride_h, 1, &s.window.pad_top, &s.window.pad_bottom);
+  window(random, w, &ow, &s.window.kernel_w, &s.window.stride_w, 1, &s.window.pad_left, &s.window.pad_right);
+  s.pool.max = random.chance(0.5);
+  s.pool.count_include_pad = random.chance(0.5);
   s.act = {rt::Act::kBounds, -INFINITY, INFINITY, 0.f, 0.f};
   s.in = {n, h, w, channels, nullptr, 0};
   s.out = {n, oh, ow, channels, nullptr, 0};
@@ -203,8 +205,8 @@ Case random_pool(uint64_t seed) {
   c.place(16, 16, 16);  // to see writes behind the output
   c.connect();
   for (float& v : c.arena) v = static_cast<float>(random.real(-1, 1));
-  c.text = "seed " + std::to_string(seed) + (s.max_pool ? ": max " : ": mean ") + std::to_string(h) + "x" +
-           std::to_string(w) + " window " + std::to_string(s.kernel_h) + "x" + std::to_string(s.kernel_w);
+  c.text = "seed " + std::to_string(seed) + (s.pool.max ? ": max " : ": mean ") + std::to_string(h) + "x" +
+           std::to_string(w) + " window " + std::to_string(s.window.kernel_h) + "x" + std::to_string(s.window.kernel_w);
   return c;
 }
 
@@ -287,9 +289,9 @@ TEST_CASE("every convolution of the families is oneDNN's, and none is its refere
 TEST_CASE("what oneDNN runs slowly or wrongly is left to other kernels") {
   Case c = random_convolution(0);
   rt::Step& s = c.step;
-  s.groups = s.dilation_h = s.dilation_w = s.stride_h = s.stride_w = 1;
-  s.kernel_h = s.kernel_w = 3;
-  s.pad_top = s.pad_left = s.pad_bottom = s.pad_right = 1;
+  s.conv.groups = s.window.dilation_h = s.window.dilation_w = s.window.stride_h = s.window.stride_w = 1;
+  s.window.kernel_h = s.window.kernel_w = 3;
+  s.window.pad_top = s.window.pad_left = s.window.pad_bottom = s.window.pad_right = 1;
   c.in = {{0, nullptr, 16, 16}};
   c.out = {{65536, nullptr, 16, 16}};
   c.in2.clear();
@@ -301,18 +303,18 @@ TEST_CASE("what oneDNN runs slowly or wrongly is left to other kernels") {
   c.out[0].pixel_stride = 48;  // a slot inside a wider buffer
   CHECK(!onednn::kConvolution.supports(s));
   c.out[0].pixel_stride = 16;
-  s.pad_bottom = 4;  // the last row of windows lies in the padding
+  s.window.pad_bottom = 4;  // the last row of windows lies in the padding
   s.out.h = 11;
   CHECK(!onednn::kConvolution.supports(s));
-  s.pad_bottom = 1;
-  s.stride_w = 2;
+  s.window.pad_bottom = 1;
+  s.window.stride_w = 2;
   c.in[0] = {0, nullptr, 1, 1};
   s.in = {1, 8, 2, 1, c.in.data(), 1};
   s.out.h = 8;
   s.out.w = 1;
   CHECK(!onednn::kConvolution.supports(s));
-  s.stride_w = 1;
-  s.pad_left = 0;
+  s.window.stride_w = 1;
+  s.window.pad_left = 0;
   CHECK(onednn::kConvolution.supports(s));
 }
 

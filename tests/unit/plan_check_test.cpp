@@ -33,10 +33,11 @@ struct Extreme {
   explicit Extreme(rt::StepOp op) {
     step.op = op;
     step.name = "extreme";
-    step.groups = step.kernel_h = step.kernel_w = step.stride_h = step.stride_w = step.dilation_h = step.dilation_w = 1;
+    step.conv.groups = step.window.kernel_h = step.window.kernel_w = step.window.stride_h = step.window.stride_w =
+        step.window.dilation_h = step.window.dilation_w = 1;
     step.act = {rt::Act::kBounds, -1.f, 1.f, 0.f, 0.f};
-    step.weight = &kSomewhere;
-    for (const float*& p : step.params) p = &kSomewhere;
+    step.conv.weight = &kSomewhere;
+    for (const float*& p : step.attention.params) p = &kSomewhere;
   }
   static void set(rt::View* view, rt::Segment* segment, const std::vector<int32_t>& nhwc, int32_t pixel_stride) {
     *segment = {0, nullptr, nhwc[3], pixel_stride};
@@ -61,12 +62,12 @@ int ask_all(const rt::Step& step) {
         CHECK(bytes < uint64_t{1} << 50);
       }
       if (std::string((*list)->name).rfind("conv2d_direct", 0) == 0) {
-        const int64_t width =
-            int64_t{step.out.w - 1} * step.stride_w + int64_t{step.kernel_w - 1} * step.dilation_w + 1;
+        const int64_t width = int64_t{step.out.w - 1} * step.window.stride_w +
+                              int64_t{step.window.kernel_w - 1} * step.window.dilation_w + 1;
         CHECK(needs.scratch_bytes >= static_cast<uint64_t>(width * step.in.c) * sizeof(float));
         CHECK(needs.weight_bytes >= uint64_t{4} * static_cast<uint64_t>(step.out.c) *
-                                        static_cast<uint64_t>(step.in.c / step.groups) *
-                                        static_cast<uint64_t>(step.kernel_h * step.kernel_w));
+                                        static_cast<uint64_t>(step.in.c / step.conv.groups) *
+                                        static_cast<uint64_t>(step.window.kernel_h * step.window.kernel_w));
       }
     }
   }
@@ -95,31 +96,34 @@ TEST_CASE("extreme convolutions are refused, or counted rightly") {
     for (size_t keep = random() % 5, d = 1; d < 4; ++d) {
       if (keep < 3 && d != keep + 1) in[d] = 1;
     }
-    s.kernel_h = pick(&random, {1, 1, 2, 3, 4096});
-    s.kernel_w = pick(&random, {1, 1, 2, 3, 4096});
-    s.stride_h = pick(&random, {1, 1, 2, 4096});
-    s.stride_w = pick(&random, {1, 1, 2, 4096});
-    s.dilation_h = pick(&random, {1, 1, 2, 4096});
-    s.dilation_w = pick(&random, {1, 1, 2, 4096});
-    for (int32_t* pad : {&s.pad_top, &s.pad_left, &s.pad_bottom, &s.pad_right}) *pad = pick(&random, {0, 0, 1, 4096});
-    const int64_t rows = int64_t{in[1]} + s.pad_top + s.pad_bottom - int64_t{s.kernel_h - 1} * s.dilation_h - 1;
-    const int64_t columns = int64_t{in[2]} + s.pad_left + s.pad_right - int64_t{s.kernel_w - 1} * s.dilation_w - 1;
+    s.window.kernel_h = pick(&random, {1, 1, 2, 3, 4096});
+    s.window.kernel_w = pick(&random, {1, 1, 2, 3, 4096});
+    s.window.stride_h = pick(&random, {1, 1, 2, 4096});
+    s.window.stride_w = pick(&random, {1, 1, 2, 4096});
+    s.window.dilation_h = pick(&random, {1, 1, 2, 4096});
+    s.window.dilation_w = pick(&random, {1, 1, 2, 4096});
+    for (int32_t* pad : {&s.window.pad_top, &s.window.pad_left, &s.window.pad_bottom, &s.window.pad_right})
+      *pad = pick(&random, {0, 0, 1, 4096});
+    const int64_t rows = int64_t{in[1]} + s.window.pad_top + s.window.pad_bottom -
+                         int64_t{s.window.kernel_h - 1} * s.window.dilation_h - 1;
+    const int64_t columns = int64_t{in[2]} + s.window.pad_left + s.window.pad_right -
+                            int64_t{s.window.kernel_w - 1} * s.window.dilation_w - 1;
     if (rows < 0 || columns < 0) continue;
-    const int64_t oh = rows / s.stride_h + 1, ow = columns / s.stride_w + 1;
+    const int64_t oh = rows / s.window.stride_h + 1, ow = columns / s.window.stride_w + 1;
     if (oh > INT32_MAX || ow > INT32_MAX) continue;
-    s.groups = random() % 4 == 0 ? in[3] : 1;
-    const int32_t oc = s.groups > 1 ? s.groups : pick(&random, kSizes);
+    s.conv.groups = random() % 4 == 0 ? in[3] : 1;
+    const int32_t oc = s.conv.groups > 1 ? s.conv.groups : pick(&random, kSizes);
     const std::vector<int32_t> out = {n, static_cast<int32_t>(oh), static_cast<int32_t>(ow), oc};
     Extreme::set(&s.in, &e.in, in, random() % 3 == 0 ? 0 : in[3]);
     if (gradient) {
       Extreme::set(&s.in2, &e.in2, out, oc);
       int64_t weights = 1;
-      for (const int32_t factor : {oc, in[3] / s.groups, s.kernel_h, s.kernel_w}) {
+      for (const int32_t factor : {oc, in[3] / s.conv.groups, s.window.kernel_h, s.window.kernel_w}) {
         if (weights <= INT32_MAX) weights *= factor;  // both below 2^31; beyond that the case is not used
       }
       if (weights > INT32_MAX) continue;
       Extreme::set(&s.out, &e.out, {1, 1, 1, static_cast<int32_t>(weights)}, static_cast<int32_t>(weights));
-      s.weight = nullptr;
+      s.conv.weight = nullptr;
     } else {
       Extreme::set(&s.out, &e.out, out, oc);
     }
@@ -150,9 +154,9 @@ TEST_CASE("other extreme steps are refused, or counted rightly") {
     }
     std::vector<int32_t> out = in;
     if (s.op == rt::StepOp::kGlobalPool) out = {in[0], 1, 1, in[3]};
-    if (s.op == rt::StepOp::kAffine) s.pre_scale = s.pre_shift = &kSomewhere;
+    if (s.op == rt::StepOp::kAffine) s.affine.scale = s.affine.shift = &kSomewhere;
     if (s.op == rt::StepOp::kBinary) Extreme::set(&s.in2, &e.in2, in, in[3]);
-    if (s.op == rt::StepOp::kAttention) s.hidden = random() % 2 == 0 ? 0 : pick(&random, kSizes);
+    if (s.op == rt::StepOp::kAttention) s.attention.hidden = random() % 2 == 0 ? 0 : pick(&random, kSizes);
     Extreme::set(&s.in, &e.in, in, in[3]);
     Extreme::set(&s.out, &e.out, out, out[3]);
     if (rt::check_step(s, {-1, -1}, kRoom)) continue;

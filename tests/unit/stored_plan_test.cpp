@@ -443,20 +443,20 @@ TEST_CASE("steps that would leave their memory are refused by name") {
   const auto conv = [&](const char* part, const std::function<void(rt::Step&)>& change) {
     refused(g, "conv", part, [&](Plan&, rt::Step& s) { change(s); });
   };
-  conv("('conv')", [](rt::Step& s) { s.pad_top = 2; });
-  conv("output's size", [](rt::Step& s) { s.pad_top = 0; });
-  conv("output's size", [](rt::Step& s) { s.stride_w = 2; });
-  conv("padding", [](rt::Step& s) { s.pad_left = -1; });
-  conv("padding", [](rt::Step& s) { s.pad_bottom = INT32_MAX; });
-  conv("kernel, stride and dilation", [](rt::Step& s) { s.kernel_h = 0; });
-  conv("kernel, stride and dilation", [](rt::Step& s) { s.stride_h = INT32_MIN; });
-  conv("kernel, stride and dilation", [](rt::Step& s) { s.dilation_h = 5000; });
-  conv("groups", [](rt::Step& s) { s.groups = 0; });
-  conv("groups", [](rt::Step& s) { s.groups = 3; });
-  conv("weight", [](rt::Step& s) { s.weight = nullptr; });
-  conv("weight", [](rt::Step& s) { s.weight += 1; });
-  conv("bias", [](rt::Step& s) { s.bias += 1; });
-  conv("scale and shift", [](rt::Step& s) { s.pre_scale = s.bias; });
+  conv("('conv')", [](rt::Step& s) { s.window.pad_top = 2; });
+  conv("output's size", [](rt::Step& s) { s.window.pad_top = 0; });
+  conv("output's size", [](rt::Step& s) { s.window.stride_w = 2; });
+  conv("padding", [](rt::Step& s) { s.window.pad_left = -1; });
+  conv("padding", [](rt::Step& s) { s.window.pad_bottom = INT32_MAX; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.window.kernel_h = 0; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.window.stride_h = INT32_MIN; });
+  conv("kernel, stride and dilation", [](rt::Step& s) { s.window.dilation_h = 5000; });
+  conv("groups", [](rt::Step& s) { s.conv.groups = 0; });
+  conv("groups", [](rt::Step& s) { s.conv.groups = 3; });
+  conv("weight", [](rt::Step& s) { s.conv.weight = nullptr; });
+  conv("weight", [](rt::Step& s) { s.conv.weight += 1; });
+  conv("bias", [](rt::Step& s) { s.conv.bias += 1; });
+  conv("scale and shift", [](rt::Step& s) { s.affine.scale = s.conv.bias; });
   conv("unknown kind of step", [](rt::Step& s) { s.op = static_cast<rt::StepOp>(99); });
   conv("plans cannot hold", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
   conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(9); });
@@ -476,8 +476,8 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   conv("add up", [](rt::Step& s) { segment(s.in).channels = -1; });
   conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 0; });
   conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 3; });
-  conv("not written", [](rt::Step& s) { segment(s.out).constant = s.weight; });
-  conv("leaves its constant", [](rt::Step& s) { segment(s.in).constant = s.weight + 60; });
+  conv("not written", [](rt::Step& s) { segment(s.out).constant = s.conv.weight; });
+  conv("leaves its constant", [](rt::Step& s) { segment(s.in).constant = s.conv.weight + 60; });
   conv("elements", [](rt::Step& s) { s.in.h = 0; });
   conv("elements", [](rt::Step& s) { s.in.h = s.in.w = 1 << 16; });
   conv("at least one range", [](rt::Step& s) { s.out.segment_count = 0; });
@@ -489,7 +489,7 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   conv("with its padding", [](rt::Step& s) {
     segment(s.in) = {0, nullptr, 40, 0};
     s.in.c = 40;
-    s.pad_top = s.pad_left = s.pad_bottom = s.pad_right = 4096;
+    s.window.pad_top = s.window.pad_left = s.window.pad_bottom = s.window.pad_right = 4096;
   });
 }
 
@@ -498,11 +498,11 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   const auto on = [&](const char* name, const char* part, const std::function<void(rt::Step&)>& change) {
     refused(g, name, part, [&](Plan&, rt::Step& s) { change(s); });
   };
-  on("pool", "output's size", [](rt::Step& s) { s.stride_h = 9; });
-  on("pool", "output's size", [](rt::Step& s) { s.pad_top = 2; });
-  on("pool", "output's size", [](rt::Step& s) { s.pad_top = -4; });
-  on("pool", "output's size", [](rt::Step& s) { s.pad_right = 2; });
-  on("pool", "output's size", [](rt::Step& s) { s.kernel_w = 0; });
+  on("pool", "output's size", [](rt::Step& s) { s.window.stride_h = 9; });
+  on("pool", "output's size", [](rt::Step& s) { s.window.pad_top = 2; });
+  on("pool", "output's size", [](rt::Step& s) { s.window.pad_top = -4; });
+  on("pool", "output's size", [](rt::Step& s) { s.window.pad_right = 2; });
+  on("pool", "output's size", [](rt::Step& s) { s.window.kernel_w = 0; });
   on("pool", "images and channels", [](rt::Step& s) { s.in.n = 2, s.in.h = 2; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_strides[1][2] = 7; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).out_start = 1; });
@@ -514,7 +514,7 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
     walk(s).out_strides[0] = 16;
   });
   on("mul", "second operand", [](rt::Step& s) { s.in2.segment_count = 0; });
-  on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary = static_cast<rt::BinaryOp>(4); });
+  on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary.op = static_cast<rt::BinaryOp>(4); });
   on("softmax", "reduce", [](rt::Step& s) { walk(s).reduced_from = 5; });
   on("softmax", "index space", [](rt::Step& s) { s.strided = nullptr; });
 
@@ -525,12 +525,12 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
     if (s.op == rt::StepOp::kAttention) gate = s.name;
   }
   REQUIRE_FALSE(gate.empty());
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.hidden = 1 << 20; });
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.hidden = -1; });
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.params[7] = nullptr; });
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.params[2] += 1; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.hidden = 1 << 20; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.hidden = -1; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[7] = nullptr; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[2] += 1; });
   refused(attention, gate, "unknown activation",
-          [](Plan&, rt::Step& s) { s.attention_gate.kind = static_cast<rt::Act::Kind>(6); });
+          [](Plan&, rt::Step& s) { s.attention.gate.kind = static_cast<rt::Act::Kind>(6); });
 }
 
 TEST_CASE("plans whose frame does not fit are refused by name") {

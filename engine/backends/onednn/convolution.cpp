@@ -19,7 +19,7 @@ using dnnl::memory;
 using rt::Step;
 
 bool needs_gather(const Step& s) {
-  return s.pre_scale || !is_dense(s.in);
+  return s.affine.scale || !is_dense(s.in);
 }
 
 size_t gather_bytes(const Step& s) {
@@ -29,19 +29,19 @@ size_t gather_bytes(const Step& s) {
 }
 
 memory::dims weight_dims(const Step& s) {
-  if (s.groups == 1) return {s.out.c, s.in.c, s.kernel_h, s.kernel_w};
-  return {s.groups, s.out.c / s.groups, s.in.c / s.groups, s.kernel_h, s.kernel_w};
+  if (s.conv.groups == 1) return {s.out.c, s.in.c, s.window.kernel_h, s.window.kernel_w};
+  return {s.conv.groups, s.out.c / s.conv.groups, s.in.c / s.conv.groups, s.window.kernel_h, s.window.kernel_w};
 }
 
 // The primitive descriptor of a step, or null where oneDNN has none that is worth running.
 std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& s) {
   if (s.op != rt::StepOp::kConv || !is_dense(s.out)) return nullptr;
   // Version 3.7.2 computes wrong sums in its AVX-512 kernel for one input channel and one output column with a stride.
-  if (s.groups == 1 && s.in.c == 1 && s.out.w == 1 && s.stride_w > 1) return nullptr;
+  if (s.conv.groups == 1 && s.in.c == 1 && s.out.w == 1 && s.window.stride_w > 1) return nullptr;
   if (s.in2.segment_count > 1 || (s.in2.segment_count == 1 && !is_dense(s.in2))) return nullptr;
   // Version 2.6.3 crashes in its AVX-512 kernels where a window lies in the padding and the activation is a clip.
-  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, s.dilation_h, s.stride_h, s.pad_top) ||
-      !windows_fit(s.in.w, s.out.w, s.kernel_w, s.dilation_w, s.stride_w, s.pad_left)) {
+  if (!windows_fit(s.in.h, s.out.h, s.window.kernel_h, s.window.dilation_h, s.window.stride_h, s.window.pad_top) ||
+      !windows_fit(s.in.w, s.out.w, s.window.kernel_w, s.window.dilation_w, s.window.stride_w, s.window.pad_left)) {
     return nullptr;
   }
   try {
@@ -53,12 +53,12 @@ std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& 
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const memory::desc weights(weight_dims(s), memory::data_type::f32, memory::format_tag::any);
     const memory::desc bias({s.out.c}, memory::data_type::f32, memory::format_tag::x);
-    auto pd = std::make_unique<dnnl::convolution_forward::primitive_desc>(
-        make_convolution(cpu(), image(s.in), weights, bias, image(s.out), {s.stride_h, s.stride_w},
-                         {s.dilation_h - 1, s.dilation_w - 1}, {s.pad_top, s.pad_left},
-                         {pad_end(s.in.h, s.out.h, s.kernel_h, s.dilation_h, s.stride_h, s.pad_top),
-                          pad_end(s.in.w, s.out.w, s.kernel_w, s.dilation_w, s.stride_w, s.pad_left)},
-                         attr));
+    auto pd = std::make_unique<dnnl::convolution_forward::primitive_desc>(make_convolution(
+        cpu(), image(s.in), weights, bias, image(s.out), {s.window.stride_h, s.window.stride_w},
+        {s.window.dilation_h - 1, s.window.dilation_w - 1}, {s.window.pad_top, s.window.pad_left},
+        {pad_end(s.in.h, s.out.h, s.window.kernel_h, s.window.dilation_h, s.window.stride_h, s.window.pad_top),
+         pad_end(s.in.w, s.out.w, s.window.kernel_w, s.window.dilation_w, s.window.stride_w, s.window.pad_left)},
+        attr));
     const char* implementation = pd->impl_info_str();
     if (is_reference(implementation)) return nullptr;
     // The SSE 4.1 depthwise kernels add the residual from memory as if it were aligned, and crash where it is not.
@@ -113,8 +113,8 @@ void query(const Step& step, rt::KernelNeeds* needs) {
 void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) {
   const OneThread one_thread;
   const memory::desc given(weight_dims(step), memory::data_type::f32,
-                           step.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
-  memory from(given, cpu(), const_cast<float*>(step.weight));  // only read
+                           step.conv.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
+  memory from(given, cpu(), const_cast<float*>(step.conv.weight));  // only read
   memory to = packed;
   dnnl::reorder(from, to).execute(*stream, from, to);
   stream->wait();
@@ -131,7 +131,7 @@ const char* prepare(const Step& step, const rt::Place& place) {
     const memory packed(pd->weights_desc(), cpu(), place.weights);
     pack_weights(step, packed, &c->stream);
     float* bias = place.weights + round_up(pd->weights_desc().get_size()) / sizeof(float);
-    if (step.bias) std::memcpy(bias, step.bias, static_cast<size_t>(step.out.c) * sizeof(float));
+    if (step.conv.bias) std::memcpy(bias, step.conv.bias, static_cast<size_t>(step.out.c) * sizeof(float));
 
     const int32_t count = step.in.segment_count;
     c->ranges = std::make_unique<rt::GatherRange[]>(static_cast<size_t>(count));
@@ -141,7 +141,8 @@ const char* prepare(const Step& step, const rt::Place& place) {
     }
     c->gathers = needs_gather(step);
     c->gather_size = gather_bytes(step);
-    c->source_gather = {c->ranges.get(), count, step.in.c, step.pre_scale, step.pre_shift, step.pre_low, step.pre_high};
+    c->source_gather = {c->ranges.get(),   count,           step.in.c,       step.affine.scale,
+                        step.affine.shift, step.affine.low, step.affine.high};
     c->source_pixels = int64_t{step.in.n} * step.in.h * step.in.w;
 
     c->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);

@@ -23,20 +23,20 @@ bool sticks_out(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t
 }
 
 std::unique_ptr<dnnl::pooling_forward::primitive_desc> describe(const Step& s) {
-  if (s.op != rt::StepOp::kPool || s.pre_scale || !is_plain(s.act) || !is_dense(s.in) || !is_dense(s.out)) {
+  if (s.op != rt::StepOp::kPool || s.affine.scale || !is_plain(s.act) || !is_dense(s.in) || !is_dense(s.out)) {
     return nullptr;
   }
-  if (!windows_fit(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top) ||
-      !windows_fit(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)) {
+  if (!windows_fit(s.in.h, s.out.h, s.window.kernel_h, 1, s.window.stride_h, s.window.pad_top) ||
+      !windows_fit(s.in.w, s.out.w, s.window.kernel_w, 1, s.window.stride_w, s.window.pad_left)) {
     return nullptr;
   }
   auto algorithm = dnnl::algorithm::pooling_max;
-  if (!s.max_pool) {
+  if (!s.pool.max) {
     algorithm = dnnl::algorithm::pooling_avg_exclude_padding;
-    if (s.count_include_pad) {
+    if (s.pool.count_include_pad) {
       algorithm = dnnl::algorithm::pooling_avg_include_padding;
-      if (sticks_out(s.in.h, s.out.h, s.kernel_h, s.stride_h, s.pad_top, s.pad_bottom) ||
-          sticks_out(s.in.w, s.out.w, s.kernel_w, s.stride_w, s.pad_left, s.pad_right)) {
+      if (sticks_out(s.in.h, s.out.h, s.window.kernel_h, s.window.stride_h, s.window.pad_top, s.window.pad_bottom) ||
+          sticks_out(s.in.w, s.out.w, s.window.kernel_w, s.window.stride_w, s.window.pad_left, s.window.pad_right)) {
         return nullptr;
       }
     }
@@ -45,10 +45,10 @@ std::unique_ptr<dnnl::pooling_forward::primitive_desc> describe(const Step& s) {
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     auto pd = std::make_unique<dnnl::pooling_forward::primitive_desc>(
-        make_pooling(cpu(), algorithm, image(s.in), image(s.out), {s.stride_h, s.stride_w}, {s.kernel_h, s.kernel_w},
-                     {s.pad_top, s.pad_left},
-                     {pad_end(s.in.h, s.out.h, s.kernel_h, 1, s.stride_h, s.pad_top),
-                      pad_end(s.in.w, s.out.w, s.kernel_w, 1, s.stride_w, s.pad_left)},
+        make_pooling(cpu(), algorithm, image(s.in), image(s.out), {s.window.stride_h, s.window.stride_w},
+                     {s.window.kernel_h, s.window.kernel_w}, {s.window.pad_top, s.window.pad_left},
+                     {pad_end(s.in.h, s.out.h, s.window.kernel_h, 1, s.window.stride_h, s.window.pad_top),
+                      pad_end(s.in.w, s.out.w, s.window.kernel_w, 1, s.window.stride_w, s.window.pad_left)},
                      attr));
     if (is_reference(pd->impl_info_str())) return nullptr;
     return pd;

@@ -119,35 +119,36 @@ const char* step_view(const PlanFile& file, int32_t index, Segments* memory, Vie
 }
 
 void read_window(const schema::PlanStep& s, Step* step) {
-  step->kernel_h = s.kernel_height();
-  step->kernel_w = s.kernel_width();
-  step->stride_h = s.stride_height();
-  step->stride_w = s.stride_width();
-  step->dilation_h = s.dilation_height();
-  step->dilation_w = s.dilation_width();
-  step->pad_top = s.pad_top();
-  step->pad_left = s.pad_left();
-  step->pad_bottom = s.pad_bottom();
-  step->pad_right = s.pad_right();
-  step->groups = s.groups();
-  step->max_pool = s.max_pool();
-  step->count_include_pad = s.count_include_pad();
+  step->window.kernel_h = s.kernel_height();
+  step->window.kernel_w = s.kernel_width();
+  step->window.stride_h = s.stride_height();
+  step->window.stride_w = s.stride_width();
+  step->window.dilation_h = s.dilation_height();
+  step->window.dilation_w = s.dilation_width();
+  step->window.pad_top = s.pad_top();
+  step->window.pad_left = s.pad_left();
+  step->window.pad_bottom = s.pad_bottom();
+  step->window.pad_right = s.pad_right();
+  step->conv.groups = s.groups();
+  step->pool.max = s.max_pool();
+  step->pool.count_include_pad = s.count_include_pad();
 }
 
 const char* read_parameters(const PlanFile& file, const schema::PlanStep& s, Step* step) {
-  if (size_of(s.params()) > sizeof step->params / sizeof step->params[0]) return "expected at most 8 parameters";
+  if (size_of(s.params()) > sizeof step->attention.params / sizeof step->attention.params[0])
+    return "expected at most 8 parameters";
   const struct {
     int32_t ref;
     const float** to;
-  } singles[] = {{s.pre_scale(), &step->pre_scale},
-                 {s.pre_shift(), &step->pre_shift},
-                 {s.weight(), &step->weight},
-                 {s.bias(), &step->bias}};
+  } singles[] = {{s.pre_scale(), &step->affine.scale},
+                 {s.pre_shift(), &step->affine.shift},
+                 {s.weight(), &step->conv.weight},
+                 {s.bias(), &step->conv.bias}};
   for (const auto& single : singles) {
     if (const char* message = resolve(file, single.ref, single.to)) return message;
   }
   for (uint32_t i = 0; i < size_of(s.params()); ++i) {
-    if (const char* message = resolve(file, s.params()->Get(i), &step->params[i])) return message;
+    if (const char* message = resolve(file, s.params()->Get(i), &step->attention.params[i])) return message;
   }
   return nullptr;
 }
@@ -156,12 +157,12 @@ const char* read_parameters(const PlanFile& file, const schema::PlanStep& s, Ste
 const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) {
   *links = {s.weight_at(), s.bias_at()};
   if (s.weight_at() == -1 && s.bias_at() == -1) return nullptr;
-  if (s.weight_at() < 0 || s.bias_at() < -1 || step->weight || step->bias) {
+  if (s.weight_at() < 0 || s.bias_at() < -1 || step->conv.weight || step->conv.bias) {
     return "expected weight and bias in constants, or both in the arena";
   }
-  step->variable = true;
-  step->weight = &kUnplaced;
-  if (s.bias_at() >= 0) step->bias = &kUnplaced;
+  step->conv.variable = true;
+  step->conv.weight = &kUnplaced;
+  if (s.bias_at() >= 0) step->conv.bias = &kUnplaced;
   return nullptr;
 }
 
@@ -172,8 +173,8 @@ const char* read_operands(const PlanFile& file, const schema::PlanStep& s, Segme
   for (uint32_t i = 0; i < count; ++i) {
     if (const char* message = step_view(file, s.operands()->Get(i), segments, &operands[i])) return message;
   }
-  step->operands = count > 0 ? operands : nullptr;
-  step->operand_count = static_cast<int32_t>(count);
+  step->train.operands = count > 0 ? operands : nullptr;
+  step->train.operand_count = static_cast<int32_t>(count);
   return nullptr;
 }
 
@@ -284,20 +285,20 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   }
   if (const char* message = read_parameters(file, s, step)) return message;
   if (const char* message = read_links(s, step, links)) return message;
-  step->pre_low = s.pre_low();
-  step->pre_high = s.pre_high();
+  step->affine.low = s.pre_low();
+  step->affine.high = s.pre_high();
   read_act(s.act(), &step->act);
-  read_act(s.attention_act(), &step->attention_act);
-  read_act(s.attention_gate(), &step->attention_gate);
+  read_act(s.attention_act(), &step->attention.act);
+  read_act(s.attention_gate(), &step->attention.gate);
   read_window(s, step);
-  step->binary = static_cast<BinaryOp>(s.binary());
-  step->hidden = s.hidden();
+  step->binary.op = static_cast<BinaryOp>(s.binary());
+  step->attention.hidden = s.hidden();
   if (s.strided()) {
     if (const char* message = read_strided(*s.strided(), parts.strided)) return message;
     step->strided = parts.strided;
   }
-  step->alpha = s.alpha();
-  step->beta = s.beta();
+  step->train.alpha = s.alpha();
+  step->train.beta = s.beta();
   return check_step(*step, *links, room_of(file));
 }
 

@@ -45,7 +45,8 @@ inline Input make_input(const Step& step, uint8_t* arena, Range* ranges) {
     ranges[i] = {s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset), s.channels,
                  s.pixel_stride};
   }
-  return {ranges, step.in.segment_count, step.in.c, step.pre_scale, step.pre_shift, step.pre_low, step.pre_high};
+  return {ranges,          step.in.segment_count, step.in.c, step.affine.scale, step.affine.shift,
+          step.affine.low, step.affine.high};
 }
 
 // A view of one range, as something to write to or to add.

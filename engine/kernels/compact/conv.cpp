@@ -27,25 +27,25 @@ struct State {
 };
 
 int32_t patch_width(const Step& s) {
-  return (kPixels - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
+  return (kPixels - 1) * s.window.stride_w + (s.window.kernel_w - 1) * s.window.dilation_w + 1;
 }
 
 // Windows of a size that sums of 32 bits hold; what is beyond is no network's and goes to the plain kernel.
 bool is_modest(const Step& s) {
   constexpr int32_t kMost = 1 << 10;
-  return s.stride_w <= kMost && s.dilation_w <= kMost && s.kernel_w <= kMost && s.kernel_h <= kMost &&
-         int64_t{s.in.c} * s.kernel_h * patch_width(s) <= int64_t{1} << 26;
+  return s.window.stride_w <= kMost && s.window.dilation_w <= kMost && s.window.kernel_w <= kMost &&
+         s.window.kernel_h <= kMost && int64_t{s.in.c} * s.window.kernel_h * patch_width(s) <= int64_t{1} << 26;
 }
 
 bool supports(const Step& s) {
-  return s.op == StepOp::kConv && is_modest(s) && s.groups == 1 && !s.weight_transposed && is_dense(s.out) &&
+  return s.op == StepOp::kConv && is_modest(s) && s.conv.groups == 1 && !s.conv.transposed && is_dense(s.out) &&
          (s.in2.segment_count == 0 || is_dense(s.in2));
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(State) + ranges_bytes(s.in);
-  needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * static_cast<uint64_t>(s.kernel_h) *
+  needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * static_cast<uint64_t>(s.window.kernel_h) *
                          static_cast<uint64_t>(patch_width(s)) * sizeof(float);
   needs->chunks = s.out.n * s.out.h;
 }
@@ -57,21 +57,21 @@ const char* prepare(const Step& s, const Place& place) {
             make_dense(s.out, place.arena),
             make_dense(s.in2, place.arena),
             s.act,
-            s.weight,
-            s.bias,
+            s.conv.weight,
+            s.conv.bias,
             s.in.h,
             s.in.w,
             s.out.h,
             s.out.w,
             s.out.c,
-            s.kernel_h,
-            s.kernel_w,
-            s.stride_h,
-            s.stride_w,
-            s.dilation_h,
-            s.dilation_w,
-            s.pad_top,
-            s.pad_left,
+            s.window.kernel_h,
+            s.window.kernel_w,
+            s.window.stride_h,
+            s.window.stride_w,
+            s.window.dilation_h,
+            s.window.dilation_w,
+            s.window.pad_top,
+            s.window.pad_left,
             patch_width(s)};
   return nullptr;
 }

@@ -30,16 +30,16 @@ const char* prepare(const Step& s, const Place& place) {
             s.out.h,
             s.out.w,
             s.out.c,
-            s.kernel_h,
-            s.kernel_w,
-            s.stride_h,
-            s.stride_w,
-            s.pad_top,
-            s.pad_left,
-            s.pad_bottom,
-            s.pad_right,
-            s.max_pool,
-            s.count_include_pad};
+            s.window.kernel_h,
+            s.window.kernel_w,
+            s.window.stride_h,
+            s.window.stride_w,
+            s.window.pad_top,
+            s.window.pad_left,
+            s.window.pad_bottom,
+            s.window.pad_right,
+            s.pool.max,
+            s.pool.count_include_pad};
   return nullptr;
 }
 
@@ -137,7 +137,7 @@ bool attention_supports(const Step& s) {
 void attention_query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(AttentionState);
-  needs->scratch_bytes = static_cast<uint64_t>(5 * s.in.c + s.hidden) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(5 * s.in.c + s.attention.hidden) * sizeof(float);
   needs->chunks = s.in.n;
 }
 
@@ -148,11 +148,11 @@ const char* attention_prepare(const Step& s, const Place& place) {
             s.in.h * s.in.w,
             s.in.w,
             s.in.c,
-            s.hidden,
+            s.attention.hidden,
             {},
-            s.attention_act,
-            s.attention_gate};
-  memcpy(state->params, s.params, sizeof state->params);
+            s.attention.act,
+            s.attention.gate};
+  memcpy(state->params, s.attention.params, sizeof state->params);
   return nullptr;
 }
 

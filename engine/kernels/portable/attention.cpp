@@ -42,8 +42,8 @@ bool supports(const Step& s) {
 // Floats of every parameter block, in the order s1 t1 w1 b1 s2 t2 w2 b2.
 void block_sizes(const Step& s, uint64_t sizes[8]) {
   const auto c = static_cast<uint64_t>(s.in.c), p = static_cast<uint64_t>(round_lanes(s.in.c));
-  const auto r = static_cast<uint64_t>(s.hidden), rp = static_cast<uint64_t>(round_lanes(s.hidden));
-  const bool paper = s.hidden == 0;
+  const auto r = static_cast<uint64_t>(s.attention.hidden), rp = static_cast<uint64_t>(round_lanes(s.attention.hidden));
+  const bool paper = s.attention.hidden == 0;
   sizes[0] = sizes[1] = paper ? p : 0;
   sizes[2] = paper ? c * p : c * rp;
   sizes[3] = paper ? p : rp;
@@ -61,7 +61,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->weight_bytes = total * sizeof(float);
   // g, e, the affine's result, f
   needs->scratch_bytes =
-      static_cast<uint64_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.hidden))) *
+      static_cast<uint64_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.attention.hidden))) *
       sizeof(float);
   needs->chunks = s.in.n * parts_of(s);
 }
@@ -85,11 +85,11 @@ const char* prepare(const Step& step, const Place& place) {
   s->part_pixels = ceil_div(s->pixels, s->parts);
   s->c = step.in.c;
   s->padded = round_lanes(s->c);
-  s->hidden = step.hidden;
+  s->hidden = step.attention.hidden;
   s->hidden_padded = round_lanes(s->hidden);
-  s->paper = step.hidden == 0;
-  s->act = step.attention_act;
-  s->gate = step.attention_gate;
+  s->paper = step.attention.hidden == 0;
+  s->act = step.attention.act;
+  s->gate = step.attention.gate;
   uint64_t sizes[8];
   block_sizes(step, sizes);
   float* at[8];
@@ -100,21 +100,21 @@ const char* prepare(const Step& step, const Place& place) {
   const int c = s->c;
   const size_t bytes = static_cast<size_t>(c) * sizeof(float);
   if (s->paper) {
-    memcpy(at[0], step.params[0], bytes);
-    memcpy(at[1], step.params[1], bytes);
-    transpose(step.params[2], c, c, s->padded, at[2]);
-    memcpy(at[3], step.params[3], bytes);
+    memcpy(at[0], step.attention.params[0], bytes);
+    memcpy(at[1], step.attention.params[1], bytes);
+    transpose(step.attention.params[2], c, c, s->padded, at[2]);
+    memcpy(at[3], step.attention.params[3], bytes);
     for (int half = 0; half < 2; ++half) {  // e's and g's halves each begin at a whole vector
-      memcpy(at[4] + half * s->padded, step.params[4] + half * c, bytes);
-      memcpy(at[5] + half * s->padded, step.params[5] + half * c, bytes);
+      memcpy(at[4] + half * s->padded, step.attention.params[4] + half * c, bytes);
+      memcpy(at[5] + half * s->padded, step.attention.params[5] + half * c, bytes);
     }
-    transpose(step.params[6], c, 2 * c, s->padded, at[6]);
-    memcpy(at[7], step.params[7], bytes);
+    transpose(step.attention.params[6], c, 2 * c, s->padded, at[6]);
+    memcpy(at[7], step.attention.params[7], bytes);
   } else {
-    transpose(step.params[0], s->hidden, c, s->hidden_padded, at[2]);
-    memcpy(at[3], step.params[1], static_cast<size_t>(imax(s->hidden, 0)) * sizeof(float));
-    transpose(step.params[2], c, s->hidden, s->padded, at[6]);
-    memcpy(at[7], step.params[3], bytes);
+    transpose(step.attention.params[0], s->hidden, c, s->hidden_padded, at[2]);
+    memcpy(at[3], step.attention.params[1], static_cast<size_t>(imax(s->hidden, 0)) * sizeof(float));
+    transpose(step.attention.params[2], c, s->hidden, s->padded, at[6]);
+    memcpy(at[7], step.attention.params[3], bytes);
   }
   s->s1 = at[0];
   s->t1 = at[1];

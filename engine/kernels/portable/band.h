@@ -12,11 +12,11 @@ struct BandShape {
 };
 
 SPARSENET_INLINE int band_input_rows(const Step& s, int out_rows) {
-  return (out_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  return (out_rows - 1) * s.window.stride_h + (s.window.kernel_h - 1) * s.window.dilation_h + 1;
 }
 // `out_w`: columns of the convolution's output.
 SPARSENET_INLINE int band_input_width(const Step& s, int out_w) {
-  return (out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
+  return (out_w - 1) * s.window.stride_w + (s.window.kernel_w - 1) * s.window.dilation_w + 1;
 }
 
 // Copies `rows` rows of an image from row y0 on; outside of the image there are zeros.

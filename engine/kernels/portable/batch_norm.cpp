@@ -22,11 +22,11 @@ struct StatsState {
 };
 
 bool stats_supports(const Step& s) {
-  return s.op == StepOp::kBatchStats && s.operands[1].segment_count == 1;
+  return s.op == StepOp::kBatchStats && s.train.operands[1].segment_count == 1;
 }
 
 void stats_query(const Step& s, KernelNeeds* needs) {
-  const View& x = s.operands[0];
+  const View& x = s.train.operands[0];
   needs->state_bytes = sizeof(StatsState) + source_bytes(x);
   needs->chunks = chunk_count(pixel_count(x));
   needs->shared_bytes =
@@ -35,17 +35,17 @@ void stats_query(const Step& s, KernelNeeds* needs) {
 
 const char* stats_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<StatsState*>(place.state);
-  const View& x = step.operands[0];
+  const View& x = step.train.operands[0];
   s->x = resolve(x, place.arena, reinterpret_cast<GatherRange*>(s + 1));
-  s->stats = dense_pointer(step.operands[1], place.arena);
-  s->stats_stride = step.operands[1].segments[0].pixel_stride;
+  s->stats = dense_pointer(step.train.operands[1], place.arena);
+  s->stats_stride = step.train.operands[1].segments[0].pixel_stride;
   s->partial = static_cast<float*>(place.shared);
   s->pixels = pixel_count(x);
   s->each = chunk_pixels(s->pixels);
   s->chunks = chunk_count(s->pixels);
   s->c = x.c;
   s->padded = round_lanes(x.c);
-  s->epsilon = step.epsilon;
+  s->epsilon = step.train.epsilon;
   return nullptr;
 }
 
@@ -119,7 +119,7 @@ void grad_query(const Step& s, KernelNeeds* needs) {
 }
 
 bool grad_supports(const Step& s) {
-  return normalize_grad_supports(s) && !s.weight;
+  return normalize_grad_supports(s) && !s.conv.weight;
 }
 
 const char* grad_prepare(const Step& step, const Place& place) {
@@ -153,29 +153,29 @@ struct BackState {
 bool back_supports(const Step& s) {
   if (s.op != StepOp::kBatchStatsGrad) return false;
   for (int i = 0; i < 4; ++i) {
-    if (s.operands[i].segment_count != 1) return false;
+    if (s.train.operands[i].segment_count != 1) return false;
   }
   return true;
 }
 
 void back_query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(BackState);
-  needs->chunks = chunk_count(pixel_count(s.operands[0]));
+  needs->chunks = chunk_count(pixel_count(s.train.operands[0]));
 }
 
 const char* back_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<BackState*>(place.state);
-  s->x = dense_pointer(step.operands[0], place.arena);
-  s->stats = dense_pointer(step.operands[1], place.arena);
-  s->dstats = dense_pointer(step.operands[2], place.arena);
-  s->dx = dense_pointer(step.operands[3], place.arena);
-  s->x_stride = step.operands[0].segments[0].pixel_stride;
-  s->stats_stride = step.operands[1].segments[0].pixel_stride;
-  s->dstats_stride = step.operands[2].segments[0].pixel_stride;
-  s->dx_stride = step.operands[3].segments[0].pixel_stride;
-  s->pixels = pixel_count(step.operands[0]);
+  s->x = dense_pointer(step.train.operands[0], place.arena);
+  s->stats = dense_pointer(step.train.operands[1], place.arena);
+  s->dstats = dense_pointer(step.train.operands[2], place.arena);
+  s->dx = dense_pointer(step.train.operands[3], place.arena);
+  s->x_stride = step.train.operands[0].segments[0].pixel_stride;
+  s->stats_stride = step.train.operands[1].segments[0].pixel_stride;
+  s->dstats_stride = step.train.operands[2].segments[0].pixel_stride;
+  s->dx_stride = step.train.operands[3].segments[0].pixel_stride;
+  s->pixels = pixel_count(step.train.operands[0]);
   s->each = chunk_pixels(s->pixels);
-  s->c = step.operands[0].c;
+  s->c = step.train.operands[0].c;
   return nullptr;
 }
 

@@ -31,15 +31,15 @@ int64_t bands_of(const Step& s) {
 }
 
 bool supports(const Step& s) {
-  return s.op == StepOp::kConv && s.groups > 1 && s.groups == s.in.c && s.groups == s.out.c &&
-         s.in.segment_count == 1 && !s.pre_scale && s.out.segment_count == 1 && s.in2.segment_count <= 1 &&
+  return s.op == StepOp::kConv && s.conv.groups > 1 && s.conv.groups == s.in.c && s.conv.groups == s.out.c &&
+         s.in.segment_count == 1 && !s.affine.scale && s.out.segment_count == 1 && s.in2.segment_count <= 1 &&
          !s.in.segments[0].constant && bands_of(s) < 65000;
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State);
   needs->weight_bytes =
-      static_cast<uint64_t>(padded_channels(s)) * static_cast<uint64_t>(s.kernel_h * s.kernel_w + 1) * 4;
+      static_cast<uint64_t>(padded_channels(s)) * static_cast<uint64_t>(s.window.kernel_h * s.window.kernel_w + 1) * 4;
   needs->scratch_bytes = 0;
   needs->chunks = static_cast<int32_t>(bands_of(s));
 }
@@ -60,7 +60,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->padded = padded_channels(step);
   s->parameters = parameters_of(step);
   s->weights = place.weights;
-  s->bias = place.weights + step.kernel_h * step.kernel_w * s->padded;
+  s->bias = place.weights + step.window.kernel_h * step.window.kernel_w * s->padded;
   s->c = step.in.c;
   refresh(s, 0, 1);
   s->x = dense_pointer(step.in, place.arena);
@@ -74,14 +74,14 @@ const char* prepare(const Step& step, const Place& place) {
   s->w = step.in.w;
   s->oh = step.out.h;
   s->ow = step.out.w;
-  s->kernel_h = step.kernel_h;
-  s->kernel_w = step.kernel_w;
-  s->stride_h = step.stride_h;
-  s->stride_w = step.stride_w;
-  s->dilation_h = step.dilation_h;
-  s->dilation_w = step.dilation_w;
-  s->pad_top = step.pad_top;
-  s->pad_left = step.pad_left;
+  s->kernel_h = step.window.kernel_h;
+  s->kernel_w = step.window.kernel_w;
+  s->stride_h = step.window.stride_h;
+  s->stride_w = step.window.stride_w;
+  s->dilation_h = step.window.dilation_h;
+  s->dilation_w = step.window.dilation_w;
+  s->pad_top = step.window.pad_top;
+  s->pad_left = step.window.pad_left;
   s->rows = rows_of(step);
   s->bands = ceil_div(s->oh, s->rows);
   return nullptr;

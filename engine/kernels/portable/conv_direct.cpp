@@ -41,13 +41,13 @@ bool supports(const Step& s) {
 }
 
 int64_t group_weights(const Step& s) {
-  return packed_elements(s.out.c / s.groups, s.in.c / s.groups, s.kernel_h * s.kernel_w);
+  return packed_elements(s.out.c / s.conv.groups, s.in.c / s.conv.groups, s.window.kernel_h * s.window.kernel_w);
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State) + source_bytes(s.in);
   needs->weight_bytes =
-      static_cast<uint64_t>(s.groups * (group_weights(s) + packed_elements(s.out.c / s.groups, 1, 1))) * 4;
+      static_cast<uint64_t>(s.conv.groups * (group_weights(s) + packed_elements(s.out.c / s.conv.groups, 1, 1))) * 4;
   needs->scratch_bytes = static_cast<uint64_t>(band_input_rows(s, band_rows(s))) *
                          static_cast<uint64_t>(band_input_width(s, s.out.w)) * static_cast<uint64_t>(s.in.c) * 4;
   needs->chunks = static_cast<int32_t>(bands(s));
@@ -65,9 +65,9 @@ void refresh(const void* memory, int32_t part, int32_t parts) {
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
   s->source = make_source(step, place.arena, s + 1);
-  s->groups = step.groups;
-  s->group_in = step.in.c / step.groups;
-  s->group_out = step.out.c / step.groups;
+  s->groups = step.conv.groups;
+  s->group_in = step.in.c / step.conv.groups;
+  s->group_out = step.out.c / step.conv.groups;
   s->group_weights = static_cast<ptrdiff_t>(group_weights(step));
   s->group_bias = static_cast<ptrdiff_t>(packed_elements(s->group_out, 1, 1));
   s->parameters = parameters_of(step);
@@ -85,14 +85,14 @@ const char* prepare(const Step& step, const Place& place) {
   s->band_rows = band_rows(step);
   s->bands = ceil_div(s->oh, s->band_rows);
   s->band_width = band_input_width(step, step.out.w);
-  s->stride_h = step.stride_h;
-  s->stride_w = step.stride_w;
-  s->dilation_h = step.dilation_h;
-  s->dilation_w = step.dilation_w;
-  s->kernel_h = step.kernel_h;
-  s->kernel_w = step.kernel_w;
-  s->pad_top = step.pad_top;
-  s->pad_left = step.pad_left;
+  s->stride_h = step.window.stride_h;
+  s->stride_w = step.window.stride_w;
+  s->dilation_h = step.window.dilation_h;
+  s->dilation_w = step.window.dilation_w;
+  s->kernel_h = step.window.kernel_h;
+  s->kernel_w = step.window.kernel_w;
+  s->pad_top = step.window.pad_top;
+  s->pad_left = step.window.pad_left;
   GemmShape& g = s->shape;
   g.pixel_stride = ptrdiff_t{s->stride_w} * s->c;
   g.row_stride = ptrdiff_t{s->stride_h} * s->band_width * s->c;
@@ -102,9 +102,9 @@ const char* prepare(const Step& step, const Place& place) {
   g.residual_row_stride = s->ow * g.residual_pixel_stride;
   g.outputs = s->group_out;
   // The operand of a pixel: one piece a kernel row, whose taps and channels lie side by side. (run_taps does without.)
-  g.runs = step.kernel_h;
+  g.runs = step.window.kernel_h;
   g.run_stride = ptrdiff_t{s->dilation_h} * s->band_width * s->c;
-  g.run_length = step.kernel_w * s->c;
+  g.run_length = step.window.kernel_w * s->c;
   return nullptr;
 }
 

@@ -37,8 +37,8 @@ int round_lanes(int c) {
 }
 
 bool is_pointwise(const Step& s) {
-  return s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
-         s.pad_left == 0 && s.pad_bottom == 0 && s.pad_right == 0;
+  return s.window.kernel_h == 1 && s.window.kernel_w == 1 && s.window.stride_h == 1 && s.window.stride_w == 1 &&
+         s.window.pad_top == 0 && s.window.pad_left == 0 && s.window.pad_bottom == 0 && s.window.pad_right == 0;
 }
 
 int64_t pixel_count(const View& v) {
@@ -51,13 +51,13 @@ void fill_shape(const Step& step, State* s) {
   s->ow = step.in2.w;
   s->inputs = step.in.c;
   s->outputs = step.in2.c;
-  s->kernel_h = step.kernel_h;
-  s->kernel_w = step.kernel_w;
-  s->stride_h = step.stride_h;
-  s->stride_w = step.stride_w;
-  s->dilation_h = step.dilation_h;
-  s->pad_top = step.pad_top;
-  s->run = step.kernel_w * step.in.c;
+  s->kernel_h = step.window.kernel_h;
+  s->kernel_w = step.window.kernel_w;
+  s->stride_h = step.window.stride_h;
+  s->stride_w = step.window.stride_w;
+  s->dilation_h = step.window.dilation_h;
+  s->pad_top = step.window.pad_top;
+  s->run = step.window.kernel_w * step.in.c;
   s->along_run = int64_t{s->outputs} * round_lanes(s->run) <= int64_t{round_lanes(s->outputs)} * s->run;
   s->rows = s->along_run ? s->outputs : s->run;
   s->columns = round_lanes(s->along_run ? s->run : s->outputs);
@@ -73,7 +73,7 @@ void fill_shape(const Step& step, State* s) {
     s->band_rows = imin(imax(1, 128 / s->ow), s->oh);
     s->bands = ceil_div(s->oh, s->band_rows);
     s->units = s->images * s->bands;
-    s->band = {step.in.h, step.in.w, step.in.c, step.pad_left, band_input_width(step, s->ow)};
+    s->band = {step.in.h, step.in.w, step.in.c, step.window.pad_left, band_input_width(step, s->ow)};
     s->band_floats = int64_t{band_input_rows(step, s->band_rows)} * s->band.width * step.in.c;
   }
   const uint64_t bytes = static_cast<uint64_t>(s->partial_floats + s->bias_floats) * sizeof(float);
@@ -82,8 +82,8 @@ void fill_shape(const Step& step, State* s) {
 }
 
 bool supports(const Step& s) {
-  return s.op == StepOp::kConvGradWeight && s.groups == 1 && s.dilation_w == 1 && s.in2.segment_count == 1 &&
-         pixel_count(s.in) < (int64_t{1} << 30);
+  return s.op == StepOp::kConvGradWeight && s.conv.groups == 1 && s.window.dilation_w == 1 &&
+         s.in2.segment_count == 1 && pixel_count(s.in) < (int64_t{1} << 30);
 }
 
 void query(const Step& step, KernelNeeds* needs) {
@@ -105,7 +105,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->source = make_source(step, place.arena, s + 1);
   s->dy = dense_pointer(step.in2, place.arena);
   s->dw = dense_pointer(step.out, place.arena);
-  s->db = step.operand_count > 0 ? dense_pointer(step.operands[0], place.arena) : nullptr;
+  s->db = step.train.operand_count > 0 ? dense_pointer(step.train.operands[0], place.arena) : nullptr;
   s->partial = static_cast<float*>(place.shared);
   return nullptr;
 }

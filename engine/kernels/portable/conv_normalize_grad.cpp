@@ -22,16 +22,16 @@ struct State {
 };
 
 int tile_pixels(const Step& s) {
-  return imin(imax(kTileFloats / round_lanes(s.operands[1].c) / 12 * 12, 12), 96);
+  return imin(imax(kTileFloats / round_lanes(s.train.operands[1].c) / 12 * 12, 12), 96);
 }
 
 bool supports(const Step& s) {
-  return normalize_grad_supports(s) && s.weight && s.in.segment_count == 1;
+  return normalize_grad_supports(s) && s.conv.weight && s.in.segment_count == 1;
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   normalize_grad_query(s, needs);
-  const int c = s.operands[1].c;
+  const int c = s.train.operands[1].c;
   needs->state_bytes = sizeof(State) + normalize_grad_sources(s);
   needs->weight_bytes = static_cast<uint64_t>(packed_elements(c, s.in.c, 1) + round_lanes(c)) * sizeof(float);
   needs->scratch_bytes = means_bytes(s) * static_cast<uint64_t>(1 + tile_pixels(s));
@@ -46,10 +46,10 @@ void refresh(const void* memory, int32_t part, int32_t parts) {
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
   prepare_normalize_grad(step, place, &s->normalize, sizeof(State) - sizeof(NormalizeGradState));
-  const int32_t c = step.operands[1].c;
+  const int32_t c = step.train.operands[1].c;
   s->d = dense_pointer(step.in, place.arena);
   s->d_stride = step.in.segments[0].pixel_stride;
-  s->parameters = {step.weight, nullptr, 1, c, 1, 0, c, step.in.c, 1};  // weight [in.c][c]
+  s->parameters = {step.conv.weight, nullptr, 1, c, 1, 0, c, step.in.c, 1};  // weight [in.c][c]
   s->weights = place.weights;
   s->zeros = place.weights + packed_elements(c, step.in.c, 1);
   s->tile = tile_pixels(step);

@@ -42,13 +42,14 @@ int gather_pixels(const Step& step) {
 }
 
 bool is_dense(const Step& step) {
-  return step.in.segment_count == 1 && !step.pre_scale;
+  return step.in.segment_count == 1 && !step.affine.scale;
 }
 
 bool supports(const Step& step) {
-  return step.op == StepOp::kConv && step.kernel_h == 1 && step.kernel_w == 1 && step.stride_h == 1 &&
-         step.stride_w == 1 && step.groups == 1 && step.pad_top == 0 && step.pad_left == 0 && step.pad_bottom == 0 &&
-         step.pad_right == 0 && step.out.segment_count == 1 && step.in2.segment_count <= 1 &&
+  return step.op == StepOp::kConv && step.window.kernel_h == 1 && step.window.kernel_w == 1 &&
+         step.window.stride_h == 1 && step.window.stride_w == 1 && step.conv.groups == 1 && step.window.pad_top == 0 &&
+         step.window.pad_left == 0 && step.window.pad_bottom == 0 && step.window.pad_right == 0 &&
+         step.out.segment_count == 1 && step.in2.segment_count <= 1 &&
          pixel_count(step.in) / chunk_pixels(pixel_count(step.in)) < 65000;
 }
 

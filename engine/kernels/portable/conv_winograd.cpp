@@ -65,14 +65,14 @@ int64_t plane(int64_t elements) {
 }
 
 bool supports(const Step& s) {
-  if (!(s.op == StepOp::kConv && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
-        s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 && s.out.segment_count == 1 &&
-        s.in2.segment_count <= 1 && s.in.c >= 16 && s.out.c >= 8)) {
+  if (!(s.op == StepOp::kConv && s.window.kernel_h == 3 && s.window.kernel_w == 3 && s.window.stride_h == 1 &&
+        s.window.stride_w == 1 && s.window.dilation_h == 1 && s.window.dilation_w == 1 && s.conv.groups == 1 &&
+        s.out.segment_count == 1 && s.in2.segment_count <= 1 && s.in.c >= 16 && s.out.c >= 8)) {
     return false;
   }
   // Its rounding errors (some 1e-6 of the largest value) flip more ReLUs near zero than training's gradients forgive;
   // on the way back nothing is flipped.
-  if (s.variable && !s.weight_transposed) return false;
+  if (s.conv.variable && !s.conv.transposed) return false;
   // Few tiles do not pay for reading the four times larger weights.
   return tile_count(s) >= 12 && tile_count(s) / chunk_tiles(s) < 65000 && s.out.h >= 4 && s.out.w >= 4;
 }
@@ -139,8 +139,8 @@ const char* prepare(const Step& step, const Place& place) {
   s->w = step.in.w;
   s->oh = step.out.h;
   s->ow = step.out.w;
-  s->pad_top = step.pad_top;
-  s->pad_left = step.pad_left;
+  s->pad_top = step.window.pad_top;
+  s->pad_left = step.window.pad_left;
   s->tiles_y = ceil_div(s->oh, kTile);
   s->tiles_x = ceil_div(s->ow, kTile);
   s->tiles = tile_count(step);

@@ -27,27 +27,27 @@ int64_t count_of(const View& v) {
 }
 
 bool all_flat(const Step& s, StepOp op) {
-  if (s.op != op || count_of(s.operands[0]) / kChunk > 60000) return false;
-  for (int i = 0; i < s.operand_count; ++i) {
-    if (!flat(s.operands[i])) return false;
+  if (s.op != op || count_of(s.train.operands[0]) / kChunk > 60000) return false;
+  for (int i = 0; i < s.train.operand_count; ++i) {
+    if (!flat(s.train.operands[i])) return false;
   }
   return true;
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State);
-  needs->chunks = static_cast<int32_t>((count_of(s.operands[0]) + kChunk - 1) / kChunk);
+  needs->chunks = static_cast<int32_t>((count_of(s.train.operands[0]) + kChunk - 1) / kChunk);
 }
 
 // in[0], in[1], ... are the operands but the last, which is `out`.
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
-  const int last = step.operand_count - 1;
-  for (int i = 0; i < last; ++i) s->in[i] = dense_pointer(step.operands[i], place.arena);
-  s->out = dense_pointer(step.operands[last], place.arena);
-  s->count = count_of(step.operands[0]);
+  const int last = step.train.operand_count - 1;
+  for (int i = 0; i < last; ++i) s->in[i] = dense_pointer(step.train.operands[i], place.arena);
+  s->out = dense_pointer(step.train.operands[last], place.arena);
+  s->count = count_of(step.train.operands[0]);
   s->act = step.act;
-  s->alpha = step.alpha;
+  s->alpha = step.train.alpha;
   return nullptr;
 }
 
@@ -115,14 +115,14 @@ void activation_run(const void* memory, int32_t chunk, void*) {
 
 const char* update_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
-  const int last = step.operand_count - 1;
-  s->out = dense_pointer(step.operands[0], place.arena);
-  s->in[0] = dense_pointer(step.operands[1], place.arena);
-  s->more = dense_pointer(step.operands[2], place.arena);
-  s->in[1] = last > 3 ? dense_pointer(step.operands[3], place.arena) : nullptr;
-  s->control = dense_pointer(step.operands[last], place.arena);
-  s->count = count_of(step.operands[0]);
-  s->decayed = static_cast<int64_t>(step.alpha);
+  const int last = step.train.operand_count - 1;
+  s->out = dense_pointer(step.train.operands[0], place.arena);
+  s->in[0] = dense_pointer(step.train.operands[1], place.arena);
+  s->more = dense_pointer(step.train.operands[2], place.arena);
+  s->in[1] = last > 3 ? dense_pointer(step.train.operands[3], place.arena) : nullptr;
+  s->control = dense_pointer(step.train.operands[last], place.arena);
+  s->count = count_of(step.train.operands[0]);
+  s->decayed = static_cast<int64_t>(step.train.alpha);
   return nullptr;
 }
 

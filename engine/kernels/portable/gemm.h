@@ -238,11 +238,12 @@ struct Parameters {
 };
 
 SPARSENET_INLINE Parameters parameters_of(const Step& s) {
-  const int32_t outputs = s.out.c / s.groups, inputs = s.in.c / s.groups, taps = s.kernel_h * s.kernel_w;
-  if (s.weight_transposed) {
-    return {s.weight, s.bias, taps, ptrdiff_t{outputs} * taps, -1, taps - 1, outputs, inputs, taps};
+  const int32_t outputs = s.out.c / s.conv.groups, inputs = s.in.c / s.conv.groups,
+                taps = s.window.kernel_h * s.window.kernel_w;
+  if (s.conv.transposed) {
+    return {s.conv.weight, s.conv.bias, taps, ptrdiff_t{outputs} * taps, -1, taps - 1, outputs, inputs, taps};
   }
-  return {s.weight, s.bias, ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
+  return {s.conv.weight, s.conv.bias, ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
 }
 
 // Packs the weights of one group as gemm_tile reads them, channels innermost: [block][tap][input][kLanes]. A `part` of

@@ -74,24 +74,24 @@ struct NormalizeGradState {
 };
 
 inline const View& dx_view(const Step& s) {
-  return s.operands[s.accumulate ? 4 : 6];
+  return s.train.operands[s.train.accumulate ? 4 : 6];
 }
 
 inline bool normalize_grad_supports(const Step& s) {
-  return s.op == StepOp::kNormalizeGrad && s.act.kind == Act::kBounds && same_ranges(s.operands[1], dx_view(s)) &&
-         s.operands[5].segment_count == 1;
+  return s.op == StepOp::kNormalizeGrad && s.act.kind == Act::kBounds && same_ranges(s.train.operands[1], dx_view(s)) &&
+         s.train.operands[5].segment_count == 1;
 }
 
 inline uint64_t means_bytes(const Step& s) {
-  return static_cast<uint64_t>(round_lanes(s.operands[1].c)) * sizeof(float);
+  return static_cast<uint64_t>(round_lanes(s.train.operands[1].c)) * sizeof(float);
 }
 
 inline size_t normalize_grad_sources(const Step& s) {
-  return source_bytes(s.operands[1]) * 2 + source_bytes(s.operands[3]);
+  return source_bytes(s.train.operands[1]) * 2 + source_bytes(s.train.operands[3]);
 }
 
 inline void normalize_grad_query(const Step& s, KernelNeeds* needs) {
-  const View& x = s.operands[1];
+  const View& x = s.train.operands[1];
   needs->state_bytes = sizeof(NormalizeGradState) + normalize_grad_sources(s);
   needs->chunks = chunk_count(pixel_count(x));
   needs->shared_bytes = static_cast<uint64_t>(needs->chunks) * 2 * means_bytes(s);
@@ -100,17 +100,17 @@ inline void normalize_grad_query(const Step& s, KernelNeeds* needs) {
 // `s` stands at the beginning of the state; the ranges lie behind `sizeof(NormalizeGradState) + before` bytes of it.
 inline void prepare_normalize_grad(const Step& step, const Place& place, NormalizeGradState* s, size_t before = 0) {
   auto* storage = reinterpret_cast<GatherRange*>(static_cast<uint8_t*>(place.state) + sizeof(*s) + before);
-  const View& x = step.operands[1];
+  const View& x = step.train.operands[1];
   s->x = resolve(x, place.arena, storage);
   s->dx = resolve(dx_view(step), place.arena, storage + x.segment_count);
-  s->stats = resolve(step.operands[3], place.arena, storage + 2 * x.segment_count);
-  s->dy = dense_pointer(step.operands[0], place.arena);
-  s->dy_stride = s->dy ? step.operands[0].segments[0].pixel_stride : 0;
-  const Segment& fold = step.operands[2].segments[0];
+  s->stats = resolve(step.train.operands[3], place.arena, storage + 2 * x.segment_count);
+  s->dy = dense_pointer(step.train.operands[0], place.arena);
+  s->dy_stride = s->dy ? step.train.operands[0].segments[0].pixel_stride : 0;
+  const Segment& fold = step.train.operands[2].segments[0];
   s->scale = fold.constant ? fold.constant : reinterpret_cast<const float*>(place.arena + fold.offset);
   s->shift = s->scale + fold.pixel_stride;
-  s->sums = dense_pointer(step.operands[5], place.arena);
-  s->sums_stride = step.operands[5].segments[0].pixel_stride;
+  s->sums = dense_pointer(step.train.operands[5], place.arena);
+  s->sums_stride = step.train.operands[5].segments[0].pixel_stride;
   s->partial = static_cast<float*>(place.shared);
   s->pixels = pixel_count(x);
   s->each = chunk_pixels(s->pixels);
@@ -119,7 +119,7 @@ inline void prepare_normalize_grad(const Step& step, const Place& place, Normali
   s->padded = round_lanes(x.c);
   s->low = step.act.low;
   s->high = step.act.high;
-  s->accumulate = step.accumulate;
+  s->accumulate = step.train.accumulate;
 }
 
 inline void gather_means(const NormalizeGradState& s, float* means) {

@@ -17,8 +17,8 @@ struct State {
 };
 
 bool all_dense(const Step& s) {
-  for (int i = 0; i < s.operand_count; ++i) {
-    if (s.operands[i].segment_count > 1) return false;
+  for (int i = 0; i < s.train.operand_count; ++i) {
+    if (s.train.operands[i].segment_count > 1) return false;
   }
   return true;
 }
@@ -44,36 +44,36 @@ Roles roles_of(const Step& s) {
     case StepOp::kScalePixels:
       return {0, 0, 1, 2};
     default:  // kExpandPixels
-      return s.accumulate ? Roles{1, 0, -1, 1} : Roles{2, 0, -1, 2};
+      return s.train.accumulate ? Roles{1, 0, -1, 1} : Roles{2, 0, -1, 2};
   }
 }
 
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State);
-  needs->chunks = s.operands[roles_of(s).image].n;
+  needs->chunks = s.train.operands[roles_of(s).image].n;
 }
 
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
   const Roles r = roles_of(step);
-  const View& image = step.operands[r.image];
-  s->a = read_pointer(step.operands[r.a], place.arena);
-  s->a_stride = stride_of(step.operands[r.a]);
+  const View& image = step.train.operands[r.image];
+  s->a = read_pointer(step.train.operands[r.a], place.arena);
+  s->a_stride = stride_of(step.train.operands[r.a]);
   if (r.b >= 0) {
-    s->b = read_pointer(step.operands[r.b], place.arena);
-    s->b_stride = stride_of(step.operands[r.b]);
+    s->b = read_pointer(step.train.operands[r.b], place.arena);
+    s->b_stride = stride_of(step.train.operands[r.b]);
   }
-  s->out = dense_pointer(step.operands[r.out], place.arena);
-  s->out_stride = stride_of(step.operands[r.out]);
+  s->out = dense_pointer(step.train.operands[r.out], place.arena);
+  s->out_stride = stride_of(step.train.operands[r.out]);
   s->area = image.h * image.w;
   s->c = image.c;
-  s->alpha = step.alpha;
-  s->accumulate = step.accumulate;
+  s->alpha = step.train.alpha;
+  s->accumulate = step.train.accumulate;
   return nullptr;
 }
 
 bool dot_supports(const Step& s) {
-  return s.op == StepOp::kDotPixels && all_dense(s) && s.operands[0].n < 65000;
+  return s.op == StepOp::kDotPixels && all_dense(s) && s.train.operands[0].n < 65000;
 }
 
 void dot_run(const void* memory, int32_t image, void*) {
@@ -96,7 +96,7 @@ void dot_run(const void* memory, int32_t image, void*) {
 }
 
 bool scale_supports(const Step& s) {
-  return s.op == StepOp::kScalePixels && all_dense(s) && s.operands[0].n < 65000;
+  return s.op == StepOp::kScalePixels && all_dense(s) && s.train.operands[0].n < 65000;
 }
 
 void scale_run(const void* memory, int32_t image, void*) {
@@ -113,7 +113,7 @@ void scale_run(const void* memory, int32_t image, void*) {
 }
 
 bool expand_supports(const Step& s) {
-  return s.op == StepOp::kExpandPixels && all_dense(s) && s.operands[0].n < 65000;
+  return s.op == StepOp::kExpandPixels && all_dense(s) && s.train.operands[0].n < 65000;
 }
 
 void expand_run(const void* memory, int32_t image, void*) {
@@ -139,20 +139,22 @@ struct PoolState {
 };
 
 bool pool_supports(const Step& s) {
-  return s.op == StepOp::kAveragePoolGrad && all_dense(s) && s.kernel_h == s.stride_h && s.kernel_w == s.stride_w &&
-         s.pad_top == 0 && s.pad_left == 0 && s.pad_bottom == 0 && s.pad_right == 0 &&
-         s.operands[0].h * s.kernel_h <= s.operands[1].h && s.operands[0].w * s.kernel_w <= s.operands[1].w &&
-         int64_t{s.operands[1].n} * s.operands[1].h < 65000;
+  return s.op == StepOp::kAveragePoolGrad && all_dense(s) && s.window.kernel_h == s.window.stride_h &&
+         s.window.kernel_w == s.window.stride_w && s.window.pad_top == 0 && s.window.pad_left == 0 &&
+         s.window.pad_bottom == 0 && s.window.pad_right == 0 &&
+         s.train.operands[0].h * s.window.kernel_h <= s.train.operands[1].h &&
+         s.train.operands[0].w * s.window.kernel_w <= s.train.operands[1].w &&
+         int64_t{s.train.operands[1].n} * s.train.operands[1].h < 65000;
 }
 
 void pool_query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(PoolState);
-  needs->chunks = s.operands[1].n * s.operands[1].h;
+  needs->chunks = s.train.operands[1].n * s.train.operands[1].h;
 }
 
 const char* pool_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<PoolState*>(place.state);
-  const View &dy = step.operands[0], &dx = step.operands[1];
+  const View &dy = step.train.operands[0], &dx = step.train.operands[1];
   s->dy = read_pointer(dy, place.arena);
   s->dx = dense_pointer(dx, place.arena);
   s->dy_stride = stride_of(dy);
@@ -162,8 +164,8 @@ const char* pool_prepare(const Step& step, const Place& place) {
   s->c = dx.c;
   s->oh = dy.h;
   s->ow = dy.w;
-  s->kernel_h = step.kernel_h;
-  s->kernel_w = step.kernel_w;
+  s->kernel_h = step.window.kernel_h;
+  s->kernel_w = step.window.kernel_w;
   return nullptr;
 }
 

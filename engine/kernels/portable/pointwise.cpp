@@ -46,11 +46,11 @@ const char* prepare(const Step& step, const Place& place) {
   if (step.in2.segment_count > 0) {
     Step second = step;
     second.in = step.in2;
-    second.pre_scale = nullptr;
+    second.affine.scale = nullptr;
     s->b = make_source(second, place.arena, reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
   }
   s->act = step.act;
-  s->op = step.binary;
+  s->op = step.binary.op;
   s->out = dense_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
   s->pixels = pixel_count(step.out);

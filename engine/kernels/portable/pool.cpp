@@ -38,16 +38,16 @@ const char* prepare(const Step& step, const Place& place) {
   s->w = step.in.w;
   s->oh = step.out.h;
   s->ow = step.out.w;
-  s->kernel_h = step.kernel_h;
-  s->kernel_w = step.kernel_w;
-  s->stride_h = step.stride_h;
-  s->stride_w = step.stride_w;
-  s->pad_top = step.pad_top;
-  s->pad_left = step.pad_left;
-  s->pad_bottom = step.pad_bottom;
-  s->pad_right = step.pad_right;
-  s->max_pool = step.max_pool;
-  s->count_include_pad = step.count_include_pad;
+  s->kernel_h = step.window.kernel_h;
+  s->kernel_w = step.window.kernel_w;
+  s->stride_h = step.window.stride_h;
+  s->stride_w = step.window.stride_w;
+  s->pad_top = step.window.pad_top;
+  s->pad_left = step.window.pad_left;
+  s->pad_bottom = step.window.pad_bottom;
+  s->pad_right = step.window.pad_right;
+  s->max_pool = step.pool.max;
+  s->count_include_pad = step.pool.count_include_pad;
   return nullptr;
 }
 

@@ -32,7 +32,8 @@ inline Source make_source(const Step& step, uint8_t* arena, void* storage) {
     segments[i].channels = s.channels;
     segments[i].pixel_stride = s.pixel_stride;
   }
-  return {segments, step.in.segment_count, step.in.c, step.pre_scale, step.pre_shift, step.pre_low, step.pre_high};
+  return {segments,          step.in.segment_count, step.in.c,       step.affine.scale,
+          step.affine.shift, step.affine.low,       step.affine.high};
 }
 
 SPARSENET_INLINE float* dense_pointer(const View& view, uint8_t* arena) {

@@ -61,8 +61,8 @@ inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c
 // The input of a step at a pixel, with the affine and the bounds in front of it.
 inline float input_at(const ReferenceState& s, int64_t pixel, int32_t c) {
   const float x = *element(s.step.in, s.arena, pixel, c);
-  if (!s.step.pre_scale) return x;
-  return bounded_one(x * s.step.pre_scale[c] + s.step.pre_shift[c], s.step.pre_low, s.step.pre_high);
+  if (!s.step.affine.scale) return x;
+  return bounded_one(x * s.step.affine.scale[c] + s.step.affine.shift[c], s.step.affine.low, s.step.affine.high);
 }
 
 }  // namespace sparsenet::rt

@@ -35,7 +35,8 @@ void binary_run(const void* state, int32_t, void*) {
     const int64_t pixels = int64_t{r.step.out.n} * r.step.out.h * r.step.out.w;
     for (int64_t p = 0; p < pixels; ++p) {
       for (int32_t c = 0; c < r.step.out.c; ++c) {
-        const float v = combine(r.step.binary, *element(r.step.in, r.arena, p, c), *element(r.step.in2, r.arena, p, c));
+        const float v =
+            combine(r.step.binary.op, *element(r.step.in, r.arena, p, c), *element(r.step.in2, r.arena, p, c));
         *element(r.step.out, r.arena, p, c) = activate_one(v, r.step.act);
       }
     }
@@ -46,7 +47,7 @@ void binary_run(const void* state, int32_t, void*) {
   const float* b = base(r.step.in2, r.arena) + s.in_start[1];
   float* y = base(r.step.out, r.arena) + s.out_start;
   for_each(s, 0, s.rank, [&](const Walk& at) {
-    y[at.out] = activate_one(combine(r.step.binary, a[at.in[0]], b[at.in[1]]), r.step.act);
+    y[at.out] = activate_one(combine(r.step.binary.op, a[at.in[0]], b[at.in[1]]), r.step.act);
   });
 }
 

@@ -14,33 +14,34 @@ bool affine_supports(const Step& step) {
 
 // Of output channel o, input channel c of its group and a tap.
 int64_t weight_index(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
-  const int32_t group_in = s.in.c / s.groups, group_out = s.out.c / s.groups;
-  if (!s.weight_transposed) return ((int64_t{o} * group_in + c) * s.kernel_h + ky) * s.kernel_w + kx;
+  const int32_t group_in = s.in.c / s.conv.groups, group_out = s.out.c / s.conv.groups;
+  if (!s.conv.transposed) return ((int64_t{o} * group_in + c) * s.window.kernel_h + ky) * s.window.kernel_w + kx;
   const int32_t in = o / group_out * group_in + c;
-  return ((int64_t{in} * group_out + o % group_out) * s.kernel_h + s.kernel_h - 1 - ky) * s.kernel_w + s.kernel_w - 1 -
-         kx;
+  return ((int64_t{in} * group_out + o % group_out) * s.window.kernel_h + s.window.kernel_h - 1 - ky) *
+             s.window.kernel_w +
+         s.window.kernel_w - 1 - kx;
 }
 
 void conv_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
-  const int32_t group_in = s.in.c / s.groups, group_out = s.out.c / s.groups;
+  const int32_t group_in = s.in.c / s.conv.groups, group_out = s.out.c / s.conv.groups;
   for (int32_t n = 0; n < s.out.n; ++n) {
     for (int32_t oy = 0; oy < s.out.h; ++oy) {
       for (int32_t ox = 0; ox < s.out.w; ++ox) {
         const int64_t pixel = (int64_t{n} * s.out.h + oy) * s.out.w + ox;
         for (int32_t o = 0; o < s.out.c; ++o) {
           const int32_t first = o / group_out * group_in;
-          float sum = s.bias ? s.bias[o] : 0.f;
-          for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
-            const int32_t y = oy * s.stride_h - s.pad_top + ky * s.dilation_h;
+          float sum = s.conv.bias ? s.conv.bias[o] : 0.f;
+          for (int32_t ky = 0; ky < s.window.kernel_h; ++ky) {
+            const int32_t y = oy * s.window.stride_h - s.window.pad_top + ky * s.window.dilation_h;
             if (y < 0 || y >= s.in.h) continue;
-            for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
-              const int32_t x = ox * s.stride_w - s.pad_left + kx * s.dilation_w;
+            for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
+              const int32_t x = ox * s.window.stride_w - s.window.pad_left + kx * s.window.dilation_w;
               if (x < 0 || x >= s.in.w) continue;
               const int64_t from = (int64_t{n} * s.in.h + y) * s.in.w + x;
               for (int32_t c = 0; c < group_in; ++c) {
-                sum += input_at(r, from, first + c) * s.weight[weight_index(s, o, c, ky, kx)];
+                sum += input_at(r, from, first + c) * s.conv.weight[weight_index(s, o, c, ky, kx)];
               }
             }
           }
@@ -61,10 +62,11 @@ void pool_run(const void* state, int32_t, void*) {
         for (int32_t c = 0; c < s.out.c; ++c) {
           float best = -INFINITY, sum = 0.f;
           int32_t inside = 0, padded = 0;
-          for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
-            for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
-              const int32_t y = oy * s.stride_h - s.pad_top + ky, x = ox * s.stride_w - s.pad_left + kx;
-              if (y < s.in.h + s.pad_bottom && x < s.in.w + s.pad_right) ++padded;
+          for (int32_t ky = 0; ky < s.window.kernel_h; ++ky) {
+            for (int32_t kx = 0; kx < s.window.kernel_w; ++kx) {
+              const int32_t y = oy * s.window.stride_h - s.window.pad_top + ky,
+                            x = ox * s.window.stride_w - s.window.pad_left + kx;
+              if (y < s.in.h + s.window.pad_bottom && x < s.in.w + s.window.pad_right) ++padded;
               if (y < 0 || y >= s.in.h || x < 0 || x >= s.in.w) continue;
               const float v = input_at(r, (int64_t{n} * s.in.h + y) * s.in.w + x, c);
               best = std::fmax(best, v);
@@ -72,8 +74,8 @@ void pool_run(const void* state, int32_t, void*) {
               ++inside;
             }
           }
-          const int32_t count = s.count_include_pad ? padded : inside;
-          const float v = s.max_pool ? best : sum / static_cast<float>(count > 0 ? count : 1);
+          const int32_t count = s.pool.count_include_pad ? padded : inside;
+          const float v = s.pool.max ? best : sum / static_cast<float>(count > 0 ? count : 1);
           *element(s.out, r.arena, (int64_t{n} * s.out.h + oy) * s.out.w + ox, c) = activate_one(v, s.act);
         }
       }
@@ -111,7 +113,7 @@ float row(const float* w, const float* x, int32_t n, float b) {
 
 void attention_query(const Step& step, KernelNeeds* needs) {
   reference_query(step, needs);
-  const auto c = static_cast<uint64_t>(step.in.c), hidden = static_cast<uint64_t>(step.hidden);
+  const auto c = static_cast<uint64_t>(step.in.c), hidden = static_cast<uint64_t>(step.attention.hidden);
   needs->scratch_bytes = (5 * c + hidden) * sizeof(float);
 }
 
@@ -130,22 +132,25 @@ void attention_run(const void* state, int32_t, void* scratch) {
       for (int64_t p = 0; p < pixels; ++p) sum += *element(s.in, r.arena, n * pixels + p, i);
       g[i] = static_cast<float>(sum / static_cast<double>(pixels));
     }
-    if (s.hidden == 0) {
-      const float *s1 = s.params[0], *t1 = s.params[1], *w1 = s.params[2], *b1 = s.params[3];
-      const float *s2 = s.params[4], *t2 = s.params[5], *w2 = s.params[6], *b2 = s.params[7];
-      for (int32_t i = 0; i < c; ++i) t[i] = activate_one(s1[i] * g[i] + t1[i], s.attention_act);
+    if (s.attention.hidden == 0) {
+      const float *s1 = s.attention.params[0], *t1 = s.attention.params[1], *w1 = s.attention.params[2],
+                  *b1 = s.attention.params[3];
+      const float *s2 = s.attention.params[4], *t2 = s.attention.params[5], *w2 = s.attention.params[6],
+                  *b2 = s.attention.params[7];
+      for (int32_t i = 0; i < c; ++i) t[i] = activate_one(s1[i] * g[i] + t1[i], s.attention.act);
       for (int32_t i = 0; i < c; ++i) e[i] = row(w1 + int64_t{i} * c, t, c, b1[i]);
       for (int32_t i = 0; i < 2 * c; ++i) t[i] = bounded_one(s2[i] * (i < c ? e[i] : g[i - c]) + t2[i], 0.f, INFINITY);
       for (int32_t i = 0; i < c; ++i) {
-        f[i] = 1.f + activate_one(row(w2 + int64_t{i} * 2 * c, t, 2 * c, b2[i]), s.attention_gate);
+        f[i] = 1.f + activate_one(row(w2 + int64_t{i} * 2 * c, t, 2 * c, b2[i]), s.attention.gate);
       }
     } else {
-      const float *w1 = s.params[0], *b1 = s.params[1], *w2 = s.params[2], *b2 = s.params[3];
+      const float *w1 = s.attention.params[0], *b1 = s.attention.params[1], *w2 = s.attention.params[2],
+                  *b2 = s.attention.params[3];
       float* h = f + c;
-      for (int32_t i = 0; i < s.hidden; ++i)
-        h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention_act);
+      for (int32_t i = 0; i < s.attention.hidden; ++i)
+        h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention.act);
       for (int32_t i = 0; i < c; ++i) {
-        f[i] = activate_one(row(w2 + int64_t{i} * s.hidden, h, s.hidden, b2[i]), s.attention_gate);
+        f[i] = activate_one(row(w2 + int64_t{i} * s.attention.hidden, h, s.attention.hidden, b2[i]), s.attention.gate);
       }
     }
     for (int64_t p = 0; p < pixels; ++p) {

@@ -16,8 +16,8 @@ int64_t pixels_of(const View& v) {
 
 struct Operands {
   const ReferenceState& r;
-  const View& view(int i) const { return r.step.operands[i]; }
-  bool has(int i) const { return i < r.step.operand_count && view(i).segment_count > 0; }
+  const View& view(int i) const { return r.step.train.operands[i]; }
+  bool has(int i) const { return i < r.step.train.operand_count && view(i).segment_count > 0; }
   float& at(int i, int64_t pixel, int32_t c) const { return *element(view(i), r.arena, pixel, c); }
 };
 
@@ -37,7 +37,7 @@ void batch_stats_run(const void* state, int32_t, void*) {
     }
     const double variance = square / static_cast<double>(count);
     o.at(1, 0, c) = static_cast<float>(mean);
-    o.at(1, 1, c) = static_cast<float>(1 / std::sqrt(variance + static_cast<double>(r.step.epsilon)));
+    o.at(1, 1, c) = static_cast<float>(1 / std::sqrt(variance + static_cast<double>(r.step.train.epsilon)));
     o.at(1, 2, c) = static_cast<float>(variance);
   }
 }
@@ -56,10 +56,10 @@ void fold_stats_run(const void* state, int32_t, void*) {
 void update_running_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
-  const float a = r.step.alpha;
+  const float a = r.step.train.alpha;
   for (int32_t c = 0; c < o.view(0).c; ++c) {
     o.at(1, 0, c) += a * (o.at(0, 0, c) - o.at(1, 0, c));
-    o.at(2, 0, c) += a * (o.at(0, 2, c) * r.step.beta - o.at(2, 0, c));
+    o.at(2, 0, c) += a * (o.at(0, 2, c) * r.step.train.beta - o.at(2, 0, c));
   }
 }
 
@@ -67,9 +67,10 @@ void update_running_run(const void* state, int32_t, void*) {
 // dy[p][c] = sum over o of in[p][o] weight[o][c].
 float normalize_dy(const Operands& o, int64_t p, int32_t c) {
   const Step& s = o.r.step;
-  if (!s.weight) return o.at(0, p, c);
+  if (!s.conv.weight) return o.at(0, p, c);
   float sum = 0;
-  for (int32_t i = 0; i < s.in.c; ++i) sum += *element(s.in, o.r.arena, p, i) * s.weight[int64_t{i} * o.view(1).c + c];
+  for (int32_t i = 0; i < s.in.c; ++i)
+    sum += *element(s.in, o.r.arena, p, i) * s.conv.weight[int64_t{i} * o.view(1).c + c];
   return sum;
 }
 
@@ -77,7 +78,7 @@ void normalize_grad_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
   const View& x = o.view(1);
-  const int dx = r.step.accumulate ? 4 : 6;
+  const int dx = r.step.train.accumulate ? 4 : 6;
   for (int32_t c = 0; c < x.c; ++c) {
     const float scale = o.at(2, 0, c), shift = o.at(2, 1, c), mean = o.has(3) ? o.at(3, 0, c) : 0.f;
     double sum = 0, product = 0;
@@ -87,7 +88,7 @@ void normalize_grad_run(const void* state, int32_t, void*) {
       sum += g;
       product += static_cast<double>(g) * (v - mean);
       float& to = o.at(dx, p, c);
-      to = r.step.accumulate ? to + g * scale : g * scale;
+      to = r.step.train.accumulate ? to + g * scale : g * scale;
     }
     o.at(5, 0, c) = static_cast<float>(sum);
     o.at(5, 1, c) = static_cast<float>(product);
@@ -125,9 +126,9 @@ void for_each_tap(const Step& s, int32_t h, int32_t w, int32_t n, int32_t oh, in
   for (int32_t i = 0; i < n; ++i) {
     for (int32_t oy = 0; oy < oh; ++oy) {
       for (int32_t ox = 0; ox < ow; ++ox) {
-        for (int32_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
-          const int32_t y = oy * s.stride_h - s.pad_top + t / s.kernel_w * s.dilation_h;
-          const int32_t x = ox * s.stride_w - s.pad_left + t % s.kernel_w * s.dilation_w;
+        for (int32_t t = 0; t < s.window.kernel_h * s.window.kernel_w; ++t) {
+          const int32_t y = oy * s.window.stride_h - s.window.pad_top + t / s.window.kernel_w * s.window.dilation_h;
+          const int32_t x = ox * s.window.stride_w - s.window.pad_left + t % s.window.kernel_w * s.window.dilation_w;
           if (y < 0 || y >= h || x < 0 || x >= w) continue;
           visit((int64_t{i} * oh + oy) * ow + ox, (int64_t{i} * h + y) * w + x, t);
         }
@@ -147,7 +148,8 @@ void conv_grad_weight_run(const void* state, int32_t, void* scratch) {
   auto* sums = static_cast<double*>(scratch);
   for (int32_t i = 0; i < s.out.c; ++i) sums[i] = 0;
   const View& dy = s.in2;
-  const int32_t group_in = s.in.c / s.groups, group_out = dy.c / s.groups, taps = s.kernel_h * s.kernel_w;
+  const int32_t group_in = s.in.c / s.conv.groups, group_out = dy.c / s.conv.groups,
+                taps = s.window.kernel_h * s.window.kernel_w;
   for_each_tap(s, s.in.h, s.in.w, dy.n, dy.h, dy.w, [&](int64_t to, int64_t from, int32_t t) {
     for (int32_t o = 0; o < dy.c; ++o) {
       const double g = *element(dy, r.arena, to, o);
@@ -157,11 +159,11 @@ void conv_grad_weight_run(const void* state, int32_t, void* scratch) {
     }
   });
   for (int32_t i = 0; i < s.out.c; ++i) *element(s.out, r.arena, 0, i) = static_cast<float>(sums[i]);
-  if (s.operand_count == 0) return;
+  if (s.train.operand_count == 0) return;
   for (int32_t o = 0; o < dy.c; ++o) {
     double sum = 0;
     for (int64_t p = 0; p < pixels_of(dy); ++p) sum += *element(dy, r.arena, p, o);
-    *element(s.operands[0], r.arena, 0, o) = static_cast<float>(sum);
+    *element(s.train.operands[0], r.arena, 0, o) = static_cast<float>(sum);
   }
 }
 
@@ -169,7 +171,8 @@ void conv_grad_input_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
   const View &dy = s.in, &dx = s.out;
-  const int32_t group_in = dx.c / s.groups, group_out = dy.c / s.groups, taps = s.kernel_h * s.kernel_w;
+  const int32_t group_in = dx.c / s.conv.groups, group_out = dy.c / s.conv.groups,
+                taps = s.window.kernel_h * s.window.kernel_w;
   for (int64_t p = 0; p < pixels_of(dx); ++p) {
     for (int32_t c = 0; c < dx.c; ++c) *element(dx, r.arena, p, c) = 0.f;
   }
@@ -177,7 +180,8 @@ void conv_grad_input_run(const void* state, int32_t, void*) {
     for (int32_t o = 0; o < dy.c; ++o) {
       const float g = *element(dy, r.arena, from, o);
       for (int32_t c = 0; c < group_in; ++c) {
-        *element(dx, r.arena, to, o / group_out * group_in + c) += g * s.weight[(int64_t{o} * group_in + c) * taps + t];
+        *element(dx, r.arena, to, o / group_out * group_in + c) +=
+            g * s.conv.weight[(int64_t{o} * group_in + c) * taps + t];
       }
     }
   });
@@ -197,9 +201,9 @@ void max_pool_grad_run(const void* state, int32_t, void*) {
       for (int32_t ox = 0; ox < dy.w; ++ox) {
         for (int32_t c = 0; c < x.c; ++c) {
           int64_t best = -1;
-          for (int32_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
-            const int32_t iy = oy * s.stride_h - s.pad_top + t / s.kernel_w;
-            const int32_t ix = ox * s.stride_w - s.pad_left + t % s.kernel_w;
+          for (int32_t t = 0; t < s.window.kernel_h * s.window.kernel_w; ++t) {
+            const int32_t iy = oy * s.window.stride_h - s.window.pad_top + t / s.window.kernel_w;
+            const int32_t ix = ox * s.window.stride_w - s.window.pad_left + t % s.window.kernel_w;
             if (iy < 0 || iy >= x.h || ix < 0 || ix >= x.w) continue;
             const int64_t p = (int64_t{n} * x.h + iy) * x.w + ix;
             if (best < 0 || o.at(1, p, c) > o.at(1, best, c)) best = p;
@@ -222,17 +226,17 @@ void average_pool_grad_run(const void* state, int32_t, void*) {
   for (int32_t n = 0; n < dy.n; ++n) {
     for (int32_t oy = 0; oy < dy.h; ++oy) {
       for (int32_t ox = 0; ox < dy.w; ++ox) {
-        const int32_t y0 = oy * s.stride_h - s.pad_top, x0 = ox * s.stride_w - s.pad_left;
+        const int32_t y0 = oy * s.window.stride_h - s.window.pad_top, x0 = ox * s.window.stride_w - s.window.pad_left;
         int32_t inside = 0, padded = 0;
-        for (int32_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
-          const int32_t y = y0 + t / s.kernel_w, x = x0 + t % s.kernel_w;
-          padded += y < dx.h + s.pad_bottom && x < dx.w + s.pad_right;
+        for (int32_t t = 0; t < s.window.kernel_h * s.window.kernel_w; ++t) {
+          const int32_t y = y0 + t / s.window.kernel_w, x = x0 + t % s.window.kernel_w;
+          padded += y < dx.h + s.window.pad_bottom && x < dx.w + s.window.pad_right;
           inside += y >= 0 && y < dx.h && x >= 0 && x < dx.w;
         }
-        const int32_t count = s.count_include_pad ? padded : inside;
+        const int32_t count = s.pool.count_include_pad ? padded : inside;
         const float factor = 1.f / static_cast<float>(count > 0 ? count : 1);
-        for (int32_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
-          const int32_t y = y0 + t / s.kernel_w, x = x0 + t % s.kernel_w;
+        for (int32_t t = 0; t < s.window.kernel_h * s.window.kernel_w; ++t) {
+          const int32_t y = y0 + t / s.window.kernel_w, x = x0 + t % s.window.kernel_w;
           if (y < 0 || y >= dx.h || x < 0 || x >= dx.w) continue;
           for (int32_t c = 0; c < dx.c; ++c) {
             o.at(1, (int64_t{n} * dx.h + y) * dx.w + x, c) += o.at(0, (int64_t{n} * dy.h + oy) * dy.w + ox, c) * factor;
@@ -249,7 +253,7 @@ void cross_entropy_run(const void* state, int32_t, void*) {
   const Operands o{r};
   const View& logits = o.view(0);
   const int32_t classes = logits.c;
-  const double smooth = r.step.alpha, factor = r.step.beta;
+  const double smooth = r.step.train.alpha, factor = r.step.train.beta;
   double total = 0;
   int32_t correct = 0;
   for (int32_t n = 0; n < logits.n; ++n) {

@@ -17,7 +17,7 @@ int64_t pixels_of(const View& v) {
 
 struct Operands {
   const ReferenceState& r;
-  const View& view(int i) const { return r.step.operands[i]; }
+  const View& view(int i) const { return r.step.train.operands[i]; }
   float& at(int i, int64_t pixel, int32_t c) const { return *element(view(i), r.arena, pixel, c); }
   float* dense(int i) const { return element(view(i), r.arena, 0, 0); }
   int64_t count(int i) const { return pixels_of(view(i)) * view(i).c; }
@@ -77,7 +77,7 @@ void reduce_sum_run(const void* state, int32_t, void*) {
   for_each(s, 0, s.reduced_from, [&](const Walk& outer) {
     double sum = 0;
     for_each(s, s.reduced_from, s.rank, [&](const Walk& inner) { sum += x[outer.in[0] + inner.in[0]]; });
-    y[outer.out] = static_cast<float>(sum * r.step.alpha);
+    y[outer.out] = static_cast<float>(sum * r.step.train.alpha);
   });
 }
 
@@ -86,20 +86,20 @@ void expand_run(const void* state, int32_t, void*) {
   const Strided& s = *r.step.strided;
   const float* x = element(r.step.in, r.arena, 0, 0);
   float* y = element(r.step.out, r.arena, 0, 0);
-  for_each(s, 0, s.rank, [&](const Walk& w) { y[w.out] = r.step.alpha * x[w.in[0]]; });
+  for_each(s, 0, s.rank, [&](const Walk& w) { y[w.out] = r.step.train.alpha * x[w.in[0]]; });
 }
 
 void expand_pixels_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
-  const int dx = r.step.accumulate ? 1 : 2;
+  const int dx = r.step.train.accumulate ? 1 : 2;
   const View& to = o.view(dx);
   const int64_t area = int64_t{to.h} * to.w;
   for (int64_t p = 0; p < pixels_of(to); ++p) {
     for (int32_t c = 0; c < to.c; ++c) {
-      const float v = r.step.alpha * o.at(0, p / area, c);
+      const float v = r.step.train.alpha * o.at(0, p / area, c);
       float& target = o.at(dx, p, c);
-      target = r.step.accumulate ? target + v : v;
+      target = r.step.train.accumulate ? target + v : v;
     }
   }
 }
@@ -130,7 +130,7 @@ void fill_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
   float* to = o.dense(0);
-  for (int64_t i = 0; i < o.count(0); ++i) to[i] = r.step.alpha;
+  for (int64_t i = 0; i < o.count(0); ++i) to[i] = r.step.train.alpha;
 }
 
 void accumulate_run(const void* state, int32_t, void*) {
@@ -156,7 +156,7 @@ void update_sgd_run(const void* state, int32_t, void*) {
   const Operands o{r};
   float *w = o.dense(0), *moment = o.dense(2);
   const float *gradient = o.dense(1), *control = o.dense(3);
-  const auto decayed = static_cast<int64_t>(r.step.alpha);
+  const auto decayed = static_cast<int64_t>(r.step.train.alpha);
   for (int64_t i = 0; i < o.count(0); ++i) {
     const float g = gradient[i] * control[kGradientScale] + (i < decayed ? control[kWeightDecay] * w[i] : 0.f);
     moment[i] = control[kMomentum] * moment[i] + g;
@@ -169,7 +169,7 @@ void update_adam_run(const void* state, int32_t, void*) {
   const Operands o{r};
   float *w = o.dense(0), *first = o.dense(2), *second = o.dense(3);
   const float *gradient = o.dense(1), *control = o.dense(4);
-  const auto decayed = static_cast<int64_t>(r.step.alpha);
+  const auto decayed = static_cast<int64_t>(r.step.train.alpha);
   for (int64_t i = 0; i < o.count(0); ++i) {
     const float decay = i < decayed ? control[kWeightDecay] : 0.f;
     float g = gradient[i] * control[kGradientScale];
