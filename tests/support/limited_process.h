@@ -18,7 +18,7 @@ namespace sparsenet::test {
 // What a sanitized program takes of memory and time for one that is not: the shadow of its memory, redzones, what has
 // been freed and is held back.
 #if defined(SPARSENET_SANITIZED)
-constexpr size_t kSanitizedMemory = 4;
+constexpr size_t kSanitizedMemory = 6;
 constexpr double kSanitizedTime = 8;
 #else
 constexpr size_t kSanitizedMemory = 1;
