@@ -33,7 +33,7 @@ struct Folder {
 void write(const std::string& path, const uint8_t* data, size_t size) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) return;  // a name that this system cannot have
-  if (std::fwrite(data, 1, size, file) != size) std::abort();
+  if (size > 0 && std::fwrite(data, 1, size, file) != size) std::abort();
   std::fclose(file);
 }
 

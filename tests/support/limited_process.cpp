@@ -11,14 +11,6 @@
 #include <iterator>
 #include <thread>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SPARSENET_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SPARSENET_SANITIZED 1
-#endif
-#endif
-
 namespace sparsenet::test {
 namespace {
 

@@ -5,7 +5,25 @@
 #include <string>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SPARSENET_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SPARSENET_SANITIZED 1
+#endif
+#endif
+
 namespace sparsenet::test {
+
+// What a sanitized program takes of memory and time for one that is not: the shadow of its memory, redzones, what has
+// been freed and is held back.
+#if defined(SPARSENET_SANITIZED)
+constexpr size_t kSanitizedMemory = 6;
+constexpr double kSanitizedTime = 8;
+#else
+constexpr size_t kSanitizedMemory = 1;
+constexpr double kSanitizedTime = 1;
+#endif
 
 struct LimitedRun {
   int code = -1;           // the exit code; 128 + the signal's number where one ended the program
