@@ -2,8 +2,8 @@
 // structure (FlatBuffers verifier), version, then meaning: numbers known, ranges, limits, shapes.
 //
 // A FlatBuffer may refer to one string or table many times, so a small file could unfold into gigabytes. A budget stops
-// that: all that is copied out of the structure may together not be longer than the structure, which holds for every
-// file that writes each thing where it is used.
+// that: all that is copied out of the structure may together be at most kMaxUnfolding times as long as the structure,
+// which holds for every file that writes each thing where it is used.
 #include <model_generated.h>
 
 #include <cmath>
