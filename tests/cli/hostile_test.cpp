@@ -26,6 +26,7 @@ constexpr size_t kMiB = size_t{1} << 20;
 constexpr size_t kMostBytes = 400 * kMiB * kSanitizedMemory;
 // Of a processor; machines that test are slow and busy.
 constexpr double kMostSeconds = 3 * kSanitizedTime;
+constexpr double kMostWallSeconds = 60 * kSanitizedTime;
 
 const fs::path& scratch() {
   static const sparsenet::test::ScratchFolder folder;
@@ -42,7 +43,7 @@ std::string write(const std::string& name, const std::string& text) {
 LimitedRun convert(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), SPARSENET_CONVERT);
   arguments.insert(arguments.end(), {"-o", (scratch() / "out.snet").string()});
-  return sparsenet::test::run_limited(arguments, scratch().string(), 60);
+  return sparsenet::test::run_limited(arguments, scratch().string(), kMostWallSeconds);
 }
 
 bool told(const LimitedRun& run, const std::vector<std::string>& parts) {
@@ -307,7 +308,7 @@ TEST_CASE("what is no regular file is neither waited for nor read") {
     check_refused(convert({file, "--arch", "resnet20", "--map", path}), {path, "expected a regular file"});
 #ifdef SPARSENET_CLI
     for (const char* command : {"info", "bench", "verify"}) {
-      check_refused(sparsenet::test::run_limited({SPARSENET_CLI, command, path}, scratch().string(), 60), {path});
+      check_refused(sparsenet::test::run_limited({SPARSENET_CLI, command, path}, scratch().string(), kMostWallSeconds), {path});
     }
 #endif
   }
@@ -338,7 +339,7 @@ TEST_CASE("an ordinary conversion takes about twice the file") {
 
 LimitedRun sparsenet_run(std::vector<std::string> words) {
   words.insert(words.begin(), SPARSENET_CLI);
-  return sparsenet::test::run_limited(words, scratch().string(), 60);
+  return sparsenet::test::run_limited(words, scratch().string(), kMostWallSeconds);
 }
 
 TEST_CASE("hostile .snet: shapes of gigabytes in a file of a kilobyte") {
