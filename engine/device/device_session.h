@@ -18,7 +18,7 @@ struct sn_session {
   sn_observer observer;
   void* observer_self;
   bool trains;
-  sparsenet::rt::TrainingPlan training;
+  sparsenet::rt::TrainingLayout training;
   uint32_t added;  // images since the last update
   uint32_t correct;
   double loss;  // sum over them

@@ -43,7 +43,7 @@ sn_status read_options(const sn_options* given, Options* options, sn_message* me
     return SN_INVALID_ARGUMENT;
   }
   if (!known.threads) return SN_OK;
-  sn_threads threads{};
+  sn_thread_hook threads{};
   memcpy(&threads, known.threads,
          known.threads->struct_size < sizeof threads ? known.threads->struct_size : sizeof threads);
   if (threads.threads < 1 || threads.threads > 1024 || (threads.threads > 1 && !threads.parallel)) {
@@ -132,7 +132,7 @@ sn_status step_error(uint32_t index, const rt::Step& step, sn_status status, con
   return status;
 }
 
-sn_status check_training(const rt::PlanFile& plan, rt::TrainingPlan* training, sn_message* message) {
+sn_status check_training(const rt::PlanFile& plan, rt::TrainingLayout* training, sn_message* message) {
   const char* why = rt::read_training(plan, training);
   const uint32_t parameters = why ? 0 : rt::count_initial(plan);
   for (uint32_t i = 0; i < parameters && !why; ++i) {
@@ -144,7 +144,7 @@ sn_status check_training(const rt::PlanFile& plan, rt::TrainingPlan* training, s
   return SN_INVALID_MODEL;
 }
 
-sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingPlan& training, Layout* layout,
+sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingLayout& training, Layout* layout,
                   sn_message* message) {
   *layout = {};
   uint64_t segment_count = 0, operand_count = 0, strided_count = 0;
@@ -185,27 +185,28 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   }
   const rt::PlanNeeds& needs = layout->needs;
   const uint64_t scratch = rt::scratch_of(needs, options.threads.threads);
-  rt::Cutter cutter;
-  (void)cutter.take(sizeof(sn_session));
-  layout->bound_at = cutter.take(uint64_t{layout->steps} * sizeof(rt::BoundStep));
+  rt::MemoryLayout memory_layout;
+  (void)memory_layout.take(sizeof(sn_session));
+  layout->bound_at = memory_layout.take(uint64_t{layout->steps} * sizeof(rt::BoundStep));
   const bool guards = options.threads.threads > 1;
-  layout->hook_at = cutter.take(guards ? sizeof(rt::HookGuard) : 0);
-  layout->hook_words_at = cutter.take(guards ? rt::HookGuard::bytes(options.threads.threads, needs.most_chunks) : 0);
-  layout->segments_at = cutter.take(segment_count * sizeof(rt::Segment));
-  layout->operands_at = cutter.take(operand_count * sizeof(rt::View));
-  layout->strided_at = cutter.take(strided_count * sizeof(rt::Strided));
-  layout->state_at = cutter.take(needs.state_bytes);
-  layout->weights_at = cutter.take(needs.weight_bytes);
-  layout->refreshed_at = cutter.take(needs.refreshed_bytes);
-  layout->arena_at = cutter.take(plan.plan->arena_bytes());
-  layout->scratch_at = cutter.take(rt::add_bytes(scratch, needs.shared_bytes));
-  if (!cutter.fits()) {
+  layout->hook_at = memory_layout.take(guards ? sizeof(rt::HookGuard) : 0);
+  layout->hook_words_at =
+      memory_layout.take(guards ? rt::HookGuard::bytes(options.threads.threads, needs.most_chunks) : 0);
+  layout->segments_at = memory_layout.take(segment_count * sizeof(rt::Segment));
+  layout->operands_at = memory_layout.take(operand_count * sizeof(rt::View));
+  layout->strided_at = memory_layout.take(strided_count * sizeof(rt::Strided));
+  layout->state_at = memory_layout.take(needs.state_bytes);
+  layout->weights_at = memory_layout.take(needs.weight_bytes);
+  layout->refreshed_at = memory_layout.take(needs.refreshed_bytes);
+  layout->arena_at = memory_layout.take(plan.plan->arena_bytes());
+  layout->scratch_at = memory_layout.take(rt::add_bytes(scratch, needs.shared_bytes));
+  if (!memory_layout.fits()) {
     MessageWriter(message) << "plan: " << kTooMuch;
     return SN_UNSUPPORTED;
   }
   layout->thread_scratch = static_cast<size_t>(scratch);
   layout->scratch_bytes = layout->thread_scratch + needs.shared_bytes;
-  layout->end = static_cast<size_t>(cutter.end());
+  layout->end = static_cast<size_t>(memory_layout.end());
   return SN_OK;
 }
 
@@ -214,7 +215,7 @@ struct Checked {
   Options options;
   rt::ModelFile file;
   rt::PlanFile plan;
-  rt::TrainingPlan training;  // zeros for inference
+  rt::TrainingLayout training;  // zeros for inference
   Layout layout;
 };
 
@@ -322,7 +323,7 @@ sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* gi
   value.scratch_bytes = layout.scratch_bytes;
   value.weights_bytes = layout.needs.weight_bytes + layout.needs.refreshed_bytes;
   value.state_bytes = layout.weights_at;
-  if (options.trains) value.parameters_bytes = training.regions[rt::kParameters].floats * sizeof(float);
+  if (options.trains) value.parameters_bytes = training.regions[rt::kStoredParameters].floats * sizeof(float);
   give(needs, value);
   return SN_OK;
 }

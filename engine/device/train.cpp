@@ -14,11 +14,11 @@ bool is_finite(double value) {
   return value - value == 0;
 }
 
-float* region(sn_session* session, rt::TrainingRegion id) {
+float* region(sn_session* session, rt::StoredRegion id) {
   return reinterpret_cast<float*>(session->steps.arena() + session->training.regions[id].offset);
 }
 
-size_t region_bytes(const sn_session* session, rt::TrainingRegion id) {
+size_t region_bytes(const sn_session* session, rt::StoredRegion id) {
   return session->training.regions[id].floats * sizeof(float);
 }
 
@@ -44,7 +44,8 @@ sn_status add_image(sn_session* session, uint32_t label, float* loss, sn_message
     MessageWriter(message) << "the loss is not finite; the image does not count";
     return SN_NOT_FINITE;
   }
-  if (session->added == 0) memset(region(session, rt::kGradientSum), 0, region_bytes(session, rt::kGradientSum));
+  if (session->added == 0)
+    memset(region(session, rt::kStoredGradientSum), 0, region_bytes(session, rt::kStoredGradientSum));
   // What the threads do wrong from here on is made up for, and the next call tells it.
   execute_steps(session, session->training.accumulate, session->training.norm);
   ++session->added;
@@ -60,7 +61,7 @@ sn_status update(sn_session* session, const sn_train_options& options, float* me
   execute_steps(session, session->training.norm, session->training.update);
   const sn_status threads = check_threads(session, message);
   if (threads != SN_OK) return threads;
-  float* control = region(session, rt::kControlRegion);
+  float* control = region(session, rt::kStoredControl);
   if (!is_finite(static_cast<double>(control[rt::kSquareSumHigh]))) {
     MessageWriter(message) << "the gradients are not finite; the parameters stay as they were";
     return SN_NOT_FINITE;
@@ -105,7 +106,7 @@ namespace sparsenet::device {
 
 void restart_training(sn_session* session) {
   forget_images(session);
-  for (const rt::TrainingRegion id : {rt::kParameters, rt::kMomentumRegion}) {
+  for (const rt::StoredRegion id : {rt::kStoredParameters, rt::kStoredMomentum}) {
     memset(region(session, id), 0, region_bytes(session, id));
   }
   const uint32_t count = rt::count_initial(session->plan);
@@ -144,8 +145,8 @@ sn_status sn_train_update(sn_session* session, const sn_train_options* given, fl
 
 sn_status sn_train_parameters(sn_session* session, void** data, size_t* bytes) {
   if (!trains(session) || !data || !bytes) return SN_INVALID_ARGUMENT;
-  *data = region(session, rt::kParameters);
-  *bytes = region_bytes(session, rt::kParameters);
+  *data = region(session, rt::kStoredParameters);
+  *bytes = region_bytes(session, rt::kStoredParameters);
   return SN_OK;
 }
 

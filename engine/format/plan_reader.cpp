@@ -137,8 +137,8 @@ class PlanReader {
 
   Status read_training(const Graph& graph, TrainingCheck* check) {
     const schema::PlanTraining& from = *file_.plan->training();
-    PlanTraining& training = plan_->training.emplace();
-    SPARSENET_RETURN_IF_ERROR(wrong("plan", rt::read_training(file_, &training.phases)));
+    TrainingSection& training = plan_->training.emplace();
+    SPARSENET_RETURN_IF_ERROR(wrong("plan", rt::read_training(file_, &training.layout)));
     const PlanPort &image = plan_->inputs[0], &logits = plan_->outputs[0];
     Shape in = graph.inputs.size() == 1 ? graph.shape(graph.inputs[0]) : Shape();
     Shape out = graph.outputs.size() == 1 ? graph.shape(graph.outputs[0]) : Shape();
@@ -149,7 +149,7 @@ class PlanReader {
       return invalid_model("training: expected the graph's input and output, " + to_string(in) + " and " +
                            to_string(out) + ", found " + to_string(image.shape) + " and " + to_string(logits.shape));
     }
-    for (const rt::ArenaRange& region : training.phases.regions) {
+    for (const rt::ArenaRange& region : training.layout.regions) {
       note_use(region.offset + region.floats * sizeof(float));
     }
     const uint32_t count = rt::count_initial(file_);
@@ -162,13 +162,13 @@ class PlanReader {
       PlanParameter parameter{};
       SPARSENET_RETURN_IF_ERROR(read_text(from.parameter_names()->Get(i), what, &parameter.name));
       rt::InitialParameter initial{};
-      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_initial(file_, training.phases, i, &initial)));
+      SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_initial(file_, training.layout, i, &initial)));
       parameter.values = initial.values;
       parameter.floats = initial.floats;
       parameter.offset = initial.offset;
       training.parameters.push_back(std::move(parameter));
     }
-    return from.check() ? read_check(*from.check(), training.phases.classes, check) : Status();
+    return from.check() ? read_check(*from.check(), training.layout.classes, check) : Status();
   }
 
   Status read_check(const schema::TrainingCheck& from, int32_t classes, TrainingCheck* check) {

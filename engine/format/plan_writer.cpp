@@ -119,7 +119,7 @@ class PlanWriter {
   }
 
   fb::Offset<schema::PlanAct> act(const rt::Act& a) {
-    const bool none = a.kind == rt::Act::kBounds && a.low == -INFINITY && a.high == INFINITY;
+    const bool none = a.kind == rt::Act::kClamp && a.low == -INFINITY && a.high == INFINITY;
     return none ? fb::Offset<schema::PlanAct>()
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
   }
@@ -145,14 +145,14 @@ class PlanWriter {
                                      number(s->out_elements));
   }
 
-  fb::Offset<schema::PlanTraining> write_training(const PlanTraining& t) {
+  fb::Offset<schema::PlanTraining> write_training(const TrainingSection& t) {
     std::vector<schema::PlanRegion> regions;
-    for (const rt::ArenaRange& r : t.phases.regions) {
+    for (const rt::ArenaRange& r : t.layout.regions) {
       regions.emplace_back(static_cast<uint32_t>(r.offset / sizeof(float)), static_cast<uint32_t>(r.floats));
     }
     std::vector<schema::PlanParameter> parameters;
     std::vector<fb::Offset<fb::String>> names;
-    const size_t begin = t.phases.regions[rt::kParameters].offset;
+    const size_t begin = t.layout.regions[rt::kStoredParameters].offset;
     for (const PlanParameter& p : t.parameters) {
       const schema::PlanRef at = find(p.values);
       parameters.emplace_back(at.constant(), at.element(), static_cast<uint32_t>(p.floats),
@@ -170,8 +170,8 @@ class PlanWriter {
                                           losses, c.tolerance);
     }
     const auto phase = [](int32_t step) { return static_cast<uint32_t>(step); };
-    return schema::CreatePlanTraining(builder_, phase(t.phases.loss), phase(t.phases.accumulate), phase(t.phases.norm),
-                                      phase(t.phases.update), region_list, parameter_list, name_list, check);
+    return schema::CreatePlanTraining(builder_, phase(t.layout.loss), phase(t.layout.accumulate), phase(t.layout.norm),
+                                      phase(t.layout.update), region_list, parameter_list, name_list, check);
   }
 
   fb::Offset<schema::PlanStep> write_step(const rt::Step& s, const rt::StepLinks& links, int64_t macs) {

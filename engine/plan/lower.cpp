@@ -10,7 +10,7 @@
 namespace sparsenet {
 
 rt::Act to_act(const Activation& a) {
-  rt::Act act{rt::Act::kBounds, -INFINITY, INFINITY, a.a, a.b};
+  rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, a.a, a.b};
   switch (a.kind) {
     case Activation::Kind::kNone:
       break;

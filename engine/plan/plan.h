@@ -56,8 +56,8 @@ struct PlanParameter {
 };
 
 // Of a plan that is stored and trains.
-struct PlanTraining {
-  rt::TrainingPlan phases{};
+struct TrainingSection {
+  rt::TrainingLayout layout{};
   std::vector<PlanParameter> parameters;
 };
 
@@ -70,7 +70,7 @@ struct Plan {
   std::vector<PlanLink> links;
   std::vector<size_t> region_offsets;  // bytes; of a training plan
   std::vector<size_t> node_steps;      // by node: the number of steps before its own
-  std::optional<PlanTraining> training;
+  std::optional<TrainingSection> training;
 
   // What the steps point to.
   std::deque<std::vector<rt::Segment>> segments;

@@ -26,7 +26,7 @@ inline uint64_t aligned_bytes(uint64_t bytes) {
 }
 
 // Cuts one block of memory into parts at multiples of kAlignment.
-class Cutter {
+class MemoryLayout {
  public:
   // Where a part of so many bytes begins; of no meaning once !fits().
   size_t take(uint64_t bytes) {

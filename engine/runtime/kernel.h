@@ -33,6 +33,7 @@ struct Place {
 
 inline constexpr char kNoMemory[] = "no memory left";
 
+// Tables name what a kernel has: {.name = "...", ...}.
 struct Kernel {
   const char* name;     // op, variant, type and instruction set: "conv2d_winograd4_f32_avx512"
   const char* backend;  // "portable", "onednn", "reference"
@@ -42,8 +43,8 @@ struct Kernel {
   // Fills state and weights. Returns null, or a message with static storage (kNoMemory: this one).
   const char* (*prepare)(const Step& step, const Place& place);
   void (*run)(const void* state, int32_t chunk, void* scratch);
-  void (*destroy)(void* state);  // null: nothing to release
-  bool own_threads;              // runs its single chunk on the caller's OpenMP threads (oneDNN)
+  void (*destroy)(void* state) = nullptr;  // null: nothing to release
+  bool own_threads = false;                // runs its single chunk on the caller's OpenMP threads (oneDNN)
   // A second round over the same chunks, after all of the first are done: for what depends on all of them (a mean).
   void (*finish)(const void* state, int32_t chunk, void* scratch) = nullptr;
   // Packs the parameters anew, one part of `parts`: before every run of a step with variable parameters, whose packed

@@ -47,12 +47,12 @@ uint64_t PlanCost::scratch_bytes(int threads) const {
 }
 
 uint64_t PlanCost::total_bytes(int threads) const {
-  rt::Cutter cutter;
+  rt::MemoryLayout memory_layout;
   for (const uint64_t bytes :
        {uint64_t{arena_bytes}, uint64_t{needs.state_bytes}, uint64_t{weights_bytes()}, scratch_bytes(threads)}) {
-    (void)cutter.take(bytes);
+    (void)memory_layout.take(bytes);
   }
-  return cutter.fits() ? cutter.end() : UINT64_MAX;
+  return memory_layout.fits() ? memory_layout.end() : UINT64_MAX;
 }
 
 Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std::vector<rt::BoundStep>* bound) {

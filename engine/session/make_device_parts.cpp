@@ -92,15 +92,15 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, std::vector<co
     operands += static_cast<size_t>(step.train.operand_count);
     strided += step.strided ? 1 : 0;
   }
-  rt::Cutter cutter;
+  rt::MemoryLayout memory_layout;
   for (const uint64_t part : std::initializer_list<uint64_t>{
            kSessionBytes, plan.steps.size() * sizeof(rt::BoundStep), segments * sizeof(rt::Segment),
            operands * sizeof(rt::View), strided * sizeof(rt::Strided), needs.state_bytes, needs.weight_bytes,
            needs.refreshed_bytes, plan.arena_bytes, rt::add_bytes(needs.scratch_bytes, needs.shared_bytes)}) {
-    (void)cutter.take(part);
+    (void)memory_layout.take(part);
   }
-  if (!cutter.fits()) return out_of_memory("the plan needs more memory than can be addressed");
-  *memory_bytes = static_cast<size_t>(cutter.end());
+  if (!memory_layout.fits()) return out_of_memory("the plan needs more memory than can be addressed");
+  *memory_bytes = static_cast<size_t>(memory_layout.end());
   return {};
 }
 

@@ -34,9 +34,9 @@ struct View {
 
 // min/max bounds express none, ReLU and Clip alike; the rest run after the bounds are left open.
 struct Act {
-  enum Kind : uint8_t { kBounds = 0, kLeakyRelu, kSigmoid, kHardSigmoid, kHardSwish, kTanh };
+  enum Kind : uint8_t { kClamp = 0, kLeakyRelu, kSigmoid, kHardSigmoid, kHardSwish, kTanh };
   Kind kind;
-  float low, high;  // kBounds: min(max(x, low), high); infinities leave x as it is
+  float low, high;  // kClamp: min(max(x, low), high); infinities leave x as it is
   float alpha, beta;
 };
 

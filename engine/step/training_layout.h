@@ -6,13 +6,13 @@
 
 namespace sparsenet::rt {
 
-enum TrainingRegion : int32_t {
-  kParameters = 0,
-  kGradients,  // of the last image
-  kGradientSum,
-  kMomentumRegion,
-  kControlRegion,  // Control
-  kTrainingRegions
+enum StoredRegion : int32_t {
+  kStoredParameters = 0,
+  kStoredGradients,  // of the last image
+  kStoredGradientSum,
+  kStoredMomentum,
+  kStoredControl,  // Control
+  kStoredRegions
 };
 
 struct ArenaRange {
@@ -22,10 +22,10 @@ struct ArenaRange {
 
 // Phases begin at these steps: loss and gradients of one image; their sum; its norm; the update. What comes before
 // computes the outputs.
-struct TrainingPlan {
+struct TrainingLayout {
   int32_t loss, accumulate, norm, update;
   int32_t classes;
-  ArenaRange regions[kTrainingRegions];
+  ArenaRange regions[kStoredRegions];
 };
 
 }  // namespace sparsenet::rt

@@ -38,24 +38,25 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   if (training.phase_begins[kRunningPhase] != training.phase_begins[kAccumulatePhase]) {
     return unsupported("running statistics move in this training, which stored plans cannot hold");
   }
-  PlanTraining& t = plan->training.emplace();
+  TrainingSection& t = plan->training.emplace();
   const auto step_of = [&](size_t node) { return static_cast<int32_t>(plan->node_steps[node]); };
-  t.phases.loss = step_of(training.backward_begin - 1);
-  t.phases.accumulate = step_of(training.phase_begins[kAccumulatePhase]);
-  t.phases.norm = step_of(training.phase_begins[kNormPhase]);
-  t.phases.update = step_of(training.phase_begins[kUpdatePhase]);
-  t.phases.classes = static_cast<int32_t>(plan->outputs[0].shape[1]);
+  t.layout.loss = step_of(training.backward_begin - 1);
+  t.layout.accumulate = step_of(training.phase_begins[kAccumulatePhase]);
+  t.layout.norm = step_of(training.phase_begins[kNormPhase]);
+  t.layout.update = step_of(training.phase_begins[kUpdatePhase]);
+  t.layout.classes = static_cast<int32_t>(plan->outputs[0].shape[1]);
   const int regions[] = {kParameterRegion, kGradientRegion, kAccumulatedRegion, kMoment1Region, kControlRegion};
-  for (size_t i = 0; i < rt::kTrainingRegions; ++i) {
+  for (size_t i = 0; i < rt::kStoredRegions; ++i) {
     const auto id = static_cast<size_t>(regions[i]);
-    t.phases.regions[i] = {plan->region_offsets[id], static_cast<size_t>(training.persistence.region_floats[id])};
+    t.layout.regions[i] = {plan->region_offsets[id], static_cast<size_t>(training.persistence.region_floats[id])};
   }
   for (const Persistence::Placement& p : training.persistence.placements) {
     // A region as a whole is no value of the source.
     if (p.region != kParameterRegion || static_cast<size_t>(p.value) >= source.values.size()) continue;
     const Value& value = source.value(p.value);
-    t.parameters.push_back({value.name, value.constant.f32(), static_cast<size_t>(value.constant.elements()),
-                            t.phases.regions[rt::kParameters].offset + static_cast<size_t>(p.offset) * sizeof(float)});
+    t.parameters.push_back(
+        {value.name, value.constant.f32(), static_cast<size_t>(value.constant.elements()),
+         t.layout.regions[rt::kStoredParameters].offset + static_cast<size_t>(p.offset) * sizeof(float)});
   }
   return {};
 }

@@ -18,7 +18,14 @@ void ask(const rt::Step&, rt::KernelNeeds* needs) {
   *needs = asked;
 }
 
-const rt::Kernel kHungry = {"hungry", "test", takes_all, ask, nullptr, nullptr, nullptr, false};
+const rt::Kernel kHungry = {
+    .name = "hungry",
+    .backend = "test",
+    .supports = takes_all,
+    .query = ask,
+    .prepare = nullptr,
+    .run = nullptr,
+};
 const rt::Kernel* const kList[] = {&kHungry, nullptr};
 
 rt::Fit fit;
@@ -44,16 +51,16 @@ TEST_CASE("sizes are rounded up and never wrap") {
   CHECK(rt::multiply_bytes(UINT64_MAX / 2, 3) == UINT64_MAX);
   CHECK(rt::multiply_bytes(uint64_t{1} << 62, 4) == UINT64_MAX);
 
-  rt::Cutter cutter;
-  CHECK(cutter.take(100) == 0);
-  CHECK(cutter.take(0) == 128);
-  CHECK(cutter.take(64) == 128);
-  CHECK(cutter.end() == 192);
-  CHECK(cutter.fits());
-  (void)cutter.take(UINT64_MAX - 100);
-  CHECK_FALSE(cutter.fits());
-  (void)cutter.take(UINT64_MAX - 100);  // stays too much
-  CHECK_FALSE(cutter.fits());
+  rt::MemoryLayout layout;
+  CHECK(layout.take(100) == 0);
+  CHECK(layout.take(0) == 128);
+  CHECK(layout.take(64) == 128);
+  CHECK(layout.end() == 192);
+  CHECK(layout.fits());
+  (void)layout.take(UINT64_MAX - 100);
+  CHECK_FALSE(layout.fits());
+  (void)layout.take(UINT64_MAX - 100);  // stays too much
+  CHECK_FALSE(layout.fits());
 }
 
 TEST_CASE("steps that need more than can be addressed are told from steps without a kernel") {

@@ -169,7 +169,7 @@ TEST_CASE("denormals are zero in the C API, and stay on request") {
   for (const bool with_threads : {false, true}) {
     for (const uint32_t keep : {0u, 1u}) {
       Pool pool;
-      const sn_threads threads{sizeof threads, 2, Pool::parallel, &pool};
+      const sn_thread_hook threads{sizeof threads, 2, Pool::parallel, &pool};
       sn_options options{};
       options.struct_size = sizeof options;
       options.keep_denormals = keep;

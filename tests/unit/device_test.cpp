@@ -90,7 +90,7 @@ TEST_CASE("threads of the caller's, and batches: the same bits") {
   const Model source = model_of("sparsenet-abc:blocks=2-2-3,k=8,path=3", 3);
   Room model(bytes_of(source));
   ThreadPool pool(3);
-  sn_threads threads{};
+  sn_thread_hook threads{};
   threads.struct_size = sizeof threads;
   threads.threads = 3;
   threads.parallel = use_pool;
@@ -332,7 +332,7 @@ TEST_CASE("calls that make no sense are refused") {
   options.batch = 2;
   CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_UNSUPPORTED);
   CHECK(std::string(why.text) == "model: holds no plan portable-f32 for batch 2");
-  sn_threads threads{};
+  sn_thread_hook threads{};
   threads.struct_size = sizeof threads;
   threads.threads = 2;
   options.batch = 1;

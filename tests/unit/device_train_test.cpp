@@ -40,7 +40,7 @@ Model model_of(const std::string& text, int test_vectors = 2) {
   return model;
 }
 
-sn_options training_options(const sn_threads* threads = nullptr) {
+sn_options training_options(const sn_thread_hook* threads = nullptr) {
   sn_options options{};
   options.struct_size = sizeof options;
   options.training = 1;
@@ -54,7 +54,7 @@ sn_train_options sgd(float rate) {
 
 // A model in a session that trains.
 struct Board {
-  explicit Board(const std::vector<uint8_t>& bytes, const sn_threads* threads = nullptr)
+  explicit Board(const std::vector<uint8_t>& bytes, const sn_thread_hook* threads = nullptr)
       : options(training_options(threads)),
         model(bytes),
         needs(needs_of(model, &options)),
@@ -175,7 +175,7 @@ TEST_CASE("training takes little more memory than inference") {
 TEST_CASE("training with threads of the caller's: the same bits") {
   const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
   ThreadPool pool(3);
-  sn_threads threads{sizeof threads, 3, use_pool, &pool};
+  sn_thread_hook threads{sizeof threads, 3, use_pool, &pool};
   Board alone(bytes), shared(bytes, &threads);
   const TrainData data = train_data(4, 10);
   for (int64_t i = 0; i < 4; ++i) CHECK(alone.add(data, i) == shared.add(data, i));
@@ -410,11 +410,11 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
   const auto frame = [&](const std::string& part, const std::function<void(Plan&)>& change) {
     refused(Op::kUpdateSgd, part, [&](Plan& p, rt::Step&) { change(p); });
   };
-  frame("phases", [](Plan& p) { p.training->phases.accumulate = p.training->phases.loss; });
-  frame("phases", [](Plan& p) { p.training->phases.update = static_cast<int32_t>(p.steps.size()); });
-  frame("region leaves", [](Plan& p) { p.training->phases.regions[2].offset = p.arena_bytes; });
-  frame("as many gradients", [](Plan& p) { p.training->phases.regions[1].floats -= 16; });
-  frame("control", [](Plan& p) { p.training->phases.regions[rt::kControlRegion].floats = 8; });
+  frame("phases", [](Plan& p) { p.training->layout.accumulate = p.training->layout.loss; });
+  frame("phases", [](Plan& p) { p.training->layout.update = static_cast<int32_t>(p.steps.size()); });
+  frame("region leaves", [](Plan& p) { p.training->layout.regions[2].offset = p.arena_bytes; });
+  frame("as many gradients", [](Plan& p) { p.training->layout.regions[1].floats -= 16; });
+  frame("control", [](Plan& p) { p.training->layout.regions[rt::kStoredControl].floats = 8; });
   frame("leaves its region", [](Plan& p) { p.training->parameters[0].offset += 1 << 20; });
   frame("leaves its constant", [](Plan& p) { p.training->parameters[0].floats += 1; });
   frame("image and a label", [](Plan& p) { p.outputs.pop_back(); });

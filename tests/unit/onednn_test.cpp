@@ -71,7 +71,7 @@ struct Case {
 };
 
 rt::Act random_act(Random& random) {
-  rt::Act act{rt::Act::kBounds, -INFINITY, INFINITY, 0.f, 0.f};
+  rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, 0.f, 0.f};
   switch (random.integer(0, 8)) {
     case 0:
       act.low = 0.f;
@@ -197,7 +197,7 @@ Case random_pool(uint64_t seed) {
   window(random, w, &ow, &s.window.kernel_w, &s.window.stride_w, 1, &s.window.pad_left, &s.window.pad_right);
   s.pool.max = random.chance(0.5);
   s.pool.count_include_pad = random.chance(0.5);
-  s.act = {rt::Act::kBounds, -INFINITY, INFINITY, 0.f, 0.f};
+  s.act = {rt::Act::kClamp, -INFINITY, INFINITY, 0.f, 0.f};
   s.in = {n, h, w, channels, nullptr, 0};
   s.out = {n, oh, ow, channels, nullptr, 0};
   c.in.push_back(c.place(n * h * w, channels, channels));
@@ -297,7 +297,7 @@ TEST_CASE("what oneDNN runs slowly or wrongly is left to other kernels") {
   c.in2.clear();
   s.in = {1, 8, 8, 16, nullptr, 0};
   s.out = s.in;
-  s.act = {rt::Act::kBounds, 0.f, 6.f, 0.f, 0.f};
+  s.act = {rt::Act::kClamp, 0.f, 6.f, 0.f, 0.f};
   c.connect();
   CHECK(onednn::kConvolution.supports(s));
   c.out[0].pixel_stride = 48;  // a slot inside a wider buffer

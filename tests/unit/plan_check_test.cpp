@@ -35,7 +35,7 @@ struct Extreme {
     step.name = "extreme";
     step.conv.groups = step.window.kernel_h = step.window.kernel_w = step.window.stride_h = step.window.stride_w =
         step.window.dilation_h = step.window.dilation_w = 1;
-    step.act = {rt::Act::kBounds, -1.f, 1.f, 0.f, 0.f};
+    step.act = {rt::Act::kClamp, -1.f, 1.f, 0.f, 0.f};
     step.conv.weight = &kSomewhere;
     for (const float*& p : step.attention.params) p = &kSomewhere;
   }

@@ -44,7 +44,7 @@ struct Pool {
     for (int32_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk, chunk % 2);
   }
   ThreadHook hook() { return {2, parallel, this}; }
-  sn_threads threads() { return {sizeof(sn_threads), 2, parallel, this}; }
+  sn_thread_hook threads() { return {sizeof(sn_thread_hook), 2, parallel, this}; }
 };
 
 struct Misdeed {
@@ -313,7 +313,7 @@ TEST_CASE("the C API refuses it as well") {
       Pool pool;
       pool.behave = misdeed.behave;
       pool.bad_call = behaves ? -1 : 1;
-      const sn_threads threads = pool.threads();
+      const sn_thread_hook threads = pool.threads();
       sn_options options{};
       options.struct_size = sizeof options;
       options.threads = &threads;

@@ -26,7 +26,7 @@ dnnl::memory::desc image(const rt::View& view) {
 bool append(const rt::Act& act, dnnl::post_ops* ops) {
   using dnnl::algorithm;
   switch (act.kind) {
-    case rt::Act::kBounds:
+    case rt::Act::kClamp:
       if (act.low == 0.f && act.high == INFINITY) {
         append_activation(ops, algorithm::eltwise_relu, 0.f, 0.f);
       } else if (act.low > -INFINITY || act.high < INFINITY) {

@@ -199,6 +199,15 @@ std::string convolution_implementation(const Step& step) {
 }
 
 const rt::Kernel kConvolution = {
-    "conv2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true, nullptr, nullptr, true};
+    .name = "conv2d_f32_onednn",
+    .backend = "onednn",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .destroy = destroy,
+    .own_threads = true,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::onednn

@@ -14,7 +14,7 @@ using dnnl::memory;
 using rt::Step;
 
 bool is_plain(const rt::Act& act) {
-  return act.kind == rt::Act::kBounds && act.low == -INFINITY && act.high == INFINITY;
+  return act.kind == rt::Act::kClamp && act.low == -INFINITY && act.high == INFINITY;
 }
 
 // Windows that reach beyond the padding: oneDNN would count what lies there as padding too, ONNX does not.
@@ -126,6 +126,15 @@ void destroy(void* state) {
 
 }  // namespace
 
-const rt::Kernel kPooling = {"pool2d_f32_onednn", "onednn", supports, query, prepare, run, destroy, true};
+const rt::Kernel kPooling = {
+    .name = "pool2d_f32_onednn",
+    .backend = "onednn",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .destroy = destroy,
+    .own_threads = true,
+};
 
 }  // namespace sparsenet::onednn

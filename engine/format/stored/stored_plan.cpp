@@ -16,7 +16,7 @@ static_assert(static_cast<int>(StepOp::kConv) == 0 && static_cast<int>(StepOp::k
 static_assert(static_cast<int>(StepOp::kConvGradWeight) == 16 && static_cast<int>(StepOp::kAccumulate) == 28 &&
               static_cast<int>(StepOp::kCrossEntropy) == 29 && static_cast<int>(StepOp::kSquareSum) == 30 &&
               static_cast<int>(StepOp::kUpdateSgd) == 31);
-static_assert(Act::kBounds == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
+static_assert(Act::kClamp == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
               Act::kHardSwish == 4 && Act::kTanh == 5);
 static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp::kSub) == 1 &&
               static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
@@ -59,7 +59,7 @@ const char* resolve(const PlanFile& file, int32_t ref, const float** out) {
 
 void read_act(const schema::PlanAct* act, Act* out) {
   *out = act ? Act{static_cast<Act::Kind>(act->kind()), act->low(), act->high(), act->alpha(), act->beta()}
-             : Act{Act::kBounds, -__builtin_inff(), __builtin_inff(), 0.f, 0.f};
+             : Act{Act::kClamp, -__builtin_inff(), __builtin_inff(), 0.f, 0.f};
 }
 
 // `count` numbers; absent: zeros.

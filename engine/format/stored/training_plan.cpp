@@ -30,7 +30,7 @@ const char* check_ports(const schema::Plan& plan, int32_t* classes) {
 
 }  // namespace
 
-const char* read_training(const PlanFile& file, TrainingPlan* training) {
+const char* read_training(const PlanFile& file, TrainingLayout* training) {
   const schema::PlanTraining& from = *file.plan->training();
   *training = {};
   if (const char* message = check_ports(*file.plan, &training->classes)) return message;
@@ -43,20 +43,20 @@ const char* read_training(const PlanFile& file, TrainingPlan* training) {
   training->accumulate = static_cast<int32_t>(phases[1]);
   training->norm = static_cast<int32_t>(phases[2]);
   training->update = static_cast<int32_t>(phases[3]);
-  if (size_of(from.regions()) != kTrainingRegions) return "training: expected five regions";
-  for (uint32_t i = 0; i < kTrainingRegions; ++i) {
+  if (size_of(from.regions()) != kStoredRegions) return "training: expected five regions";
+  for (uint32_t i = 0; i < kStoredRegions; ++i) {
     const schema::PlanRegion& region = *from.regions()->Get(i);
     if (uint64_t{region.element()} + region.elements() > file.plan->arena_bytes() / sizeof(float)) {
       return "training: a region leaves the arena";
     }
     training->regions[i] = {sizeof(float) * size_t{region.element()}, region.elements()};
   }
-  const size_t floats = training->regions[kParameters].floats;
-  if (floats == 0 || training->regions[kGradients].floats != floats ||
-      training->regions[kGradientSum].floats != floats || training->regions[kMomentumRegion].floats != floats) {
+  const size_t floats = training->regions[kStoredParameters].floats;
+  if (floats == 0 || training->regions[kStoredGradients].floats != floats ||
+      training->regions[kStoredGradientSum].floats != floats || training->regions[kStoredMomentum].floats != floats) {
     return "training: expected parameters, and as many gradients, sums and momenta";
   }
-  if (training->regions[kControlRegion].floats != kControlFloats) return "training: expected 16 values of control";
+  if (training->regions[kStoredControl].floats != kControlFloats) return "training: expected 16 values of control";
   return nullptr;
 }
 
@@ -64,7 +64,7 @@ uint32_t count_initial(const PlanFile& file) {
   return size_of(file.plan->training()->parameters());
 }
 
-const char* read_initial(const PlanFile& file, const TrainingPlan& training, uint32_t index,
+const char* read_initial(const PlanFile& file, const TrainingLayout& training, uint32_t index,
                          InitialParameter* parameter) {
   const schema::PlanParameter& from = *file.plan->training()->parameters()->Get(index);
   if (const char* message = resolve_constant(file, from.constant(), from.element(), &parameter->values)) return message;
@@ -72,7 +72,7 @@ const char* read_initial(const PlanFile& file, const TrainingPlan& training, uin
   if (from.elements() == 0 || room.floats(room.self, parameter->values) < int64_t{from.elements()}) {
     return "a parameter leaves its constant";
   }
-  const ArenaRange& region = training.regions[kParameters];
+  const ArenaRange& region = training.regions[kStoredParameters];
   if (uint64_t{from.at()} + from.elements() > region.floats) return "a parameter leaves its region";
   parameter->floats = from.elements();
   parameter->offset = region.offset + sizeof(float) * size_t{from.at()};

@@ -15,9 +15,9 @@ struct InitialParameter {
 };
 
 // Of a plan that has one: `file` has passed check_plan.
-const char* read_training(const PlanFile& file, TrainingPlan* training);
+const char* read_training(const PlanFile& file, TrainingLayout* training);
 uint32_t count_initial(const PlanFile& file);
-const char* read_initial(const PlanFile& file, const TrainingPlan& training, uint32_t index,
+const char* read_initial(const PlanFile& file, const TrainingLayout& training, uint32_t index,
                          InitialParameter* parameter);
 
 }  // namespace sparsenet::rt

@@ -43,7 +43,7 @@ bool is_available(Backend backend);  // compiled in, and usable on this machine
 // A pool of threads of the caller's, in place of the library's own: `parallel` calls function(context, chunk, thread)
 // once for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and no two calls at a time
 // with the same; it returns when all are done, and what they wrote is then visible to the caller. Results do not depend
-// on the number of threads. The same as sn_threads of the C API.
+// on the number of threads. The same as sn_thread_hook of the C API.
 //
 // All of that is checked. A call with another chunk or thread, of a chunk that was done before, at the same time as
 // another with the same thread, or after the return does nothing; chunks that were left out are made up for by the

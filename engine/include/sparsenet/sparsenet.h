@@ -67,13 +67,13 @@ typedef struct sn_message {
  * done. Results do not depend on the number of threads. All of that is checked: a call that breaks it does nothing,
  * what was left out is made up for, and the function that runs steps (sn_run, sn_train_add, sn_verify, ...) answers
  * SN_INVALID_ARGUMENT. */
-typedef struct sn_threads {
+typedef struct sn_thread_hook {
   uint32_t struct_size;
   int32_t threads;
   void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                    void* context);
   void* self;
-} sn_threads;
+} sn_thread_hook;
 
 /* Which kernels run the steps. Both give the same results within rounding. */
 typedef enum sn_kernels {
@@ -86,10 +86,10 @@ typedef enum sn_kernels {
 /* Zeros, or NULL in its place: the linked kernels, the calling thread alone, batch 1. */
 typedef struct sn_options {
   uint32_t struct_size;
-  uint32_t batch;            /* 0: 1; the model needs a plan for it */
-  const sn_threads* threads; /* is copied; `self` must outlive the session */
-  uint32_t training;         /* not 0: the training plan; see "Training" below */
-  uint32_t kernels;          /* of sn_kernels; since version 2 */
+  uint32_t batch;                /* 0: 1; the model needs a plan for it */
+  const sn_thread_hook* threads; /* is copied; `self` must outlive the session */
+  uint32_t training;             /* not 0: the training plan; see "Training" below */
+  uint32_t kernels;              /* of sn_kernels; since version 2 */
   /* Since version 2. Not 0: the floating-point mode of the threads stays as it is. 0: numbers below 1.2e-38 count as
    * zero while steps run (flush-to-zero, on CPUs that have it: x86-64, ARM), for their cost; the mode is then as before
    * again. */

@@ -271,7 +271,7 @@ void run(const void* state, int32_t chunk, void* scratch) {
   const ptrdiff_t row = ptrdiff_t{inputs} * s.kernel_h * s.kernel_w;
   const bool is_1x1 = s.kernel_h == 1 && s.kernel_w == 1 && s.patch_w == kPixels;
   const bool is_3x3 = s.kernel_h == 3 && s.kernel_w == 3 && s.patch_w == kPixels + 2 && s.dilation_w == 1;
-  const bool direct = !s.residual.base && s.act.kind == Act::kBounds;
+  const bool direct = !s.residual.base && s.act.kind == Act::kClamp;
   for (int32_t ox = 0; ox < s.out_w; ox += kPixels) {
     gather(s, image, oy, ox, patch);
     const int64_t pixel = int64_t{chunk} * s.out_w + ox;
@@ -303,6 +303,13 @@ void run(const void* state, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConv = {"conv2d_f32_compact", "portable", supports, query, prepare, run, nullptr, false};
+const Kernel kConv = {
+    .name = "conv2d_f32_compact",
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+};
 
 }  // namespace sparsenet::rt::compact

@@ -205,23 +205,37 @@ void attention_run(const void* state, int32_t image, void* scratch) {
 
 }  // namespace
 
-const Kernel kPool = {"pool2d_f32_compact", "portable", pool_supports, query, prepare, pool_run, nullptr, false};
-const Kernel kGlobalPool = {"global_pool_f32_compact",
-                            "portable",
-                            global_pool_supports,
-                            global_pool_query,
-                            prepare,
-                            global_pool_run,
-                            nullptr,
-                            false};
-const Kernel kAffine = {"affine_f32_compact", "portable", affine_supports, query, prepare, affine_run, nullptr, false};
-const Kernel kAttention = {"attention_f32_compact",
-                           "portable",
-                           attention_supports,
-                           attention_query,
-                           attention_prepare,
-                           attention_run,
-                           nullptr,
-                           false};
+const Kernel kPool = {
+    .name = "pool2d_f32_compact",
+    .backend = "portable",
+    .supports = pool_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = pool_run,
+};
+const Kernel kGlobalPool = {
+    .name = "global_pool_f32_compact",
+    .backend = "portable",
+    .supports = global_pool_supports,
+    .query = global_pool_query,
+    .prepare = prepare,
+    .run = global_pool_run,
+};
+const Kernel kAffine = {
+    .name = "affine_f32_compact",
+    .backend = "portable",
+    .supports = affine_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = affine_run,
+};
+const Kernel kAttention = {
+    .name = "attention_f32_compact",
+    .backend = "portable",
+    .supports = attention_supports,
+    .query = attention_query,
+    .prepare = attention_prepare,
+    .run = attention_run,
+};
 
 }  // namespace sparsenet::rt::compact

@@ -8,7 +8,7 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 SPARSENET_INLINE V activate(V x, const Act& act) {
   switch (act.kind) {
-    case Act::kBounds:
+    case Act::kClamp:
       return bounded(x, splat(act.low), splat(act.high));
     case Act::kLeakyRelu:
       return x < 0.f ? x * act.alpha : x;

@@ -185,7 +185,7 @@ void finish(const void* memory, int32_t chunk, void* scratch) {
   float* e = g + s.padded;
   float* f = e + s.padded;
   float* t = f + s.padded;
-  constexpr Act kRelu = {Act::kBounds, 0.f, INFINITY, 0.f, 0.f};
+  constexpr Act kRelu = {Act::kClamp, 0.f, INFINITY, 0.f, 0.f};
   mean(s, chunk / s.parts, g);
   if (s.paper) {
     affine(g, s.s1, s.t1, s.padded, s.act, t);
@@ -218,16 +218,15 @@ void finish(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kAttention = {"attention_f32_" SPARSENET_ISA_NAME,
-                           "portable",
-                           supports,
-                           query,
-                           prepare,
-                           run,
-                           nullptr,
-                           false,
-                           finish,
-                           nullptr,
-                           true};
+const Kernel kAttention = {
+    .name = "attention_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .finish = finish,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

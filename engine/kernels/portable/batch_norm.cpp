@@ -204,31 +204,31 @@ void back_run(const void* memory, int32_t chunk, void*) {
 
 }  // namespace
 
-const Kernel kBatchStats = {"batch_stats_f32_" SPARSENET_ISA_NAME,
-                            "portable",
-                            stats_supports,
-                            stats_query,
-                            stats_prepare,
-                            stats_run,
-                            nullptr,
-                            false,
-                            stats_finish};
-const Kernel kNormalizeGrad = {"normalize_grad_f32_" SPARSENET_ISA_NAME,
-                               "portable",
-                               grad_supports,
-                               grad_query,
-                               grad_prepare,
-                               grad_run,
-                               nullptr,
-                               false,
-                               grad_finish};
-const Kernel kBatchStatsGrad = {"batch_stats_grad_f32_" SPARSENET_ISA_NAME,
-                                "portable",
-                                back_supports,
-                                back_query,
-                                back_prepare,
-                                back_run,
-                                nullptr,
-                                false};
+const Kernel kBatchStats = {
+    .name = "batch_stats_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = stats_supports,
+    .query = stats_query,
+    .prepare = stats_prepare,
+    .run = stats_run,
+    .finish = stats_finish,
+};
+const Kernel kNormalizeGrad = {
+    .name = "normalize_grad_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = grad_supports,
+    .query = grad_query,
+    .prepare = grad_prepare,
+    .run = grad_run,
+    .finish = grad_finish,
+};
+const Kernel kBatchStatsGrad = {
+    .name = "batch_stats_grad_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = back_supports,
+    .query = back_query,
+    .prepare = back_prepare,
+    .run = back_run,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -154,16 +154,15 @@ void run(const void* memory, int32_t chunk, void*) {
 
 }  // namespace
 
-const Kernel kConvDepthwise = {"conv2d_depthwise_f32_" SPARSENET_ISA_NAME,
-                               "portable",
-                               supports,
-                               query,
-                               prepare,
-                               run,
-                               nullptr,
-                               false,
-                               nullptr,
-                               refresh,
-                               true};
+const Kernel kConvDepthwise = {
+    .name = "conv2d_depthwise_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .refresh = refresh,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -179,16 +179,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvDirect = {"conv2d_direct_f32_" SPARSENET_ISA_NAME,
-                            "portable",
-                            supports,
-                            query,
-                            prepare,
-                            run,
-                            nullptr,
-                            false,
-                            nullptr,
-                            refresh,
-                            true};
+const Kernel kConvDirect = {
+    .name = "conv2d_direct_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .refresh = refresh,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -302,6 +302,13 @@ void finish(const void* memory, int32_t chunk, void*) {
 }  // namespace
 
 const Kernel kConvGradWeight = {
-    "conv2d_grad_weight_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false, finish};
+    .name = "conv2d_grad_weight_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .finish = finish,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -85,16 +85,16 @@ void finish(const void* memory, int32_t chunk, void*) {
 
 }  // namespace
 
-const Kernel kConvNormalizeGrad = {"conv2d_pointwise_normalize_grad_f32_" SPARSENET_ISA_NAME,
-                                   "portable",
-                                   supports,
-                                   query,
-                                   prepare,
-                                   run,
-                                   nullptr,
-                                   false,
-                                   finish,
-                                   refresh,
-                                   true};
+const Kernel kConvNormalizeGrad = {
+    .name = "conv2d_pointwise_normalize_grad_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .finish = finish,
+    .refresh = refresh,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -116,16 +116,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvPointwise = {"conv2d_pointwise_f32_" SPARSENET_ISA_NAME,
-                               "portable",
-                               supports,
-                               query,
-                               prepare,
-                               run,
-                               nullptr,
-                               false,
-                               nullptr,
-                               refresh,
-                               true};
+const Kernel kConvPointwise = {
+    .name = "conv2d_pointwise_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .refresh = refresh,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -311,7 +311,7 @@ __attribute__((noinline)) void output_transform(const State& s, int32_t first, i
           }
         }
       }
-      if (s.act.kind != Act::kBounds && o + kLanes >= s.o) {
+      if (s.act.kind != Act::kClamp && o + kLanes >= s.o) {
         activate_rows(s.act, s.out + pixel * s.out_stride, s.ow * s.out_stride, s.out_stride, ny, nx, s.o);
       }
     }
@@ -334,16 +334,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
 
 }  // namespace
 
-const Kernel kConvWinograd4 = {"conv2d_winograd4_f32_" SPARSENET_ISA_NAME,
-                               "portable",
-                               supports,
-                               query,
-                               prepare,
-                               run,
-                               nullptr,
-                               false,
-                               nullptr,
-                               refresh,
-                               true};
+const Kernel kConvWinograd4 = {
+    .name = "conv2d_winograd4_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .refresh = refresh,
+    .copies_parameters = true,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

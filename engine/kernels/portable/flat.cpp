@@ -83,7 +83,7 @@ void accumulate_run(const void* memory, int32_t chunk, void*) {
 SPARSENET_INLINE V slope(V v, const Act& act) {
   const V one = splat(1.f), zero{};
   switch (act.kind) {
-    case Act::kBounds:
+    case Act::kClamp:
       return v > splat(act.low) ? (v < splat(act.high) ? one : zero) : zero;
     case Act::kLeakyRelu:
       return v < zero ? splat(act.alpha) : one;
@@ -168,26 +168,44 @@ void adam_run(const void* memory, int32_t chunk, void*) {
 }  // namespace
 
 const Kernel kFill = {
-    "fill_f32_" SPARSENET_ISA_NAME, "portable", fill_supports, query, prepare, fill_run, nullptr, false};
-const Kernel kAccumulate = {"accumulate_f32_" SPARSENET_ISA_NAME,
-                            "portable",
-                            accumulate_supports,
-                            query,
-                            prepare,
-                            accumulate_run,
-                            nullptr,
-                            false};
-const Kernel kActivationGrad = {"activation_grad_f32_" SPARSENET_ISA_NAME,
-                                "portable",
-                                activation_supports,
-                                query,
-                                prepare,
-                                activation_run,
-                                nullptr,
-                                false};
+    .name = "fill_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = fill_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = fill_run,
+};
+const Kernel kAccumulate = {
+    .name = "accumulate_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = accumulate_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = accumulate_run,
+};
+const Kernel kActivationGrad = {
+    .name = "activation_grad_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = activation_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = activation_run,
+};
 const Kernel kUpdateSgd = {
-    "update_sgd_f32_" SPARSENET_ISA_NAME, "portable", sgd_supports, query, update_prepare, sgd_run, nullptr, false};
+    .name = "update_sgd_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = sgd_supports,
+    .query = query,
+    .prepare = update_prepare,
+    .run = sgd_run,
+};
 const Kernel kUpdateAdam = {
-    "update_adam_f32_" SPARSENET_ISA_NAME, "portable", adam_supports, query, update_prepare, adam_run, nullptr, false};
+    .name = "update_adam_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = adam_supports,
+    .query = query,
+    .prepare = update_prepare,
+    .run = adam_run,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -36,7 +36,7 @@ struct Epilogue {
 
 // The bounds of an activation, or none where the activation runs in a pass of its own.
 SPARSENET_INLINE Epilogue epilogue_of(const float* bias, const Act& act) {
-  const bool bounds = act.kind == Act::kBounds;
+  const bool bounds = act.kind == Act::kClamp;
   return {bias, bounds ? act.low : -INFINITY, bounds ? act.high : INFINITY};
 }
 
@@ -216,7 +216,7 @@ inline void gemm_all(const GemmShape& s, const float* x, const float* w, const E
 // Runs the activations that are not bounds over finished rows of outputs.
 __attribute__((noinline)) inline void activate_rows(const Act& act, float* y, ptrdiff_t row_stride,
                                                     ptrdiff_t pixel_stride, int rows, int count, int outputs) {
-  if (act.kind == Act::kBounds) return;
+  if (act.kind == Act::kClamp) return;
   for (int r = 0; r < rows; ++r) {
     for (int p = 0; p < count; ++p) {
       float* v = y + r * row_stride + p * pixel_stride;

@@ -78,7 +78,7 @@ inline const View& dx_view(const Step& s) {
 }
 
 inline bool normalize_grad_supports(const Step& s) {
-  return s.op == StepOp::kNormalizeGrad && s.act.kind == Act::kBounds && same_ranges(s.train.operands[1], dx_view(s)) &&
+  return s.op == StepOp::kNormalizeGrad && s.act.kind == Act::kClamp && same_ranges(s.train.operands[1], dx_view(s)) &&
          s.train.operands[5].segment_count == 1;
 }
 

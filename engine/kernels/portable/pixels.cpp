@@ -188,18 +188,36 @@ void pool_run(const void* memory, int32_t row, void*) {
 }  // namespace
 
 const Kernel kDotPixels = {
-    "dot_pixels_f32_" SPARSENET_ISA_NAME, "portable", dot_supports, query, prepare, dot_run, nullptr, false};
+    .name = "dot_pixels_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = dot_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = dot_run,
+};
 const Kernel kScalePixels = {
-    "scale_pixels_f32_" SPARSENET_ISA_NAME, "portable", scale_supports, query, prepare, scale_run, nullptr, false};
+    .name = "scale_pixels_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = scale_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = scale_run,
+};
 const Kernel kExpandPixels = {
-    "expand_pixels_f32_" SPARSENET_ISA_NAME, "portable", expand_supports, query, prepare, expand_run, nullptr, false};
-const Kernel kAveragePoolGrad = {"average_pool_grad_f32_" SPARSENET_ISA_NAME,
-                                 "portable",
-                                 pool_supports,
-                                 pool_query,
-                                 pool_prepare,
-                                 pool_run,
-                                 nullptr,
-                                 false};
+    .name = "expand_pixels_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = expand_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = expand_run,
+};
+const Kernel kAveragePoolGrad = {
+    .name = "average_pool_grad_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = pool_supports,
+    .query = pool_query,
+    .prepare = pool_prepare,
+    .run = pool_run,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -69,7 +69,7 @@ void affine_run(const void* memory, int32_t chunk, void*) {
   const int count = static_cast<int>(s.pixels - first < s.chunk_pixels ? s.pixels - first : s.chunk_pixels);
   float* y = s.out + first * s.out_stride;
   gather(s.a, first, count, y, s.out_stride);
-  if (s.act.kind != Act::kBounds || s.act.low > -INFINITY || s.act.high < INFINITY) {
+  if (s.act.kind != Act::kClamp || s.act.low > -INFINITY || s.act.high < INFINITY) {
     for (int p = 0; p < count; ++p) {
       for (int c = 0; c < s.c; c += kLanes) {
         const int lanes = imin(kLanes, s.c - c);
@@ -144,8 +144,20 @@ void binary_run(const void* memory, int32_t chunk, void*) {
 }  // namespace
 
 const Kernel kAffine = {
-    "affine_f32_" SPARSENET_ISA_NAME, "portable", affine_supports, query, prepare, affine_run, nullptr, false};
+    .name = "affine_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = affine_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = affine_run,
+};
 const Kernel kBinary = {
-    "binary_f32_" SPARSENET_ISA_NAME, "portable", binary_supports, query, prepare, binary_run, nullptr, false};
+    .name = "binary_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = binary_supports,
+    .query = query,
+    .prepare = prepare,
+    .run = binary_run,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

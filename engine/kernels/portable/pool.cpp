@@ -124,14 +124,21 @@ void global_run(const void* memory, int32_t chunk, void*) {
 
 }  // namespace
 
-const Kernel kPool = {"pool2d_f32_" SPARSENET_ISA_NAME, "portable", supports, query, prepare, run, nullptr, false};
-const Kernel kGlobalPool = {"global_pool_f32_" SPARSENET_ISA_NAME,
-                            "portable",
-                            global_supports,
-                            global_query,
-                            prepare,
-                            global_run,
-                            nullptr,
-                            false};
+const Kernel kPool = {
+    .name = "pool2d_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+};
+const Kernel kGlobalPool = {
+    .name = "global_pool_f32_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = global_supports,
+    .query = global_query,
+    .prepare = prepare,
+    .run = global_run,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

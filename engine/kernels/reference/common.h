@@ -30,7 +30,7 @@ inline float bounded_one(float x, float low, float high) {
 
 inline float activate_one(float x, const Act& act) {
   switch (act.kind) {
-    case Act::kBounds:
+    case Act::kClamp:
       return bounded_one(x, act.low, act.high);
     case Act::kLeakyRelu:
       return x < 0.f ? act.alpha * x : x;

@@ -99,38 +99,38 @@ void strided_copy_run(const void* state, int32_t, void*) {
 
 }  // namespace
 
-const Kernel kReferenceBinary = {"binary_f32_reference",
-                                 "reference",
-                                 supports<StepOp::kBinary>,
-                                 reference_query,
-                                 reference_prepare,
-                                 binary_run,
-                                 nullptr,
-                                 false};
-const Kernel kReferenceSoftmax = {"softmax_f32_reference",
-                                  "reference",
-                                  supports<StepOp::kSoftmax>,
-                                  reference_query,
-                                  reference_prepare,
-                                  softmax_run,
-                                  nullptr,
-                                  false};
-const Kernel kReferenceReduceMean = {"reduce_mean_f32_reference",
-                                     "reference",
-                                     supports<StepOp::kReduceMean>,
-                                     reference_query,
-                                     reference_prepare,
-                                     reduce_mean_run,
-                                     nullptr,
-                                     false};
-const Kernel kReferenceStridedCopy = {"strided_copy_f32_reference",
-                                      "reference",
-                                      supports<StepOp::kStridedCopy>,
-                                      reference_query,
-                                      reference_prepare,
-                                      strided_copy_run,
-                                      nullptr,
-                                      false};
+const Kernel kReferenceBinary = {
+    .name = "binary_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kBinary>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = binary_run,
+};
+const Kernel kReferenceSoftmax = {
+    .name = "softmax_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kSoftmax>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = softmax_run,
+};
+const Kernel kReferenceReduceMean = {
+    .name = "reduce_mean_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kReduceMean>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = reduce_mean_run,
+};
+const Kernel kReferenceStridedCopy = {
+    .name = "strided_copy_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kStridedCopy>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = strided_copy_run,
+};
 
 const Kernel* const kReferenceKernels[] = {
     &kReferenceConv,

@@ -163,39 +163,45 @@ void attention_run(const void* state, int32_t, void* scratch) {
 
 }  // namespace
 
-const Kernel kReferenceConv = {"conv2d_f32_reference",
-                               "reference",
-                               supports<StepOp::kConv>,
-                               reference_query,
-                               reference_prepare,
-                               conv_run,
-                               nullptr,
-                               false};
-const Kernel kReferencePool = {"pool2d_f32_reference",
-                               "reference",
-                               supports<StepOp::kPool>,
-                               reference_query,
-                               reference_prepare,
-                               pool_run,
-                               nullptr,
-                               false};
-const Kernel kReferenceGlobalPool = {"global_pool_f32_reference",
-                                     "reference",
-                                     supports<StepOp::kGlobalPool>,
-                                     reference_query,
-                                     reference_prepare,
-                                     global_pool_run,
-                                     nullptr,
-                                     false};
-const Kernel kReferenceAffine = {"affine_f32_reference", "reference", affine_supports, reference_query,
-                                 reference_prepare,      affine_run,  nullptr,         false};
-const Kernel kReferenceAttention = {"attention_f32_reference",
-                                    "reference",
-                                    supports<StepOp::kAttention>,
-                                    attention_query,
-                                    reference_prepare,
-                                    attention_run,
-                                    nullptr,
-                                    false};
+const Kernel kReferenceConv = {
+    .name = "conv2d_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kConv>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = conv_run,
+};
+const Kernel kReferencePool = {
+    .name = "pool2d_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kPool>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = pool_run,
+};
+const Kernel kReferenceGlobalPool = {
+    .name = "global_pool_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kGlobalPool>,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = global_pool_run,
+};
+const Kernel kReferenceAffine = {
+    .name = "affine_f32_reference",
+    .backend = "reference",
+    .supports = affine_supports,
+    .query = reference_query,
+    .prepare = reference_prepare,
+    .run = affine_run,
+};
+const Kernel kReferenceAttention = {
+    .name = "attention_f32_reference",
+    .backend = "reference",
+    .supports = supports<StepOp::kAttention>,
+    .query = attention_query,
+    .prepare = reference_prepare,
+    .run = attention_run,
+};
 
 }  // namespace sparsenet::rt

@@ -26,7 +26,7 @@ struct Operands {
 // The slope at argument x, or from the result where Step's graph op says so (ReLU, sigmoid, tanh).
 float slope(float v, const Act& act) {
   switch (act.kind) {
-    case Act::kBounds:
+    case Act::kClamp:
       return v > act.low && v < act.high ? 1.f : 0.f;
     case Act::kLeakyRelu:
       return v < 0.f ? act.alpha : 1.f;
