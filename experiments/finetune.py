@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A device learns two new classes: V0 trained on eight of CIFAR-10's classes is taught the other two, on one thread.
 
-    tests/experiments/finetune.py --cifar DIR --out OUT [--epochs 20] [--tune-epochs 8] [--per-class 200]
+    experiments/finetune.py --cifar DIR --out OUT [--epochs 20] [--tune-epochs 8] [--per-class 200]
 
 Trains the eight-class network (all images of these classes), then fine-tunes copies of it on a few images of all ten
 classes, freezing all but the head, or all but BatchNorm and biases, or nothing. Prints seconds, bytes and the accuracy on
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 NEW = (8, 9)  # ship and truck, the last two, so that the others keep their numbers
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The paper's comparisons at the size of V0, with our own engine: one command, resumable, honest figures.
 
-    tests/experiments/experiments.py --data cifar10:DIR --out OUT [--epochs 12] [--seeds 1,2] [--only attention,keep]
+    experiments/experiments.py --data cifar10:DIR --out OUT [--epochs 12] [--seeds 1,2] [--only attention,keep]
 
 Every run is `sparsenet train` with the same recipe, then `sparsenet eval` on the test split, so that runs differ in the
 network and the seed alone. Runs that are in OUT already are not repeated; an interrupted one goes on from its
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # name -> what it asks, networks by label
 EXPERIMENTS = {
