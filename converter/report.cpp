@@ -45,16 +45,6 @@ std::string group_line(const Report& report, const std::vector<size_t>& problems
 
 }  // namespace
 
-std::string printable(const std::string& text) {
-  constexpr size_t kMaxLength = 400;
-  std::string out = text.substr(0, kMaxLength);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  if (text.size() > kMaxLength) out += "...";
-  return out;
-}
-
 void Report::problem(std::string subject, std::string reason, size_t cause) {
   problems.push_back({printable(subject), printable(reason), cause});
 }

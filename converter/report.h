@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "io/text.h"
+
 namespace sparsenet::converter {
 
 // One reason why the input cannot be converted. `subject` is "Conv 'layer1/conv'", "tensor 'fc.weight'", ... or empty
@@ -93,7 +95,6 @@ std::string to_json(const Report& report);
 // The table of tensors for -v: one line a tensor.
 std::string tensor_table(const Report& report);
 
-// Control characters become '?', very long names are cut: text from a file cannot break the one-line-a-problem form.
-std::string printable(const std::string& text);
+using io::printable;  // text from a file cannot break the form of one line per problem
 
 }  // namespace sparsenet::converter

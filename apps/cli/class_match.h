@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 namespace sparsenet::cli {
 

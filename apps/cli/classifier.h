@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
-#include "io/preprocess.h"
+#include "data/preprocess.h"
 
 namespace sparsenet::cli {
 

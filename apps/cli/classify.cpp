@@ -8,8 +8,8 @@
 #include "cli/classifier.h"
 #include "cli/output.h"
 #include "cli/statistics.h"
-#include "io/file.h"
-#include "io/image.h"
+#include "data/file.h"
+#include "data/image.h"
 
 namespace sparsenet::cli {
 namespace {

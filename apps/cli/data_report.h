@@ -7,7 +7,7 @@
 
 #include "cli/broken_images.h"
 #include "cli/output.h"
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 namespace sparsenet::cli {
 

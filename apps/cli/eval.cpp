@@ -12,7 +12,7 @@
 #include "cli/data_report.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 namespace sparsenet::cli {
 namespace {

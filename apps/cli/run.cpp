@@ -5,8 +5,8 @@
 #include "cli/arguments.h"
 #include "cli/output.h"
 #include "cli/statistics.h"
-#include "io/file.h"
-#include "io/npy.h"
+#include "data/file.h"
+#include "data/npy.h"
 
 namespace sparsenet::cli {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "cli/broken_images.h"
 #include "cli/class_match.h"
-#include "io/dataset.h"
-#include "io/preprocess.h"
+#include "data/dataset.h"
+#include "data/preprocess.h"
 
 namespace sparsenet::cli {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 namespace sparsenet::cli {
 

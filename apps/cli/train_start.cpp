@@ -9,7 +9,7 @@
 
 #include "cli/classifier.h"
 #include "cli/data_report.h"
-#include "io/file.h"
+#include "data/file.h"
 
 namespace sparsenet::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "io/file.h"
-#include "io/npy.h"
+#include "data/file.h"
+#include "data/npy.h"
 
 namespace sparsenet::mlperf {
 namespace {

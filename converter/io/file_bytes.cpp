@@ -13,6 +13,7 @@
 
 #include "converter/io/memory_budget.h"
 #include "converter/report.h"
+#include "io/text.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -183,22 +184,7 @@ Result<std::vector<uint8_t>> read_file(const std::string& path) {
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {
   SPARSENET_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, read_limited(path, uint64_t{4} << 20));
-  std::vector<std::string> lines;
-  std::string line;
-  auto finish = [&lines, &line] {
-    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r')) line.pop_back();
-    lines.push_back(std::move(line));
-    line.clear();
-  };
-  for (uint8_t byte : bytes) {
-    if (byte == '\n') {
-      finish();
-    } else {
-      line.push_back(static_cast<char>(byte));
-    }
-  }
-  if (!line.empty()) finish();
-  return lines;
+  return io::split_lines(bytes.data(), bytes.size());
 }
 
 std::string base_name(const std::string& path) {

@@ -6,22 +6,6 @@
 #include <limits>
 
 namespace sparsenet::converter {
-namespace {
-
-float bits_to_float(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-double bits_to_double(uint64_t bits) {
-  double value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-}  // namespace
-
 const char* name(ElementType type) {
   switch (type) {
     case ElementType::kFloat32:
@@ -92,16 +76,6 @@ uint32_t load_u32(const uint8_t* b) {
 
 uint64_t load_u64(const uint8_t* b) {
   return uint64_t{load_u32(b)} | (uint64_t{load_u32(b + 4)} << 32);
-}
-
-float half_to_float(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1fu;
-  const uint32_t fraction = bits & 0x3ffu;
-  if (exponent == 0x1f) return bits_to_float(sign | 0x7f800000u | (fraction << 13));
-  if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (fraction << 13));
-  const float magnitude = std::ldexp(static_cast<float>(fraction), -24);  // zero and subnormals are exact
-  return sign ? -magnitude : magnitude;
 }
 
 float bfloat16_to_float(uint16_t bits) {

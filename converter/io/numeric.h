@@ -10,8 +10,12 @@
 #include <vector>
 
 #include "converter/io/elements.h"
+#include "io/numbers.h"
 
 namespace sparsenet::converter {
+
+using io::bits_to_double;
+using io::bits_to_float;
 
 enum class ElementType : uint8_t {
   kFloat32,
@@ -33,7 +37,7 @@ const char* name(ElementType type);
 size_t size_of(ElementType type);
 bool is_float(ElementType type);
 
-float half_to_float(uint16_t bits);
+using io::half_to_float;
 float bfloat16_to_float(uint16_t bits);
 
 // The nearest value of the narrower type, ties to even, as IEEE 754 converts; overflow gives an infinity.

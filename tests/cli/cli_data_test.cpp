@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "io/npy.h"
+#include "data/npy.h"
 #include "train_command.h"
 
 namespace {

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "command.h"
-#include "io/image.h"
-#include "io/npy.h"
-#include "io/preprocess.h"
+#include "data/image.h"
+#include "data/npy.h"
+#include "data/preprocess.h"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "command.h"
-#include "io/npy.h"
+#include "data/npy.h"
 
 namespace {
 

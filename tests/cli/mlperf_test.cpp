@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "command.h"
-#include "io/npy.h"
+#include "data/npy.h"
 #include "support/convert.h"
 #include "support/skip.h"
 

@@ -8,7 +8,7 @@
 #include <iterator>
 #include <random>
 
-#include "io/npy.h"
+#include "data/npy.h"
 
 namespace sparsenet::test {
 

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "io/npy.h"
+#include "data/npy.h"
 #include "train_command.h"
 
 namespace sparsenet::test {

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "data/dataset.h"
 #include "fuzz/scratch.h"
 #include "fuzz/use_dataset.h"
-#include "io/dataset.h"
 
 namespace sparsenet::fuzz {
 

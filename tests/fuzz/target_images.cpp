@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "data/image.h"
+#include "data/preprocess.h"
 #include "fuzz/target.h"
-#include "io/image.h"
-#include "io/preprocess.h"
 
 namespace sparsenet::fuzz {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "converter/io/npy.h"
+#include "data/npy.h"
 #include "fuzz/mutate_zip.h"
-#include "io/npy.h"
 
 namespace sparsenet::fuzz {
 namespace {

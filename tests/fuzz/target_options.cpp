@@ -7,9 +7,9 @@
 
 #include "converter/convert.h"
 #include "converter/io/file_bytes.h"
+#include "data/dataset.h"
+#include "data/file.h"
 #include "fuzz/scratch.h"
-#include "io/dataset.h"
-#include "io/file.h"
 
 namespace sparsenet::fuzz {
 namespace {

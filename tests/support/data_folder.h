@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "io/dataset.h"
+#include "data/dataset.h"
 #include "support/scratch_folder.h"
 
 namespace sparsenet::test {

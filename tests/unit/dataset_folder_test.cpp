@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "io/dataset.h"
+#include "data/dataset.h"
 #include "support/data_folder.h"
 
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "io/dataset.h"
-#include "io/mat_file.h"
+#include "data/dataset.h"
+#include "data/mat_file.h"
 #include "support/data_folder.h"
 #include "support/skip.h"
 

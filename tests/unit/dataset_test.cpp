@@ -1,5 +1,5 @@
 // Data sets: right contents from well-formed files, clear errors from others.
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "io/npy.h"
+#include "data/npy.h"
 #include "support/data_folder.h"
 #include "support/skip.h"
 

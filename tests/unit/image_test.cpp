@@ -1,5 +1,5 @@
 // Images: decoders against Pillow's answers, damaged files, resizing and preprocessing.
-#include "io/image.h"
+#include "data/image.h"
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
@@ -17,10 +17,10 @@
 // jpeglib.h needs size_t and FILE declared before it, so it stands here.
 #include <jpeglib.h>
 
-#include "io/file.h"
-#include "io/npy.h"
-#include "io/preprocess.h"
-#include "io/resize.h"
+#include "data/file.h"
+#include "data/npy.h"
+#include "data/preprocess.h"
+#include "data/resize.h"
 
 namespace {
 

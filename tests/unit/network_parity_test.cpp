@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "io/npy.h"
+#include "data/npy.h"
 #include "support/check_session.h"
 #include "support/convert.h"
 #include "support/describe.h"

@@ -1,5 +1,5 @@
 // .npy files: what is written is read back, every element type means what NumPy says, and damaged headers are errors.
-#include "io/npy.h"
+#include "data/npy.h"
 
 #include <doctest/doctest.h>
 #include <unistd.h>

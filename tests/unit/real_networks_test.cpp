@@ -7,7 +7,7 @@
 #include <fstream>
 #include <utility>
 
-#include "io/npy.h"
+#include "data/npy.h"
 #include "support/check_session.h"
 #include "support/convert.h"
 #include "support/skip.h"

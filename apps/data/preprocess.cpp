@@ -1,9 +1,9 @@
-#include "io/preprocess.h"
+#include "data/preprocess.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "io/resize.h"
+#include "data/resize.h"
 
 namespace sparsenet::io {
 namespace {

@@ -1,4 +1,4 @@
-#include "io/mat_file.h"
+#include "data/mat_file.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,7 +6,7 @@
 #include <memory>
 #include <new>
 
-#include "io/mat_stream.h"
+#include "data/mat_stream.h"
 
 namespace sparsenet::io {
 namespace {

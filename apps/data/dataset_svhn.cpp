@@ -2,9 +2,9 @@
 // labels in which 10 stands for the digit 0. Source: the data set's own page, http://ufldl.stanford.edu/housenumbers/.
 #include <algorithm>
 
-#include "io/dataset.h"
-#include "io/file.h"
-#include "io/mat_file.h"
+#include "data/dataset.h"
+#include "data/file.h"
+#include "data/mat_file.h"
 
 namespace sparsenet::io {
 namespace {

@@ -3,8 +3,8 @@
 // https://www.cs.toronto.edu/~kriz/cifar.html.
 #include <algorithm>
 
-#include "io/dataset.h"
-#include "io/file.h"
+#include "data/dataset.h"
+#include "data/file.h"
 
 namespace sparsenet::io {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "io/dataset.h"
-#include "io/file.h"
+#include "data/dataset.h"
+#include "data/file.h"
 
 namespace sparsenet::io {
 namespace {

@@ -1,4 +1,4 @@
-#include "io/mat_stream.h"
+#include "data/mat_stream.h"
 
 #include <algorithm>
 

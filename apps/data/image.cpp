@@ -1,10 +1,10 @@
-#include "io/image.h"
+#include "data/image.h"
 
 #include <algorithm>
 #include <cctype>
 #include <cstring>
 
-#include "io/file.h"
+#include "data/file.h"
 
 namespace sparsenet::io {
 

@@ -1,4 +1,4 @@
-#include "io/file.h"
+#include "data/file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+
+#include "io/text.h"
 
 namespace sparsenet::io {
 
@@ -138,21 +140,8 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {
   SPARSENET_ASSIGN_OR_RETURN(auto bytes, read_file(path, uint64_t{1} << 20));
-  std::vector<std::string> lines;
-  std::string line;
-  const auto finish = [&] {
-    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r')) line.pop_back();
-    if (!line.empty()) lines.push_back(line);
-    line.clear();
-  };
-  for (const uint8_t byte : bytes) {
-    if (byte == '\n') {
-      finish();
-    } else {
-      line.push_back(static_cast<char>(byte));
-    }
-  }
-  finish();
+  std::vector<std::string> lines = split_lines(bytes.data(), bytes.size());
+  lines.erase(std::remove(lines.begin(), lines.end(), std::string()), lines.end());
   return lines;
 }
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "io/image.h"
+#include "data/image.h"
 
 namespace sparsenet::io {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "io/image.h"
+#include "data/image.h"
 
 namespace sparsenet::io {
 

@@ -12,7 +12,7 @@
 #include <csetjmp>
 #include <cstring>
 
-#include "io/image.h"
+#include "data/image.h"
 
 namespace sparsenet::io {
 namespace {

@@ -1,7 +1,7 @@
 // npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N].
-#include "io/dataset.h"
-#include "io/file.h"
-#include "io/npy.h"
+#include "data/dataset.h"
+#include "data/file.h"
+#include "data/npy.h"
 
 namespace sparsenet::io {
 namespace {

@@ -10,23 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "io/file.h"
+#include "data/file.h"
+#include "io/npy_header.h"
 
 namespace sparsenet::io {
-
-// What the header of a .npy file says.
-struct NpyHeader {
-  char kind = 'f';  // as in NumPy: 'f' float, 'i' signed, 'u' unsigned, 'b' boolean
-  size_t item_bytes = 4;
-  bool big_endian = false;
-  bool fortran_order = false;
-  Shape shape;
-  uint64_t data_offset = 0;
-
-  int64_t elements() const { return element_count(shape); }
-  bool is_integer() const { return kind == 'i' || kind == 'u' || kind == 'b'; }
-  std::string type_name() const;  // "float32", "uint8", ...
-};
 
 // Checks that the data is exactly as long as shape and type ask for.
 Result<NpyHeader> read_npy_header(const File& file);

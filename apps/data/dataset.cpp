@@ -1,4 +1,4 @@
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "io/resize.h"
+#include "data/resize.h"
 
 #include <algorithm>
 #include <cmath>

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "io/image.h"
-#include "io/preprocess.h"
+#include "data/image.h"
+#include "data/preprocess.h"
 
 namespace sparsenet::io {
 

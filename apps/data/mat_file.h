@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "io/file.h"
+#include "data/file.h"
 
 namespace sparsenet::io {
 
