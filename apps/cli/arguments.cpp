@@ -14,7 +14,7 @@
 namespace sparsenet::cli {
 
 int fail(const Status& status) {
-  std::fflush(stdout);  // keeps the order where both go to one place
+  std::fflush(stdout);  // keeps the order if both go to the same place
   std::fprintf(stderr, "error: %s\n", status.message().c_str());
   return kFailed;
 }
@@ -140,7 +140,7 @@ Result<LoadedModel> load(const std::string& path) {
   loaded.path = path;
   loaded.model = std::move(*model);
   loaded.load_ms = watch.milliseconds();
-  std::error_code gone;  // the model is loaded all the same
+  std::error_code gone;  // whatever the error, the model is loaded
   const auto bytes = std::filesystem::file_size(path, gone);
   loaded.file_bytes = gone ? 0 : bytes;
   return loaded;
@@ -170,7 +170,7 @@ std::vector<std::vector<float>> random_inputs(const Session& session) {
   std::vector<std::vector<float>> inputs;
   for (const TensorInfo& input : session.inputs()) {
     inputs.emplace_back(static_cast<size_t>(element_count(input.shape)));
-    // 24 random bits, as a float holds them exactly.
+    // 24 random bits, which a float holds exactly.
     for (float& value : inputs.back()) value = static_cast<float>(random() >> 8) / float{1 << 23} - 1.0f;
   }
   return inputs;

@@ -33,7 +33,7 @@ struct Measurement {
   double peak_gflops = 0;  // of one core; 0: not measured
 };
 
-// Inputs and outputs of a session.
+// Buffers for the inputs and outputs of a session.
 class Buffers {
  public:
   explicit Buffers(const Session& session) : inputs_(random_inputs(session)) {
@@ -42,7 +42,7 @@ class Buffers {
     }
   }
 
-  // One whole inference. Milliseconds, or why it failed.
+  // One whole inference. Returns milliseconds, or why it failed.
   Result<double> run(Session& session) {
     const Stopwatch watch;
     for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -64,7 +64,8 @@ Status measure(Session& session, const Options& options, Measurement& result) {
   auto first = buffers.run(session);
   if (!first.ok()) return first.status();
   result.first_run_ms = *first;
-  // The machine's speed may change while it is measured: the peak is taken on both sides, and the better one counts.
+  // The machine's speed may change during the measurement: the peak is measured before and after, and the higher one
+  // counts.
   if (options.peak) result.peak_gflops = measure_fma_peak_gflops();
   for (int i = 0; i < options.count.warmup; ++i) {
     auto run = buffers.run(session);
@@ -85,7 +86,7 @@ Status measure(Session& session, const Options& options, Measurement& result) {
 void print_result(const Options& options, const LoadedModel& model, const Session& session, const Measurement& m) {
   const MemoryReport memory = session.memory();
   const double rate = static_cast<double>(options.count.batch) * 1000 / m.latency.mean;
-  // Two operations a multiply-accumulate of the direct convolution, whatever algorithm ran.
+  // Two operations per multiply-accumulate of the direct convolution, whatever algorithm ran.
   const double flops =
       2.0 * static_cast<double>(model.model.graph.macs_per_image()) * static_cast<double>(options.count.batch);
   const double achieved = flops / (m.latency.p50 * 1e6);

@@ -9,7 +9,7 @@ namespace sparsenet::cli {
 bool ends_in_softmax(const Graph& graph) {
   if (graph.outputs.empty()) return false;
   ValueId wanted = graph.outputs[0];
-  // From the back: the maker of the output, seen through ops that only change its shape.
+  // Searches backwards for the node that produces the output, looking through ops that only change its shape.
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
     if (std::find(node->outputs.begin(), node->outputs.end(), wanted) == node->outputs.end()) continue;
     if (node->op == Op::kSoftmax) return true;

@@ -1,4 +1,4 @@
-// sparsenet create: a network of a known architecture with random weights.
+// sparsenet create: makes a network of a known architecture with random weights.
 #include <sparsenet/architecture.h>
 
 #include <cstdio>

@@ -12,14 +12,14 @@ CLI::Validator real_in(double least, double most, const char* words) {
   return CLI::Validator(
       [least, most, words](std::string& text) {
         double value = 0;
-        // The comparison is false for what is no number.
+        // The comparison is false for NaN.
         if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return std::string();
         return std::string("expected ") + words + ", found " + text;
       },
       "");
 }
 
-// Two spellings of one number must compare equal, so numbers are written out anew.
+// Two spellings of the same number must compare equal, so numbers are formatted anew.
 std::string shortest(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.15g", value);
@@ -53,7 +53,7 @@ std::string splits_text(const io::DataSpec& spec) {
 
 void TrainCommand::add_to(CLI::App& command) {
   const auto natural = in_range(1, kMost);
-  // Runs before the conversion, which would take a negative number for one near 2^64.
+  // Runs before the conversion, which would turn a negative number into one near 2^64.
   const CLI::Validator some_bytes(
       [](std::string& text) {
         const bool bad = text.empty() || text[0] == '-' || text.find_first_not_of('0') == std::string::npos;
@@ -120,7 +120,7 @@ void TrainCommand::add_to(CLI::App& command) {
   command
       .add_option("--memory-budget", memory_budget, "most bytes for computing, as 64M or 1G: smaller batches at once")
       ->transform(CLI::AsSizeValue(false))
-      ->transform(some_bytes)  // put in front of the conversion
+      ->transform(some_bytes)  // runs before the conversion
       ->group(how);
 
   const std::string files = "Going on, and seeing it";
@@ -213,7 +213,7 @@ TrainCommand::Settings TrainCommand::settings() const {
   list.emplace_back("--augment", augment);
   list.emplace_back("--freeze", freeze);
   list.emplace_back("--no-shuffle", no_shuffle ? "on" : "off");
-  // auto and portable mean the same kernels.
+  // auto and portable use the same kernels.
   if (kernels == Backend::kReference) list.emplace_back("--backend", "reference");
   return list;
 }
@@ -222,7 +222,7 @@ std::string TrainCommand::provenance(const std::string& model_name, int64_t micr
   std::string text = "sparsenet train " + model_name;
   if (classes > 0) text += " --classes " + std::to_string(classes);
   for (const auto& [name, value] : settings()) {
-    // What does nothing is left out.
+    // Options without effect are left out.
     const bool idle = (value == "0" && name != "--seed" && name != "--lr" && name != "--weight-decay") ||
                       value == "off" || (name == "--accumulate" && value == "1") ||
                       (name == "--freeze" && value == "none");

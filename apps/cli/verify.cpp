@@ -1,5 +1,5 @@
-// sparsenet verify: the file's own test vectors, on this device. Answers "does it compute here what it computed
-// there?".
+// sparsenet verify: runs the file's own test vectors on this device. Answers the question "does it compute here what it
+// computed there?".
 #include <sparsenet/sparsenet.h>
 
 #include <algorithm>
@@ -51,7 +51,7 @@ Comparison compare(const std::vector<float>& found, const float* expected) {
     result.max_abs = std::max(result.max_abs, difference);
     largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
   }
-  // std::max passes over NaN, and a NaN must never pass.
+  // std::max ignores NaN, and a NaN must never pass.
   if (!finite) result.max_abs = INFINITY;
   result.max_rel = finite ? result.max_abs / std::max(1e-6, largest) : INFINITY;
   return result;
@@ -104,7 +104,7 @@ std::string scientific(double number) {
   return text;
 }
 
-// The stored plan as a device runs it.
+// Runs the stored plan as a device would.
 int verify_steps(const Options& options, const std::string& path) {
   sn_message why{sizeof why, ""};
   if (options.backend.backend != "auto" && options.backend.backend != "portable") {
