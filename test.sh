@@ -8,17 +8,17 @@ usage() {
 usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--fuzz SECONDS] [--strict] [--sanitizers]
                  [--label LABEL]
 
-Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests; then builds for other
-machines and runs the tests that can say something there in emulators.
-  --without-cross        not for other machines; installs no tools for them either
-  --without-linux-cross  of other machines only for boards
-  --quick-sanitizers     besides, the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, with the widest
-                         vectors of this CPU and with AVX2
-  --fuzz SECONDS         besides, fuzz all parsers for this long in all (tests/fuzz/fuzz.sh; installs clang)
-  --strict               what would be left out for want of a program is a failure
-  --sanitizers           instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
-                         ThreadSanitizer
-  --label LABEL          only tests with this ctest label (an expression; `ctest --print-labels` lists them)
+Installs missing packages (toolchains/setup.sh), builds the release preset and runs all tests. Then cross-compiles for
+other machines and runs the tests that are meaningful there in emulators.
+  --without-cross        no cross builds; their tools are not installed either
+  --without-linux-cross  of the cross builds, only those for boards
+  --quick-sanitizers     also run the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, once with the
+                         widest vectors of this CPU and once with AVX2
+  --fuzz SECONDS         also fuzz all parsers, for this long in total (tests/fuzz/fuzz.sh; installs clang)
+  --strict               fail if something has to be left out because a program is missing
+  --sanitizers           instead of all that, run all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then
+                         with ThreadSanitizer
+  --label LABEL          only tests with this ctest label (a regular expression; `ctest --print-labels` lists them)
 EOF
 }
 
@@ -86,7 +86,7 @@ can_do() {
     command -v "$program" >/dev/null || missing+=("$program")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  step "LEFT OUT: preset $1, for want of ${missing[*]}"
+  step "LEFT OUT: preset $1, because ${missing[*]} is missing"
   [ $strict = no ] || failed=1
   return 1
 }

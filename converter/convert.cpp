@@ -152,7 +152,7 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   const int64_t classes = element_count(output) / output[0];
   if (static_cast<int64_t>(labels->size()) != classes) {
     return invalid_argument("--labels " + options.labels_file + ": expected " + std::to_string(classes) +
-                            " lines (one a class), found " + std::to_string(labels->size()));
+                            " lines (one per class), found " + std::to_string(labels->size()));
   }
   metadata.labels = std::move(labels).value();
   return {};

@@ -5,10 +5,10 @@
 # packages have the same names, but not tested there.
 #
 #   toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]
-#     --without-cross        without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
-#     --without-linux-cross  of those only what boards need (430 MB to fetch, 2.5 GB on disk)
-#     --with-fuzz            with clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
-#     --list                 only print the packages' names
+#     --without-cross        no compilers and emulators for other machines (590 MB to fetch, 3.2 GB on disk)
+#     --without-linux-cross  of those, only what boards need (430 MB to fetch, 2.5 GB on disk)
+#     --with-fuzz            also clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
+#     --list                 only print the names of the packages
 set -euo pipefail
 
 # name of the package    what it is for
@@ -87,7 +87,7 @@ if [ $list = yes ]; then
 fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-  fail "this system has no apt; install these by its own means and build with cmake --preset release:" \
+  fail "this system has no apt; install these in another way and build with cmake --preset release:" \
     "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
     "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
     "libpng, libjpeg(-turbo), doctest >= 2.4." \
@@ -101,13 +101,13 @@ for package in "${packages[@]}"; do
   grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-  say "all ${#packages[@]} packages are there"
+  say "all ${#packages[@]} packages are installed"
   exit 0
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || fail "not root and no sudo; ask somebody who may to run" \
+  command -v sudo >/dev/null || fail "not root and no sudo; ask an administrator to run" \
     "apt-get update && apt-get install --no-install-recommends ${missing[*]}"
   as_root=(sudo)
 fi
@@ -124,7 +124,7 @@ say "installing ${#missing[@]} of ${#packages[@]} packages with apt: ${missing[*
 lists=fresh
 apt update || {
   lists=old
-  say "apt-get update failed, trying with the lists that are there ($(tail -n 1 "$log"))"
+  say "apt-get update failed, trying with the present package lists ($(tail -n 1 "$log"))"
 }
 
 available=$(LC_ALL=C apt-cache policy "${missing[@]}" 2>/dev/null |
@@ -147,6 +147,6 @@ fi
 if [ ${#known[@]} -eq 0 ]; then exit 0; fi
 apt install --no-install-recommends "${known[@]}" || {
   tail -n 20 "$log" >&2
-  fail "apt-get install failed (its last lines stand above)"
+  fail "apt-get install failed (its last lines are shown above)"
 }
 say "done"

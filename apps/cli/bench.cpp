@@ -18,13 +18,13 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A latency is the time from handing in the input to having the output: copy in, run, copy out. Percentiles interpolate.
-load_ms is reading, verifying, planning and preparing; the first run comes after it.
+    R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles interpolate.
+load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
 
 Examples:
   sparsenet bench net.snet --threads 1
   sparsenet bench net.snet --batch 64 --runs 20 --json
-  sparsenet bench net.snet -t 1 --peak         also: how near the network comes to the core's multiply-add peak
+  sparsenet bench net.snet -t 1 --peak         also show how close the network comes to the core's multiply-add peak
   sparsenet bench --graph=net.snet --num_threads=2 --warmup_runs=10 --num_runs=300)";
 
 struct Measurement {

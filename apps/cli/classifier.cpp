@@ -41,7 +41,7 @@ Result<Classifier> Classifier::create(const LoadedModel& model, const SessionOpt
   const int64_t scores = element_count(output.shape);
   if (output.shape.empty() || output.shape[0] != options.batch || scores < 1) {
     return invalid_model(model.path + ": output '" + output.name +
-                         "': expected one row of scores an image, found shape " + to_string(output.shape));
+                         "': expected one row of scores per image, found shape " + to_string(output.shape));
   }
   return Classifier(std::move(*session), std::move(*preprocess), options.batch, scores / options.batch,
                     cli::ends_in_softmax(model.model.graph));

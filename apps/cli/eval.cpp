@@ -26,9 +26,9 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
-NCHW, used as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
-labels by name where all names fit, else in alphabetical order, which is said.
+    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
+(float32 NCHW, used as it is); a suffix #train or #test selects the split, #test being the default. Class folders are
+matched to the model's labels by name if all names fit, else in alphabetical order, which is reported.
 
 Examples:
   sparsenet eval net.snet --data cifar10:data/cifar10
@@ -192,7 +192,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("-d,--data", options->data, "the data set, see below")->required();
   command->add_option("--limit", options->limit, "only the first N images; 0: all")
       ->check(in_range(0, std::numeric_limits<int64_t>::max()));
-  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("32");
+  command->add_option("--batch", options->batch, "images per run")->check(in_range(1, 1 << 16))->default_str("32");
   command->add_flag("--skip-broken", options->skip_broken, "leave out images that cannot be read");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");

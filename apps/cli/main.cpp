@@ -16,7 +16,7 @@ constexpr const char* kFooter = R"(Examples:
   sparsenet bench net.snet --threads 1 --json
 
 Every command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
-Networks trained elsewhere come in through sparsenet-convert.)";
+Networks trained elsewhere are imported with sparsenet-convert.)";
 
 struct Command {
   const char* name;

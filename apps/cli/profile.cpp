@@ -20,8 +20,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(The time of a step is its median over the runs. A trace holds the first ten measured runs; chrome://tracing and
-https://ui.perfetto.dev show it.
+    R"(The time of a step is its median over the runs. A trace holds the first ten measured runs and can be viewed with
+chrome://tracing or https://ui.perfetto.dev.
 
 Examples:
   sparsenet profile net.snet --threads 1

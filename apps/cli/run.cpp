@@ -19,7 +19,7 @@ struct Options {
 
 constexpr const char* kExamples =
     R"(Arrays have the graph's own shape (images NCHW float32); the first dimension of the inputs is the batch. Without
-NAME= the files stand for the graph's inputs and outputs in order.
+NAME= the files are assigned to the graph's inputs and outputs in order.
 
 Examples:
   sparsenet run net.snet --input images.npy --output logits.npy

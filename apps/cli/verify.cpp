@@ -24,14 +24,14 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A vector is an input with the output that the source framework (sparsenet-convert --check) or the reference kernels
-(--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|, over one output.
+    R"(A test vector is an input with the output that the source framework (sparsenet-convert --check) or the reference
+kernels (--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|, over one output.
 
 Examples:
   sparsenet verify net.snet
   sparsenet verify net.snet --backend portable --json
 
---steps runs the file's stored plan as a device does, with the portable kernels, and names the first step that goes wrong:
+--steps runs the file's stored plan as a device does, with the portable kernels, and names the first step that differs:
   sparsenet verify device.snet --steps)";
 
 struct Comparison {
@@ -205,7 +205,7 @@ void add_verify(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_flag("--steps", options->steps, "compare every step of the stored plan with what its maker computed");
+  command->add_flag("--steps", options->steps, "compare every step of the stored plan with the values stored with it");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);
   command->callback([&action, options] { action = [options] { return verify(*options); }; });

@@ -7,14 +7,14 @@ usage() {
   cat <<'EOF'
 usage: tests/fuzz/fuzz.sh [--seconds N | --runs N] [--jobs J] [--no-build] [--merge] [TARGET...]
 
-Fuzzes every target (or these), starting from tests/fuzz/corpus, and prints a table: executions, executions a second,
-coverage, inputs that are worth keeping, findings. Needs clang with libFuzzer: toolchains/setup.sh --with-fuzz.
-Inputs that are found stay in build/fuzz/fuzzing/TARGET and are gone on from.
-  --seconds N  in all, shared by the targets (60)
-  --runs N     instead: executions a target, starting anew after a finding, however long it takes
-  --jobs J     targets at once (as many as CPUs)
-  --no-build   with the program that is there
-  --merge      instead of fuzzing, put the fewest inputs that cover all there is into tests/fuzz/corpus
+Fuzzes every target (or only those given), starting from tests/fuzz/corpus, and prints a table: executions, executions
+per second, coverage, inputs worth keeping, findings. Needs clang with libFuzzer: toolchains/setup.sh --with-fuzz.
+Inputs found are kept in build/fuzz/fuzzing/TARGET, and the next run continues from them.
+  --seconds N  total time, shared by the targets (default 60)
+  --runs N     instead of a time, the executions per target, restarting after a finding, however long it takes
+  --jobs J     targets to run at once (default: number of CPUs)
+  --no-build   use the program built before
+  --merge      instead of fuzzing, write the smallest set of inputs with full coverage to tests/fuzz/corpus
 Exit code: 0 nothing found, 1 something found (reproducers are listed), 2 wrong usage.
 EOF
 }

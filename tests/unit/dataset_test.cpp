@@ -155,7 +155,7 @@ TEST_CASE("npy data set: ready-made inputs and integer labels") {
   CHECK(contains(refused.message(), "expected inputs of shape [2, 3, 2, 1], found [2, 3, 2, 2]"));
 
   write_bytes_array(labels, "(3,)", std::string("\x04\x01\x01", 3));
-  CHECK(contains(error_of(text), "expected one label an image, shape [2], found [3]"));
+  CHECK(contains(error_of(text), "expected one label per image, shape [2], found [3]"));
   REQUIRE(io::write_npy(labels, {2}, values.data()).ok());
   CHECK(contains(error_of(text), "expected integers, found float32"));
   REQUIRE(io::write_npy(images, {2, 12}, values.data()).ok());
