@@ -33,7 +33,7 @@ Examples:
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
-// What can be said of the values of --arch, --map and --precision without the file.
+// Checks the values of --arch, --map and --precision as far as possible without the file.
 sparsenet::Status check_values(const Options& options, const std::string& precision) {
   if (!options.architecture.empty()) {
     const auto arch = sparsenet::parse_architecture(options.architecture);
@@ -41,7 +41,7 @@ sparsenet::Status check_values(const Options& options, const std::string& precis
   }
   if (!options.rules.empty()) {
     const auto rules = sparsenet::converter::NameRules::load(options.rules);
-    // A file of rules that is not there is no wrong usage; the conversion will say so.
+    // A missing file of rules is not a usage error; the conversion will report it.
     if (rules.status().code() == sparsenet::StatusCode::kInvalidArgument) return rules.status().with_context("--map");
   }
   for (const char* known : {"f32", "f16", "bf16"}) {
@@ -50,8 +50,8 @@ sparsenet::Status check_values(const Options& options, const std::string& precis
   return sparsenet::invalid_argument("--precision: expected f32, f16 or bf16, found '" + precision + "'");
 }
 
-// The name of an option whose value is empty, as where a script's variable is; "" where there is none. A name and a
-// licence may be empty.
+// The name of an option whose value is empty, for example because a script's variable is empty; "" if there is none. A
+// name and a licence may be empty.
 std::string option_without_value(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
@@ -176,7 +176,7 @@ int run(int argc, char** argv) {
   app.add_option("--select-ops", options.select_ops,
                  "Also write the table of the kernels that the model uses into this folder, for firmware");
   app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
-  try {  // CLI11 reports through exceptions; they end here
+  try {  // CLI11 reports errors by exceptions, which are caught here
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
@@ -233,7 +233,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
 #if defined(__GLIBC__)
-  // Tensors go back to the system one by one as they are let go, where the heap would keep the room between others.
+  // Large tensors are returned to the system one by one when they are freed; the heap would keep the gaps between
+  // others.
   (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 #endif
   sparsenet::program::set_activity("converting");

@@ -18,8 +18,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles interpolate.
-load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
+    R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles
+interpolate. load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
 
 Examples:
   sparsenet bench net.snet --threads 1

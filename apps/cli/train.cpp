@@ -22,10 +22,10 @@ namespace {
 
 constexpr const char* kExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
-(float32 NCHW, used as it is); a suffix #train, #test, #train+extra selects the split: without one, --data reads train and
---test reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of its start after 150, 200, 250 of 280 epochs, or
-the same shares of --epochs; svhn: to 0.1, 0.01 after 20, 30 of 40), cosine, onecycle, constant. The same command gives the
-same file, byte for byte, on any number of threads, with the same instruction set.
+(float32 NCHW, used as it is); a suffix #train, #test, #train+extra selects the split: without one, --data reads train
+and --test reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of its start after 150, 200, 250 of 280
+epochs, or the same shares of --epochs; svhn: to 0.1, 0.01 after 20, 30 of 40), cosine, onecycle, constant. The same
+command gives the same file, byte for byte, on any number of threads, with the same instruction set.
 
 Examples:
   sparsenet train sparsenet-abc-v0 --data cifar10:data --test cifar10:data --epochs 40 --schedule onecycle -o net.snet

@@ -24,14 +24,15 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A test vector is an input with the output that the source framework (sparsenet-convert --check) or the reference
-kernels (--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|, over one output.
+    R"(A test vector is an input with the output that the source framework (sparsenet-convert --check) or the
+reference kernels (--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|,
+over one output.
 
 Examples:
   sparsenet verify net.snet
   sparsenet verify net.snet --backend portable --json
 
---steps runs the file's stored plan as a device does, with the portable kernels, and names the first step that differs:
+--steps runs the stored plan as a device does, with the portable kernels, and names the first step that differs:
   sparsenet verify device.snet --steps)";
 
 struct Comparison {

@@ -27,7 +27,7 @@ Status import_flatten(NodeContext& c) {
   return c.emit_reshape(*target);
 }
 
-// Axes stand in an attribute before opset 13 and in input 1 since.
+// Axes are an attribute before opset 13 and input 1 since.
 Result<std::vector<int64_t>> read_axes(NodeContext& c) {
   if (c.has_input(1)) return c.ints(1, "axes");
   return c.ints_attribute("axes");
@@ -39,7 +39,7 @@ Status import_squeeze(NodeContext& c) {
   Result<ValueId> x = c.value(0);
   if (!x.ok()) return x.status();
   const Shape shape = c.writer().shape(*x);
-  if (axes->empty()) {  // all of size 1; the batch stays, whatever size it has in this file
+  if (axes->empty()) {  // all of size 1; the batch stays, whatever its size in this file
     if (!shape.empty() && shape[0] == 1) {
       c.state().report->note(c.op() + " '" + printable(c.name()) + "' without axes: the batch dimension stays");
     }
@@ -95,7 +95,7 @@ Status import_concat(NodeContext& c) {
 Status import_split(NodeContext& c) {
   const int64_t axis_attribute = c.int_attribute("axis", 0);
   std::vector<int64_t> sizes = c.ints_attribute("split");
-  if (c.has_input(1)) {  // opset 13
+  if (c.has_input(1)) {  // since opset 13
     Result<std::vector<int64_t>> given = c.ints(1, "split");
     if (!given.ok()) return given.status();
     sizes = *given;
@@ -165,7 +165,7 @@ Status import_pad(NodeContext& c) {
   std::vector<int64_t> pads = c.ints_attribute("pads");
   PadAttrs attrs;
   attrs.value = c.float_attribute("value", 0.f);
-  if (c.has_input(1)) {  // opset 11
+  if (c.has_input(1)) {  // since opset 11
     Result<std::vector<int64_t>> given = c.ints(1, "pads");
     if (!given.ok()) return given.status();
     pads = *given;
@@ -176,7 +176,7 @@ Status import_pad(NodeContext& c) {
     attrs.value = *value;
   }
   std::vector<int64_t> axes;
-  const bool some_axes = c.has_input(3);  // opset 18
+  const bool some_axes = c.has_input(3);  // since opset 18
   if (some_axes) {
     Result<std::vector<int64_t>> given = c.ints(3, "axes");
     if (!given.ok()) return given.status();

@@ -55,7 +55,8 @@ Status import_conv(NodeContext& c) {
   return c.emit(Op::kConv, std::move(inputs), attrs);
 }
 
-// Whether the node normalises by the statistics of its batch. Before opset 14 the number of outputs alone says so.
+// Checks that the node does not normalise with the statistics of its batch. Before opset 14 only the number of outputs
+// tells.
 Status check_inference(NodeContext& c) {
   constexpr const char* kWayOut = ": export the network in evaluation mode";
   if (c.int_attribute("training_mode", 0) != 0) return unsupported(std::string("training_mode 1") + kWayOut);
@@ -83,7 +84,7 @@ Status import_batch_normalization(NodeContext& c) {
   for (size_t i = 1; i <= 4; ++i) {
     Result<HostTensorPtr> tensor = vector_tensor(c, i, kNames[i], shape[1]);
     if (!tensor.ok()) return tensor.status();
-    // Never shared: tools store equal tensors once (all ones, all zeros), which training moves apart.
+    // Never shared: exporters store equal tensors once (all ones, all zeros), but training makes them differ.
     const HostTensor& t = **tensor;
     parameters.push_back(c.add_constant(t, t.shape, t.floats, t.change.empty() ? "initializer" : t.change));
   }
@@ -93,7 +94,7 @@ Status import_batch_normalization(NodeContext& c) {
     return all;
   };
   if (shape.size() == 2 || shape.size() == 4) return c.emit(Op::kBatchNorm, inputs(*x), attrs);
-  // Signals [N, C, L] and volumes [N, C, D, H, W]: what lies behind the channels is one column of pixels.
+  // Signals [N, C, L] and volumes [N, C, D, H, W]: the dimensions after the channels become one column of pixels.
   const Shape column{shape[0], shape[1], element_count(shape) / (shape[0] * shape[1]), 1};
   Result<ValueId> image = c.writer().reshape(c.name() + ".column", *x, column);
   if (!image.ok()) return image.status();
@@ -105,7 +106,7 @@ Status import_batch_normalization(NodeContext& c) {
   return {};
 }
 
-// A weight [O, I], each element times `scale`, from a matrix that is [O, I] (transposed = false) or [I, O].
+// A weight [O, I], with each element times `scale`, from a matrix [O, I] or, if is_input_by_output, [I, O].
 Result<ValueId> matrix_constant(NodeContext& c, size_t i, bool is_input_by_output, float scale) {
   Result<HostTensorPtr> tensor = c.constant(i, "right operand");
   if (!tensor.ok()) return tensor.status();
