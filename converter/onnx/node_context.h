@@ -104,8 +104,7 @@ using NodeImporter = Status (*)(NodeContext&);
 
 // -1 .. -rank count from the end, as everywhere in ONNX.
 Result<int32_t> normalize_axis(int64_t axis, size_t rank);
-Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes,
-                                            size_t rank);  // sorted, without duplicates
+Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank);  // sorted, unique
 
 // The importers by family of operators; null if the family does not have the op.
 NodeImporter find_weight_op(const std::string& op);     // Conv, Gemm, MatMul, BatchNormalization

@@ -18,8 +18,7 @@ struct Attribute {
 
 struct Operator {
   const char* name;
-  int least_inputs, most_inputs;  // least_inputs: the minimum over all opsets; these must be present, or all of them if
-                                  // any number is allowed
+  int least_inputs, most_inputs;  // least: over all opsets; these must be present, with kAnyNumber all
   Attribute attributes[9];        // terminated by one without a name
 };
 
