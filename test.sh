@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test. From a clean clone on a machine that has nothing: ./test.sh
+# Builds everything and runs every test. Works from a clean clone on a machine with nothing installed: ./test.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -55,7 +55,7 @@ done
 
 started=$SECONDS
 step() { echo "== $* (after $((SECONDS - started)) s)"; }
-# The log of a build is noise unless it fails.
+# Shows the log of a build only if it fails.
 quietly() {
   local log
   log=$(mktemp)
@@ -70,7 +70,7 @@ quietly() {
   fi
 }
 
-# What a preset for another machine needs beyond what the release preset does, of programs.
+# The programs that a preset for another machine needs in addition to those of the release preset.
 programs_of() {
   case "$1" in
     aarch64) echo aarch64-linux-gnu-g++ qemu-aarch64 ;;
@@ -79,7 +79,7 @@ programs_of() {
     cortex-*) echo arm-none-eabi-g++ qemu-system-arm ;;
   esac
 }
-# Fails, and says so, where a program is missing.
+# Fails, with a message, if a program is missing.
 can_do() {
   local program missing=()
   for program in $(programs_of "$1"); do
@@ -108,11 +108,11 @@ build() {
 for preset in "${presets[@]}"; do
   build "$preset" -DSPARSENET_TESTS=ON
   step "testing preset $preset"
-  # Closes with ctest's own count of what passed and failed. No test at all is a failure.
+  # Ends with ctest's own count of passed and failed tests. Running no test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
 done
-# The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests. Those
-# that run vector kernels come a second time where the first had wider vectors than AVX2.
+# The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests.
+# Those that run vector kernels are repeated with AVX2 if the first run used wider vectors.
 if [ $quick_sanitizers = yes ]; then
   build asan -DSPARSENET_TESTS=ON -- --target unit_tests
   export SPARSENET_TEST_EFFORT=${SPARSENET_TEST_EFFORT-0.2}
@@ -129,7 +129,7 @@ if [ "$fuzz_seconds" -gt 0 ]; then
   step "building preset fuzz, then fuzzing for $fuzz_seconds s"
   tests/fuzz/fuzz.sh --seconds "$fuzz_seconds" </dev/null || failed=1
 fi
-# The rest of a label need not be there for other machines.
+# Builds for other machines need not have tests with the given label.
 no_tests=error
 [ ${#selection[@]} -eq 0 ] || no_tests=ignore
 for preset in "${cross_presets[@]}"; do

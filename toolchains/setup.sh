@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what a build of everything needs, through apt, where it is missing. Asks nothing, can be run again at any
-# time, and touches no network where all is there already. Needs root or sudo only if there is something to install.
-# Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
-# packages have the same names, but not tested there.
+# Installs the packages that a complete build needs, if they are missing, through apt. Asks no questions, can be run
+# again at any time, and does not use the network if everything is installed. Needs root or sudo only if there is
+# something to install. Tested on Debian 12 and 13, the cross packages only on Debian 12; also written for Ubuntu 22.04
+# and 24.04, where packages have the same names, but not tested there.
 #
 #   toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]
 #     --without-cross        no compilers and emulators for other machines (590 MB to fetch, 3.2 GB on disk)
@@ -94,7 +94,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
 fi
 
-# One query for all: this is what a second run costs.
+# A single query for all packages: this is all that a second run costs.
 installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | sed -n 's/ installed$//p' || true)
 missing=()
 for package in "${packages[@]}"; do
@@ -113,8 +113,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# stdin is closed and the front end silent, so that no package can stop to ask. Waiting for the lock: a fresh cloud
-# machine often updates itself in the background.
+# stdin is closed and the front end is non-interactive, so that no package can stop to ask. The lock is waited for,
+# because a new cloud machine often updates itself in the background.
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -y -o DPkg::Lock::Timeout=300 \
     -o Acquire::Retries=3 "$@" </dev/null >"$log" 2>&1
@@ -139,7 +139,7 @@ if [ ${#unknown[@]} -gt 0 ]; then
   if [ $lists = old ]; then
     fail "not installed and not in apt's lists, which could not be brought up to date: ${unknown[*]}"
   fi
-  # Not the end: whoever has installed such a thing by hand can build; who has not is told by CMake what it misses.
+  # Not fatal: with a manual installation the build works; without one CMake reports what is missing.
   say "warning: $system does not offer ${unknown[*]}; install it by hand (on Ubuntu, enable 'universe' first)," \
     "or build the library alone: cmake --preset minimal (packages of a cross preset are needed by that preset alone)"
 fi

@@ -1,4 +1,4 @@
-// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N].
+// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used unchanged, and integer labels [N].
 #include "io/dataset.h"
 #include "io/file.h"
 #include "io/npy.h"

@@ -10,17 +10,17 @@
 namespace sparsenet::io {
 namespace {
 
-constexpr size_t kMaxHeaderBytes = 1 << 16;  // a header of 32 dimensions needs some hundred bytes
+constexpr size_t kMaxHeaderBytes = 1 << 16;  // a header with 32 dimensions needs a few hundred bytes
 constexpr size_t kMaxRank = 32;              // NumPy's own limit
 constexpr size_t kChunkBytes = 1 << 16;
 
-// The header is the text of a Python dictionary with three known keys. This reads just that grammar: strings, booleans,
-// and one tuple of integers.
+// The header is the text of a Python dictionary with three known keys. This parser accepts only that grammar: strings,
+// booleans, and one tuple of integers.
 class HeaderParser {
  public:
   explicit HeaderParser(const std::string& text) : text_(text) {}
 
-  // An empty string, or what is wrong.
+  // Returns an empty string, or what is wrong.
   std::string parse(std::string& descr, bool& fortran_order, Shape& shape) {
     bool seen_descr = false, seen_order = false, seen_shape = false;
     if (!take('{')) return "no dictionary";
@@ -87,7 +87,7 @@ class HeaderParser {
         if (size > (std::numeric_limits<int64_t>::max() - 9) / 10) return false;
         size = size * 10 + (text_[at_] - '0');
       }
-      if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // Python 2 wrote long integers so
+      if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // Python 2 wrote long integers like this
       out.push_back(size);
       if (!take(',') && peek() != ')') return false;
     }
@@ -126,7 +126,7 @@ float half_to_float(uint16_t half) {
   return (half & 0x8000) != 0 ? -magnitude : magnitude;
 }
 
-// The bits of one item, whatever the byte order of the file or of this machine.
+// The bits of one item, independent of the byte order of the file and of this machine.
 uint64_t load_bits(const uint8_t* item, size_t bytes, bool big_endian) {
   uint64_t bits = 0;
   for (size_t i = 0; i < bytes; ++i) {
@@ -175,7 +175,7 @@ Status for_each_item(const File& file, const NpyHeader& header, int64_t first, i
     for (int64_t i = 0; i < now; ++i) {
       const uint8_t* item = buffer + static_cast<size_t>(i) * header.item_bytes;
       const uint64_t bits = load_bits(item, header.item_bytes, header.big_endian);
-      // NumPy writes 0 and 1; whatever else a byte holds is true.
+      // NumPy writes 0 and 1; any other value of a byte means true.
       SPARSENET_RETURN_IF_ERROR(use(done + i, header.kind == 'b' ? uint64_t{bits != 0} : bits));
     }
     done += now;
@@ -183,7 +183,7 @@ Status for_each_item(const File& file, const NpyHeader& header, int64_t first, i
   return {};
 }
 
-// Row-major values of an array whose values stand in column-major order.
+// The values in row-major order, from an array stored in column-major order.
 std::vector<float> from_fortran_order(const Shape& shape, const std::vector<float>& stored) {
   std::vector<float> result(stored.size());
   std::vector<int64_t> index(shape.size(), 0);

@@ -1,5 +1,5 @@
-// sparsenet-mlperf-tiny: the device side of MLPerf Tiny's image classification on this machine. Speaks the benchmark's
-// protocol over standard input and output, or scores itself the way the benchmark's runners do.
+// sparsenet-mlperf-tiny: the device side of MLPerf Tiny's image classification, on this machine. Speaks the benchmark's
+// protocol over standard input and output, or scores itself as the benchmark's runners do.
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
 #include <sparsenet/status.h>
@@ -41,7 +41,7 @@ int fail(const std::string& message) {
   return kFailed;
 }
 
-// A model file in memory, and a session in memory of its own.
+// A mapped model file, and a session in separately allocated memory.
 class Device {
  public:
   Device() = default;
@@ -86,7 +86,7 @@ class Device {
 
 int serve_standard_streams(Device& device) {
   Port port{};
-  // The other end waits for whole lines.
+  // The other end waits for complete lines.
   port.get = [](void*) { return std::getchar(); };
   port.put = [](void*, char c) {
     std::putchar(c);
@@ -161,7 +161,7 @@ int main_or_throw(int argc, char** argv) {
   const CLI::Validator seconds(
       [](std::string& text) {
         double value = 0;
-        // The comparison is false for what is no number.
+        // The comparison is false for NaN.
         const bool fits = CLI::detail::lexical_cast(text, value) && value >= 0 && value <= 3600;
         return fits ? std::string() : "expected a number from 0 to 3600, found '" + text + "'";
       },

@@ -32,12 +32,12 @@ struct Folder {
 
 void write(const std::string& path, const uint8_t* data, size_t size) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) return;  // a name that this system cannot have
+  if (file == nullptr) return;  // a name that is not possible on this system
   if (std::fwrite(data, 1, size, file) != size) std::abort();
   std::fclose(file);
 }
 
-// The parts of a name that make a path below a folder.
+// The components of a name that form a path below a folder.
 fs::path safe(const std::string& name) {
   fs::path path;
   std::string part;
@@ -129,7 +129,7 @@ std::string scratch_tree(const Files& files) {
     if (relative.empty()) continue;
     const fs::path path = root / relative;
     fs::create_directories(path.parent_path(), ignored);
-    // A name that ends in a slash is an empty folder.
+    // A name that ends in a slash means an empty folder.
     if (name.back() == '/') {
       fs::create_directory(path, ignored);
     } else if (!fs::is_directory(path, ignored)) {

@@ -1,4 +1,4 @@
-// Data sets: right contents from well-formed files, clear errors from others.
+// Data sets: correct contents from well-formed files, clear errors from others.
 #include "io/dataset.h"
 
 #include <doctest/doctest.h>
@@ -51,7 +51,7 @@ TEST_CASE("data spec: forms and splits") {
   CHECK(spec->paths == std::vector<std::string>{"x.npy", "y.npy"});
   CHECK(spec->splits == std::vector<std::string>{"train"});
 
-  spec = io::parse_data_spec("folder:a#1/b", "test");  // a '#' inside a path is no suffix
+  spec = io::parse_data_spec("folder:a#1/b", "test");  // a '#' inside a path does not begin a suffix
   REQUIRE(spec.ok());
   CHECK(spec->paths == std::vector<std::string>{"a#1/b"});
 
@@ -168,7 +168,7 @@ TEST_CASE("labels are matched by name only where that is certain") {
   CHECK(io::match_labels({"dog", "bird"}, labels).empty());
   CHECK(io::match_labels({"crane"}, labels).empty());
   CHECK(io::match_labels({"dog"}, {}).empty());
-  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // though one name stands there twice
+  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // although one name occurs twice
 }
 
 TEST_CASE("cifar10: the real files") {

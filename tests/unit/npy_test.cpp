@@ -1,4 +1,5 @@
-// .npy files: what is written is read back, every element type means what NumPy says, and damaged headers are errors.
+// .npy files: what is written is read back unchanged, every element type means the same as in NumPy, and damaged
+// headers are errors.
 #include "io/npy.h"
 
 #include <doctest/doctest.h>
@@ -15,7 +16,7 @@ namespace {
 
 using namespace sparsenet;
 
-// A file in a folder of this process's own, removed at the end.
+// A file in a folder of this process, removed at the end.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& bytes = "")
@@ -73,7 +74,7 @@ TEST_CASE("npy: round trip of several ranks") {
     REQUIRE_MESSAGE(array.ok(), array.status().message());
     CHECK(array->shape == shape);
     CHECK(array->values == values);
-    // NumPy promises data at a multiple of 64.
+    // NumPy guarantees data aligned to 64 bytes.
     CHECK((std::filesystem::file_size(file.path()) - values.size() * 4) % 64 == 0);
   }
 }
