@@ -3,10 +3,10 @@
 # alone, pkg-config for both, a model as a C array with a table of its kernels; for a board, a firmware.
 #
 # cmake -D BUILD_DIR= -D SOURCE_DIR= -D GENERATOR= -D C_COMPILER= -D CXX_COMPILER= -D LIBDIR= -P run.cmake
-#   -D TOOLCHAIN=   name of the toolchain file, for another machine; the installed one is used
+#   -D TOOLCHAIN=   for another machine, name of the toolchain file, of which the installed copy is used
 #   -D EMULATOR=    how programs are started
-#   -D CONVERTER=   a sparsenet-convert of this machine; where the install has one, that
-#   -D BOARD=       the build is for a board; the folder with the board's files
+#   -D CONVERTER=   a sparsenet-convert for this machine; if the installation has one, that is used
+#   -D BOARD=       for a board, the folder with the board's files
 separate_arguments(EMULATOR UNIX_COMMAND "${EMULATOR}")
 set(projects ${CMAKE_CURRENT_LIST_DIR})
 set(work ${BUILD_DIR}/consumer)
