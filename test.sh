@@ -16,8 +16,8 @@ other machines and runs the tests that are meaningful there in emulators.
                          widest vectors of this CPU and once with AVX2
   --fuzz SECONDS         also fuzz all parsers, for this long in total (tests/fuzz/fuzz.sh; installs clang)
   --strict               fail if something has to be left out because a program is missing
-  --sanitizers           instead of all that, run all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then
-                         with ThreadSanitizer
+  --sanitizers           instead, run all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
+                         ThreadSanitizer
   --label LABEL          only tests with this ctest label (a regular expression; `ctest --print-labels` lists them)
 EOF
 }
