@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A network trained by this engine, and networks trained elsewhere and converted, planned and run on real images. From a clean clone on a machine that has
-# nothing: ./demo.sh (installs what is missing through apt, builds, then shows).
+# Plans and runs networks on real images: a network trained by this engine, and networks trained elsewhere and
+# converted. Works from a clean clone on a machine with nothing installed: ./demo.sh (installs what is missing through
+# apt, builds, then shows).
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -14,7 +15,7 @@ rm -f "$out"/*.snet "$out"/*.svg "$out"/*.json
 
 if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi
 title() { printf '\n%s%s%s\n' "$bold" "$1" "$plain"; }
-# Shows a command as one would type it, then runs it.
+# Prints a command as one would type it, then runs it.
 show() {
   printf '\n$ %s\n' "$*"
   "$@"
@@ -62,7 +63,7 @@ larger=models/sparsenet-abc-v1.snet
 show $sparsenet classify $larger "${images[@]}" --top 1
 show $sparsenet bench $larger --runs 200
 
-# More, where there is a folder of further networks and the data set, as the tests use it too.
+# Shows more if there is a folder with further networks and the data set, which the tests use too.
 more=${SPARSENET_SHARED:-../shared}/models/akamaster-resnet20/resnet20-12fca82f.th
 data=${SPARSENET_SHARED:-../shared}/data/cifar10
 if [ -e "$more" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test. From a clean clone on a machine that has nothing: ./test.sh
+# Builds everything and runs every test. Works from a clean clone on a machine with nothing installed: ./test.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -8,17 +8,17 @@ usage() {
 usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--fuzz SECONDS] [--strict] [--sanitizers]
                  [--label LABEL]
 
-Installs what is missing (toolchains/setup.sh), builds the release preset and runs all tests; then builds for other
-machines and runs the tests that can say something there in emulators.
-  --without-cross        not for other machines; installs no tools for them either
-  --without-linux-cross  of other machines only for boards
-  --quick-sanitizers     besides, the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, with the widest
-                         vectors of this CPU and with AVX2
-  --fuzz SECONDS         besides, fuzz all parsers for this long in all (tests/fuzz/fuzz.sh; installs clang)
-  --strict               what would be left out for want of a program is a failure
-  --sanitizers           instead, all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
+Installs missing packages (toolchains/setup.sh), builds the release preset and runs all tests. Then cross-compiles for
+other machines and runs the tests that are meaningful there in emulators.
+  --without-cross        no cross builds; their tools are not installed either
+  --without-linux-cross  of the cross builds, only those for boards
+  --quick-sanitizers     also run the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, once with the
+                         widest vectors of this CPU and once with AVX2
+  --fuzz SECONDS         also fuzz all parsers, for this long in total (tests/fuzz/fuzz.sh; installs clang)
+  --strict               fail if something has to be left out because a program is missing
+  --sanitizers           instead, run all tests with AddressSanitizer and UndefinedBehaviorSanitizer, then with
                          ThreadSanitizer
-  --label LABEL          only tests with this ctest label (an expression; `ctest --print-labels` lists them)
+  --label LABEL          only tests with this ctest label (a regular expression; `ctest --print-labels` lists them)
 EOF
 }
 
@@ -55,7 +55,7 @@ done
 
 started=$SECONDS
 step() { echo "== $* (after $((SECONDS - started)) s)"; }
-# The log of a build is noise unless it fails.
+# Shows the log of a build only if it fails.
 quietly() {
   local log
   log=$(mktemp)
@@ -70,7 +70,7 @@ quietly() {
   fi
 }
 
-# What a preset for another machine needs beyond what the release preset does, of programs.
+# The programs that a preset for another machine needs in addition to those of the release preset.
 programs_of() {
   case "$1" in
     aarch64) echo aarch64-linux-gnu-g++ qemu-aarch64 ;;
@@ -79,14 +79,14 @@ programs_of() {
     cortex-*) echo arm-none-eabi-g++ qemu-system-arm ;;
   esac
 }
-# Fails, and says so, where a program is missing.
+# Fails, with a message, if a program is missing.
 can_do() {
   local program missing=()
   for program in $(programs_of "$1"); do
     command -v "$program" >/dev/null || missing+=("$program")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  step "LEFT OUT: preset $1, for want of ${missing[*]}"
+  step "LEFT OUT: preset $1, because ${missing[*]} is missing"
   [ $strict = no ] || failed=1
   return 1
 }
@@ -108,11 +108,11 @@ build() {
 for preset in "${presets[@]}"; do
   build "$preset" -DSPARSENET_TESTS=ON
   step "testing preset $preset"
-  # Closes with ctest's own count of what passed and failed. No test at all is a failure.
+  # Ends with ctest's own count of passed and failed tests. Running no test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
 done
-# The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests. Those
-# that run vector kernels come a second time where the first had wider vectors than AVX2.
+# The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests.
+# Those that run vector kernels are repeated with AVX2 if the first run used wider vectors.
 if [ $quick_sanitizers = yes ]; then
   build asan -DSPARSENET_TESTS=ON -- --target unit_tests
   export SPARSENET_TEST_EFFORT=${SPARSENET_TEST_EFFORT-0.2}
@@ -129,7 +129,7 @@ if [ "$fuzz_seconds" -gt 0 ]; then
   step "building preset fuzz, then fuzzing for $fuzz_seconds s"
   tests/fuzz/fuzz.sh --seconds "$fuzz_seconds" </dev/null || failed=1
 fi
-# The rest of a label need not be there for other machines.
+# Builds for other machines need not have tests with the given label.
 no_tests=error
 [ ${#selection[@]} -eq 0 ] || no_tests=ignore
 for preset in "${cross_presets[@]}"; do

@@ -15,12 +15,12 @@ namespace {
 
 SessionOptions session_options(const Model& model) {
   SessionOptions options;
-  options.backend = Backend::kPortable;  // has every op, on any machine
+  options.backend = Backend::kPortable;  // supports every op, on any machine
   options.batch = model.graph.shape(model.graph.inputs[0])[0];
   return options;
 }
 
-// One array of the user's: `images` times `shape`, in the graph's order.
+// One array given by the user: `images` times `shape`, in the graph's order.
 struct UserArray {
   std::string path;
   Elements<float> values;
@@ -80,7 +80,7 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-// The arrays of one list: inputs, then outputs.
+// The arrays named by one list: inputs, then outputs.
 Result<std::vector<UserArray>> read_arrays(const std::string& list, const Model& model, bool channels_last) {
   const Graph& graph = model.graph;
   const size_t inputs = graph.inputs.size(), outputs = graph.outputs.size();
@@ -110,8 +110,8 @@ std::string scientific(double value) {
   return text;
 }
 
-// The largest difference, relative to the largest expected value; infinite where a value is not finite. As
-// `sparsenet verify` has it.
+// The largest difference, relative to the largest expected value; infinite if a value is not finite. Same definition as
+// in `sparsenet verify`.
 double relative_error(const std::vector<float>& found, const float* expected) {
   double difference = 0, largest = 0;
   for (size_t i = 0; i < found.size(); ++i) {

@@ -1,4 +1,4 @@
-// What is asked of an imported network before a file of it is written.
+// Checks of an imported network that are made before its file is written.
 #pragma once
 
 #include <sparsenet/model.h>
@@ -11,20 +11,20 @@
 
 namespace sparsenet::converter {
 
-// Whether the engine can run the network, in the batch size that its inputs have: plans it, chooses a kernel for every
-// step and, where that takes at most kMostBytesToBind, prepares a session of it. Larger ones are measured alone, for a
-// conversion takes little more memory than twice the file. With `here` the conversion will run the network itself (for
-// test vectors, a plan or --check), and what that takes must be left of its budget. The error names the node.
+// Whether the engine can run the network, with the batch size of its inputs: plans it, chooses a kernel for every step
+// and, if that takes at most kMostBytesToBind, prepares a session for it. Larger networks are only measured, so that a
+// conversion needs little more memory than twice the file. If `here`, the conversion will run the network itself (for
+// test vectors, a plan or --check), and the memory this takes must be left in its budget. The error names the node.
 constexpr size_t kMostBytesToBind = size_t{32} << 20;
 Status check_runs(const Model& model, bool here);
 
-// Compares the network's outputs with those that the user's own framework gave (`--check`), and makes these the model's
-// test vectors, in place of its own.
+// Compares the network's outputs with those of the user's own framework (`--check`), and stores these arrays as the
+// model's test vectors, replacing its own.
 //
 // Each entry of `lists` names .npy files, separated by commas: one for every input of the graph, then one for every
-// output. Their first dimension counts the images; the rest has the graph's shape or, with `channels_last`, that of
-// [N, H, W, C]. Inputs are what the network itself reads: normalised, where it expects that. The network runs on the
-// portable kernels, an image at a time. Every output of every image must differ by at most `tolerance` times its
+// output. Their first dimension counts the images; the other dimensions are the graph's or, with `channels_last`, in
+// the order [N, H, W, C]. Inputs are what the network itself reads: normalised, if it expects that. The network runs on
+// the portable kernels, one image at a time. Every output of every image may differ by at most `tolerance` times its
 // largest expected value. The first kMostStored images are stored.
 constexpr size_t kMostStored = 16;
 struct CheckOptions {

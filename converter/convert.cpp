@@ -48,7 +48,7 @@ Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
   }
 }
 
-// The file's tensors in the constants of the network that --arch names.
+// Puts the file's tensors into the constants of the network named by --arch.
 Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
   Result<Architecture> arch = Architecture();
   if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
@@ -65,7 +65,7 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
     }
     rules = std::move(loaded).value();
   }
-  // Before the file is read, so that the builder's own weights are gone by then.
+  // Built before the file is read, so that the builder's own weights are freed by then.
   Result<Graph> graph = options.architecture.empty() ? Result<Graph>(Graph()) : build_graph(*arch);
   if (!graph.ok()) {
     report->problem("--arch " + options.architecture, graph.status().message());
@@ -95,14 +95,14 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
   match_weights(std::move(*source), rules, &*graph, report);
   if (!report->problems.empty()) {
     explain_mismatch(shapes, *arch, options.architecture, 0, report);
-  } else if (!report->warnings.empty()) {  // rules dropped what another architecture may have
+  } else if (!report->warnings.empty()) {  // a rule dropped tensors that another architecture may need
     const std::string whole = recognised_text(recognise(all_shapes, &*arch));
     if (!whole.empty()) report->warn("with all of its tensors the file looks like " + whole + ": say so with --arch");
   }
   return std::move(graph).value();
 }
 
-// A file of our own, to be given a plan, test vectors or other metadata.
+// A file of our own, to which a plan, test vectors or other metadata are added.
 Model import_snet(const Options& options, Report* report) {
   Result<Model> model = load_model(options.input);
   if (!model.ok()) {
@@ -114,7 +114,7 @@ Model import_snet(const Options& options, Report* report) {
   return std::move(model).value();
 }
 
-// What a file of another framework does not say. (A .snet file says it, and options only change it.)
+// Metadata that files of other frameworks do not contain. (A .snet file does, and options only change it.)
 void start_metadata(const Options& options, const Report& report, Model* model) {
   Metadata& metadata = model->metadata;
   metadata.name = printable(stem_of(options.input));
@@ -152,7 +152,7 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   const int64_t classes = element_count(output) / output[0];
   if (static_cast<int64_t>(labels->size()) != classes) {
     return invalid_argument("--labels " + options.labels_file + ": expected " + std::to_string(classes) +
-                            " lines (one a class), found " + std::to_string(labels->size()));
+                            " lines (one per class), found " + std::to_string(labels->size()));
   }
   metadata.labels = std::move(labels).value();
   return {};
@@ -195,7 +195,7 @@ Result<Format> detect_format(const std::string& path, const FileBytes& bytes) {
 
 namespace {
 
-// Within the budget that is the current one.
+// Imports within the current budget.
 Result<Model> import_within(const Options& options, Report* report) {
   const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
   const io::FileKind kind = io::file_kind(options.input);
@@ -238,7 +238,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       model.graph = import_tflite(bytes->data, bytes->size, report);
       break;
     case Format::kSnet:
-      *bytes = {};  // it is mapped
+      *bytes = {};  // the file is mapped
       model = import_snet(options, report);
       break;
     default:
@@ -261,7 +261,7 @@ Result<Model> import_within(const Options& options, Report* report) {
   return model;
 }
 
-// Runs a part of a conversion within its budget. What it does not catch itself becomes a problem.
+// Runs a part of a conversion within its budget. Exceptions that the part does not catch become problems.
 template <class Part>
 auto run_within(std::shared_ptr<MemoryBudget> budget, Report* report, Part part) -> decltype(part()) {
   const UseBudget use(std::move(budget));
@@ -285,7 +285,7 @@ Result<Model> import_model(const Options& options, Report* report) {
 
 namespace {
 
-// Takes the place of a plan for the same use.
+// Replaces a plan for the same use.
 Status add_plan(Result<StoredPlan> made, Model* model) {
   if (!made.ok()) return made.status();
   SPARSENET_RETURN_IF_ERROR(add_step_checks(model->test_vectors, &*made));
@@ -308,7 +308,7 @@ Status set_test_vectors(const Options& options, Model* model, Report* report) {
   return add_test_vectors(options.test_vectors, model).with_context("test vectors");
 }
 
-// Plans check themselves by test vectors: where these are others, plans that stay need other numbers.
+// Plans check themselves with the test vectors: if these have changed, the remaining plans need new expected values.
 Status refresh_plans(Model* model) {
   const std::vector<StoredPlan> plans = model->plans;
   for (const StoredPlan& plan : plans) {

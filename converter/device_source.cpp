@@ -14,7 +14,7 @@ std::string upper(std::string text) {
   return text;
 }
 
-// As a C string: what is not plain ASCII in octal, which no digit behind it can lengthen.
+// As a C string literal: anything but plain ASCII in octal, which a following digit cannot extend.
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {

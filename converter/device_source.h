@@ -7,15 +7,15 @@
 
 namespace sparsenet::converter {
 
-// DIR/NAME.h and DIR/NAME.c: the device's file as the array NAME_model at a multiple of 64, its sizes as macros, its
-// labels. NAME is the C identifier made of `stem`.
+// Writes DIR/NAME.h and DIR/NAME.c: the device's file as the array NAME_model, aligned to 64 bytes, its sizes as
+// macros, and its labels. NAME is the C identifier made from `stem`.
 Status write_c_array(const std::string& directory, const std::string& stem, const Model& model,
                      const DeviceParts& parts);
 
-// DIR/sparsenet_kernels.cpp: the table of the kernels that the model uses.
+// Writes DIR/sparsenet_kernels.cpp: the table of the kernels that the model uses.
 Status write_kernel_table(const std::string& directory, const DeviceParts& parts);
 
-// Letters, digits and underscores, no digit first.
+// Letters, digits and underscores, not starting with a digit.
 std::string c_identifier(const std::string& text);
 
 }  // namespace sparsenet::converter

@@ -10,7 +10,7 @@ namespace sparsenet::converter {
 std::string GraphWriter::unique(const std::string& base) {
   const std::string stem = base.empty() ? "value" : base;
   if (names_.insert(stem).second) return stem;
-  // Counted on from the last time, or many values of one name would take quadratic time.
+  // Counting continues from the last number used; otherwise many values of one name would take quadratic time.
   for (int& i = next_[stem];;) {
     std::string name = stem + "." + std::to_string(++i);
     if (names_.insert(name).second) return name;
@@ -24,7 +24,7 @@ Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& n
     unique_names.push_back(unique(output_name.empty() ? name : output_name));
   std::vector<ValueId> outputs = graph.add_node_multi(op, name, std::move(inputs), std::move(attrs), unique_names);
   if (!shape(outputs[0]).empty()) return outputs;
-  // Only a check of a graph tells the reason: make one of this node alone.
+  // Only checking a graph gives the reason, so make one with this node alone.
   Graph probe;
   Node node = graph.nodes.back();
   for (ValueId& id : node.inputs) {
@@ -65,7 +65,7 @@ Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const S
   }
   ReshapeAttrs attrs;
   attrs.dims = target;
-  attrs.dims[0] = 0;  // whatever the batch is
+  attrs.dims[0] = 0;  // independent of the batch
   return node(Op::kReshape, name, {x}, std::move(attrs), output_name);
 }
 
@@ -91,7 +91,7 @@ Status GraphWriter::output(ValueId id, const std::string& name) {
 
 namespace {
 
-// Readers of every value: node indices; graph outputs count as a reader that is no node (SIZE_MAX).
+// The readers of every value: node indices; a graph output counts as a reader that is not a node (SIZE_MAX).
 std::vector<std::vector<size_t>> find_readers(const Graph& graph) {
   std::vector<std::vector<size_t>> readers(graph.values.size());
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -103,9 +103,10 @@ std::vector<std::vector<size_t>> find_readers(const Graph& graph) {
   return readers;
 }
 
-// Whether a constant of this shape adds one number a channel to an activation of that rank: [C], [1, C], [C, 1, 1], ...
+// Whether a constant of this shape adds one number per channel to an activation of that rank: [C], [1, C], [C, 1, 1],
+// ...
 bool is_per_channel(const Shape& shape, size_t rank, int64_t channels) {
-  const size_t from_end = rank - 2;  // dimensions behind the channels
+  const size_t from_end = rank - 2;  // dimensions after the channels
   if (shape.size() < from_end + 1 || shape.size() > rank) return false;
   for (size_t i = 0; i < shape.size(); ++i) {
     const int64_t expected = i == shape.size() - 1 - from_end ? channels : 1;
@@ -145,7 +146,7 @@ void fold_added_biases(Graph* graph) {
   graph->nodes = std::move(kept);
 }
 
-// Drops nodes that reach no output, then values that nothing mentions, and renumbers the rest.
+// Drops nodes that do not contribute to an output, then values that nothing refers to, and renumbers the rest.
 void remove_unused(Graph* graph) {
   std::vector<bool> wanted(graph->values.size(), false);
   for (ValueId id : graph->outputs) wanted[static_cast<size_t>(id)] = true;

@@ -1,5 +1,5 @@
-// Importers of formats that hold a graph. Each takes the whole file and never trusts it. All problems of the file are
-// collected in the report; the graph is of use only where there is none.
+// Importers of formats that contain a graph. Each takes the whole file and never trusts it. All problems of the file
+// are collected in the report; the graph is usable only if there are none.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -13,12 +13,12 @@
 namespace sparsenet::converter {
 
 // ONNX, opset 7 to 21. `folder` is where tensors stored outside the file are looked for; empty: nowhere. Pass the only
-// reference to the file's memory: it goes as soon as the file is parsed.
+// reference to the file's memory: it is released as soon as the file has been parsed.
 Graph import_onnx(FileBytes file, const std::string& folder, Report* report);
 Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report);
 
-// TensorFlow Lite, float32 (weights may be float16). NHWC activations become NCHW, so an input [1, H, W, C] is
-// [1, C, H, W] in the graph.
+// TensorFlow Lite, float32 (weights may be float16). NHWC activations become NCHW, so an input [1, H, W, C] becomes [1,
+// C, H, W] in the graph.
 Graph import_tflite(const uint8_t* data, size_t size, Report* report);
 
 }  // namespace sparsenet::converter

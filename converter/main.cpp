@@ -33,7 +33,7 @@ Examples:
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
-// What can be said of the values of --arch, --map and --precision without the file.
+// Checks the values of --arch, --map and --precision as far as possible without the file.
 sparsenet::Status check_values(const Options& options, const std::string& precision) {
   if (!options.architecture.empty()) {
     const auto arch = sparsenet::parse_architecture(options.architecture);
@@ -41,7 +41,7 @@ sparsenet::Status check_values(const Options& options, const std::string& precis
   }
   if (!options.rules.empty()) {
     const auto rules = sparsenet::converter::NameRules::load(options.rules);
-    // A file of rules that is not there is no wrong usage; the conversion will say so.
+    // A missing file of rules is not a usage error; the conversion will report it.
     if (rules.status().code() == sparsenet::StatusCode::kInvalidArgument) return rules.status().with_context("--map");
   }
   for (const char* known : {"f32", "f16", "bf16"}) {
@@ -50,8 +50,8 @@ sparsenet::Status check_values(const Options& options, const std::string& precis
   return sparsenet::invalid_argument("--precision: expected f32, f16 or bf16, found '" + precision + "'");
 }
 
-// The name of an option whose value is empty, as where a script's variable is; "" where there is none. A name and a
-// licence may be empty.
+// The name of an option whose value is empty, for example because a script's variable is empty; "" if there is none. A
+// name and a licence may be empty.
 std::string option_without_value(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
@@ -86,7 +86,7 @@ void print_summary(const Report& report, bool verbose) {
   if (!report.architecture.empty()) std::printf("  network     %s\n", report.architecture.c_str());
   std::printf("  operators   %s\n", operators.c_str());
   std::printf("  parameters  %s\n", grouped(report.parameters).c_str());
-  std::printf("  MACs        %s an image\n", grouped(report.macs).c_str());
+  std::printf("  MACs        %s per image\n", grouped(report.macs).c_str());
   if (!report.mean.empty() || !report.std_dev.empty()) {
     std::printf("  images      (pixel - mean) / std, pixels of 0..255: mean %s, std %s\n",
                 report.mean.empty() ? "0" : sparsenet::converter::number_list(report.mean).c_str(),
@@ -137,18 +137,18 @@ int run(int argc, char** argv) {
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
   app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
   app.add_option("--arch", options.architecture,
-                 "Network that weights without a graph are put into, e.g. sparsenet-abc-v0, resnet20:shortcut=conv "
+                 "Network to put weights without a graph into, e.g. sparsenet-abc-v0, resnet20:shortcut=conv "
                  "(docs/architectures.md)");
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
-  app.add_option("--labels", options.labels_file, "Names of the classes, one a line");
-  app.add_option("--mean", mean, "a,b,c: per channel, of 0..1 or 0..255 pixels: the values tell (default 0)");
+  app.add_option("--labels", options.labels_file, "A file with the names of the classes, one per line");
+  app.add_option("--mean", mean, "a,b,c: per channel, for pixels of 0..1 or 0..255, which the values tell (default 0)");
   app.add_option("--std", std_dev, "a,b,c: likewise (default 1)");
   app.add_option("--pixel-scale", options.normalisation.pixel_scale,
-                 "1 or 255: the largest pixel value that --mean and --std are for, where the values do not tell")
+                 "1 or 255: the largest pixel value that --mean and --std are for, if the values do not tell")
       ->check(CLI::IsMember({1, 255}));
   app.add_option("--normalize", options.normalisation.preset,
-                 "Mean and std by name: imagenet, cifar10, 0..1, -1..1, or none (pixels of 0..255 as they are)");
+                 "Mean and std by name: imagenet, cifar10, 0..1, -1..1, or none (pixels of 0..255, unchanged)");
   app.add_option("--name", options.name, "Name of the model (default: the file's)");
   app.add_option("--license", options.license, "Licence of the weights, kept in the file");
   app.add_option("--test-vectors", options.test_vectors,
@@ -159,24 +159,24 @@ int run(int argc, char** argv) {
                                "same, and they are stored for 'sparsenet verify'; repeatable");
   check->allow_extra_args(false);
   app.add_option("--tolerance", options.check_tolerance,
-                 "Of --check: largest difference, relative to an output's largest value (default 1e-4)")
+                 "Largest difference that --check allows, relative to an output's largest value (default 1e-4)")
       ->needs(check)
       ->check(CLI::Range(1e-9, 1.0));
   app.add_option("--precision", precision, "f32 (f16 and bf16 are not available in this version)");
   app.add_option("--max-memory", options.max_memory,
-                 "Bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB and 8 x the file)")
+                 "Memory in bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB + 8 x the file)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber);
-  app.add_option("--report", report_file, "Write what happened to every tensor as JSON");
+  app.add_option("--report", report_file, "Write a JSON report of what happened to every tensor");
   app.add_option("--plan", options.plan,
-                 "Store a plan made ahead for TARGET (portable-f32), so that devices need not make one");
+                 "Store a plan made ahead of time for TARGET (portable-f32), so that devices need not make one");
   app.add_flag("--training-plan", options.training_plan,
-               "Store a plan that trains the last layer on a device, too (sn_train_add)");
+               "Also store a plan for training the last layer on a device (sn_train_add)");
   app.add_option("--c-array", options.c_array, "Also write the model as C source into this folder, for firmware");
   app.add_option("--select-ops", options.select_ops,
                  "Also write the table of the kernels that the model uses into this folder, for firmware");
   app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
-  try {  // CLI11 reports through exceptions; they end here
+  try {  // CLI11 reports errors by exceptions, which are caught here
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
@@ -233,7 +233,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
 #if defined(__GLIBC__)
-  // Tensors go back to the system one by one as they are let go, where the heap would keep the room between others.
+  // Large tensors are returned to the system one by one when they are freed; the heap would keep the gaps between
+  // others.
   (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 #endif
   sparsenet::program::set_activity("converting");

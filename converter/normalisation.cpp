@@ -13,10 +13,10 @@ constexpr double kLargestPixel = 255;
 
 struct Preset {
   const char* name;
-  std::vector<double> mean, std_dev;  // of 0..255 pixels, R, G, B; one value serves every channel
+  std::vector<double> mean, std_dev;  // for 0..255 pixels, R, G, B; a single value applies to every channel
 };
 
-// imagenet: what torchvision's models are trained with. cifar10: the SparseNet and DenseNet papers' values.
+// imagenet: the values that torchvision's models are trained with. cifar10: those of the SparseNet and DenseNet papers.
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> rows{
       {"imagenet", {123.675, 116.28, 103.53}, {58.395, 57.12, 57.375}},
@@ -32,14 +32,14 @@ bool any(const std::vector<double>& values, bool (*test)(double)) {
   return std::any_of(values.begin(), values.end(), test);
 }
 
-// Values that can only be for pixels of 0..1: a standard deviation of 0..255 pixels below 2 would mean images without
-// contrast. A list that is not given stands for 0 and 1, which both scales know.
+// Whether the values can only be meant for pixels of 0..1: for 0..255 pixels, a standard deviation below 2 would mean
+// images without contrast. A list that is not given stands for 0 or 1, which mean the same on both scales.
 bool looks_like_unit_range(const NormalisationOptions& options) {
   return !any(options.std_dev, [](double value) { return value >= 2; }) &&
          !any(options.mean, [](double value) { return value > 1; });
 }
 
-// One list of the 0..1 kind and one of the 0..255 kind.
+// Whether one list seems to be for pixels of 0..1 and the other for 0..255.
 bool looks_mixed(const NormalisationOptions& options) {
   const bool small_mean = any(options.mean, [](double value) { return value > 0 && value < 1; });
   const bool large_mean = any(options.mean, [](double value) { return value > 2; });
@@ -103,7 +103,7 @@ Status check_normalisation(const NormalisationOptions& options) {
     }
     if (!lists) return invalid_argument("--pixel-scale: it says what --mean and --std are for; expected one of them");
   }
-  // Far beyond any image, and near enough that a float holds them on both scales.
+  // Far beyond any image, but small enough that a float can represent them on both scales.
   constexpr double kLeast = 1e-30, kMost = 1e30;
   for (const double value : options.std_dev) {
     if (!(value >= kLeast && value <= kMost))
@@ -128,7 +128,7 @@ Status apply_normalisation(const NormalisationOptions& options, const Shape& inp
   const bool by_rule = options.pixel_scale == 0;
   const bool unit_range = by_rule ? looks_like_unit_range(options) : options.pixel_scale == 1;
   const double factor = unit_range ? kLargestPixel : 1;
-  // A list that is not given leaves what a .snet file has; where there is nothing, it stands for 0 and 1 of the scale.
+  // A list that is not given keeps the values of a .snet file; if there are none, it stands for the scale's 0 or 1.
   const auto set = [&](const std::vector<double>& given, double missing, std::vector<float>* stored) {
     std::vector<double> values = given;
     if (given.empty() && stored->empty() && unit_range) values.assign(static_cast<size_t>(input[1]), missing);

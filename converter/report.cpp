@@ -8,7 +8,7 @@
 namespace sparsenet::converter {
 namespace {
 
-// Quoted names, lists in brackets and numbers are what differs between problems of one kind.
+// Removes quoted names, lists in brackets and numbers, which differ between problems of the same kind.
 std::string without_particulars(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -109,7 +109,7 @@ std::string to_json(const Report& report) {
   root["converted"] = report.problems.empty();
   ordered_json problems = ordered_json::array();
   for (const Problem& p : report.problems) {
-    // What is said of all problems of a cause is not said of each.
+    // What holds for all problems of a cause is not repeated for each.
     const bool by_cause = p.reason.empty() && p.cause > 0;
     problems.push_back({{"subject", p.subject}, {"reason", by_cause ? report.causes[p.cause - 1].text : p.reason}});
   }
@@ -152,7 +152,7 @@ std::string to_json(const Report& report) {
     }
     root["seconds"] = report.seconds;
   }
-  // Names come from files: bytes that are not UTF-8 are replaced, never an exception.
+  // Names come from files: bytes that are not UTF-8 are replaced instead of raising an exception.
   return root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

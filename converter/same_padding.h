@@ -6,8 +6,8 @@
 
 namespace sparsenet::converter {
 
-// Padding before and after one axis, so that the output has ceil(input / stride) elements. Where the total is odd the
-// larger half goes behind, or in front with `extra_first` (ONNX's SAME_LOWER).
+// Padding before and after one axis, so that the output has ceil(input / stride) elements. If the total is odd, the
+// larger half goes after, or before with `extra_first` (ONNX's SAME_LOWER).
 inline void same_padding(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, bool extra_first,
                          int32_t* before, int32_t* after) {
   const int64_t output = (input + stride - 1) / stride;

@@ -1,4 +1,4 @@
-// Embedded test vectors: what `sparsenet verify` compares a device's outputs with.
+// Embedded test vectors, with which `sparsenet verify` compares a device's outputs.
 #include <sparsenet/session.h>
 
 #include <cmath>
@@ -8,7 +8,8 @@
 namespace sparsenet::converter {
 namespace {
 
-// A small generator of our own: the same inputs on every machine. (splitmix64, public domain, Sebastiano Vigna.)
+// A small generator of our own, which gives the same inputs on every machine. (splitmix64, public domain, Sebastiano
+// Vigna.)
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -29,7 +30,7 @@ class Random {
   uint64_t state_;
 };
 
-// Pixels of an image where the model says how it sees them, else standard normal values.
+// Pixels of an image if the model states how it normalises them, else standard normal values.
 std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
   std::vector<float> values(static_cast<size_t>(element_count(shape)));
   const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;

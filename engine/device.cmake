@@ -32,8 +32,9 @@ target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOU
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
 
-# Both as a library of their own: plans from flash and nothing else. Its kernels are all of these, or those of a table
-# that sparsenet-convert --select-ops wrote; functions that the table does not reach are left out by the linker.
+# Both together as a library of its own, for plans from flash and nothing else. Its kernels are all of these, or those
+# of a table written by sparsenet-convert --select-ops; the linker leaves out functions that the table does not refer
+# to.
 add_library(sparsenet_device STATIC
   device/kernels.cpp device/compact_kernels.cpp
   $<TARGET_OBJECTS:sparsenet_runtime> $<TARGET_OBJECTS:sparsenet_kernels_compact>)

@@ -3,8 +3,8 @@
 
     experiments/experiments.py --data cifar10:DIR --out OUT [--epochs 12] [--seeds 1,2] [--only attention,keep]
 
-Every run is `sparsenet train` with the same recipe, then `sparsenet eval` on the test split, so that runs differ in the
-network and the seed alone. Runs that are in OUT already are not repeated; an interrupted one goes on from its
+Every run is `sparsenet train` with the same recipe, then `sparsenet eval` on the test split, so that runs differ only in
+the network and the seed. Runs whose results are in OUT are not repeated; an interrupted one resumes from its
 checkpoint. --jobs 2 --threads 1 trains two networks side by side, with the same results, bit for bit. Needs nothing
 beyond Python.
 """
@@ -23,7 +23,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# name -> what it asks, networks by label
+# name -> its question, and its networks by label
 EXPERIMENTS = {
     "layer": ("the layer: plain, with a bottleneck, with attention too",
               {"basic": "sparsenet-basic-v0", "bc": "sparsenet-bc-v0", "abc": "sparsenet-abc-v0"}),
@@ -45,7 +45,7 @@ EXPERIMENTS = {
                  {"SparseNet-bc": "sparsenet-bc-v0", "DenseNet-BC-40-8": "densenet-bc-40-8"}),
 }
 
-# Okabe and Ito's palette: told apart by the colour-blind too.
+# Okabe and Ito's palette, distinguishable by colour-blind people as well.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 
 
@@ -53,13 +53,13 @@ class Failed(Exception):
     pass
 
 
-running = set()  # children: they end with this program
+running = set()  # child processes, which end with this program
 
 
 def tool(args, *command):
     program = os.path.join(args.bin, "sparsenet")
     try:
-        # Of its own session: Ctrl-C reaches it once, through run_all.
+        # In a session of its own: Ctrl-C reaches it only once, through run_all.
         child = subprocess.Popen([program, *command], stdout=subprocess.PIPE, text=True, start_new_session=True)
     except OSError as error:
         raise Failed(f"{program}: {error.strerror}; --bin names the folder of the built programs")
@@ -72,7 +72,7 @@ def tool(args, *command):
 
 
 def write(path, text):
-    """The whole file or none."""
+    """Writes the complete file or none."""
     with open(path + ".new", "w") as f:
         f.write(text)
     os.rename(path + ".new", path)
@@ -83,7 +83,7 @@ def slug(arch):
 
 
 def facts(args, arch):
-    """Parameters, MACs and milliseconds an image of a network, measured once."""
+    """A network's parameters, and its MACs and milliseconds per image, measured once."""
     path = os.path.join(args.out, slug(arch) + ".facts.json")
     if not os.path.exists(path):
         model = os.path.join(args.out, slug(arch) + ".untrained.snet")
@@ -124,7 +124,7 @@ def train(args, arch, seed):
 
 
 def same_recipe(args):
-    """OUT holds runs of one recipe."""
+    """Checks that OUT contains only runs of one recipe."""
     path = os.path.join(args.out, "recipe.json")
     recipe = {"data": args.data.split(":")[0], "lr": args.lr, "weight_decay": args.weight_decay}
     if not os.path.exists(path):
@@ -140,7 +140,7 @@ def spread(values):
 
 
 def pooled(groups):
-    """Standard deviation of one training, from all networks with several seeds; with how many networks that were."""
+    """Standard deviation of one training, from all networks with several seeds, and the number of those networks."""
     groups = [g for g in groups if len(g) > 1]
     freedom = sum(len(g) - 1 for g in groups)
     return (math.sqrt(sum((len(g) - 1) * statistics.variance(g) for g in groups) / freedom) if freedom else None), len(groups)
@@ -152,7 +152,7 @@ def name_of(arch):
 
 
 def place_labels(dots, boxes_taken):
-    """Where the name of each dot goes: the first place of a few around it that no other name or dot takes."""
+    """Where the name of each dot goes: the first of a few positions around it that no other name or dot occupies."""
     height, per_letter = 11, 5.3
     taken = list(boxes_taken)
     places = []
@@ -175,14 +175,14 @@ def place_labels(dots, boxes_taken):
 
 
 def svg_scatter(path, title, x_title, points):
-    """points: (name, experiment, x, errors), one a network. x is logarithmic; a bar goes from the best seed to the worst."""
+    """points: (name, experiment, x, errors), one per network. x is logarithmic; a bar goes from the best seed to the worst."""
     width, height, left, right, top, bottom = 860, 520, 62, 150, 40, 52
     xs = [math.log10(p[2]) for p in points]
     errors = [e for p in points for e in p[3]]
     margin = max(0.02, 0.08 * (max(xs) - min(xs)))
     x0, x1 = min(xs) - margin, max(xs) + margin
     step = 1 if max(errors) - min(errors) > 3 else 0.5 if max(errors) - min(errors) > 1 else 0.2
-    y0, y1 = math.floor(min(errors) / step - 0.3), math.ceil(max(errors) / step + 0.3)  # in steps
+    y0, y1 = math.floor(min(errors) / step - 0.3), math.ceil(max(errors) / step + 0.3)  # in units of step
     px = lambda v: left + (math.log10(v) - x0) / (x1 - x0) * (width - left - right)
     py = lambda v: height - bottom - (v / step - y0) / (y1 - y0) * (height - top - bottom)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
@@ -194,7 +194,7 @@ def svg_scatter(path, title, x_title, points):
     for y in range(y0, y1 + 1):
         out.append(f'<line x1="{left}" x2="{width - right}" y1="{py(y * step):.1f}" y2="{py(y * step):.1f}" stroke="#ddd"/>')
         out.append(f'<text x="{left - 8}" y="{py(y * step) + 4:.1f}" text-anchor="end">{y * step:g}</text>')
-    # Round numbers, as few as leave them apart.
+    # Round numbers, as few as keep them apart.
     for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(d / 10 for d in range(10, 100, 2)), tuple(d / 20 for d in range(20, 200))):
         ticks = [d * 10 ** e for e in range(3, 10) for d in digits if x0 <= math.log10(d * 10 ** e) <= x1]
         if len(ticks) >= 4:
@@ -215,11 +215,11 @@ def svg_scatter(path, title, x_title, points):
             out.append(f'<line x1="{dot_x:.1f}" x2="{dot_x:.1f}" y1="{py(min(values)):.1f}" y2="{py(max(values)):.1f}" '
                        f'stroke="{colour}" stroke-opacity="0.5" stroke-width="2"/>')
         middle = (box[1] + box[3]) / 2
-        if abs(middle - dot_y) > 8:  # far from its dot: a thin line tells whose it is
+        if abs(middle - dot_y) > 8:  # far from its dot: a thin line shows which one it belongs to
             end = box[0] if box[0] > dot_x else box[2]
             out.append(f'<line x1="{dot_x:.1f}" y1="{dot_y:.1f}" x2="{end:.1f}" y2="{middle:.1f}" stroke="{colour}" stroke-width="0.6"/>')
         out.append(f'<circle cx="{dot_x:.1f}" cy="{dot_y:.1f}" r="4" fill="{colour}"/>')
-        at, anchor = (box[0], "start") if box[0] > dot_x else (box[2], "end")  # not every viewer obeys textLength
+        at, anchor = (box[0], "start") if box[0] > dot_x else (box[2], "end")  # not every viewer supports textLength
         out.append(f'<text x="{at:.1f}" y="{middle + 3:.1f}" font-size="10" text-anchor="{anchor}" '
                    f'textLength="{box[2] - box[0]:.1f}" lengthAdjust="spacingAndGlyphs">{name}</text>')
     for row, experiment in enumerate(e for e in EXPERIMENTS if e in seen):
@@ -231,7 +231,7 @@ def svg_scatter(path, title, x_title, points):
 
 
 def report(args, names, seeds):
-    """Tables and plots of the runs that are there."""
+    """Makes tables and plots of the existing runs."""
     lines, points, results = [], {}, {}
     for name in names:
         question, networks = EXPERIMENTS[name]
@@ -253,7 +253,7 @@ def report(args, names, seeds):
         raise Failed(f"{args.out}: expected finished runs of {args.epochs} epochs, found none (--epochs, --seeds, --only)")
     heading = f"{args.epochs} epochs, one-cycle, peak rate {args.lr:g}, weight decay {args.weight_decay:g}, seeds {', '.join(map(str, seeds))}"
     deviation, networks = pooled([values for _, _, _, values in points.values()])
-    if deviation is not None:  # two seeds tell little of one network's spread, much of all networks'
+    if deviation is not None:  # two seeds say little about one network's spread, but much about that of all networks
         lines.append(f"\nStandard deviation of one training, pooled over {networks} networks: {deviation:.2f} points")
     tables = heading + "\n" + "\n".join(lines) + "\n"
     base = os.path.join(args.out, f"results.e{args.epochs}")
@@ -280,18 +280,18 @@ def count(text):
 
 def run_all(args, names, seeds):
     archs = list(dict.fromkeys(arch for name in names for arch in EXPERIMENTS[name][1].values()))
-    for arch in archs:  # before anything else keeps the machine busy: they hold times
+    for arch in archs:  # before anything else keeps the machine busy: these measure time
         facts(args, arch)
     pool = concurrent.futures.ThreadPoolExecutor(args.jobs)
     try:
-        # Seed by seed: whenever it is stopped, what there is can be compared.
+        # Seed by seed: whenever it is stopped, the existing results can be compared.
         runs = [pool.submit(train, args, arch, seed) for seed in seeds for arch in archs]
         for run in concurrent.futures.as_completed(runs):
             run.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in list(running):
-            child.terminate()  # it saves and leaves
+            child.terminate()  # it saves and exits
         raise
     pool.shutdown()
 
@@ -307,7 +307,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0, help="a network's; 0: all CPUs, 1 with several --jobs")
     parser.add_argument("--jobs", type=count, default=1, help="networks trained at a time")
     parser.add_argument("--only", help="names of experiments, run in this order: " + ", ".join(EXPERIMENTS))
-    parser.add_argument("--report", action="store_true", help="train nothing: tables and plots of the runs that are there")
+    parser.add_argument("--report", action="store_true", help="do not train: only make tables and plots of the existing runs")
     parser.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
     args = parser.parse_args()
     if args.jobs > 1 and args.threads == 0:

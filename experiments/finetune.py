@@ -32,7 +32,7 @@ def records(path):
 
 
 def write_npy(path, descr, shape, values):
-    """The whole file or none."""
+    """Writes the complete file or none."""
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
     with open(path + ".new", "wb") as f:
@@ -42,7 +42,7 @@ def write_npy(path, descr, shape, values):
 
 
 def write_set(base, items):
-    """base-images.npy (normalised as the recipe has it) and base-labels.npy; the argument for --data."""
+    """Writes base-images.npy (normalised as in the recipe) and base-labels.npy; returns the argument for --data."""
     images, labels = base + "-images.npy", base + "-labels.npy"
     if not os.path.exists(labels):
         tables = [array.array("f", [(v - MEAN[c]) / STD[c] for v in range(256)]) for c in range(3)]

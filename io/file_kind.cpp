@@ -30,13 +30,13 @@ constexpr const char* kDownload = "the download went wrong: fetch the file itsel
 
 struct Row {
   Group group;
-  const char* mark;  // first bytes at `at`, or the name's ending
+  const char* mark;  // first bytes at `at`, or the name's extension
   size_t at;
   const char* what;
   const char* way;
 };
 
-// By content. The first row that fits decides.
+// Recognised by content. The first matching row decides.
 constexpr Row kContents[] = {
     {Group::kSnet, "SNET", 4, "a .snet file", ""},
     {Group::kGraph, "TFL3", 4, "a TensorFlow Lite file", kConvert},
@@ -67,7 +67,7 @@ constexpr Row kContents[] = {
      "save all arrays of the network into one archive (numpy.savez), and convert that with --arch"},
 };
 
-// By name, where the content does not tell.
+// Recognised by name, if the content does not tell.
 constexpr Row kEndings[] = {
     {Group::kGraph, ".onnx", 0, "an ONNX file", kConvert},
     {Group::kGraph, ".tflite", 0, "a TensorFlow Lite file", kConvert},
@@ -105,7 +105,7 @@ constexpr Row kEndings[] = {
     {Group::kForeign, ".mar", 0, "an archive of TorchServe", "unpack it and give the weights inside"},
 };
 
-// By an entry of a zip archive, the whole name or what follows the archive's own folder.
+// Recognised by an entry of a zip archive, given by its whole name or by what follows the archive's own folder.
 constexpr Row kEntries[] = {
     {Group::kForeign, "constants.pkl", 0, "a TorchScript archive (torch.jit.save)",
      "save its weights alone (torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')) and convert these with "
@@ -129,7 +129,7 @@ FileKind kind(const Row& row, bool by_name = false) {
 }
 
 struct Sample {
-  std::vector<uint8_t> head, tail;  // the tail does not begin before the head's end where the file is long
+  std::vector<uint8_t> head, tail;  // in a long file the tail does not overlap the head
   bool regular = false, folder = false;
 };
 
@@ -147,7 +147,7 @@ bool read_at(int fd, std::vector<uint8_t>* bytes, int64_t offset) {
 Sample sample(const std::string& path) {
   Sample out;
   constexpr int64_t kHead = 4096, kTail = 256 << 10;
-  // Not blocking: a named pipe is no model.
+  // Non-blocking: a named pipe is not a model.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return out;
   struct stat info {};
@@ -166,7 +166,7 @@ Sample sample(const std::string& path) {
   return out;
 }
 
-// The names in that part of a zip archive's central directory that lies in `tail`.
+// The names in the part of a zip archive's central directory that lies in `tail`.
 std::vector<std::string> zip_entries(const std::vector<uint8_t>& tail) {
   constexpr uint8_t kHeader[] = {'P', 'K', 1, 2};
   constexpr size_t kFixed = 46, kNameLength = 28, kMost = 10000;
@@ -233,7 +233,7 @@ FileKind file_kind(const std::string& path) {
     return {Group::kForeign, "a tar archive (PyTorch before 0.1.10 saved weights so)",
             "unpack it, or load and save the weights with a newer PyTorch", false};
   }
-  // safetensors: eight bytes of length, then JSON.
+  // safetensors: eight bytes with a length, then JSON.
   if (head.size() > 9 && head[8] == '{' && head[6] == 0 && head[7] == 0) {
     return {Group::kWeights, "a safetensors file", kConvertWeights, false};
   }

@@ -1,7 +1,8 @@
 # Finds oneDNN by header and library: OneDNN_FOUND, OneDNN_VERSION and the target OneDNN::dnnl.
 #
-# Not by the package's own dnnl-config.cmake: Debian 12's demands the OpenCL headers, which neither the package depends
-# on nor a CPU program needs. It is installed beside SparseNetConfig.cmake, for programs that link the static library.
+# The package's own dnnl-config.cmake is not used: Debian 12's requires the OpenCL headers, which the package does not
+# depend on and a CPU program does not need. This file is installed beside SparseNetConfig.cmake, for programs that link
+# the static library.
 find_path(OneDNN_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
 find_library(OneDNN_LIBRARY dnnl)
 mark_as_advanced(OneDNN_INCLUDE_DIR OneDNN_LIBRARY)

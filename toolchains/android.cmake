@@ -1,4 +1,4 @@
-# Android through the NDK's own toolchain file. Untested: written from the NDK's documentation, never built with.
+# Android through the NDK's own toolchain file. Untested: written from the NDK's documentation, never used for a build.
 #
 #   ANDROID_NDK=... cmake -S . -B build/android -G Ninja -DCMAKE_TOOLCHAIN_FILE=toolchains/android.cmake \
 #     -DSPARSENET_ONEDNN=OFF -DSPARSENET_CONVERTER=OFF -DSPARSENET_APPS=OFF -DSPARSENET_TESTS=OFF
@@ -15,7 +15,7 @@ if(NOT EXISTS "${ANDROID_NDK}/build/cmake/android.toolchain.cmake")
   message(FATAL_ERROR "toolchains/android.cmake: ANDROID_NDK is '${ANDROID_NDK}', where there is no "
                       "build/cmake/android.toolchain.cmake.")
 endif()
-# Checks of the compiler configure projects of their own, which see the environment but not this project's variables.
+# Compiler checks configure separate projects, which see the environment but not this project's variables.
 set(ENV{ANDROID_NDK} "${ANDROID_NDK}")
 if(NOT ANDROID_ABI)
   set(ANDROID_ABI arm64-v8a)

@@ -1,9 +1,9 @@
-# Header-only libraries in cross builds. They are the same files for every machine, so the host's copy serves: but only
-# these, through links in a folder of the build tree. The host's /usr/include on a cross include path would bring in
-# everything else, the C library first.
+# Header-only libraries in cross builds. They are the same files for every machine, so the host's copy can be used, but
+# only these files, through links in a folder of the build tree. The host's /usr/include on a cross include path would
+# bring in everything else, first of all the C library.
 
-# sparsenet_find_headers(VARIABLE HEADER): the folder to include HEADER (library/file.h) from; an error where there is
-# none. Native builds look where they always do.
+# sparsenet_find_headers(VARIABLE HEADER): the folder from which to include HEADER (library/file.h); an error if there
+# is none. Native builds look in the usual places.
 function(sparsenet_find_headers variable header)
   find_path(${variable} ${header})
   if(${variable} OR NOT CMAKE_CROSSCOMPILING)

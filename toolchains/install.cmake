@@ -1,6 +1,7 @@
-# `cmake --install`: headers, libraries, programs, the file's schema; and how other projects find them: a CMake package
-# (find_package(SparseNet)) and pkg-config files. tests/consumer builds programs in all these ways, against real
-# installs. The programs install themselves. A build without an operating system installs the device library alone.
+# `cmake --install`: headers, libraries, programs and the file's schema, and how other projects find them: a CMake
+# package (find_package(SparseNet)) and pkg-config files. tests/consumer builds programs in all these ways, against real
+# installations. The programs have their own install rules. A build without an operating system installs only the device
+# library.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -13,13 +14,14 @@ if(TARGET sparsenet)
   set_target_properties(sparsenet PROPERTIES EXPORT_NAME sparsenet VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   if(BUILD_SHARED_LIBS)
-    # The headers name no exported symbols one by one; a shared library therefore shows everything of namespace sparsenet.
+    # The headers do not mark exported symbols individually, so a shared library exports everything in namespace
+    # sparsenet.
     set_target_properties(sparsenet PROPERTIES CXX_VISIBILITY_PRESET default)
   endif()
 endif()
 
-# A static library hands what it needs on to the program. Which of the possible needs this build has is asked of the
-# target itself, so that there is no second list to forget.
+# A static library passes its dependencies on to the program. Which of the possible dependencies this build has is taken
+# from the target itself, so that there is no second list to maintain.
 set(dependencies "")
 set(private_libs "")
 set(links "")
@@ -45,7 +47,7 @@ endif()
 if("${links}" MATCHES "CMAKE_DL_LIBS|(^|;)dl(;|$)")
   list(APPEND private_libs -ldl)
 endif()
-# What a C++ compiler links by itself and a C compiler does not: for C programs that link the static library.
+# What a C++ compiler links automatically and a C compiler does not: for C programs that link the static library.
 set(cxx_runtime ${CMAKE_CXX_IMPLICIT_LINK_LIBRARIES})
 if(CMAKE_C_IMPLICIT_LINK_LIBRARIES)
   list(REMOVE_ITEM cxx_runtime ${CMAKE_C_IMPLICIT_LINK_LIBRARIES})
@@ -69,7 +71,7 @@ install(FILES schemas/model.fbs DESTINATION ${CMAKE_INSTALL_DATADIR}/sparsenet)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT SparseNetTargets NAMESPACE SparseNet:: DESTINATION ${config_dir})
 if(CMAKE_CROSSCOMPILING)
-  # Programs that link a library for another machine are built with the same toolchain file, or one like it.
+  # Programs that link a library for another machine are built with the same toolchain file, or a similar one.
   set(toolchain_files toolchains/aarch64.cmake toolchains/armhf.cmake toolchains/riscv64.cmake
     toolchains/linux-cross.cmake toolchains/target-prefixes.cmake toolchains/android.cmake toolchains/cortex-m.cmake
     toolchains/cortex-m4.cmake toolchains/cortex-m7.cmake)
@@ -82,8 +84,9 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/SparseNetConfigVersion.cm
 install(FILES ${PROJECT_BINARY_DIR}/SparseNetConfig.cmake ${PROJECT_BINARY_DIR}/SparseNetConfigVersion.cmake
   toolchains/FindOneDNN.cmake DESTINATION ${config_dir})
 
-# pkg-config. The prefix is told from where the file lies, so that an install may be moved. A static library alone has
-# no use for Libs.private: every user needs all of it, a C program the C++ library too (naming it twice does no harm).
+# pkg-config. The prefix is derived from the location of the file, so that an installation may be moved. With only a
+# static library, Libs.private would be pointless: every user needs all of it, a C program also the C++ library (naming
+# it twice does no harm).
 file(RELATIVE_PATH pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 # sparsenet_pkg_config(NAME LIBRARY DESCRIPTION CFLAGS LIBS LIBS_PRIVATE)
@@ -104,7 +107,7 @@ if(TARGET sparsenet)
     sparsenet_pkg_config(SparseNet sparsenet "${PROJECT_DESCRIPTION}" "" "${private_libs}" "")
   endif()
 endif()
-# Objects for a bare machine fit only those of the same flags, and a program wants none of what it does not use.
+# Objects for bare metal fit only objects built with the same flags, and a program wants nothing that it does not use.
 set(device_libs -lm)
 if(SPARSENET_FIRMWARE)
   set(device_libs "${SPARSENET_MACHINE_FLAGS} -Wl,--gc-sections -lm")
@@ -113,7 +116,7 @@ sparsenet_pkg_config("SparseNet, device library" sparsenet_device
   "Runs and trains SparseNet models from stored plans, without a heap or an operating system"
   "${SPARSENET_MACHINE_FLAGS}" "${device_libs}" "")
 
-# Installed programs find a shared library beside them, wherever the install lies.
+# Installed programs find a shared library relative to themselves, wherever the installation is.
 foreach(program sparsenet_cli sparsenet-convert sparsenet_mlperf_tiny)
   if(TARGET ${program})
     file(RELATIVE_PATH to_lib /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})

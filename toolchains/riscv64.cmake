@@ -1,4 +1,4 @@
-# 64-bit RISC-V Linux, RV64GC: no vectors, which GCC has from version 14 on (docs/cross.md).
+# 64-bit RISC-V Linux, RV64GC: without vectors, which GCC supports from version 14 on (docs/cross.md).
 set(CMAKE_SYSTEM_PROCESSOR riscv64)
 set(SPARSENET_TRIPLET riscv64-linux-gnu)
 set(SPARSENET_FLAGS "")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what a build of everything needs, through apt, where it is missing. Asks nothing, can be run again at any
-# time, and touches no network where all is there already. Needs root or sudo only if there is something to install.
-# Tried on Debian 12 and 13, the cross packages on Debian 12 alone; written for Ubuntu 22.04 and 24.04 too, where
-# packages have the same names, but not tested there.
+# Installs the packages that a complete build needs, if they are missing, through apt. Asks no questions, can be run
+# again at any time, and does not use the network if everything is installed. Needs root or sudo only if there is
+# something to install. Tested on Debian 12 and 13, the cross packages only on Debian 12; also written for Ubuntu 22.04
+# and 24.04, where packages have the same names, but not tested there.
 #
 #   toolchains/setup.sh [--without-cross | --without-linux-cross] [--with-fuzz] [--list]
-#     --without-cross        without compilers and emulators of other machines (590 MB to fetch, 3.2 GB on disk)
-#     --without-linux-cross  of those only what boards need (430 MB to fetch, 2.5 GB on disk)
-#     --with-fuzz            with clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
-#     --list                 only print the packages' names
+#     --without-cross        no compilers and emulators for other machines (590 MB to fetch, 3.2 GB on disk)
+#     --without-linux-cross  of those, only what boards need (430 MB to fetch, 2.5 GB on disk)
+#     --with-fuzz            also clang and libFuzzer, for preset fuzz (tests/fuzz/fuzz.sh)
+#     --list                 only print the names of the packages
 set -euo pipefail
 
 # name of the package    what it is for
@@ -87,34 +87,34 @@ if [ $list = yes ]; then
 fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-  fail "this system has no apt; install these by its own means and build with cmake --preset release:" \
+  fail "this system has no apt; install these in another way and build with cmake --preset release:" \
     "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
     "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
     "libpng, libjpeg(-turbo), doctest >= 2.4." \
     "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
 fi
 
-# One query for all: this is what a second run costs.
+# A single query for all packages: this is all that a second run costs.
 installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | sed -n 's/ installed$//p' || true)
 missing=()
 for package in "${packages[@]}"; do
   grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-  say "all ${#packages[@]} packages are there"
+  say "all ${#packages[@]} packages are installed"
   exit 0
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || fail "not root and no sudo; ask somebody who may to run" \
+  command -v sudo >/dev/null || fail "not root and no sudo; ask an administrator to run" \
     "apt-get update && apt-get install --no-install-recommends ${missing[*]}"
   as_root=(sudo)
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# stdin is closed and the front end silent, so that no package can stop to ask. Waiting for the lock: a fresh cloud
-# machine often updates itself in the background.
+# stdin is closed and the front end is non-interactive, so that no package can stop to ask. The lock is waited for,
+# because a new cloud machine often updates itself in the background.
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -q -y -o DPkg::Lock::Timeout=300 \
     -o Acquire::Retries=3 "$@" </dev/null >"$log" 2>&1
@@ -124,7 +124,7 @@ say "installing ${#missing[@]} of ${#packages[@]} packages with apt: ${missing[*
 lists=fresh
 apt update || {
   lists=old
-  say "apt-get update failed, trying with the lists that are there ($(tail -n 1 "$log"))"
+  say "apt-get update failed, trying with the present package lists ($(tail -n 1 "$log"))"
 }
 
 available=$(LC_ALL=C apt-cache policy "${missing[@]}" 2>/dev/null |
@@ -139,7 +139,7 @@ if [ ${#unknown[@]} -gt 0 ]; then
   if [ $lists = old ]; then
     fail "not installed and not in apt's lists, which could not be brought up to date: ${unknown[*]}"
   fi
-  # Not the end: whoever has installed such a thing by hand can build; who has not is told by CMake what it misses.
+  # Not fatal: with a manual installation the build works; without one CMake reports what is missing.
   say "warning: $system does not offer ${unknown[*]}; install it by hand (on Ubuntu, enable 'universe' first)," \
     "or build the library alone: cmake --preset minimal (packages of a cross preset are needed by that preset alone)"
 fi
@@ -147,6 +147,6 @@ fi
 if [ ${#known[@]} -eq 0 ]; then exit 0; fi
 apt install --no-install-recommends "${known[@]}" || {
   tail -n 20 "$log" >&2
-  fail "apt-get install failed (its last lines stand above)"
+  fail "apt-get install failed (its last lines are shown above)"
 }
 say "done"

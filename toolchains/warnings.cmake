@@ -1,4 +1,4 @@
-# The warnings that all of our own code builds without.
+# The warnings that all of our own code is built with; it causes none.
 add_library(sparsenet_warnings INTERFACE)
 target_compile_options(sparsenet_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-psabi)
 # Tables of kernels name their members, which GCC takes in C++17 and Clang with a warning.

@@ -14,7 +14,7 @@
 namespace sparsenet::cli {
 
 int fail(const Status& status) {
-  std::fflush(stdout);  // keeps the order where both go to one place
+  std::fflush(stdout);  // keeps the order if both go to the same place
   std::fprintf(stderr, "error: %s\n", status.message().c_str());
   return kFailed;
 }
@@ -79,12 +79,13 @@ Result<std::string> ModelArgument::resolve(std::string* left_over) const {
 
 void BackendOptions::add_to(CLI::App& command) {
   command.add_option("--backend", backend, "auto, portable, onednn, opencl, cuda or reference")->default_str("auto");
-  command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: all this process may use")
+  command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: as many as this process may use")
       ->check(in_range(0, 4096))
       ->default_str("0");
   command
-      .add_option("--max-memory", max_memory,
-                  "most bytes that the network may take, as 512MB or 2GiB (default: 384 MiB an image, 16 x the file)")
+      .add_option(
+          "--max-memory", max_memory,
+          "most memory that the network may take, as 512MB or 2GiB (default: 384 MiB per image + 16 x the file)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber.description(""));
 }
@@ -98,7 +99,9 @@ size_t default_memory(uint64_t file_bytes, int64_t batch) {
 }
 
 void RunOptions::add_to(CLI::App& command) {
-  command.add_option("--batch", batch, "images a run")->check(in_range(1, 1 << 16))->default_str(std::to_string(batch));
+  command.add_option("--batch", batch, "images per run")
+      ->check(in_range(1, 1 << 16))
+      ->default_str(std::to_string(batch));
   command.add_option("--warmup,--warmup_runs", warmup, "runs before the measured ones")
       ->check(in_range(0, 1 << 24))
       ->default_str(std::to_string(warmup));
@@ -138,7 +141,7 @@ Result<LoadedModel> load(const std::string& path) {
   loaded.path = path;
   loaded.model = std::move(*model);
   loaded.load_ms = watch.milliseconds();
-  std::error_code gone;  // the model is loaded all the same
+  std::error_code gone;  // whatever the error, the model is loaded
   const auto bytes = std::filesystem::file_size(path, gone);
   loaded.file_bytes = gone ? 0 : bytes;
   return loaded;
@@ -168,7 +171,7 @@ std::vector<std::vector<float>> random_inputs(const Session& session) {
   std::vector<std::vector<float>> inputs;
   for (const TensorInfo& input : session.inputs()) {
     inputs.emplace_back(static_cast<size_t>(element_count(input.shape)));
-    // 24 random bits, as a float holds them exactly.
+    // 24 random bits, which a float holds exactly.
     for (float& value : inputs.back()) value = static_cast<float>(random() >> 8) / float{1 << 23} - 1.0f;
   }
   return inputs;

@@ -18,13 +18,13 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A latency is the time from handing in the input to having the output: copy in, run, copy out. Percentiles interpolate.
-load_ms is reading, verifying, planning and preparing; the first run comes after it.
+    R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles
+interpolate. load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
 
 Examples:
   sparsenet bench net.snet --threads 1
   sparsenet bench net.snet --batch 64 --runs 20 --json
-  sparsenet bench net.snet -t 1 --peak         also: how near the network comes to the core's multiply-add peak
+  sparsenet bench net.snet -t 1 --peak         also show how close the network comes to the core's multiply-add peak
   sparsenet bench --graph=net.snet --num_threads=2 --warmup_runs=10 --num_runs=300)";
 
 struct Measurement {
@@ -33,7 +33,7 @@ struct Measurement {
   double peak_gflops = 0;  // of one core; 0: not measured
 };
 
-// Inputs and outputs of a session.
+// Buffers for the inputs and outputs of a session.
 class Buffers {
  public:
   explicit Buffers(const Session& session) : inputs_(random_inputs(session)) {
@@ -42,7 +42,7 @@ class Buffers {
     }
   }
 
-  // One whole inference. Milliseconds, or why it failed.
+  // One whole inference. Returns milliseconds, or why it failed.
   Result<double> run(Session& session) {
     const Stopwatch watch;
     for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -81,7 +81,7 @@ Status measure(Session& session, const Options& options, Measurement& result) {
 void print_result(const Options& options, const LoadedModel& model, const Session& session, const Measurement& m) {
   const MemoryReport memory = session.memory();
   const double rate = static_cast<double>(options.count.batch) * 1000 / m.latency.mean;
-  // Two operations a multiply-accumulate of the direct convolution, whatever algorithm ran.
+  // Two operations per multiply-accumulate of the direct convolution, whatever algorithm ran.
   const double flops =
       2.0 * static_cast<double>(model.model.graph.macs_per_image()) * static_cast<double>(options.count.batch);
   const double achieved = flops / (m.latency.p50 * 1e6);

@@ -1,4 +1,4 @@
-// Images that cannot be read, gathered so that all of them are told at once.
+// Images that cannot be read, collected so that all of them are reported at once.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -16,18 +16,19 @@ class BrokenImages {
  public:
   struct Image {
     std::string file, reason;  // the reason names the file
-    int64_t label;             // as the data has it
+    int64_t label;             // as in the data
   };
 
-  // Notes that image `index` gave this error, and returns true, where that says something of this image alone: it has
-  // a file of its own, and memory did not run out.
+  // Returns true, and notes that image `index` failed with this error, if the error concerns this image alone: the
+  // image has a file of its own, and memory did not run out.
   bool take(const io::Dataset& data, int64_t index, const Status& error);
 
-  // After the last image. An error names all of them; with `skip` only those classes of which nothing is left.
+  // To be called after the last image. The error names all unreadable images; with `skip` only classes without any
+  // remaining image are an error.
   Status check(const io::Dataset& data, const std::string& name, bool skip) const;
 
   const std::vector<Image>& images() const { return images_; }
-  // "3 of 120 images cannot be read", and a line for each.
+  // "3 of 120 images cannot be read", followed by a line for each.
   std::string text(int64_t all) const;
 
  private:

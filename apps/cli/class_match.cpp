@@ -6,7 +6,7 @@
 namespace sparsenet::cli {
 namespace {
 
-// A name of the data that is not among the labels, or stands there twice.
+// A class name of the data that is not among the labels, or occurs there twice.
 std::string first_conflict(const std::vector<std::string>& names, const std::vector<std::string>& labels) {
   for (const std::string& name : names) {
     const auto times = std::count(labels.begin(), labels.end(), name);

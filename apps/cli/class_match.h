@@ -1,5 +1,5 @@
-// How the classes of a data set stand among those of a network. Names decide where both have them; where they do not
-// fit, a circle would be called an airplane, so that is an error unless the user insists.
+// How the classes of a data set correspond to those of a network. If both have names, the names decide. Names that do
+// not match are an error unless the user insists; otherwise a circle might be called an airplane.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -13,10 +13,10 @@
 namespace sparsenet::cli {
 
 struct ClassMatch {
-  std::vector<int64_t> indices;  // the network's index of each of the data's classes; empty: indices as they are
-  // What speaks against taking the indices as they are; empty: nothing does.
+  std::vector<int64_t> indices;  // the network's index for each class of the data; empty: the same indices
+  // Why the data's indices should not be used unchanged; empty: there is no reason.
   std::string conflict;
-  // What was taken for granted, although nothing says it; empty: nothing.
+  // What was assumed without anything confirming it; empty: nothing.
   std::string assumption;
 
   int64_t index_of(int64_t label) const {
@@ -28,10 +28,10 @@ struct ClassMatch {
 ClassMatch match_classes(const io::Dataset& data, const std::vector<std::string>& labels, int64_t classes,
                          const std::string& whose);
 
-// How many classes a data set has, as it says or as its labels show: the largest label and 1.
+// The number of classes of a data set, as it states or as its labels show: the largest label plus 1.
 int64_t count_classes(const io::Dataset& data);
 
-// "cat, dog, fish": the first few, and how many there are if these are not all.
+// "cat, dog, fish": the first few names, and how many there are if not all are listed.
 std::string name_list(const std::vector<std::string>& names);
 
 }  // namespace sparsenet::cli

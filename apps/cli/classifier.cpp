@@ -9,7 +9,7 @@ namespace sparsenet::cli {
 bool ends_in_softmax(const Graph& graph) {
   if (graph.outputs.empty()) return false;
   ValueId wanted = graph.outputs[0];
-  // From the back: the maker of the output, seen through ops that only change its shape.
+  // Searches backwards for the node that produces the output, looking through ops that only change its shape.
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
     if (std::find(node->outputs.begin(), node->outputs.end(), wanted) == node->outputs.end()) continue;
     if (node->op == Op::kSoftmax) return true;
@@ -39,7 +39,7 @@ Result<Classifier> Classifier::create(const LoadedModel& model, const SessionOpt
   const int64_t scores = element_count(output.shape);
   if (output.shape.empty() || output.shape[0] != options.batch || scores < 1) {
     return invalid_model(model.path + ": output '" + output.name +
-                         "': expected one row of scores an image, found shape " + to_string(output.shape));
+                         "': expected one row of scores per image, found shape " + to_string(output.shape));
   }
   return Classifier(std::move(session), std::move(*preprocess), options.batch, scores / options.batch,
                     cli::ends_in_softmax(model.model.graph));

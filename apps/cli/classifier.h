@@ -1,4 +1,4 @@
-// A network that reads images and answers with one score a class: what classify and eval share.
+// A network that takes images and returns one score per class: shared by classify and eval.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace sparsenet::cli {
 
 class Classifier {
  public:
-  // kInvalidModel where the network does not have one image input and one output of at least one score an image.
+  // kInvalidModel unless the network has exactly one image input and one output with at least one score per image.
   static Result<Classifier> create(const LoadedModel& model, const SessionOptions& options);
 
   int64_t classes() const { return classes_; }
@@ -32,10 +32,10 @@ class Classifier {
   bool softmax_;
 };
 
-// What is to be said of the mean and std that `path` stores; empty where all is well.
+// A remark on the mean and std that `path` stores; empty if there is nothing to say.
 std::string normalisation_note(const std::string& path, const Metadata& metadata);
 
-// Probabilities from scores; kInternal where a score is not finite.
+// Converts scores to probabilities; kInternal if a score is not finite.
 Result<std::vector<double>> softmax(const float* scores, size_t count);
 
 bool ends_in_softmax(const Graph& graph);

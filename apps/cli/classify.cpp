@@ -24,8 +24,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(Images are PNG or JPEG of any size; size, colour order, mean and std come from the model file. One untimed run goes
-before the first image, so that latencies are those of a warm network.
+    R"(Images are PNG or JPEG of any size; size, colour order, mean and std come from the model file. One untimed run
+precedes the first image, so that latencies are those of a warm network.
 
 Examples:
   sparsenet classify net.snet cat.png
@@ -102,7 +102,7 @@ int classify(const Options& options) {
     if (!lines.ok()) return fail(lines.status());
     if (lines->size() != static_cast<size_t>(classifier->classes())) {
       return fail(invalid_argument(options.labels + ": expected " + std::to_string(classifier->classes()) +
-                                   " labels, one a line, found " + std::to_string(lines->size())));
+                                   " labels, one per line, found " + std::to_string(lines->size())));
     }
     labels = std::move(*lines);
   }
@@ -147,7 +147,7 @@ void add_classify(CLI::App& app, Action& action) {
   command->add_option("IMAGE", options->images, "PNG or JPEG files");
   command->add_option("-i,--image", options->flag_images, "an image, instead of IMAGE; repeatable")
       ->allow_extra_args(false);
-  command->add_option("-l,--labels", options->labels, "class names, one a line, instead of the model file's");
+  command->add_option("-l,--labels", options->labels, "class names, one per line, instead of the model file's");
   command->add_option("-r,--top,--num_results", options->top, "how many classes to print")
       ->check(in_range(1, 1 << 20))
       ->default_str("5");

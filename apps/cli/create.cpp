@@ -1,4 +1,4 @@
-// sparsenet create: a network of a known architecture with random weights.
+// sparsenet create: makes a network of a known architecture with random weights.
 #include <sparsenet/architecture.h>
 
 #include <cstdio>
@@ -18,7 +18,7 @@ struct Options {
 
 constexpr const char* kExamples =
     R"(ARCH is a preset such as sparsenet-abc-v1, densenet-bc-100-12 or resnet20, or an architecture spelled out; keys may
-follow any name (docs/architectures.md lists them; a wrong one is answered with those that fit).
+follow any name (docs/architectures.md lists them, and so does the error for a wrong one).
 
 Examples:
   sparsenet create sparsenet-abc-v1 -o net.snet
@@ -39,7 +39,7 @@ int create(const Options& options) {
   model.metadata.provenance = "untrained: random weights, seed " + std::to_string(options.seed);
   const Status saved = save_model(model, options.output);
   if (!saved.ok()) return fail(saved);
-  std::printf("%s: %s, %s parameters, %s MACs an image, random weights (seed %llu)\n", options.output.c_str(),
+  std::printf("%s: %s, %s parameters, %s MACs per image, random weights (seed %llu)\n", options.output.c_str(),
               model.metadata.architecture.c_str(), grouped(model.graph.parameter_count()).c_str(),
               grouped(model.graph.macs_per_image()).c_str(), static_cast<unsigned long long>(options.seed));
   return kDone;
@@ -52,9 +52,9 @@ void add_create(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   command->add_option("ARCH", options->architecture, "the architecture")->required();
   command->add_option("-o,--output", options->output, "the .snet file to write")->required();
-  command->add_option("--classes", options->classes, "classes, instead of the architecture's")
+  command->add_option("--classes", options->classes, "number of classes, instead of the architecture's")
       ->check(in_range(1, 1 << 20));
-  command->add_option("--seed", options->seed, "of the random weights; the same seed gives the same file")
+  command->add_option("--seed", options->seed, "seed of the random weights; the same seed gives the same file")
       ->check(no_sign())
       ->default_str("0");
   std::string known;

@@ -27,7 +27,7 @@ DataReport::DataReport(const io::Dataset& data, std::string name)
     : name_(std::move(name)), all_(data.size()), images_(data.size()), left_out_(data.left_out()) {
   std::map<int64_t, int64_t> counts;
   for (int64_t i = 0; i < data.size(); ++i) ++counts[data.label(i)];
-  // Classes that have a name, and labels that images have.
+  // All classes that have a name, and all labels that images have.
   for (size_t c = 0; c < data.class_names().size(); ++c) counts.emplace(static_cast<int64_t>(c), 0);
   for (const auto& [label, count] : counts) {
     const auto at = static_cast<size_t>(label);

@@ -26,9 +26,9 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
-NCHW, used as it is); a suffix #train or #test picks the split, #test being the default. Class folders are matched to the model's
-labels by name where all names fit, else in alphabetical order, which is said.
+    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
+(float32 NCHW, used as it is); a suffix #train or #test selects the split, #test being the default. Class folders are
+matched to the model's labels by name if all names fit, else in alphabetical order, which is reported.
 
 Examples:
   sparsenet eval net.snet --data cifar10:data/cifar10
@@ -40,7 +40,7 @@ struct Counts {
   double run_seconds = 0, seconds = 0;
 };
 
-// How many classes come before the true one; equal scores count in index order, as in argmax. -1: not finite.
+// How many classes rank before the true one; equal scores rank by index, as in argmax. -1: a score is not finite.
 int64_t rank_of(const float* scores, int64_t classes, int64_t label) {
   int64_t rank = 0;
   for (int64_t c = 0; c < classes; ++c) {
@@ -50,7 +50,7 @@ int64_t rank_of(const float* scores, int64_t classes, int64_t label) {
   return rank;
 }
 
-// The network's class index of every image. Names decide where they can.
+// The network's class index for every image. Names decide if they can.
 Result<std::vector<int64_t>> network_labels(const io::Dataset& data, const std::string& data_name, int64_t count,
                                             int64_t classes, const std::vector<std::string>& labels) {
   const ClassMatch match = match_classes(data, labels, classes, "the model's");
@@ -69,7 +69,7 @@ Result<std::vector<int64_t>> network_labels(const io::Dataset& data, const std::
   return result;
 }
 
-// Images that cannot be read are passed over and noted in `broken`.
+// Images that cannot be read are skipped and noted in `broken`.
 Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const std::vector<int64_t>& labels,
                         BrokenImages& broken) {
   const auto total = static_cast<int64_t>(labels.size());
@@ -80,7 +80,7 @@ Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const s
   Progress progress("evaluating", "images", total);
   const Stopwatch watch;
   for (int64_t next = 0; next < total;) {
-    // The last batch may be short: the rest of it keeps old pixels, and nobody looks at those scores.
+    // The last batch may be incomplete: the rest of it keeps old pixels, whose scores are ignored.
     of_batch.clear();
     for (; next < total && static_cast<int64_t>(of_batch.size()) < classifier.batch(); ++next) {
       const Status read = data.input(next, classifier.preprocess(), pixels.data() + of_batch.size() * elements);
@@ -134,7 +134,7 @@ void print_result(const Options& options, const Counts& counts, const DataReport
               fixed(images / std::max(counts.run_seconds, 1e-9), 1).c_str());
 }
 
-// Folders come class by class, so the first images are of the first classes alone.
+// Folders are read class by class, so the first images belong to the first classes only.
 void note_limit(const io::Dataset& data, int64_t count) {
   if (count == data.size() || data.source(0).empty()) return;
   std::vector<bool> seen(data.class_names().size());
@@ -192,7 +192,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_option("-d,--data", options->data, "the data set, see below")->required();
   command->add_option("--limit", options->limit, "only the first N images; 0: all")
       ->check(in_range(0, std::numeric_limits<int64_t>::max()));
-  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 16))->default_str("32");
+  command->add_option("--batch", options->batch, "images per run")->check(in_range(1, 1 << 16))->default_str("32");
   command->add_flag("--skip-broken", options->skip_broken, "leave out images that cannot be read");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");

@@ -14,7 +14,7 @@ namespace {
 constexpr char kHeading[] = "locked by sparsenet, ";
 constexpr int kMostAttempts = 1000;
 
-// Process ids alone would not tell, where containers share a folder.
+// Process ids alone would not be unique if containers share a folder.
 std::string who_we_are() {
   char host[256] = "";
   if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
@@ -41,7 +41,7 @@ bool write_all(int descriptor, const std::string& text) {
   return true;
 }
 
-// "process 12 on host" of a lock file's content; empty where it is not one of ours, or not written yet.
+// "process 12 on host" from the content of a lock file; empty if the file is not one of ours or not written yet.
 std::string owner_in(const std::string& content) {
   if (content.rfind(kHeading, 0) != 0) return {};
   std::string owner;
@@ -54,7 +54,7 @@ std::string owner_in(const std::string& content) {
 
 enum class Here { kYes, kNo, kUnknown };
 
-// Whether the open file is the one that has this name now.
+// Whether the open file is still the one with this name.
 Here is_the_file_at(int descriptor, const std::string& path) {
   struct stat ours {
   }, theirs{};
@@ -72,26 +72,26 @@ Result<FileLock> FileLock::take(const std::string& path) {
     return io_error(file + ": cannot " + action + ": " + std::strerror(errno));
   };
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    std::string name = file, text = kHeading + who_we_are() + "\n";  // now: later there may be no memory for them
+    std::string name = file, text = kHeading + who_we_are() + "\n";  // made now: later there may be no memory for them
     int opened = ::open(file.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
     const bool created = opened >= 0;
     if (!created && errno == EEXIST) opened = ::open(file.c_str(), kFlags);
-    if (opened < 0 && !created && errno == ENOENT && attempt + 1 < kMostAttempts) continue;  // gone in between
+    if (opened < 0 && !created && errno == ENOENT && attempt + 1 < kMostAttempts) continue;  // removed in between
     if (opened < 0) return failed("create");
     FileLock lock("", opened);  // no name yet: nothing to remove
     if (::flock(opened, LOCK_EX | LOCK_NB) != 0) {
       if (errno == EINTR) continue;
-      if (errno != EWOULDBLOCK) {  // no locks here
+      if (errno != EWOULDBLOCK) {  // locks do not work here
         if (created) ::unlink(file.c_str());
         return lock;
       }
       std::string content;
-      (void)read_first_bytes(opened, &content);  // without it nobody is named
+      (void)read_first_bytes(opened, &content);  // if this fails, the message names nobody
       const std::string owner = owner_in(content);
       return invalid_argument(path + ": " + (owner.empty() ? "another process" : owner) +
                               " is training into this file: wait for its end, stop it, or choose another file");
     }
-    // Whoever had it may have removed it between our opening and our locking.
+    // The previous owner may have removed the file between our opening and our locking it.
     const Here here = is_the_file_at(opened, file);
     if (here == Here::kNo) continue;
     if (created) lock.file_.swap(name);  // ours, and so ours to remove, whatever happens from here on
@@ -120,7 +120,7 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
 }
 
 FileLock::~FileLock() {
-  // In this order: from the moment the lock is free, the file at this place may be another's.
+  // In this order: once the lock is released, the file with this name may belong to another process.
   if (!file_.empty()) ::unlink(file_.c_str());
   if (descriptor_ >= 0) ::close(descriptor_);
 }

@@ -1,4 +1,4 @@
-// One process at a time for a file that is written again and again.
+// Lets only one process at a time write a file that is rewritten again and again.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -8,12 +8,12 @@
 
 namespace sparsenet::cli {
 
-// A claim on `path`, held through the lock (flock) of a file PATH.lock beside it that says who has it. The lock ends
-// with the process, however that ends; the file is removed by whoever held it, or else by the next one to hold it.
+// A claim on `path`: a lock (flock) on a file PATH.lock beside it, whose content says who holds it. The lock ends with
+// the process, however that ends; the file is removed by its holder, or else by the next one to hold the lock.
 class FileLock {
  public:
-  // Errors: kInvalidArgument names the process that has the file; kIo: PATH.lock cannot be made, or is no file of ours.
-  // A file system without locks grants every claim.
+  // Errors: kInvalidArgument names the process that holds the lock; kIo: PATH.lock cannot be created, or is not a file
+  // of ours. On a file system without locks every claim is granted.
   static Result<FileLock> take(const std::string& path);
 
   FileLock(FileLock&& other) noexcept;

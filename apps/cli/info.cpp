@@ -145,7 +145,7 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("classes", std::to_string(class_count(session, options.batch)));
   print_line("labels", labels_text(meta.labels));
   print_line("parameters", grouped(graph.parameter_count()));
-  print_line("MACs", grouped(graph.macs_per_image()) + " an image");
+  print_line("MACs", grouped(graph.macs_per_image()) + " per image");
   print_line("nodes", std::to_string(graph.nodes.size()) + ": " + ops_text(graph));
   const size_t vectors = loaded.model.test_vectors.size();
   print_line("test vectors", vectors == 0 ? "none" : std::to_string(vectors) + " (`sparsenet verify` runs them)");
@@ -200,7 +200,7 @@ void add_info(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_option("--batch", options->batch, "images a run")->check(in_range(1, 1 << 20))->default_str("1");
+  command->add_option("--batch", options->batch, "images per run")->check(in_range(1, 1 << 20))->default_str("1");
   command->add_option("--plan-svg", options->plan_svg, "also draw the memory plan into this .svg file");
   command->add_flag("--tensors", options->tensors, "also list the weights that the file stores");
   command->add_flag("--json", options->json, "print one JSON document");

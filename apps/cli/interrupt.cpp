@@ -16,7 +16,7 @@ extern "C" void note_signal(int signal) {
   stop_signal = signal;
 }
 
-// The other end of a pipe is gone: nothing needs to be written to find out.
+// The reader has closed the pipe; this can be detected without writing anything.
 bool output_is_closed() {
   if (!output_can_close) return false;
   pollfd output{STDOUT_FILENO, 0, 0};

@@ -1,4 +1,4 @@
-// Commands that are announced but not there yet. They take any arguments and say so, so that scripts get one clear
+// Commands that are planned but not implemented yet. They accept any arguments and say so, so that scripts get a clear
 // answer.
 #include "cli/arguments.h"
 

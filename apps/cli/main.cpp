@@ -1,4 +1,4 @@
-// sparsenet: the command line of the engine. Each command is a file of its own; see arguments.h.
+// sparsenet: the command line of the engine. Each command has a file of its own; see arguments.h.
 #include <cstring>
 #include <string>
 
@@ -16,7 +16,7 @@ constexpr const char* kFooter = R"(Examples:
   sparsenet bench net.snet --threads 1 --json
 
 Every command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
-Networks trained elsewhere come in through sparsenet-convert.)";
+Networks trained elsewhere are imported with sparsenet-convert.)";
 
 struct Command {
   const char* name;
@@ -46,9 +46,9 @@ int main_or_throw(int argc, char** argv) {
   app.require_subcommand(1);
   Action action;
   for (const Command& command : kCommands) command.add(app, action);
-  app.footer(kFooter);  // after them, or they would inherit it
+  app.footer(kFooter);  // after the subcommands, which would inherit it otherwise
 
-  // The parser would call an unknown command a missing one.
+  // The parser would report an unknown command as a missing one.
   if (argc > 1 && argv[1][0] != '-' && asked == nullptr) {
     return usage_error(std::string("unknown command '") + argv[1] + "'; `sparsenet --help` lists the commands");
   }

@@ -9,11 +9,11 @@
 
 namespace sparsenet::cli {
 
-// Made by Json::object() or Json::array(): an empty one that is given its first member crashes where there is no
+// Create it with Json::object() or Json::array(): adding the first member to an empty one crashes if there is no
 // memory.
 using Json = nlohmann::ordered_json;
 
-// One document on stdout. Text that is not UTF-8 (paths, labels) is made so.
+// Prints one document on stdout. Text that is not valid UTF-8 (paths, labels) is repaired.
 void print_json(const Json& document);
 std::string to_text(const Json& document);
 
@@ -22,7 +22,7 @@ std::string bytes_text(size_t bytes);  // "1.52 MiB (1,594,624 bytes)"
 std::string fixed(double number, int digits);
 std::string join(const std::vector<float>& numbers, const char* separator);
 
-// Columns as wide as their widest cell; the first row is the heading. Numbers stand to the right, text to the left.
+// Columns are as wide as their widest cell; the first row is the heading. Numbers are aligned right, text left.
 class Table {
  public:
   explicit Table(std::vector<std::string> heading) : rows_{std::move(heading)} {}

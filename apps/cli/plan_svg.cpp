@@ -17,7 +17,7 @@ using svg::text_at;
 
 constexpr double kLeft = 90, kTop = 70, kWidth = 1180, kHeight = 560, kRight = 30, kBottom = 70;
 
-// Fill colours that stay apart for most kinds of colour vision, light enough for dark text on them.
+// Fill colours that are distinguishable with most kinds of colour vision, and light enough for dark text.
 constexpr const char* kFills[] = {"#8ecae6", "#ffb703", "#a7c957", "#f4a6b8",
                                   "#c8b6ff", "#f2cc8f", "#90dbc4", "#d4d4d4"};
 
@@ -71,7 +71,7 @@ class Drawing {
              step_text(b.last_step) + "</title><rect x=\"" + number(left) + "\" y=\"" + number(high) + "\" width=\"" +
              number(std::max(0.5, right - left)) + "\" height=\"" + number(std::max(0.5, low - high)) + "\" fill=\"" +
              kFills[i % std::size(kFills)] + "\" class=\"box\"/>";
-      // The name where it fits: about 5.6 units a letter at this size.
+      // The name if it fits: about 5.6 units per letter at this size.
       if (low - high > 13 && static_cast<double>(b.name.size()) * 5.6 < right - left - 6) {
         svg += text_at((left + right) / 2, (low + high) / 2 + 3.5, "middle", b.name, "class=\"name\"");
       }

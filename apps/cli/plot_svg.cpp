@@ -11,11 +11,12 @@ namespace {
 
 constexpr double kLeft = 80, kTop = 60, kWidth = 780, kHeight = 280, kRight = 40, kGap = 60, kBottom = 60;
 
-// Line colours that stay apart for most kinds of colour vision, and the dashes that tell them apart without colour.
+// Line colours that are distinguishable with most kinds of colour vision, and dashes that distinguish them without
+// colour.
 constexpr const char* kStrokes[] = {"#0b5fa5", "#d1495b", "#2e7d32", "#7b4fa6"};
 constexpr const char* kDashes[] = {"none", "7 3", "2 3", "9 3 2 3"};
 
-// The digits that tell ticks a step apart.
+// The number of digits needed to tell neighbouring ticks apart.
 int digits_for(double step) {
   return std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6);
 }
@@ -77,7 +78,7 @@ class Panel {
       ++count;
     }
     if (count > 1) text += "<polyline points=\"" + points + "\" " + style(i) + "/>\n";
-    // A single point has no line.
+    // A single point makes no line.
     if (count == 1) {
       const size_t comma = points.find(',');
       text += "<circle cx=\"" + points.substr(0, comma) + "\" cy=\"" +

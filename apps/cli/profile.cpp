@@ -20,8 +20,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(The time of a step is its median over the runs. A trace holds the first ten measured runs; chrome://tracing and
-https://ui.perfetto.dev show it.
+    R"(The time of a step is its median over the runs. A trace holds the first ten measured runs and can be viewed with
+chrome://tracing or https://ui.perfetto.dev.
 
 Examples:
   sparsenet profile net.snet --threads 1
@@ -30,7 +30,7 @@ Examples:
 
 constexpr size_t kTracedRuns = 10;
 
-using StepTimes = std::vector<double>;  // milliseconds, one a step
+using StepTimes = std::vector<double>;  // milliseconds, one per step
 
 Result<std::vector<StepTimes>> measure(Session& session, const Options& options) {
   const std::vector<std::vector<float>> inputs = random_inputs(session);
@@ -57,8 +57,8 @@ StepTimes medians(const std::vector<StepTimes>& runs) {
   return result;
 }
 
-// Chrome's trace event format: complete events ("X"), microseconds. Steps of a run follow each other without gaps,
-// since only their durations are measured.
+// Chrome's trace event format: complete events ("X"), microseconds. The steps of a run follow each other without gaps,
+// because only their durations are measured.
 std::string trace_text(const Session& session, const std::string& name, const std::vector<StepTimes>& runs) {
   Json events = Json::array();
   events.push_back({{"ph", "M"}, {"pid", 1}, {"tid", 1}, {"name", "process_name"}, {"args", {{"name", name}}}});

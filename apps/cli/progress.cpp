@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kTerminalSeconds = 0.1;
 
-// A line that is longer than the terminal is wide would not be overwritten by the next one.
+// A line longer than the terminal's width would not be overwritten by the next one.
 size_t terminal_columns() {
   struct winsize size {};
   const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;

@@ -1,4 +1,4 @@
-// Progress of long work, on stderr: one line that is rewritten on a terminal, a plain line now and then elsewhere.
+// Progress of long work, on stderr: one line that is rewritten if stderr is a terminal, else an occasional plain line.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace sparsenet::cli {
 
-// The line itself.
+// Writes the line itself.
 class StatusLine {
  public:
-  // Elsewhere than on a terminal a line comes every `plain_seconds`.
+  // If stderr is not a terminal, a line is written every `plain_seconds`.
   explicit StatusLine(double plain_seconds = 10);
   ~StatusLine();  // clear()
   StatusLine(const StatusLine&) = delete;
@@ -21,7 +21,7 @@ class StatusLine {
   // Whether enough time has passed to show something again.
   bool due() const;
   void show(const std::string& text);  // cut to the terminal's width
-  void clear();                        // makes room for other output
+  void clear();                        // clears the line, before other output
 
  private:
   bool terminal_, open_ = false;
@@ -33,13 +33,13 @@ class StatusLine {
 std::string clock_text(double seconds);         // "1:02:03", "2:03"
 std::string bar_text(double share, int width);  // "[=====>    ]"
 
-// The usual text: how much is done, how fast, how long it will take still.
+// The usual text: how much is done, how fast, and how long the rest will take.
 class Progress {
  public:
-  // `unit` is what is counted, in the plural: "images".
+  // `unit` names what is counted, in the plural: "images".
   Progress(std::string task, std::string unit, int64_t total);
 
-  // `note` is appended: the accuracy so far, say.
+  // `note` is appended, for example the accuracy so far.
   void update(int64_t done, const std::string& note);
 
  private:

@@ -1,4 +1,4 @@
-// sparsenet run: .npy in, .npy out, the graph's own tensors with nothing done to them.
+// sparsenet run: .npy in, .npy out; the graph's own tensors, unprocessed.
 #include <cstdio>
 #include <memory>
 
@@ -19,18 +19,19 @@ struct Options {
 
 constexpr const char* kExamples =
     R"(Arrays have the graph's own shape (images NCHW float32); the first dimension of the inputs is the batch. Without
-NAME= the files stand for the graph's inputs and outputs in order.
+NAME= the files are assigned to the graph's inputs and outputs in order.
 
 Examples:
   sparsenet run net.snet --input images.npy --output logits.npy
   sparsenet run net.snet -i input=images.npy -o logits=logits.npy --backend portable -t 1)";
 
 struct Binding {
-  size_t index;  // of the graph's input or output
+  size_t index;  // of an input or output of the graph
   std::string path;
 };
 
-// "NAME=path" or "path" for each argument. A prefix counts as a name only if the graph has it, so paths may hold '='.
+// "NAME=path" or "path" for each argument. A prefix counts as a name only if the graph has it, so paths may contain
+// '='.
 Result<std::vector<Binding>> match_files(const std::vector<std::string>& arguments,
                                          const std::vector<std::string>& names, const char* what) {
   std::vector<Binding> bindings;
@@ -71,7 +72,7 @@ std::vector<std::string> names_of(const Graph& graph, const std::vector<ValueId>
   return names;
 }
 
-// Reads the inputs; all must have the graph's shape apart from the batch, and the same batch.
+// Reads the inputs; all must have the graph's shape except for the batch, and the same batch.
 Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>& bindings,
                             std::vector<io::FloatArray>& arrays) {
   const Graph& graph = model.model.graph;

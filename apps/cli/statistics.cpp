@@ -17,7 +17,7 @@ double percentile(const std::vector<double>& sorted, double fraction) {
   return sorted[below] + (sorted[above] - sorted[below]) * (place - static_cast<double>(below));
 }
 
-// The line "NAME: 123 kB" of /proc/self/status, in bytes; 0 where there is none.
+// The value of the line "NAME: 123 kB" in /proc/self/status, in bytes; 0 if there is none.
 size_t status_bytes(const char* name) {
   std::FILE* status = std::fopen("/proc/self/status", "r");
   if (status == nullptr) return 0;
@@ -62,8 +62,8 @@ size_t rss_bytes() {
 }
 
 size_t peak_rss_bytes() {
-  // VmHWM belongs to this program alone. getrusage's figure survives exec: started from a large parent it would show
-  // the parent's size, so it is only the second choice.
+  // VmHWM belongs to this program alone. The value from getrusage survives exec: after a start from a large parent it
+  // would be the parent's size, so it is only the second choice.
   if (const size_t peak = status_bytes("VmHWM"); peak > 0) return peak;
   struct rusage usage {};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;

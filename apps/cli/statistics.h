@@ -1,4 +1,4 @@
-// Clocks, percentiles, and what the operating system says of memory.
+// Clocks, percentiles, and memory figures from the operating system.
 #pragma once
 
 #include <chrono>
@@ -23,13 +23,13 @@ struct Summary {
   double min = 0, mean = 0, stddev = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;
 };
 
-// Of at least one value. Percentiles interpolate between neighbours (NumPy's default); stddev divides by n - 1.
+// Needs at least one value. Percentiles interpolate between neighbours (NumPy's default); stddev divides by n - 1.
 Summary summarize(std::vector<double> values);
 double median(std::vector<double> values);
 
-// The largest resident size of this process so far, 0 where the system does not tell.
+// The largest resident size of this process so far, 0 if the system does not report it.
 size_t peak_rss_bytes();
-// The resident size now, 0 where the system does not tell.
+// The current resident size, 0 if the system does not report it.
 size_t rss_bytes();
 
 }  // namespace sparsenet::cli

@@ -20,7 +20,7 @@ std::string escaped(const std::string& text) {
     } else if (c == '"') {
       result += "&quot;";
     } else if (byte < 0x20 || byte > 0x7e) {
-      result += '?';  // names come from foreign files: control bytes or broken UTF-8 would spoil the whole document
+      result += '?';  // text of untrusted files: control bytes or broken UTF-8 would invalidate the whole document
     } else {
       result += c;
     }

@@ -1,12 +1,11 @@
-// Pieces of SVG documents.
+// Building blocks of SVG documents.
 #pragma once
 
 #include <string>
 
 namespace sparsenet::cli::svg {
 
-// Text that may come from foreign files, made safe for a document: markup is escaped, what is not printable ASCII
-// becomes '?'.
+// Makes text from untrusted files safe for a document: markup is escaped, and anything but printable ASCII becomes '?'.
 std::string escaped(const std::string& text);
 std::string number(double value);
 std::string text_at(double x, double y, const char* anchor, const std::string& text, const char* extra = "");

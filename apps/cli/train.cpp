@@ -1,4 +1,4 @@
-// sparsenet train: a network from scratch or from a file, whole or in part; see docs/training.md.
+// sparsenet train: trains a network from scratch or from a file, as a whole or in part; see docs/training.md.
 #include <sparsenet/model.h>
 #include <sparsenet/train_tools.h>
 #include <sparsenet/trainer.h>
@@ -21,11 +21,11 @@ namespace sparsenet::cli {
 namespace {
 
 constexpr const char* kExamples =
-    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder a class) or npy:IMAGES.npy,LABELS.npy (float32
-NCHW, used as it is); a suffix #train, #test, #train+extra picks the split: without one, --data reads train and --test
-reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of itself after 150, 200, 250 of 280 epochs, or their
-share; svhn: to 0.1, 0.01 after 20, 30 of 40), cosine, onecycle, constant. The same command gives the same file, byte for
-byte, on any number of threads, with the same instruction set.
+    R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
+(float32 NCHW, used as it is); a suffix #train, #test, #train+extra selects the split: without one, --data reads train
+and --test reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of its start after 150, 200, 250 of 280
+epochs, or the same shares of --epochs; svhn: to 0.1, 0.01 after 20, 30 of 40), cosine, onecycle, constant. The same
+command gives the same file, byte for byte, on any number of threads, with the same instruction set.
 
 Examples:
   sparsenet train sparsenet-abc-v0 --data cifar10:data --test cifar10:data --epochs 40 --schedule onecycle -o net.snet
@@ -33,14 +33,14 @@ Examples:
   sparsenet train net.snet --data folder:photos --classes 5 --freeze all-but-head --epochs 10 --lr 0.01 -o mine.snet
   sparsenet train net.snet --data folder:photos --memory-budget 32M --epochs 5 --lr 0.01 -o mine.snet)";
 
-// Where a link leads, as far as the path exists.
+// Where a symbolic link leads, as far as the path exists.
 std::filesystem::path resolved(const std::string& path) {
   std::error_code failed;
   std::filesystem::path target = std::filesystem::weakly_canonical(std::filesystem::absolute(path), failed);
   return failed ? std::filesystem::path(path) : target;
 }
 
-// The network may be replaced by its result, but by nothing else, and no file by another.
+// The result may replace the network that it was trained from, but no other two files may be the same.
 Status check_distinct(const TrainCommand& command) {
   auto files = command.written_files();
   files.insert(files.begin(), {"the model", command.source});
@@ -56,7 +56,7 @@ Status check_distinct(const TrainCommand& command) {
   return {};
 }
 
-// Hours of training must not end at a folder that was never there.
+// Hours of training must not be lost because the output folder does not exist.
 Status check_writable(const std::string& option, const std::string& path) {
   namespace fs = std::filesystem;
   if (path.empty()) return {};
@@ -90,7 +90,7 @@ std::string provenance_of(const TrainCommand& command, const TrainStart& start, 
   return start.before.empty() ? now : now + "; before: " + start.before;
 }
 
-// The options, and hashes of what they only name.
+// The options, and hashes of the data that they only name.
 Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const TrainStart& start) {
   TrainCommand::Settings settings = command.settings();
   for (auto& [name, value] : settings) {
@@ -98,7 +98,8 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
       value += ", " + std::to_string(start.train->size()) + " images with the hash " + hex(start.train->hash());
     }
   }
-  // With all that the result will say of itself: what cannot be written ends the training before it begins.
+  // Includes everything that the result will say about itself: metadata that cannot be written ends the training before
+  // it begins.
   Model bare;
   bare.graph = start.model.graph;
   bare.metadata = start.model.metadata;
@@ -110,9 +111,9 @@ Result<TrainCommand::Settings> full_settings(const TrainCommand& command, const 
   return settings;
 }
 
-// The checkpoint to go on from; an empty one where there is none.
+// The checkpoint to resume from; an empty one if there is none.
 Result<Checkpoint> read_checkpoint(const TrainCommand& command, TrainReport& report) {
-  // Where that cannot be told, beginning anew would throw away what may be there.
+  // If that cannot be determined, starting from scratch could overwrite an existing checkpoint.
   std::error_code failed;
   const bool exists = std::filesystem::exists(command.checkpoint, failed);
   if (failed) return io_error(command.checkpoint + ": cannot look for it: " + failed.message());
@@ -127,7 +128,7 @@ Result<Checkpoint> read_checkpoint(const TrainCommand& command, TrainReport& rep
   return load_checkpoint(command.checkpoint);
 }
 
-// What a checkpoint with a fitting checksum and settings can still get wrong only if somebody made it up.
+// Checks values that can be wrong in a checkpoint with a matching checksum and settings only if somebody forged it.
 bool plausible(const Checkpoint& c, const TrainCommand& command, int64_t steps_per_epoch) {
   const auto epochs = static_cast<int64_t>(c.epochs.size());
   if (epochs > command.epochs || c.step < epochs * steps_per_epoch) return false;
@@ -159,7 +160,8 @@ Status write_result(const TrainCommand& command, Graph trained, int64_t micro_ba
   return save_model(model, command.output);
 }
 
-// Two trainings that write the same files would undo each other's work. What the locks are of is where links lead.
+// Two trainings that write the same files would destroy each other's work. Locks are taken on the targets of symbolic
+// links.
 Result<std::vector<FileLock>> lock_files(const TrainCommand& command) {
   std::vector<FileLock> locks;
   for (const auto& [option, path] : command.written_files()) {
@@ -203,7 +205,7 @@ int train(TrainCommand command) {
                            std::to_string(command.accumulate) + ": the last " + std::to_string(rest) +
                            " make no update");
   }
-  // From here on there is something to lose, and something to leave in order.
+  // From here on an interruption must be handled: there is work to lose and files to leave in order.
   watch_for_interrupts();
   auto locks = lock_files(command);
   if (!locks.ok()) return fail(locks.status());
@@ -214,7 +216,7 @@ int train(TrainCommand command) {
   figures.data = start->data;
   figures.start_rss = rss_bytes();
   TrainOptions train_options = command.train_options();
-  // A file from elsewhere may ask for any amount; an architecture is the user's own word.
+  // A file may come from anywhere and ask for any amount of memory; an architecture is what the user typed.
   const bool limited = start->file_bytes > 0 && train_options.memory_budget == 0;
   if (limited) train_options.max_memory_bytes = default_memory(start->file_bytes, train_options.batch);
   auto trainer = Trainer::create(start->model.graph, train_options);
@@ -227,7 +229,7 @@ int train(TrainCommand command) {
   }
   warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
-  // A budget counts only by what follows from it for the numbers.
+  // Of the budget, only its consequence for the numbers is recorded.
   settings->emplace_back("--memory-budget", std::to_string(figures.memory.micro_batch) + " images at once");
   if (!checkpoint->settings.empty()) {
     const Status resumed = resume(command, *settings, steps_per_epoch, *trainer, *checkpoint);
@@ -262,10 +264,10 @@ int train(TrainCommand command) {
     report.end();
     return fail(result.status());
   }
-  { const Trainer gone = std::move(*trainer); }  // its arena is more than what writing needs
+  { const Trainer gone = std::move(*trainer); }  // frees its arena, which is larger than what writing needs
   const Status written = write_result(command, std::move(*result), figures.memory.micro_batch, *start);
   if (!written.ok()) return fail(written);
-  locks->clear();  // all is done: what is left is to say so
+  locks->clear();  // all is written; only the report is left
   report.print(*checkpoint, figures);
   return kDone;
 }

@@ -73,7 +73,7 @@ Status TrainData::read_bytes(const io::Dataset& data, const std::string& name, b
     if (!read.ok() && !broken_.take(data, i, read)) return at_image(read, name, i);
     if (read.ok()) {
       uint8_t* bytes = bytes_.data() + kept * elements();
-      for (size_t e = 0; e < values.size(); ++e) bytes[e] = static_cast<uint8_t>(values[e] + 0.5f);  // all in 0..255
+      for (size_t e = 0; e < values.size(); ++e) bytes[e] = static_cast<uint8_t>(values[e] + 0.5f);  // all are 0..255
       labels_[kept++] = labels_[static_cast<size_t>(i)];
     }
     progress.update(i + 1, "");
@@ -109,7 +109,7 @@ bool TrainData::measure(std::vector<float>& mean, std::vector<float>& std_dev) c
   mean.clear();
   std_dev.clear();
   for (size_t c = 0; c < static_cast<size_t>(channels()); ++c) {
-    // Whole numbers: exact, so independent of any order.
+    // Integer sums are exact, so they do not depend on any order.
     uint64_t sum = 0, squares = 0;
     for (size_t i = 0; i < labels_.size(); ++i) {
       const uint8_t* plane = bytes_.data() + i * elements() + c * area;
@@ -122,7 +122,7 @@ bool TrainData::measure(std::vector<float>& mean, std::vector<float>& std_dev) c
     const double average = static_cast<double>(sum) / count;
     const double variance = std::max(0.0, static_cast<double>(squares) / count - average * average);
     mean.push_back(static_cast<float>(std::round(average * 10) / 10));
-    // Images of one colour have no deviation to divide by.
+    // Images of a single colour have a deviation of 0, by which nothing can be divided.
     std_dev.push_back(static_cast<float>(std::max(1.0, std::round(std::sqrt(variance) * 10) / 10)));
   }
   return true;

@@ -1,4 +1,4 @@
-// Labelled images, read and checked whole before training begins.
+// Labelled images, all of them read and checked before training begins.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -18,11 +18,11 @@ namespace sparsenet::cli {
 
 class TrainData {
  public:
-  // `data` opened as `name`, for a network with inputs of shape `input` and `classes` classes, which are matched
-  // already. Images are kept as bytes in the input's size (those of another size are resized, by the metadata's rule,
-  // and rounded); ready-made inputs stay in their file. Errors name every file that cannot be read, or the image that
-  // has another shape, is not finite, or has a label that is no class of the network. With `skip_broken`, files that
-  // cannot be read are left out instead, but never all of a class.
+  // Reads `data`, which was opened as `name`, for a network with inputs of shape `input` and `classes` classes, matched
+  // as in `match`. Images are kept as bytes in the input's size (images of other sizes are resized by the metadata's
+  // rule and rounded); ready-made inputs stay in their file. Errors name every file that cannot be read, or the image
+  // that has another shape, is not finite, or has a label that is not a class of the network. With `skip_broken`, files
+  // that cannot be read are left out, but it is an error if that is all of a class.
   static Result<TrainData> read(std::unique_ptr<io::Dataset> data, const std::string& name, const Shape& input,
                                 const Metadata& metadata, int64_t classes, const ClassMatch& match, bool skip_broken);
 
@@ -35,11 +35,12 @@ class TrainData {
   uint64_t hash() const { return hash_; }  // of all pixels and labels
   const BrokenImages& skipped() const { return broken_; }
 
-  // Mean and deviation of the channels' bytes, for a data set without known ones, to a tenth; false for ready-made
-  // inputs.
+  // Mean and deviation of each channel's bytes, rounded to a tenth, for data sets without known ones; false for
+  // ready-made inputs.
   bool measure(std::vector<float>& mean, std::vector<float>& std_dev) const;
 
-  // (pixel - mean) / std from now on, one value a channel; an empty list stands for 0 and 1.
+  // From now on inputs are (pixel - mean) / std, with one value per channel; an empty list stands for 0 or 1
+  // respectively.
   void normalise(const std::vector<float>& mean, const std::vector<float>& std_dev);
   // The network's input for one image: elements() values, [channel][row][column].
   Status input(int64_t index, float* out) const;

@@ -9,13 +9,13 @@
 namespace sparsenet::cli {
 namespace {
 
-constexpr int kPad = 4;  // of crop-flip, as in the recipe
+constexpr int kPad = 4;  // padding of crop-flip, as in the paper's recipe
 
-// So many test images at once as fit into this, but at most kTestBatch.
+// As many test images at once as fit into this, but at most kTestBatch.
 constexpr size_t kTestArenaBytes = size_t{8} << 20;
 constexpr int64_t kTestBatch = 50;
 
-// In `memory` where it fits there.
+// Uses `memory` if the session fits there.
 Result<Session> make_session(const Graph& graph, int threads, int64_t batch, const IdleMemory& memory) {
   SessionOptions options;
   options.backend = Backend::kPortable;
@@ -36,7 +36,7 @@ Result<Session> make_test_session(const Graph& graph, int threads, int64_t image
   const size_t one = std::max<size_t>(1, session->memory().arena_bytes);
   batch = std::clamp<int64_t>(static_cast<int64_t>(kTestArenaBytes / one), 1, std::min(kTestBatch, images));
   if (batch == 1) return session;
-  { const Session gone = std::move(*session); }  // before another takes its memory
+  { const Session gone = std::move(*session); }  // destroyed before another session takes its memory
   return make_session(graph, threads, batch, memory);
 }
 
@@ -64,7 +64,7 @@ Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int thre
   int64_t wrong = 0;
   for (int64_t first = 0; first < data.size(); first += batch) {
     if (interrupted()) return io_error("interrupted");
-    // Behind the last image of a short batch old ones stay; nobody looks at their scores.
+    // After the last image of an incomplete batch, old images remain; their scores are ignored.
     const int64_t now = std::min(batch, data.size() - first);
     for (int64_t i = 0; i < now; ++i) {
       SPARSENET_RETURN_IF_ERROR(data.input(first + i, images.data() + static_cast<size_t>(i) * data.elements()));
@@ -75,7 +75,7 @@ Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int thre
     for (int64_t i = 0; i < now; ++i) {
       const float* row = out.data() + static_cast<size_t>(i) * classes;
       const float right = row[data.label(first + i)];
-      // Among equal scores the lower index wins, as in `eval`; what is not finite is wrong.
+      // Among equal scores the lower index wins, as in `eval`; scores that are not finite count as wrong.
       bool is_right = true;
       for (size_t c = 0; c < classes; ++c) {
         const bool earlier = static_cast<int32_t>(c) < data.label(first + i);
@@ -159,7 +159,7 @@ Status TrainLoop::step(int64_t epoch, int64_t in_epoch) {
 }
 
 Status TrainLoop::end_epoch() {
-  // Measuring takes a while: the epoch is safe before it.
+  // Measuring takes a while, so the epoch is saved first.
   if (test_ != nullptr && saved_step_ != progress_.step) SPARSENET_RETURN_IF_ERROR(save());
   EpochRecord record;
   if (test_ != nullptr) {

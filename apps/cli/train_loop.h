@@ -1,5 +1,5 @@
-// The training itself: steps, epochs, checkpoints. It ends early, after the step that is under way, where interrupted()
-// (cli/interrupt.h) says so.
+// The training itself: steps, epochs, checkpoints. It ends early, after the current step, if interrupted()
+// (cli/interrupt.h) returns true.
 #pragma once
 
 #include <sparsenet/train_tools.h>
@@ -16,12 +16,12 @@ namespace sparsenet::cli {
 
 class TrainLoop {
  public:
-  // All of them must outlive the loop; `test` may be null. `progress` is where it begins and what it carries on.
+  // All arguments must outlive the loop; `test` may be null. `progress` is the starting point and is updated.
   TrainLoop(const TrainCommand& command, Trainer& trainer, const TrainData& train, const TrainData* test,
             Checkpoint& progress, TrainReport& report);
 
-  // To the end of the last epoch, with a checkpoint behind it. An error leaves the last good checkpoint in place;
-  // so does an interruption, which is one too: was_interrupted() then says that all is saved.
+  // Runs to the end of the last epoch and writes a checkpoint after it. On an error the last good checkpoint stays in
+  // place. An interruption is an error too; was_interrupted() then says that everything has been saved.
   Status run();
   bool was_interrupted() const { return interrupted_; }
 
@@ -42,18 +42,18 @@ class TrainLoop {
   TrainReport& report_;
   int64_t steps_per_epoch_;
   LearningRate rate_;
-  std::vector<uint32_t> order_;  // empty: as the data stands
+  std::vector<uint32_t> order_;  // empty: the order of the data
   std::vector<float> images_, image_;
   std::vector<int32_t> labels_;
   bool interrupted_ = false;
-  int64_t saved_step_ = -1;  // what the checkpoint file holds; negative: nothing of this training
+  int64_t saved_step_ = -1;  // step that the checkpoint file holds; negative: the file holds nothing of this training
 };
 
-// The share of `data` that the network gets wrong, measured in memory that the trainer leaves idle. An interruption
-// ends it early, with some error.
+// The share of `data` that the network gets wrong, measured in memory that the trainer does not use at the moment. An
+// interruption ends it early, with some error value.
 Result<double> share_of_errors(Trainer& trainer, const TrainData& data, int threads);
 
-// Whether all constants of the graph are finite; kNotFinite names the first tensor that is not.
+// Checks that all constants of the graph are finite; kNotFinite names the first tensor that is not.
 Status check_finite(const Graph& graph);
 
 }  // namespace sparsenet::cli

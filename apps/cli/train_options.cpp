@@ -12,14 +12,14 @@ CLI::Validator real_in(double least, double most, const char* words) {
   return CLI::Validator(
       [least, most, words](std::string& text) {
         double value = 0;
-        // The comparison is false for what is no number.
+        // The comparison is false for NaN.
         if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return std::string();
         return std::string("expected ") + words + ", found " + text;
       },
       "");
 }
 
-// Two spellings of one number must compare equal, so numbers are written out anew.
+// Two spellings of the same number must compare equal, so numbers are formatted anew.
 std::string shortest(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.15g", value);
@@ -53,40 +53,40 @@ std::string splits_text(const io::DataSpec& spec) {
 
 void TrainCommand::add_to(CLI::App& command) {
   const auto natural = in_range(1, kMost);
-  // Runs before the conversion, which would take a negative number for one near 2^64.
+  // Runs before the conversion, which would turn a negative number into one near 2^64.
   const CLI::Validator some_bytes(
       [](std::string& text) {
         const bool bad = text.empty() || text[0] == '-' || text.find_first_not_of('0') == std::string::npos;
         return bad ? "expected a number of bytes, found '" + text + "'" : std::string();
       },
       "");
-  command.add_option("ARCH|MODEL", source, "an architecture, or the .snet file to go on from")->required();
+  command.add_option("ARCH|MODEL", source, "an architecture, or the .snet file to start from")->required();
   command.add_option("-d,--data", data, "the training data, see below")->required();
   command.add_option("-o,--output", output, "the .snet file to write")->required();
   command.add_option("--test", test, "data to measure the error on after each epoch; never trained on");
-  command.add_option("--classes", classes, "classes; a model with others gets a new last layer")
+  command.add_option("--classes", classes, "number of classes; a model with other classes gets a new last layer")
       ->check(in_range(2, 1 << 20));
-  command.add_flag("--keep-labels", keep_labels, "keep the model's classes, though the data names others");
+  command.add_flag("--keep-labels", keep_labels, "keep the model's classes even if the data names others");
   command.add_flag("--skip-broken", skip_broken, "leave out images that cannot be read");
-  command.add_option("--epochs", epochs, "how often the data is gone through; 280, for svhn 40, without it")
-      ->check(natural);
-  command.add_option("--batch", batch, "images a step")->check(in_range(1, 1 << 16))->default_str("64");
-  command.add_option("--seed", seed, "of first weights, order and augmentation")->check(no_sign())->default_str("0");
+  command.add_option("--epochs", epochs, "passes through the data (default: 280, for svhn 40)")->check(natural);
+  command.add_option("--batch", batch, "images per step")->check(in_range(1, 1 << 16))->default_str("64");
+  command.add_option("--seed", seed, "seed of initial weights, order and augmentation")
+      ->check(no_sign())
+      ->default_str("0");
   command.add_flag("--no-shuffle", no_shuffle, "keep the order of the data");
-  command.add_option("-t,--threads,--num_threads", backend.threads, "CPU threads; 0: all this process may use")
+  command.add_option("-t,--threads,--num_threads", backend.threads, "CPU threads; 0: as many as this process may use")
       ->check(in_range(0, 1024))
       ->default_str("0");
-  command
-      .add_option("--backend", backend.backend, "auto, portable, or reference: plain kernels, slow, to check others by")
+  command.add_option("--backend", backend.backend, "auto, portable, or reference (plain kernels: slow, for checking)")
       ->default_str("auto");
   command.add_flag("--json", json, "print one JSON document");
 
   const std::string how = "How it learns";
   command.add_option("--optimizer", optimizer, "sgd (Nesterov), adam or adamw")->default_str("sgd")->group(how);
-  command.add_option("--lr", rate, "learning rate; 0.1 for sgd, 0.001 for the others, without it")
+  command.add_option("--lr", rate, "learning rate (default: 0.1 for sgd, 0.001 for the others)")
       ->check(real_in(0, 1e6, "a number from 0 to 1e6"))
       ->group(how);
-  momentum_option = command.add_option("--momentum", momentum, "of sgd")
+  momentum_option = command.add_option("--momentum", momentum, "momentum of sgd")
                         ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
                         ->default_str("0.9")
                         ->group(how);
@@ -94,7 +94,7 @@ void TrainCommand::add_to(CLI::App& command) {
       ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
       ->default_str("0.0001")
       ->group(how);
-  command.add_option("--label-smoothing", smoothing, "share of the target that goes to all classes alike")
+  command.add_option("--label-smoothing", smoothing, "share of the target that is spread evenly over all classes")
       ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
       ->default_str("0")
       ->group(how);
@@ -107,29 +107,30 @@ void TrainCommand::add_to(CLI::App& command) {
       ->default_str("1")
       ->group(how);
   command.add_option("--schedule", schedule, "paper, cosine, onecycle or constant")->default_str("paper")->group(how);
-  command.add_option("--warmup", warmup, "epochs of linear warm-up in front of the schedule")
+  command.add_option("--warmup", warmup, "epochs of linear warm-up before the schedule")
       ->check(in_range(0, kMost))
       ->default_str("0")
       ->group(how);
-  command.add_option("--augment", augment, "crop-flip or none; crop-flip for cifar10 and cifar100 without it")
+  command.add_option("--augment", augment, "crop-flip or none (default: crop-flip for cifar10 and cifar100)")
       ->group(how);
-  command
-      .add_option("--freeze", freeze, "none, all-but-head, bn-and-bias, or a pattern of tensors that stay as they are")
+  command.add_option("--freeze", freeze, "none, all-but-head, bn-and-bias, or a pattern of names of tensors to freeze")
       ->default_str("none")
       ->group(how);
   command
-      .add_option("--memory-budget", memory_budget, "most bytes for computing, as 64M or 1G: smaller batches at once")
+      .add_option("--memory-budget", memory_budget,
+                  "most memory for computing, as 64M or 1G; met by recomputing and micro-batches")
       ->transform(CLI::AsSizeValue(false))
-      ->transform(some_bytes)  // put in front of the conversion
+      ->transform(some_bytes)  // runs before the conversion
       ->group(how);
 
-  const std::string files = "Going on, and seeing it";
-  command.add_option("--checkpoint", checkpoint, "file to go on from; OUT.checkpoint without it")->group(files);
-  command.add_option("--checkpoint-every", checkpoint_every, "steps between checkpoints, besides each epoch's end")
+  const std::string files = "Checkpoints and logs";
+  command.add_option("--checkpoint", checkpoint, "checkpoint file (default: OUT.checkpoint)")->group(files);
+  command
+      .add_option("--checkpoint-every", checkpoint_every, "steps between checkpoints, in addition to each epoch's end")
       ->check(in_range(1, kMost))
       ->group(files);
-  command.add_flag("--resume", resume, "go on from the checkpoint, where there is one")->group(files);
-  command.add_option("--log", log, "a CSV file, one line an epoch")->group(files);
+  command.add_flag("--resume", resume, "resume from the checkpoint, if there is one")->group(files);
+  command.add_option("--log", log, "a CSV file with one line per epoch")->group(files);
   command.add_option("--plot", plot, "an SVG file with the curves of loss and error")->group(files);
   command.add_flag("--log-steps", log_steps, "keep the loss of every step, for --json")->group(files);
 }
@@ -208,7 +209,7 @@ TrainCommand::Settings TrainCommand::settings() const {
   list.emplace_back("--augment", augment);
   list.emplace_back("--freeze", freeze);
   list.emplace_back("--no-shuffle", no_shuffle ? "on" : "off");
-  // auto and portable mean the same kernels.
+  // auto and portable use the same kernels.
   if (kernels == Backend::kReference) list.emplace_back("--backend", "reference");
   return list;
 }
@@ -217,7 +218,7 @@ std::string TrainCommand::provenance(const std::string& model_name, int64_t micr
   std::string text = "sparsenet train " + model_name;
   if (classes > 0) text += " --classes " + std::to_string(classes);
   for (const auto& [name, value] : settings()) {
-    // What does nothing is left out.
+    // Options without effect are left out.
     const bool idle = (value == "0" && name != "--seed" && name != "--lr" && name != "--weight-decay") ||
                       value == "off" || (name == "--accumulate" && value == "1") ||
                       (name == "--freeze" && value == "none");

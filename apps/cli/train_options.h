@@ -1,4 +1,4 @@
-// What `sparsenet train` is told, with its defaults filled in, and the two texts that are made of it.
+// The options of `sparsenet train`, with defaults filled in, and the two texts made from them.
 #pragma once
 
 #include <sparsenet/train_tools.h>
@@ -17,7 +17,7 @@ namespace sparsenet::cli {
 
 struct TrainCommand {
   std::string source, data, test, output;
-  int64_t classes = 0;  // 0: the model's, or for an architecture the data's
+  int64_t classes = 0;  // 0: the model's number, or for an architecture the data's
   int64_t epochs = 0, batch = 64, warmup = 0, checkpoint_every = 0;
   uint64_t seed = 0;
   bool no_shuffle = false, resume = false, log_steps = false, json = false;
@@ -32,10 +32,11 @@ struct TrainCommand {
   CLI::Option* momentum_option = nullptr;
 
   void add_to(CLI::App& command);
-  // Fills in the defaults that hang on others and checks what needs more than one option. Errors are usage errors.
+  // Fills in defaults that depend on other options and makes the checks that involve more than one option. Errors are
+  // usage errors.
   Status resolve();
 
-  // The options that name files to be written, with the files; some may be empty. After resolve().
+  // The options that name output files, with these files; some may be empty. To be called after resolve().
   std::vector<std::pair<std::string, std::string>> written_files() const;
 
   io::DataSpec data_spec, test_spec;  // set by resolve(); test_spec only where `test` is given
@@ -45,7 +46,7 @@ struct TrainCommand {
   LearningRate learning_rate(int64_t steps_per_epoch) const;
 
   using Settings = std::vector<std::pair<std::string, std::string>>;
-  // The options that decide about the outcome: no paths, no threads, nothing that only decides what is reported.
+  // The options that affect the outcome: no paths, no threads, nothing that only affects reports.
   Settings settings() const;
   // The same as one line, for the metadata of the result: "sparsenet train sparsenet-abc-v0 --data cifar10 --epochs
   // 40".

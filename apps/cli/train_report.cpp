@@ -56,7 +56,7 @@ Status TrainReport::open(const Checkpoint& checkpoint) {
     SPARSENET_RETURN_IF_ERROR(write_file_atomically(command_.plot, svg.data(), svg.size()));
   }
   if (command_.log.empty()) return {};
-  // The checkpoint knows the epochs that count; the file may have a line more, or come from another training.
+  // The checkpoint holds the epochs that count; the file may have an extra line, or belong to another training.
   std::string text = kLogHeading;
   for (size_t i = 0; i < checkpoint.epochs.size(); ++i) text += log_line(checkpoint.epochs[i], i + 1);
   SPARSENET_RETURN_IF_ERROR(write_file_atomically(command_.log, text.data(), text.size()));
@@ -187,7 +187,7 @@ void TrainReport::print(const Checkpoint& last, const TrainFigures& figures) {
   size_t best = 0;
   for (size_t i = 0; i < last.epochs.size(); ++i) {
     seconds += last.epochs[i].seconds;
-    // Epochs without --test have none; the last one has, where this is shown.
+    // Epochs without --test have no test error; if this is shown, the last epoch has one.
     const double error = last.epochs[i].test_error, least = last.epochs[best].test_error;
     if (error >= 0 && (error < least || least < 0)) best = i;
   }

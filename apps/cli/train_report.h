@@ -1,4 +1,4 @@
-// What a training shows and keeps: lines, progress, the CSV log, the plot, JSON.
+// What a training prints and writes: lines, progress, the CSV log, the plot, JSON.
 #pragma once
 
 #include <sparsenet/train_tools.h>
@@ -28,8 +28,8 @@ class TrainReport {
   TrainReport(const TrainReport&) = delete;
   TrainReport& operator=(const TrainReport&) = delete;
 
-  // Writes log and plot with the epochs that are done already; the log then grows by a line an epoch. An error here
-  // ends the training before it has begun; later ones are warnings, for the training is worth more than its log.
+  // Writes log and plot with the epochs done so far; the log then grows by a line per epoch. An error here ends the
+  // training before it begins; later ones are only warnings, because the training is worth more than its log.
   Status open(const Checkpoint& checkpoint);
 
   void line(const std::string& text);     // on stdout, with --json on stderr

@@ -14,20 +14,21 @@
 namespace sparsenet::cli {
 namespace {
 
-// How many classes a data set has; 0 where it does not say.
+// The number of classes of a data set; 0 if it does not state one.
 int64_t classes_of(const io::DataSpec& spec, const io::Dataset& data) {
   if (spec.kind == "cifar100") return 100;
   if (spec.kind == "cifar10" || spec.kind == "svhn") return 10;
   return static_cast<int64_t>(data.class_names().size());
 }
 
-// The same with what the labels of the others show: what --classes should be.
+// The same, but for data sets without a stated number what their labels show: the value that --classes should have.
 int64_t classes_to_ask_for(const io::DataSpec& spec, const io::Dataset& data) {
   const int64_t known = classes_of(spec, data);
   return known > 0 ? known : count_classes(data);
 }
 
-// Mean and std of the paper's recipe (SVHN: pixels divided by 255). Empty where the data decides, or is used as it is.
+// Mean and std of the paper's recipe (SVHN: pixels divided by 255). Left empty if they are computed from the data, or
+// if the data is used unchanged.
 void set_known_normalisation(const std::string& kind, Metadata& metadata) {
   if (kind == "cifar10") {
     metadata.mean = {125.3f, 123.0f, 113.9f};
@@ -87,7 +88,8 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
     return invalid_argument("--keep-labels: keeps the model's " + std::to_string(now) +
                             " classes; expected no --classes " + std::to_string(command.classes) + " beside it");
   }
-  // As many classes with other names are other classes: whoever asks for them by --classes gets a last layer for them.
+  // The same number of classes under other names means other classes: a user who gives --classes then gets a new last
+  // layer.
   const bool renamed = !data.class_names().empty() && !match_classes(data, metadata.labels, now, "").conflict.empty();
   if (command.classes == 0 || command.keep_labels || (command.classes == now && !renamed)) {
     if (metadata.labels.empty()) metadata.labels = labels_for(data, now);
@@ -100,7 +102,8 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
                           name_list(data.class_names()) + " in place of " + name_list(metadata.labels));
   }
   metadata.labels = labels_for(data, command.classes);
-  // The description of the whole network holds no more; spelled out with the new number it does, where there is one.
+  // The architecture string no longer describes the network; it is spelled out with the new number of classes, if
+  // possible.
   if (auto architecture = parse_architecture(metadata.architecture); architecture.ok()) {
     architecture->classes = static_cast<int>(command.classes);
     metadata.architecture = to_string(*architecture);
@@ -108,7 +111,7 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
   return {};
 }
 
-// Which class of the network each class of the data is, or why that cannot be told.
+// The network's class for each class of the data, or why that cannot be determined.
 Result<ClassMatch> match_to_network(const TrainCommand& command, const std::string& option, const io::DataSpec& spec,
                                     const io::Dataset& data, const std::vector<std::string>& labels,
                                     const std::string& whose, TrainStart& start) {
@@ -116,9 +119,9 @@ Result<ClassMatch> match_to_network(const TrainCommand& command, const std::stri
   const bool for_training = option == "--data";
   ClassMatch match = match_classes(data, labels, class_count(start.model.graph), whose);
   if (!match.assumption.empty() && for_training) start.notes.push_back(place + match.assumption);
-  // A test set may be small: only names tell that it is of other things.
+  // A test set may be small: only names can show that its classes are different ones.
   const bool matters = !match.conflict.empty() && (for_training || !data.class_names().empty());
-  // Whoever gives --classes for data without names has counted them.
+  // A user who gives --classes for data without names has counted the classes.
   const bool counted = for_training && command.classes > 0 && data.class_names().empty();
   if (!matters || counted) return match;
   if (command.keep_labels) {
@@ -135,7 +138,7 @@ Result<ClassMatch> match_to_network(const TrainCommand& command, const std::stri
   return invalid_argument(place + match.conflict + "; " + remedy);
 }
 
-// The names of the network's classes as the training data has them, for the test data to be matched to.
+// The names of the network's classes as in the training data, against which the test data is matched.
 std::vector<std::string> names_for_test(const io::Dataset& data, const ClassMatch& match,
                                         const std::vector<std::string>& labels) {
   const bool by_order = match.indices.empty() && !data.class_names().empty();
@@ -165,7 +168,7 @@ int64_t class_count(const Graph& graph) {
 Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   usage = false;
   TrainStart start;
-  // What is wrong with the command line is told before any data is read.
+  // Errors in the command line are reported before any data is read.
   const bool from_file = names_a_file(command.source);
   if (!from_file) {
     auto architecture = parse_architecture(command.source);
@@ -246,7 +249,7 @@ Status renew_test_vectors(Model& model) {
     TestVector vector;
     for (const TensorInfo& input : session.inputs()) {
       std::vector<float> values(static_cast<size_t>(element_count(input.shape)));
-      // 24 random bits, as a float holds them exactly: uniform in [-1.5, 1.5), about the range of normalised pixels.
+      // 24 random bits, which a float holds exactly: uniform in [-1.5, 1.5), about the range of normalised pixels.
       for (float& value : values) value = static_cast<float>(random() >> 8) * (3.0f / float{1 << 24}) - 1.5f;
       vector.inputs.push_back(Tensor::from(input.shape, std::move(values)));
     }

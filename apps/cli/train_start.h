@@ -1,4 +1,4 @@
-// Where a training starts: a network, fresh or from a file, and the data that fits it.
+// The starting point of a training: a network, new or from a file, and data that fits it.
 #pragma once
 
 #include <sparsenet/model.h>
@@ -14,24 +14,24 @@
 namespace sparsenet::cli {
 
 struct TrainStart {
-  Model model;              // the graph before the first step; metadata as the result will have it, but for provenance
+  Model model;              // the graph before the first step; metadata as in the result, except for provenance
   std::string model_name;   // for reports and provenance: "sparsenet-abc-v0"
-  uint64_t file_bytes = 0;  // of the file that it goes on from; 0: none
-  std::string before;       // the provenance of the file that it goes on from
+  uint64_t file_bytes = 0;  // size of the file that the network comes from; 0: none
+  std::string before;       // the provenance stated in that file
   std::unique_ptr<TrainData> train, test;  // test may be null
-  std::vector<std::string> data_lines;     // what was read: images, classes, what was left out
-  std::string data;                        // the same as a JSON document, which would allocate even where it ends
-  std::vector<std::string> notes;          // what is allowed, but may not be what was meant
+  std::vector<std::string> data_lines;     // what was read: images, classes, and what was left out
+  std::string data;  // the same as a JSON document; kept as text, because even destroying a Json allocates
+  std::vector<std::string> notes;  // about things that are allowed but may not be what was meant
 };
 
-// Reads everything and checks it; nothing is written. `usage` tells whether a failure is one of the command line.
+// Reads and checks everything; writes nothing. `usage` tells whether a failure is a usage error.
 Result<TrainStart> start_training(TrainCommand& command, bool& usage);
 
-// Scores an image that the network gives.
+// The number of scores per image that the network gives.
 int64_t class_count(const Graph& graph);
 
-// Outputs of the network for the inputs of the model's test vectors, from the reference kernels, in place of those
-// that belong to the weights before. A model without vectors gets one, of numbers that depend on nothing.
+// Replaces the outputs of the model's test vectors, which belong to the old weights, by those that the reference
+// kernels compute now. A model without vectors gets one, with inputs that depend on nothing.
 Status renew_test_vectors(Model& model);
 
 }  // namespace sparsenet::cli

@@ -1,5 +1,5 @@
-// sparsenet verify: the file's own test vectors, on this device. Answers "does it compute here what it computed
-// there?".
+// sparsenet verify: runs the file's own test vectors on this device. Answers the question "does it compute here what it
+// computed there?".
 #include <sparsenet/sparsenet.h>
 
 #include <algorithm>
@@ -24,14 +24,15 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(A vector is an input with the output that the source framework (sparsenet-convert --check) or the reference kernels
-(--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|, over one output.
+    R"(A test vector is an input with the output that the source framework (sparsenet-convert --check) or the
+reference kernels (--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|,
+over one output.
 
 Examples:
   sparsenet verify net.snet
   sparsenet verify net.snet --backend portable --json
 
---steps runs the file's stored plan as a device does, with the portable kernels, and names the first step that goes wrong:
+--steps runs the stored plan as a device does, with the portable kernels, and names the first step that differs:
   sparsenet verify device.snet --steps)";
 
 struct Comparison {
@@ -51,7 +52,7 @@ Comparison compare(const std::vector<float>& found, const float* expected) {
     result.max_abs = std::max(result.max_abs, difference);
     largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
   }
-  // std::max passes over NaN, and a NaN must never pass.
+  // std::max ignores NaN, and a NaN must never pass.
   if (!finite) result.max_abs = INFINITY;
   result.max_rel = finite ? result.max_abs / std::max(1e-6, largest) : INFINITY;
   return result;
@@ -104,7 +105,7 @@ std::string scientific(double number) {
   return text;
 }
 
-// The stored plan as a device runs it.
+// Runs the stored plan as a device would.
 int verify_steps(const Options& options, const std::string& path) {
   sn_message why{sizeof why, ""};
   if (options.backend.backend != "auto" && options.backend.backend != "portable") {
@@ -205,7 +206,7 @@ void add_verify(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
-  command->add_flag("--steps", options->steps, "compare every step of the stored plan with what its maker computed");
+  command->add_flag("--steps", options->steps, "compare every step of the stored plan with the values stored with it");
   command->add_flag("--json", options->json, "print one JSON document");
   command->footer(kExamples);
   command->callback([&action, options] { action = [options] { return verify(*options); }; });

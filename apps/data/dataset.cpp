@@ -118,7 +118,7 @@ Result<std::unique_ptr<Dataset>> open_dataset(const DataSpec& spec) {
 
 std::vector<int64_t> match_labels(const std::vector<std::string>& class_names, const std::vector<std::string>& labels) {
   std::vector<int64_t> indices;
-  if (class_names == labels) {  // the same list, though a name may stand in it twice
+  if (class_names == labels) {  // the same list, even if a name occurs twice in it
     for (size_t i = 0; i < labels.size(); ++i) indices.push_back(static_cast<int64_t>(i));
     return indices;
   }

@@ -16,7 +16,7 @@ constexpr size_t kPixelBytes = 3 * kPlaneBytes;
 struct CifarForm {
   size_t label_bytes;
   int classes;
-  const char* folder;  // the directory that the official archive unpacks to
+  const char* folder;  // the directory into which the official archive unpacks
   const char* names_file;
   std::vector<std::string> train, test;
 };
@@ -46,7 +46,7 @@ class Cifar : public Dataset {
       return invalid_argument(path + ": expected whole records of " + std::to_string(record) + " bytes, found " +
                               std::to_string(file->size()) + " bytes");
     }
-    // One sequential read of the file; a read for every label would take longer.
+    // Reads the file sequentially in large pieces; a read for every label would take longer.
     constexpr uint64_t kRecordsARead = 512;
     const uint64_t records = file->size() / record;
     std::vector<uint8_t> buffer(static_cast<size_t>(kRecordsARead * record));

@@ -1,5 +1,5 @@
-// folder:DIR - one sub-directory per class, whose PNG and JPEG files are the images; classes in the order of their
-// names. A sub-directory without images is no class.
+// folder:DIR - one sub-directory per class, whose PNG and JPEG files are the images; classes are ordered by name. A
+// sub-directory without images is not a class.
 #include <algorithm>
 #include <map>
 
@@ -9,7 +9,7 @@
 namespace sparsenet::io {
 namespace {
 
-// What one directory of classes holds.
+// The contents of one directory of classes.
 struct Listing {
   std::map<std::string, std::vector<std::string>> images;  // paths by class, both sorted
   LeftOut left_out;
@@ -62,7 +62,7 @@ bool holds_classes(const std::string& directory) {
   return listing.ok() && !listing->images.empty();
 }
 
-// The sub-directories that hold class folders themselves: splits whose name the user has to say.
+// The sub-directories that contain class folders themselves: splits, one of which the user has to name.
 std::string splits_in(const std::string& directory) {
   auto entries = list_directory(directory);
   std::string names;
@@ -97,8 +97,8 @@ class Folder : public Dataset {
     return {};
   }
 
-  // Numbers the classes of all parts. One part may lack classes of another, as small test sets do; where each lacks
-  // some of the other's, the names are more likely written differently.
+  // Numbers the classes of all parts. One part may lack classes of another, as small test sets do; if each lacks some
+  // of the other's, it is more likely that names are written differently.
   Status finish() {
     for (const Part& part : parts_) {
       for (const auto& [name, images] : part.images) names_.push_back(name);
@@ -126,7 +126,7 @@ class Folder : public Dataset {
     std::string directory;
     std::map<std::string, std::vector<std::string>> images;
   };
-  // A class of `part` that `other` lacks, or an empty text.
+  // A class of `part` that `other` lacks, or an empty string.
   static std::string first_missing(const Part& part, const Part& other) {
     for (const auto& [name, images] : part.images) {
       if (other.images.count(name) == 0) return name;

@@ -11,13 +11,13 @@ namespace {
 
 constexpr size_t kSide = 32, kPlane = kSide * kSide, kImageBytes = 3 * kPlane;
 
-// One label of whatever number type the file has; -1 where it is no digit.
+// A label of whatever number type the file has; -1 if it is not a digit.
 int to_label(double value) {
   if (!(value >= 1 && value <= 10) || value != static_cast<int>(value)) return -1;
   return static_cast<int>(value) % 10;
 }
 
-// One dimension of `count`, all others of 1.
+// Whether one dimension is `count` and all others are 1.
 bool is_list(const MatVariable& variable, uint64_t count) {
   return variable.elements == count &&
          std::all_of(variable.dims.begin(), variable.dims.end(), [&](uint64_t d) { return d == 1 || d == count; });

@@ -35,7 +35,7 @@ File::~File() {
 }
 
 Result<File> File::open(const std::string& path) {
-  // Non-blocking, so that a named pipe is refused below and not waited for.
+  // Non-blocking, so that a named pipe is rejected below instead of waited for.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) {
     const std::string message = path + ": cannot open: " + std::strerror(errno);

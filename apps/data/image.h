@@ -21,14 +21,14 @@ struct Image {
   }
 };
 
-// What is refused before memory is allocated for it.
+// Limits above which files are rejected before memory is allocated for them.
 constexpr uint64_t kMaxImageFileBytes = uint64_t{256} << 20;
 constexpr int kMaxImageSide = 32768;
 constexpr uint64_t kMaxImagePixels = uint64_t{1} << 27;
 
-// Decodes a PNG or JPEG, told apart by content. The result is RGB or grey; palettes are resolved, 16-bit samples
+// Decodes a PNG or JPEG, recognised by content. The result is RGB or grey; palettes are resolved, 16-bit samples
 // reduced, transparency dropped, CMYK JPEGs converted. Gamma, colour profiles and EXIF orientation are not applied, as
-// in the image loaders networks are usually trained with. A file that ends early is an error, not a half-grey image.
+// in the image loaders with which networks are usually trained. A truncated file is an error, not a partly grey image.
 Result<Image> load_image(const std::string& path);
 
 // The same from memory; `what` stands for the path in messages.
@@ -39,7 +39,7 @@ Result<Image> decode_jpeg(const uint8_t* data, size_t size, const std::string& w
 // An 8-bit PNG of the image.
 Result<std::vector<uint8_t>> encode_png(const Image& image);
 
-// True where the name ends in .png, .jpg or .jpeg, in any case.
+// True if the name ends in .png, .jpg or .jpeg, in any case.
 bool has_image_suffix(const std::string& path);
 
 }  // namespace sparsenet::io

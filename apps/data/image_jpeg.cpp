@@ -1,5 +1,5 @@
-// libjpeg reports errors through a callback that must not return. As in image_png.cpp, all that a jump can cross is in
-// a plain struct of the caller's.
+// libjpeg reports errors through a callback that must not return. As in image_png.cpp, everything that a jump can cross
+// is in a plain struct owned by the caller.
 
 // jpeglib.h needs size_t and FILE declared before it, so the order stays as it is:
 // clang-format off
@@ -17,7 +17,7 @@
 namespace sparsenet::io {
 namespace {
 
-// A progressive file of a few kilobytes can name thousands of scans over a huge image; honest ones have about ten.
+// A progressive file of a few kilobytes can declare thousands of scans over a huge image; ordinary ones have about ten.
 constexpr int kMaxScans = 100;
 
 struct JpegReader {
@@ -42,8 +42,8 @@ JpegReader& reader_of(j_common_ptr info) {
   std::longjmp(reader_of(info).escape, 1);
 }
 
-// libjpeg pads a file that ends early with grey, goes on where a progressive file lacks a scan, and only warns. For a
-// classifier these are wrong answers: refuse them.
+// libjpeg fills a truncated file with grey, continues if a progressive file lacks a scan, and only warns. For a
+// classifier these are wrong answers, so they are rejected.
 void on_message(j_common_ptr info, int level) {
   const int code = info->err->msg_code;
   if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_BOGUS_PROGRESSION)) leave(info);
@@ -87,9 +87,9 @@ bool read_header(JpegReader& reader, const uint8_t* data, size_t size) {
   return true;
 }
 
-// Colour components may come in scans of their own; libjpeg fills one that never comes with grey, without a word. Asked
-// after jpeg_start_decompress(), which reads all scans of such files. A component's quantisation table is taken when
-// its first scan begins, and a progressive one has no picture without its first coefficient.
+// Colour components may come in separate scans; libjpeg silently fills a missing one with grey. To be called after
+// jpeg_start_decompress(), which reads all scans of such files. A component's quantisation table is taken when its
+// first scan begins, and without its first coefficient a progressive component has no image.
 bool all_components_came(const jpeg_decompress_struct& decoder) {
   for (int c = 0; c < decoder.num_components; ++c) {
     if (decoder.comp_info[c].quant_table == nullptr) return false;
@@ -113,7 +113,7 @@ bool read_pixels(JpegReader& reader, uint8_t* pixels, size_t row_bytes) {
   return true;
 }
 
-// Ink to light. Files with Adobe's marker store the ink inverted.
+// Converts ink to light. Files with Adobe's marker store the ink inverted.
 std::vector<uint8_t> cmyk_to_rgb(const std::vector<uint8_t>& cmyk, bool inverted) {
   std::vector<uint8_t> rgb(cmyk.size() / 4 * 3);
   for (size_t pixel = 0; pixel < cmyk.size() / 4; ++pixel) {
@@ -138,8 +138,8 @@ Result<Image> decode_jpeg(const uint8_t* data, size_t size, const std::string& w
     return invalid_argument(what + ": expected at most " + std::to_string(kMaxImagePixels) + " pixels, found " +
                             std::to_string(width) + " x " + std::to_string(height));
   }
-  // A block of 8 x 8 pixels of the finest component takes a bit at the least; with arithmetic coding, which is rare, a
-  // fraction of one. What is far too short for its pixels gets no memory for them.
+  // A block of 8 x 8 pixels of the finest component takes at least one bit; with arithmetic coding, which is rare, a
+  // fraction of one. For a file far too short for its pixels, no memory is allocated.
   const uint64_t blocks = (width + 7) / 8 * ((height + 7) / 8);
   const uint64_t most_blocks_of_one_bit = reader.decoder.arith_code ? 64 : 4;
   if (blocks > most_blocks_of_one_bit * 8 * size) {

@@ -18,7 +18,7 @@ struct PngReader {
   png_infop info = nullptr;
   uint32_t width = 0, height = 0;
   int channels = 0;
-  uint64_t packed_row_bytes = 0;  // as they stand in the file, decompressed
+  uint64_t packed_row_bytes = 0;  // as stored in the file, decompressed
   int passes = 0;
 
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -41,8 +41,8 @@ void read_bytes(png_structp png, png_bytep out, size_t size) {
   reader->left -= size;
 }
 
-// libpng takes memory for a chunk as long as its length says, before it sees that the file is shorter. So lengths are
-// compared first; false where one reaches beyond the file.
+// libpng allocates memory for a chunk according to its stated length, before it notices that the file is shorter. So
+// lengths are checked first; false if one reaches beyond the file.
 bool chunks_fit(const uint8_t* data, size_t size) {
   constexpr size_t kSignature = 8, kLengthAndType = 8, kCrc = 4;
   for (size_t at = kSignature; at < size && size - at >= kLengthAndType + kCrc;) {
@@ -138,7 +138,7 @@ Result<Image> decode_png(const uint8_t* data, size_t size, const std::string& wh
     return invalid_argument(what + ": expected at most " + std::to_string(kMaxImagePixels) + " pixels, found " +
                             std::to_string(reader.width) + " x " + std::to_string(reader.height));
   }
-  // Deflate makes at most 1032 bytes of one: what is too short for its pixels gets no memory for them.
+  // Deflate expands a byte to at most 1032 bytes: for a file too short for its pixels, no memory is allocated.
   constexpr uint64_t kMostOfOneByte = 1032;
   if (reader.packed_row_bytes * reader.height > kMostOfOneByte * size) return cut();
   if (reader.channels != 1 && reader.channels != 3) {

@@ -16,7 +16,7 @@ constexpr uint32_t kMatrixType = 14, kCompressedType = 15;
 constexpr uint32_t kFirstNumericClass = 6, kLastNumericClass = 15;
 constexpr size_t kMostDims = 32, kMostName = 255, kMostVariables = 1 << 16;
 
-// Bytes of one number of a stored type; 0: a type that holds no numbers.
+// Size in bytes of one number of a stored type; 0: the type does not hold numbers.
 size_t bytes_of_type(uint32_t type) {
   switch (type) {
     case 1:  // int8
@@ -69,7 +69,7 @@ double to_double(const uint8_t* bytes, uint32_t type, bool little) {
   return -static_cast<double>((~bits + 1) & (sign | (sign - 1)));
 }
 
-// The tag of a part of a matrix: type and size, and for up to four bytes the data in the tag itself.
+// The tag of a part of a matrix: type and size; for up to four bytes it contains the data itself.
 struct Part {
   uint32_t type = 0;
   uint64_t size = 0;
@@ -79,7 +79,7 @@ struct Part {
   uint64_t padding() const { return small ? 0 : (8 - size % 8) % 8; }
 };
 
-// Reads the parts of one matrix, none of which may be longer than what the matrix has left.
+// Reads the parts of one matrix, none of which may be longer than the rest of the matrix.
 class MatrixReader {
  public:
   MatrixReader(MatStream& stream, uint64_t size, bool little) : stream_(stream), left_(size), little_(little) {}
@@ -97,7 +97,7 @@ class MatrixReader {
     if (part->small ? part->size > 4 : part->size > left_) return too_long();
     return {};
   }
-  // The data of a part in memory of the caller, who has bounded its size.
+  // Copies the data of a part to memory of the caller, who has checked its size.
   Status data(const Part& part, void* out) {
     if (part.small) {
       std::memcpy(out, part.data, static_cast<size_t>(part.size));
@@ -129,7 +129,7 @@ Status not_understood(const char* what) {
   return invalid_argument(std::string("its ") + what + " are damaged");
 }
 
-// Everything in front of the numbers; `data` is the tag of the real part, whose numbers come next.
+// Reads everything before the numbers; `data` is the tag of the real part, whose numbers come next.
 Status read_description(MatrixReader& reader, bool little, MatVariable* variable, Part* data) {
   Part part;
   SPARSENET_RETURN_IF_ERROR(reader.tag(&part));
@@ -148,7 +148,7 @@ Status read_description(MatrixReader& reader, bool little, MatVariable* variable
     const uint64_t dim = word32(dims + 4 * i, little);
     if (dim > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) return not_understood("sizes");
     variable->dims.push_back(dim);
-    // An array of more than 2^48 numbers is refused below; up to there the product cannot overflow.
+    // An array of more than 2^48 numbers is rejected below; up to that the product cannot overflow.
     constexpr uint64_t kMost = uint64_t{1} << 48;
     variable->elements = dim > 0 && variable->elements > kMost / dim ? kMost + 1 : variable->elements * dim;
   }
@@ -171,11 +171,11 @@ Status read_description(MatrixReader& reader, bool little, MatVariable* variable
   return {};
 }
 
-// The element that begins at `at`, opened up to the numbers of its variable.
+// The element that begins at `at`, opened and read up to the numbers of its variable.
 struct OpenVariable {
   std::unique_ptr<MatStream> stream;
   uint64_t next = 0;         // where the file's next element begins
-  bool is_matrix = false;    // others are passed over
+  bool is_matrix = false;    // other elements are skipped
   uint64_t matrix_left = 0;  // bytes from the numbers to the matrix's end
   MatVariable variable;
   Part data;
@@ -209,7 +209,7 @@ Result<OpenVariable> open_variable(const File& file, bool little, uint64_t at) {
   MatrixReader reader(*result.stream, size, little);
   const Status read = read_description(reader, little, &result.variable, &result.data);
   if (!read.ok()) {
-    // The stream's own errors name the file already.
+    // The stream's own errors already name the file.
     if (read.message().rfind(file.path(), 0) == 0) return read;
     return read.with_context(file.path() + ": the variable " + result.variable.name + " at byte " + std::to_string(at));
   }

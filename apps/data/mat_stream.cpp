@@ -6,7 +6,7 @@ namespace sparsenet::io {
 namespace {
 
 constexpr size_t kChunk = size_t{1} << 16;
-// No deflate stream expands more: 258 bytes from two bits at best.
+// The largest expansion of a deflate stream: at best 258 bytes from two bits.
 constexpr uint64_t kMostExpansion = 1032;
 
 }  // namespace
@@ -21,8 +21,8 @@ MatStream::~MatStream() {
 uint64_t MatStream::most_left() const {
   if (!compressed_) return left_;
   if (ended_) return 0;
-  // A file has less than 2^63 bytes, an element less than 2^32, so this cannot overflow. What zlib holds back, its
-  // window and a match that is not finished, is at most 64 KiB.
+  // A file has less than 2^63 bytes, an element less than 2^32, so this cannot overflow. What zlib holds back (its
+  // window and an unfinished match) is at most 64 KiB.
   return (left_ + zlib_.avail_in) * kMostExpansion + kChunk;
 }
 
@@ -31,7 +31,7 @@ Status MatStream::damaged(const std::string& how) const {
                           std::to_string(begin_) + " " + how);
 }
 
-// As many bytes as come from what zlib has; none only at the stream's end or where more input is needed.
+// Produces as many bytes as zlib's input yields; none only at the stream's end or if more input is needed.
 Status MatStream::inflate_some(void* out, size_t bytes, size_t* got) {
   *got = 0;
   if (!started_) {

@@ -1,4 +1,4 @@
-// The bytes of one element of a MATLAB file, in order: as they stand in the file, or inflated.
+// The bytes of one element of a MATLAB file, in order: as stored in the file, or inflated.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -21,12 +21,12 @@ class MatStream {
   MatStream(const MatStream&) = delete;
   MatStream& operator=(const MatStream&) = delete;
 
-  // The most bytes that can still come. For compressed ones a bound by what deflate can make of them.
+  // The most bytes that can still follow. For compressed data this is a bound from deflate's largest expansion.
   uint64_t most_left() const;
-  // Exactly `bytes`, or an error that says where the file ends or is damaged.
+  // Reads exactly `bytes`, or fails with an error that says where the file ends or is damaged.
   Status read(void* out, size_t bytes);
   Status skip(uint64_t bytes);
-  // Nothing more may come but `padding` bytes. Compressed data must fit its checksum.
+  // Checks that nothing but `padding` bytes follows. Compressed data must match its checksum.
   Status finish(uint64_t padding);
 
  private:

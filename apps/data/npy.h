@@ -18,8 +18,8 @@ namespace sparsenet::io {
 // Checks that the data is exactly as long as shape and type ask for.
 Result<NpyHeader> read_npy_header(const File& file);
 
-// Reads elements [first, first + count) in the order they are stored. Integers become the nearest float32; float64 is
-// rounded.
+// Reads elements [first, first + count) in the order in which they are stored. Integers become the nearest float32;
+// float64 is rounded.
 Status read_npy_floats(const File& file, const NpyHeader& header, int64_t first, int64_t count, float* out);
 // The same for integer arrays. kInvalidArgument for floats and for values above the int64 range.
 Status read_npy_integers(const File& file, const NpyHeader& header, int64_t first, int64_t count, int64_t* out);
@@ -29,10 +29,10 @@ struct FloatArray {
   std::vector<float> values;  // row-major
 };
 
-// A whole array, brought to row-major order.
+// A whole array, converted to row-major order.
 Result<FloatArray> read_npy(const std::string& path);
 
-// Float32, row-major, version 1.0; the file is whole or not there.
+// Float32, row-major, version 1.0; there is never an incomplete file at `path`.
 Status write_npy(const std::string& path, const Shape& shape, const float* values);
 
 }  // namespace sparsenet::io

@@ -8,7 +8,8 @@
 namespace sparsenet::io {
 namespace {
 
-// One value a channel from the metadata's list: empty gives the default, one value serves all channels.
+// One value per channel from the metadata's list: an empty list gives the default, a single value applies to all
+// channels.
 Result<std::vector<float>> per_channel(const std::vector<float>& list, int channels, float missing, const char* what) {
   const auto count = static_cast<size_t>(channels);
   if (list.empty()) return std::vector<float>(count, missing);
@@ -18,14 +19,14 @@ Result<std::vector<float>> per_channel(const std::vector<float>& list, int chann
                        ", found " + std::to_string(list.size()));
 }
 
-// Luma of ITU-R BT.601, as image libraries use it for grey.
+// Luma according to ITU-R BT.601, which image libraries use for grey.
 constexpr float kLuma[3] = {0.299f, 0.587f, 0.114f};
 
 }  // namespace
 
 Normalisation normalisation_of(const Metadata& metadata) {
   if (metadata.mean.empty() && metadata.std_dev.empty()) return Normalisation::kMissing;
-  // Of 0..255 pixels, a deviation below 1 means images of one colour.
+  // For 0..255 pixels, a deviation below 1 would mean images of a single colour.
   const bool unit_range =
       !metadata.std_dev.empty() &&
       std::all_of(metadata.std_dev.begin(), metadata.std_dev.end(), [](float value) { return value < 1; }) &&
@@ -46,7 +47,7 @@ Result<Preprocess> Preprocess::create(const Shape& input, const Metadata& metada
   result.width_ = static_cast<int>(input[3]);
 
   if (result.channels_ == 1) {
-    result.order_ = Order::kGray;  // one channel leaves no choice, whatever the default of the metadata
+    result.order_ = Order::kGray;  // one channel leaves no choice, whatever the metadata's default
   } else if (metadata.color_order == "RGB") {
     result.order_ = Order::kRgb;
   } else if (metadata.color_order == "BGR") {
@@ -89,7 +90,7 @@ void Preprocess::apply(const Image& image, float* out) const {
   }
 
   for (size_t c = 0; c < static_cast<size_t>(channels_); ++c) {
-    // A division, not a product with the reciprocal: the same bits as the frameworks that trained the network.
+    // Divides instead of multiplying by the reciprocal: the same bits as in the frameworks that trained the network.
     const float mean = mean_[c], std_dev = std_dev_[c];
     float* target = out + c * area;
     if (source_channels == 3 && order_ == Order::kGray) {

@@ -1,4 +1,4 @@
-// From decoded images to what a network reads, by the model file's own metadata.
+// From decoded images to a network's input, according to the model file's metadata.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -11,18 +11,18 @@
 
 namespace sparsenet::io {
 
-// What a model file says of mean and std, the commonest cause of an accuracy that nobody can explain.
+// What a model file states about mean and std, the most common cause of an unexplained loss of accuracy.
 enum class Normalisation : uint8_t {
   kStored,         // values for pixels of 0..255
-  kMissing,        // nothing: pixels go in as they are. (Mean 0 and std 1 in the file say that this is meant.)
-  kLooksUnitRange  // values that only pixels of 0..1 can have; the file's are for 0..255
+  kMissing,        // none: pixels are used unchanged. (Mean 0 and std 1 in the file mean that this is intended.)
+  kLooksUnitRange  // values that only make sense for pixels of 0..1; the file's are for 0..255
 };
 Normalisation normalisation_of(const Metadata& metadata);
 
 class Preprocess {
  public:
-  // For an input of shape [N, C, H, W] with C = 3 (RGB, BGR) or 1 (GRAY). Errors: kInvalidModel where the input is not
-  // an image or the metadata does not fit it.
+  // For an input of shape [N, C, H, W] with C = 3 (RGB, BGR) or 1 (GRAY). Errors: kInvalidModel if the input is not an
+  // image or the metadata does not fit it.
   static Result<Preprocess> create(const Shape& input, const Metadata& metadata);
 
   int channels() const { return channels_; }
@@ -41,7 +41,7 @@ class Preprocess {
   Order order_ = Order::kRgb;
   bool crop_ = false;
   int channels_ = 0, height_ = 0, width_ = 0;
-  std::vector<float> mean_, std_dev_;  // one a channel of the input, in the input's order
+  std::vector<float> mean_, std_dev_;  // one per channel of the input, in the input's order
 };
 
 }  // namespace sparsenet::io

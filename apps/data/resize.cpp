@@ -6,7 +6,7 @@
 namespace sparsenet::io {
 namespace {
 
-// Source range and weights of every output sample along one axis.
+// The source range and weights of every output sample along one axis.
 struct Taps {
   std::vector<int> first;
   std::vector<std::vector<float>> weights;
@@ -29,7 +29,7 @@ Taps triangle_taps(double begin, double end, int source, int target) {
     }
     taps.first.push_back(first);
     taps.weights.emplace_back();
-    // At the borders part of the filter has no pixels: what is left is scaled up to one.
+    // At the borders part of the filter covers no pixels: the remaining weights are scaled to a sum of one.
     for (const double weight : weights) taps.weights.back().push_back(static_cast<float>(weight / sum));
   }
   return taps;
@@ -45,7 +45,7 @@ std::vector<float> resize_bilinear(const Image& image, const Box& box, int width
   const int first_row = down.first.front();
   const int end_row = down.first.back() + static_cast<int>(down.weights.back().size());
 
-  // Rows first, only those the second step reads: [row][channel][column].
+  // Rows first, but only those that the second step reads: [row][channel][column].
   std::vector<float> rows(static_cast<size_t>(end_row - first_row) * channels * out_width);
   for (int y = first_row; y < end_row; ++y) {
     const uint8_t* source = image.pixels.data() + static_cast<size_t>(y) * static_cast<size_t>(image.width) * channels;

@@ -1,11 +1,12 @@
-// Fine-tuning from C++, a step at a time, from memory: what a program on a device does when its user shows it new
-// things. It reads one file, the network, and writes none.
+// Fine-tuning from C++, one step at a time, with data in memory: what a program on a device does when its user shows it
+// new things. It reads one file, the network, and writes none.
 //
 //   sparsenet-finetune net.snet [STEPS]
 //
-// The network learns to tell three kinds of pattern apart that are drawn here: stripes across, stripes down, and
-// checks, in random colours, sizes and places. It keeps all its weights but the last layer's, which is new; the frozen
-// part runs folded and fused, as in inference, so memory and time are a fraction of a whole training's.
+// The network learns to distinguish three kinds of patterns that are drawn here: horizontal stripes, vertical stripes,
+// and checks, in random colours, sizes and positions. It keeps all its weights except the last layer's, which is new;
+// the frozen part runs folded and fused, as in inference, so memory and time are a fraction of those of training the
+// whole network.
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 #include <sparsenet/trainer.h>
@@ -29,8 +30,8 @@ int fail(const Status& status) {
   return 1;
 }
 
-// One image [C, H, W] as the network reads it, roughly of mean 0 and deviation 1. A real program takes (pixel - mean) /
-// std with the model's own metadata.mean and metadata.std_dev.
+// One image [C, H, W] as the network reads it, with a mean of about 0 and a deviation of about 1. A real program uses
+// (pixel - mean) / std with the model's own metadata.mean and metadata.std_dev.
 void draw(const Shape& input, int label, std::mt19937& random, float* out) {
   const auto uniform = [&](float low, float high) {
     return low + (high - low) * static_cast<float>(random() >> 8) * 0x1p-24f;
@@ -65,7 +66,7 @@ Batch draw_batch(const Shape& input, int64_t count, std::mt19937& random) {
   return batch;
 }
 
-// How many of the images the network gets right as it is now: an ordinary session of the trainer's graph.
+// How many of the images the network gets right at the moment, using an ordinary session with the trainer's graph.
 Result<int64_t> count_right(const Graph& graph, const Batch& test) {
   SessionOptions options;
   options.batch = static_cast<int64_t>(test.labels.size());
@@ -119,7 +120,7 @@ int teach(int argc, char** argv) {
   std::printf("before: %lld of %lld right\n", static_cast<long long>(*right), static_cast<long long>(kTestImages));
 
   for (long step = 0; step < steps; ++step) {
-    const Batch batch = draw_batch(input, kBatch, random);  // on a device: what the camera saw, and what it was
+    const Batch batch = draw_batch(input, kBatch, random);  // on a device: camera images and their classes
     auto result = trainer->step(batch.images.data(), batch.labels.data(), 0.01f);
     if (!result.ok()) return fail(result.status());
     if (step % 10 == 9) std::printf("step %ld: loss %.4f\n", step + 1, result->loss);
@@ -130,8 +131,8 @@ int teach(int argc, char** argv) {
   right = count_right(*trained, test);
   if (!right.ok()) return fail(right.status());
   std::printf("after:  %lld of %lld right\n", static_cast<long long>(*right), static_cast<long long>(kTestImages));
-  // To keep it: model->graph = *trained; save_model(*model, "mine.snet"), after clearing or renewing
-  // model->test_vectors, which belong to the weights before.
+  // To keep the result: model->graph = *trained; save_model(*model, "mine.snet"), after clearing or renewing
+  // model->test_vectors, which belong to the old weights.
   return 0;
 }
 
@@ -140,7 +141,7 @@ int teach(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return teach(argc, argv);
-  } catch (const std::bad_alloc&) {  // of the vectors here: the library does not throw
+  } catch (const std::bad_alloc&) {  // from the vectors in this file: the library does not throw
     std::fprintf(stderr, "error: out of memory\n");
     return 1;
   }

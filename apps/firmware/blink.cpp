@@ -1,5 +1,5 @@
-// The smallest program of one's own: classifies, says what it sees, and blinks the board's LED as many times as the
-// class's number says, once more than that. To start from: images come from flash here, from a camera there.
+// The smallest program of one's own: classifies an image, prints the result, and blinks the board's LED as many times
+// as the class's index plus one. A starting point: here images come from flash, in a real program from a camera.
 #include <sparsenet/sparsenet.h>
 
 #include "board.h"

@@ -1,4 +1,4 @@
-// Arm MPS2 with a Cortex-M4 or M7: reset, SysTick, semihosting. Another board brings a file like this one and a linker
+// Arm MPS2 with a Cortex-M4 or M7: reset, SysTick, semihosting. Another board needs a file like this one and a linker
 // script.
 #include "board.h"
 
@@ -20,7 +20,7 @@ volatile uint32_t& reg(uintptr_t address) {
   return *reinterpret_cast<volatile uint32_t*>(address);
 }
 
-// SysTick: 24 bits, counting down with the 25 MHz core clock; -icount shift=0 makes an instruction a nanosecond.
+// SysTick: 24 bits, counting down with the 25 MHz core clock; -icount shift=0 makes an instruction take a nanosecond.
 constexpr uintptr_t kSysTickControl = 0xE000E010, kSysTickReload = 0xE000E014, kSysTickValue = 0xE000E018;
 constexpr uint32_t kReload = 0x00FFFFFF;
 volatile uint32_t wraps = 0;  // how often it has reached 0
@@ -34,10 +34,10 @@ constexpr uint32_t kSendFull = 1, kReceiveFull = 2, kSendAndReceive = 3;
 constexpr uint32_t kDivider = 217;  // 115,200 baud of 25 MHz
 constexpr int kEndOfTransmission = 4;
 
-// The FPGA's lights: a bit each.
+// The FPGA's LEDs: one bit each.
 constexpr uintptr_t kLeds = 0x40028000;
 
-// Semihosting: what QEMU or a debugger does for the program.
+// Semihosting: services that QEMU or a debugger provides to the program.
 int call_host(int operation, const void* argument) {
   register int r0 asm("r0") = operation;
   register const void* r1 asm("r1") = argument;
@@ -83,7 +83,7 @@ void tick(void) {
   wraps = wraps + 1;
 }
 
-// Nothing may use the FPU before it is on, or variables before they have their values.
+// Nothing may use the FPU before it is enabled, or variables before they are initialised.
 __attribute__((naked)) void reset(void) {
   asm volatile(
       "ldr r0, =0xE000ED88\n"  // CPACR: full access to coprocessors 10 and 11, the FPU
@@ -98,7 +98,7 @@ __attribute__((naked)) void reset(void) {
 [[noreturn]] __attribute__((used)) void start(void) {
   for (uint32_t *to = data_begin, *from = data_in_flash; to < data_end;) *to++ = *from++;
   for (uint32_t* to = bss_begin; to < bss_end;) *to++ = 0;
-  // Up to where the stack stands now: who looks later sees how deep it went.
+  // Fills the memory up to the present stack pointer with a pattern, which later shows how deep the stack went.
   volatile uint32_t* top;
   asm volatile("mov %0, sp" : "=r"(top));
   for (volatile uint32_t* to = stack_begin; to < top; ++to) *to = kPaint;
@@ -130,14 +130,14 @@ uint32_t ticks() {
     value = reg(kSysTickValue);
   } while (high != wraps || pending != (reg(kInterruptState) & kSysTickPending));
   if (pending) ++high;
-  // Of a period 0 comes first, not last: the counter stands there from reset to its first tick, and a wrap is counted
-  // when it gets there.
+  // Within a period 0 comes first, not last: the counter is 0 from reset to its first tick, and a wrap is counted when
+  // it reaches 0.
   const uint32_t phase = value == 0 ? 0 : kReload + 1 - value;
   return high * (kReload + 1) + phase;
 }
 
 uint64_t microseconds() {
-  // Before the ticks' 32 bits have gone round (172 s) somebody has to ask: the benchmark's windows are shorter.
+  // Must be called before the 32-bit tick count wraps around (172 s): the benchmark's windows are shorter.
   static uint32_t last = 0;
   static uint64_t sum = 0;
   const uint32_t now = ticks();

@@ -1,5 +1,5 @@
-// The firmware as a program of this machine: the same model, kernels and checks, to compare with boards and to step
-// through. Time is in nanoseconds, not instructions.
+// The firmware as a program of this machine: the same model, kernels and checks, for comparison with boards and for
+// stepping through in a debugger. Time is in nanoseconds, not instructions.
 #include <time.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-# What a firmware takes, and whether that is within its budget. Flash: what is loaded (code, constants, initial values);
-# RAM: data, zeros, and what the linker script sets aside for the stack.
+# How much flash and RAM a firmware takes, and whether that is within its budget. Flash: what is loaded (code,
+# constants, initial values); RAM: initialised and zeroed data, and what the linker script reserves for the stack.
 execute_process(COMMAND ${SIZE} -A ${ELF} OUTPUT_VARIABLE table RESULT_VARIABLE failed)
 if(failed)
   message(FATAL_ERROR "${SIZE} -A ${ELF} failed")

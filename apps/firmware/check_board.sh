@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts the firmware, shows what it prints, and compares what it computed with what is on record for this model and
-# processor: checksums of logits, losses of training. Fails where the firmware fails, or where one differs.
+# Starts the firmware, shows its output, and compares its results with the records for this model and processor:
+# checksums of logits, losses of training. Fails if the firmware fails or if a result differs.
 #   check_board.sh RECORD COMPILER_VERSION COMMAND...
-#   RECORD   a file of the lines to be found; its first line names the compiler's version that they were made with, as
-#            another one may round elsewhere: then the lines are not compared, which is said. A file that does not exist:
-#            nothing is on record. UPDATE_RECORDS=1 in the environment writes it.
+#   RECORD   a file with the expected lines; its first line names the compiler version with which they were made, because
+#            another one may round differently: then the lines are not compared, and a message says so. If the file does
+#            not exist, nothing is on record. UPDATE_RECORDS=1 in the environment writes it.
 set -euo pipefail
 record=$1 version=$2
 shift 2

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Gives a board (in an emulator) and this machine's sparsenet-mlperf-tiny the same image and commands: what they answer
-# must be the same, but for times and a difference of 0.002 between results.
+# Gives a board (in an emulator) and this machine's sparsenet-mlperf-tiny the same image and commands: their answers
+# must be the same, except for times and differences of up to 0.002 between results.
 #   check_mlperf.sh HOST_PROGRAM HOST_MODEL IMAGES BOARD_COMMAND...
 set -euo pipefail
 host=$1 model=$2 images=$3
 shift 3
 
-# The first record of the images: a label byte, then 3072 bytes. (As the protocol reads rows of pixels the colours are
-# mixed up; the two devices do the same with it.)
+# The first record of the images: a label byte, then 3072 bytes. (The protocol expects rows of pixels, so the colours
+# are mixed up; but that is the same for both devices.)
 commands() {
   printf 'name%%profile%%bogus%%db load 3072%%'
   tail -c +2 "$images" | head -c 3072 | od -An -v -tx1 -w32 | tr -d ' ' | while read -r line; do printf 'db %s%%' "$line"; done

@@ -1,4 +1,4 @@
-/* Test images: records of a label byte and 3 x 32 x 32 bytes, red, green, blue (the official CIFAR-10 binary form). */
+/* Test images: records of a label byte and 3 x 32 x 32 bytes, red, green, blue (the official CIFAR-10 binary format). */
   .section .images, "a"
   .global images_begin
   .global images_end

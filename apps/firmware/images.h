@@ -13,10 +13,10 @@ namespace images {
 
 constexpr size_t kSide = 32, kChannels = 3, kArea = kSide * kSide, kPixels = kChannels * kArea, kRecord = 1 + kPixels;
 
-// Null, and how images become the model's input; or why it does not take these.
+// Returns null and how images become the model's input, or else why the model does not accept these images.
 const char* open(sn_session* session, sn_image_info* info);
 
-// The pixels of a record as the model wants them: kPixels floats.
+// Converts the pixels of a record to the model's input: kPixels floats.
 void to_input(const sn_image_info& info, const uint8_t* record, float* input);
 
 }  // namespace images

@@ -1,5 +1,6 @@
-// A model in flash, on a board without an operating system: checks itself by its test vectors, classifies images,
-// trains its last layer if the model has a plan for that, and tells what it took. Exit status 0 when all checks passed.
+// A model in flash, on a board without an operating system: checks itself with its test vectors, classifies images,
+// trains its last layer if the model has a plan for that, and reports time and memory. Exit status 0 if all checks
+// passed.
 #include <sparsenet/sparsenet.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@ namespace {
 
 using images::kRecord;
 
-// Inference and training take turns.
+// Inference and training take turns in the same memory.
 constexpr size_t kMemoryBytes =
     MODEL_MEMORY_BYTES > MODEL_TRAINING_MEMORY_BYTES ? MODEL_MEMORY_BYTES : MODEL_TRAINING_MEMORY_BYTES;
 alignas(SN_ALIGNMENT) uint8_t memory[kMemoryBytes];
@@ -32,7 +33,7 @@ int fail(const char* what, const char* why) {
   return 1;
 }
 
-// FNV-1a over the logits' bits: two boards that print the same number computed the same.
+// FNV-1a over the logits' bits: two boards that print the same number have computed the same.
 uint32_t checksum() {
   uint32_t sum = 2166136261u;
   for (const float& value : logits) {
@@ -43,7 +44,7 @@ uint32_t checksum() {
   return sum;
 }
 
-// What one run takes, by kind of step.
+// The cost of one run, by kind of step.
 struct Profile {
   uint32_t last;
   struct {
@@ -105,13 +106,13 @@ int verify_all(sn_session* net, uint32_t count) {
   return failures;
 }
 
-// The pixels of a record, as the model wants them, to its input.
+// Sets the pixels of a record, converted as the model expects, as input.
 bool set_image(sn_session* net, const sn_image_info& image, const uint8_t* record) {
   images::to_input(image, record, input);
   return sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) == SN_OK;
 }
 
-// Class of the image that was set.
+// The class of the image that was set.
 bool classify(sn_session* net, uint32_t* best) {
   if (sn_run(net) != SN_OK || sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) return false;
   *best = 0;
@@ -119,7 +120,7 @@ bool classify(sn_session* net, uint32_t* best) {
   return true;
 }
 
-// Its label, or its number where the model has none.
+// Prints the class's label, or its number if the model has no labels.
 void print_class(const sn_session* net, uint32_t index) {
   const char* label = sn_label(net, index);
   if (label) return board::print(label);
@@ -146,7 +147,7 @@ int classify_all(sn_session* net) {
 constexpr int kTrainingSteps = 6;
 constexpr sn_train_options kSgd = {sizeof(sn_train_options), 0.02f, 0.9f, 1e-4f, 1};
 
-// A step over all images; their mean loss.
+// One step over all images; gives their mean loss.
 bool train_step(sn_session* net, const sn_image_info& image, float* loss, sn_message* why) {
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
     if (!set_image(net, image, record) || sn_train_add(net, record[0], nullptr, why) != SN_OK) return false;
@@ -154,7 +155,7 @@ bool train_step(sn_session* net, const sn_image_info& image, float* loss, sn_mes
   return sn_train_update(net, &kSgd, loss, why) == SN_OK;
 }
 
-// Forgets the last layer and learns it anew from the images; before that, a short training whose losses are known.
+// First runs a short training whose losses are known, then resets the last layer and trains it anew on the images.
 int train(sn_session* net) {
   sn_message why = {sizeof why, ""};
   float error = 0;
@@ -214,8 +215,8 @@ int train_if_planned() {
   return train(net);
 }
 
-// The board's clock only goes on, from its first reading: a step back would be a very long time to whatever is measured
-// across it.
+// The board's clock must never go back after its first reading: a step back would appear as a very long time to
+// whatever is measured across it.
 int check_clock() {
   uint32_t last = board::ticks();
   for (int i = 0; i < 1000; ++i) {

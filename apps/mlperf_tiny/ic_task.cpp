@@ -43,7 +43,7 @@ void IcTask::load(const uint8_t bytes[kInputBytes]) {
 }
 
 sn_status IcTask::infer() {
-  // Every time: a plan may use the input's memory for other things within a run.
+  // Set before every run: a plan may reuse the input's memory during a run.
   sn_status status = sn_set_input(session_, 0, input_, kInputBytes);
   if (status == SN_OK) status = sn_run(session_);
   if (status == SN_OK) status = sn_get_output(session_, 0, outputs_, classes_);

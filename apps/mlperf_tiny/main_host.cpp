@@ -1,5 +1,5 @@
-// sparsenet-mlperf-tiny: the device side of MLPerf Tiny's image classification on this machine. Speaks the benchmark's
-// protocol over standard input and output, or scores itself the way the benchmark's runners do.
+// sparsenet-mlperf-tiny: the device side of MLPerf Tiny's image classification, on this machine. Speaks the benchmark's
+// protocol over standard input and output, or scores itself as the benchmark's runners do.
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
 #include <sparsenet/status.h>
@@ -31,7 +31,7 @@ constexpr uint32_t kLeastIterations = 10;
 constexpr const char* kFooter =
     R"(Without --score: commands come in on standard input, answers go out on standard output.
   printf 'name%%profile%%' | sparsenet-mlperf-tiny net.snet
-With --score: accuracy of the images, and the median of five windows of inferences.
+With --score: the accuracy on the images, and the median speed of five windows of inferences.
   sparsenet-mlperf-tiny net.snet --score test_batch.bin --indices perf_samples_idxs.npy
 The model needs a stored plan: sparsenet-convert net.tflite -o net.snet --plan portable-f32)";
 
@@ -41,7 +41,7 @@ int fail(const std::string& message) {
   return kFailed;
 }
 
-// A model file in memory, and a session in memory of its own.
+// A mapped model file, and a session in separately allocated memory.
 class Device {
  public:
   Device() = default;
@@ -86,7 +86,7 @@ class Device {
 
 int serve_standard_streams(Device& device) {
   Port port{};
-  // The other end waits for whole lines.
+  // The other end waits for complete lines.
   port.get = [](void*) { return std::getchar(); };
   port.put = [](void*, char c) {
     std::putchar(c);
@@ -140,14 +140,14 @@ int score(Device& device, const Options& options) {
                                  {"seconds", window->seconds},
                                  {"inferences_per_second", window->per_second()}});
       if (!options.json) {
-        std::printf("window %zu: %u inferences in %.3f s, %.1f a second\n", i + 1, window->iterations, window->seconds,
-                    window->per_second());
+        std::printf("window %zu: %u inferences in %.3f s, %.1f per second\n", i + 1, window->iterations,
+                    window->seconds, window->per_second());
         std::fflush(stdout);
       }
     }
     std::sort(rates.begin(), rates.end());
     json["median_inferences_per_second"] = rates[kWindows / 2];
-    if (!options.json) std::printf("median: %.1f inferences a second\n", rates[kWindows / 2]);
+    if (!options.json) std::printf("median: %.1f inferences per second\n", rates[kWindows / 2]);
   }
   if (options.json) std::printf("%s\n", json.dump(2).c_str());
   return kDone;
@@ -161,20 +161,21 @@ int main_or_throw(int argc, char** argv) {
   const CLI::Validator seconds(
       [](std::string& text) {
         double value = 0;
-        // The comparison is false for what is no number.
+        // The comparison is false for NaN.
         const bool fits = CLI::detail::lexical_cast(text, value) && value >= 0 && value <= 3600;
         return fits ? std::string() : "expected a number from 0 to 3600, found '" + text + "'";
       },
       "");
   auto* images = app.add_option("--score", options.images, "score these images: a CIFAR-10 file (test_batch.bin)");
-  app.add_option("--indices", options.indices, "only these of them: a .npy file (perf_samples_idxs.npy)")
+  app.add_option("--indices", options.indices,
+                 "only the images with these indices: a .npy file (perf_samples_idxs.npy)")
       ->needs(images);
-  app.add_option("--seconds", options.seconds, "length of a window at least; the rules ask for 10")
+  app.add_option("--seconds", options.seconds, "minimum length of a window; the rules require 10")
       ->check(seconds)
       ->default_str("10")
       ->needs(images);
-  app.add_flag("--accuracy-only", options.accuracy_only, "measure no windows")->needs(images);
-  app.add_flag("--json", options.json, "the score as one JSON document")->needs(images);
+  app.add_flag("--accuracy-only", options.accuracy_only, "only the accuracy, no timing windows")->needs(images);
+  app.add_flag("--json", options.json, "print the score as one JSON document")->needs(images);
   app.footer(kFooter);
   try {
     app.parse(argc, argv);

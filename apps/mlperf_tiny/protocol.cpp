@@ -7,11 +7,11 @@
 namespace sparsenet::mlperf {
 namespace {
 
-// Runners look for this name of the firmware's profile.
+// Runners expect this name of the firmware's profile.
 constexpr char kProfile[] = "ULPMark for tinyML Firmware V0.0.1";
 constexpr uint32_t kDefaultIterations = 1, kDefaultWarmup = 10, kMostIterations = 1000000000;
 
-// The next word of `*rest`, ended with a zero, or null.
+// The next word of `*rest`, terminated with a zero, or null.
 char* next_word(char** rest) {
   char* word = *rest;
   while (*word == ' ' || *word == '\t') ++word;
@@ -27,7 +27,7 @@ bool equal(const char* a, const char* b) {
   return strcmp(a, b) == 0;
 }
 
-// Decimal digits alone, up to `most`.
+// Accepts only decimal digits, with a value of at most `most`.
 bool read_number(const char* word, uint32_t most, uint32_t* number) {
   uint64_t value = 0;
   if (*word == '\0') return false;
@@ -87,7 +87,7 @@ void Protocol::receive(char c) {
   line_[length_] = '\0';
   length_ = 0;
   if (overlong_) {
-    // Half a command is none.
+    // An incomplete command is not executed.
     overlong_ = false;
     th_printf("e-[Command is longer than %u characters]\r\nm-ready\r\n", static_cast<unsigned>(kLineBytes));
     return;
@@ -161,7 +161,7 @@ void Protocol::load_digits(const char* digits) {
     th_printf("e-[No bytes expected: 'db load N' comes first]\r\n");
     return;
   }
-  // What lies beyond the expected bytes is left out, as in the benchmark's own firmware.
+  // Anything beyond the expected bytes is dropped, as in the benchmark's own firmware.
   for (size_t i = 0; i < length && filled_ < expected_; i += 2) {
     buffer_[filled_++] = static_cast<uint8_t>(hex_digit(digits[i]) << 4 | hex_digit(digits[i + 1]));
   }

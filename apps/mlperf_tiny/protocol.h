@@ -1,5 +1,5 @@
 // The serial protocol of MLPerf Tiny's runners, device side: commands that end with '%', answers that end with
-// "m-ready". docs/mlperf-tiny.md lists them and says where they are known from.
+// "m-ready". docs/mlperf-tiny.md lists them and their sources.
 //
 // Works anywhere: no heap, no stdio, no exceptions. It calls the th_* functions of th.h.
 #pragma once
@@ -11,16 +11,16 @@ namespace sparsenet::mlperf {
 
 class Protocol {
  public:
-  static constexpr size_t kLineBytes = 80;  // of a command; runners send 31 bytes of data in 65 characters
+  static constexpr size_t kLineBytes = 80;  // longest command; runners send 31 bytes of data in 65 characters
 
-  // `model` is the benchmark's name for the task ("ic01"), `buffer` holds exactly one input of it.
+  // `model` is the benchmark's name for the task ("ic01"); `buffer` holds exactly one input of that task.
   Protocol(const char* vendor, const char* model, uint8_t* buffer, size_t buffer_bytes);
 
-  // Initialises the board's parts and says that it is ready.
+  // Initialises the board's parts and reports that it is ready.
   void start();
-  // One character from the line. Carriage returns and line feeds mean nothing, so a person may type too.
+  // Handles one character from the line. Carriage returns and line feeds are ignored, so a person may type as well.
   void receive(char c);
-  // One command without its terminator, in memory that it may change; then "m-ready".
+  // Executes one command without its terminator, in memory that may be modified; then prints "m-ready".
   void execute(char* command);
 
   // What "db" commands have loaded so far.

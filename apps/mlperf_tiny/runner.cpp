@@ -12,7 +12,7 @@
 namespace sparsenet::mlperf {
 namespace {
 
-constexpr size_t kBytesPerCommand = 31;  // as runners send them
+constexpr size_t kBytesPerCommand = 31;  // as sent by runners
 constexpr uint64_t kRecordBytes = 1 + IcTask::kInputBytes;
 constexpr uint64_t kMostSamples = 100000;
 constexpr uint32_t kMostIterations = 1000000000;
@@ -35,7 +35,7 @@ Result<std::vector<int64_t>> read_indices(const std::string& path, uint64_t imag
   return indices;
 }
 
-// What follows `prefix` in the first such line, up to the next ']' where the prefix ends with '['.
+// What follows `prefix` in the first line that begins with it; if the prefix ends with '[', only up to the next ']'.
 bool find_value(const std::vector<std::string>& lines, const std::string& prefix, std::string* value) {
   for (const std::string& line : lines) {
     if (line.compare(0, prefix.size(), prefix) != 0) continue;
@@ -102,7 +102,7 @@ Result<std::vector<Sample>> read_samples(const std::string& images, const std::s
     SPARSENET_RETURN_IF_ERROR(
         file->read_at(static_cast<uint64_t>(chosen[i]) * kRecordBytes, record.data(), record.size()));
     samples[i].label = record[0];
-    // The file has planes, the benchmark's inputs have pixels.
+    // The file stores planes, the benchmark's inputs are pixels.
     for (size_t c = 0; c < IcTask::kChannels; ++c) {
       for (size_t p = 0; p < IcTask::kPixels; ++p) {
         samples[i].bytes[p * IcTask::kChannels + c] = record[1 + c * IcTask::kPixels + p];
@@ -175,8 +175,8 @@ Result<Window> Runner::measure(const Sample& sample, double seconds, uint32_t le
     SPARSENET_ASSIGN_OR_RETURN(auto took, read_seconds(lines));
     window.seconds = std::max(took, 1e-6);
     if (window.seconds >= seconds) return window;
-    // Again, with more: at most a hundred times as many, as a short time tells little, and a little above what is
-    // needed, as times vary.
+    // Tries again with more iterations: at most a hundred times as many, because a short time says little, and slightly
+    // more than needed, because times vary.
     iterations = std::ceil(std::min(iterations * 100, iterations * (seconds / window.seconds) * 1.05 + 1));
     if (iterations > kMostIterations) return unsupported("a window needs more than 1000000000 inferences");
   }

@@ -1,5 +1,5 @@
-// The host's part of the benchmark, in the same process: sends the device commands over a line in memory and reads its
-// answers, as the public runners do over a serial port. So what is scored is what the device says.
+// The host's part of the benchmark, in the same process: sends commands to the device over a line in memory and reads
+// its answers, as the public runners do over a serial port. So the score is based on what the device answers.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -31,15 +31,16 @@ struct Window {
 
 class Runner {
  public:
-  // Makes itself the device's line. One at a time.
+  // Makes itself the device's line. There may be only one at a time.
   Runner(Protocol* protocol, IcTask* task);
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
   Status start();
-  // The class of the largest result, of equal ones the first.
+  // The class with the largest result; of equal ones the first.
   Result<size_t> classify(const Sample& sample);
-  // One window: as many inferences of this sample as take at least `seconds`, and at least `least_iterations`.
+  // One window: as many inferences of this sample as are needed for at least `seconds`, and at least
+  // `least_iterations`.
   Result<Window> measure(const Sample& sample, double seconds, uint32_t least_iterations);
 
  private:

@@ -33,7 +33,7 @@ void put_number(uint64_t number, unsigned base, unsigned least_digits) {
   while (count > 0) put(digits[--count]);
 }
 
-// value = mantissa * 2^exponent, in thousandths, the nearest or the even one of two; exponent <= 29.
+// value = mantissa * 2^exponent in thousandths, rounded to nearest, ties to even; exponent <= 29.
 uint64_t thousandths(uint32_t mantissa, int exponent) {
   const uint64_t scaled = uint64_t{mantissa} * 1000;
   if (exponent >= 0) return scaled << exponent;
@@ -43,8 +43,8 @@ uint64_t thousandths(uint32_t mantissa, int exponent) {
   return whole + (part > half || (part == half && whole % 2 == 1) ? 1 : 0);
 }
 
-// Three decimals, as %0.3f has them; integers alone, so that a board needs no double precision. Larger values than any
-// network's, which would need more than 64 bits, print as infinite.
+// Three decimals, like %0.3f, with integer arithmetic only, so that a board needs no double precision. Values larger
+// than any network's, which would need more than 64 bits, are printed as infinite.
 void put_fixed(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -61,7 +61,7 @@ void put_fixed(float value) {
   put_number(t % 1000, 10, 3);
 }
 
-// One conversion behind '%'; returns where the text goes on.
+// Prints one conversion after '%'; returns where the format continues.
 const char* put_conversion(const char* format, va_list* arguments) {
   unsigned width = 0, longs = 0;
   for (; *format >= '0' && *format <= '9'; ++format) width = width * 10 + static_cast<unsigned>(*format - '0');
@@ -122,7 +122,7 @@ void th_load_tensor() {
 }
 
 void th_infer() {
-  // Nothing in it can fail once the session is open.
+  // This cannot fail once the session is open.
   (void)task->infer();
 }
 
@@ -156,7 +156,7 @@ char th_getchar() {
   return static_cast<char>(board.get(board.self));
 }
 
-// The board's own code has opened the line before it comes here.
+// The board's own code has already opened the line.
 void th_serialport_initialize() {}
 
 void th_timestamp_initialize() {
@@ -168,7 +168,7 @@ void th_final_initialize() {}
 void th_pre() {}
 void th_post() {}
 
-// At once: the line's other end waits for the answer before it sends more.
+// Executed at once: the other end waits for the answer before it sends more.
 void th_command_ready(char volatile* command) {
   protocol->execute(const_cast<char*>(command));
 }

@@ -17,16 +17,17 @@ constexpr int kDone = 0, kFailed = 1;
 
 std::atomic<const char*> activity{"working"};
 
-// Opens what is closed in such a way that using it fails as it did before; standard error alone swallows what it gets.
+// Opens closed standard streams in such a way that using them fails as before; only standard error discards what is
+// written.
 void open_standard_streams() {
   constexpr int kModes[] = {O_WRONLY, O_RDONLY, O_RDWR};
   for (int fd = 0; fd < 3; ++fd) {
-    // open() takes the lowest free number, which is this one.
+    // open() returns the lowest free number, which is this one.
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)::open("/dev/null", kModes[fd]);
   }
 }
 
-// Prints what ends the program. Nothing here allocates.
+// Prints the error that ends the program. Nothing here allocates.
 void tell(const std::exception_ptr& error) {
   try {
     if (error) std::rethrow_exception(error);
@@ -40,7 +41,8 @@ void tell(const std::exception_ptr& error) {
   }
 }
 
-// Where an exception cannot pass: in a thread of a library, or in a destructor (those of JSON documents allocate).
+// For exceptions that cannot propagate: in a thread of a library, or in a destructor (those of JSON documents
+// allocate).
 [[noreturn]] void end_at_once() {
   tell(std::current_exception());
   ::_exit(kFailed);

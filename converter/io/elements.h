@@ -1,5 +1,5 @@
-// The elements of a constant on its way from a file into the graph: shared until somebody changes them, in place in the
-// bytes of the file where these are what is wanted, and every growth asked of the conversion's memory budget first.
+// The elements of a constant on their way from a file to the graph: shared until somebody changes them, used directly
+// from the file's bytes if those have the right form, and charged to the conversion's memory budget before any growth.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -16,8 +16,9 @@
 
 namespace sparsenet::converter {
 
-// Used like a std::vector. Copies share; the first change through one of them makes its own copy (so reading through an
-// object that is not const, by operator[], begin() or data(), may copy). Throws BudgetExceeded where it may not grow.
+// Used like a std::vector. Copies share their elements; the first change through one of them makes its own copy (so
+// reading through a non-const object, by operator[], begin() or data(), may copy). Throws BudgetExceeded if it may not
+// grow.
 template <class T>
 class Elements {
  public:
@@ -46,7 +47,7 @@ class Elements {
   Elements(Iterator first, Iterator last) {
     append(first, last);
   }
-  // Elements that lie elsewhere and live as long as `owner`.
+  // Elements stored elsewhere, which live as long as `owner`.
   static Elements view(std::shared_ptr<const void> owner, const T* data, size_t count) {
     Elements out;
     out.owner_ = std::move(owner);
@@ -92,7 +93,7 @@ class Elements {
   void assign(Iterator first, Iterator last) {
     *this = Elements(first, last);
   }
-  // At the end, the one place where constants are joined.
+  // Inserts at the end, the only place where constants are joined.
   template <class Iterator>
   void insert(const T* /*end*/, Iterator first, Iterator last) {
     append(first, last);
@@ -128,10 +129,10 @@ class Elements {
     if (!status.ok()) throw BudgetExceeded(status.message());
   }
 
-  // Memory of this object alone with the present elements and room for `count`.
+  // Memory owned by this object alone, with the present elements and room for `count`.
   Storage& edit(size_t count) {
     if (own_ && own_.use_count() == 1 && own_->values.capacity() >= count) return *own_;
-    // Charged before it is allocated; while a vector moves to a larger place it needs both.
+    // Charged before it is allocated: while a vector moves to larger memory it needs both.
     Elements fresh;
     fresh.own_ = std::make_shared<Storage>();
     const size_t room = count < size_ ? size_ : count;
@@ -154,7 +155,7 @@ class Elements {
     size_ = own_->values.size();
   }
 
-  std::shared_ptr<Storage> own_;       // what can be changed, or
+  std::shared_ptr<Storage> own_;       // elements that can be changed, or
   std::shared_ptr<const void> owner_;  // what keeps `data_` alive
   const T* data_ = nullptr;
   size_t size_ = 0;

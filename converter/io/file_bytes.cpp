@@ -18,7 +18,7 @@
 namespace sparsenet::converter {
 namespace {
 
-// Without waiting for a writer where the name turns out to be a pipe's.
+// Does not wait for a writer if the path turns out to be a named pipe.
 constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 constexpr uint64_t kMostBytes = uint64_t{1} << 40;
 
@@ -51,7 +51,7 @@ const char* kind_of(mode_t mode) {
                           : "a device";
 }
 
-// The state of an open file that must be a regular one.
+// The status of an open file, which must be a regular one.
 Result<struct stat> regular(int fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return io_error(path + ": " + why(errno));
@@ -61,7 +61,7 @@ Result<struct stat> regular(int fd, const std::string& path) {
 }
 
 Status read_at(int fd, uint64_t offset, uint8_t* to, size_t length, const std::string& path) {
-  constexpr size_t kChunk = size_t{1} << 30;  // some systems refuse single reads of 2 GiB and more
+  constexpr size_t kChunk = size_t{1} << 30;  // some systems reject single reads of 2 GiB and more
   while (length > 0) {
     const ssize_t got = ::pread(fd, to, std::min(length, kChunk), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
@@ -74,7 +74,7 @@ Status read_at(int fd, uint64_t offset, uint8_t* to, size_t length, const std::s
   return {};
 }
 
-// Not a std::vector: that would write zeros over all of it first.
+// Not a std::vector, which would first fill all of it with zeros.
 struct Block {
   MemoryCharge charge;
   std::unique_ptr<uint8_t, void (*)(void*)> bytes{nullptr, std::free};
@@ -95,7 +95,7 @@ Result<Descriptor> open_path(const std::string& path) {
   return error == ENOENT || error == ENOTDIR ? not_found(path + ": " + why(error)) : io_error(path + ": " + why(error));
 }
 
-// Walks down part by part, so that no part is followed elsewhere, whatever is renamed meanwhile.
+// Opens the path component by component, so that renaming files meanwhile cannot redirect any of them.
 Result<Descriptor> open_inside(const std::string& folder, const std::string& name) {
   const std::string shown = folder + "/" + printable(name);
   if (name.empty() || name[0] == '/' || name.find('\\') != std::string::npos || name.find('\0') != std::string::npos) {

@@ -5,8 +5,8 @@
 namespace sparsenet::converter {
 namespace {
 
-// Held by a UseBudget. A variable with a destructor would not do: where there is no memory to note that a thread has to
-// destroy it, libc ends the process.
+// Owned by a UseBudget. A variable with a destructor would not work: if there is no memory to register the destructor
+// for a thread, libc ends the process.
 thread_local const std::shared_ptr<MemoryBudget>* current_of_thread = nullptr;
 
 std::string bytes_text(uint64_t bytes) {

@@ -1,13 +1,13 @@
-// How much memory a conversion may take for what its file asks.
+// Limits the memory that a file can make a conversion allocate.
 //
-// A file of a kilobyte can ask for gigabytes: a constant of any shape, an archive that unpacks a thousandfold, a list
-// that is copied again and again. So every allocation whose size a file chooses is first asked of the budget of the
-// conversion, and the answer may be no. What is freed is given back: the budget bounds what is held at a time. What is
-// taken in all is bounded, too, at a multiple of it, and with it the time: making a constant a million times and
-// dropping each is work that a file of a megabyte can ask for.
+// A file of a kilobyte can ask for gigabytes: a constant of any shape, an archive that expands a thousandfold, a list
+// that is copied again and again. So every allocation whose size is determined by a file is first requested from the
+// conversion's budget, which may refuse. Freed memory is returned: the budget limits what is held at the same time. The
+// sum of everything ever taken is limited as well, to a multiple of the budget, which also limits the time: even a file
+// of a megabyte can ask for work like making a constant a million times and dropping it each time.
 //
-// There is one budget a conversion, and the containers that hold what files say (elements.h) reach it as the current
-// one of their thread; so no importer can forget to ask.
+// There is one budget per conversion. The containers that hold the contents of files (elements.h) find it as the
+// current budget of their thread, so no importer can forget to ask.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -22,7 +22,7 @@
 
 namespace sparsenet::converter {
 
-// Thrown where a container would grow beyond the budget. Importers catch it where they know the tensor or the node.
+// Thrown if a container would grow beyond the budget. Importers catch it where they know the tensor or the node.
 class BudgetExceeded : public std::bad_alloc {
  public:
   explicit BudgetExceeded(std::string message) : message_(std::make_shared<const std::string>(std::move(message))) {}
@@ -34,42 +34,42 @@ class BudgetExceeded : public std::bad_alloc {
 
 class MemoryBudget {
  public:
-  // Without a limit of the user's own: this much and a multiple of the files that are read. Converting takes about
-  // twice the file; wider numbers than the file's, and archives that compress well, take more.
+  // The default limit, if the user sets none: this much plus a multiple of the size of the files read. Converting takes
+  // about twice the file's size; more if numbers become wider than in the file, or if archives are highly compressed.
   static constexpr uint64_t kBase = uint64_t{256} << 20;
   static constexpr uint64_t kPerFileByte = 8;
   static constexpr uint64_t kTakenInAll = 4;  // times the limit
 
-  // 0: the default above.
+  // 0: the default limit above.
   explicit MemoryBudget(uint64_t limit = 0) : fixed_(limit != 0), limit_(limit != 0 ? limit : kBase) {}
   MemoryBudget(const MemoryBudget&) = delete;
   MemoryBudget& operator=(const MemoryBudget&) = delete;
 
-  // A file that the conversion reads raises a limit that is not the user's own, once a file.
+  // Every file that the conversion reads raises the limit once, unless the user has set it.
   void add_file(uint64_t device, uint64_t inode, uint64_t bytes);
   void add_bytes(uint64_t bytes);
 
-  Status take(uint64_t bytes);  // kOutOfMemory, with the way out
+  Status take(uint64_t bytes);  // kOutOfMemory, with advice on how to proceed
   void give_back(uint64_t bytes) { used_ -= bytes; }
   uint64_t left() const;
-  std::string limit_text() const;  // for messages: how high the limit is, and why
+  std::string limit_text() const;  // for messages: the limit and the reason for it
 
-  // The one that this thread's conversion uses. Where none was chosen: one without a limit.
+  // The budget of this thread's conversion. If none has been set: one without a limit.
   static const std::shared_ptr<MemoryBudget>& current();
 
  private:
   const bool fixed_;
   std::atomic<uint64_t> limit_;
-  uint64_t taken_ = 0;             // in all
-  std::atomic<uint64_t> used_{0};  // constants are given back by whoever drops the model, on any thread
+  uint64_t taken_ = 0;             // total
+  std::atomic<uint64_t> used_{0};  // atomic: constants are returned by whoever drops the model, on any thread
   std::set<std::pair<uint64_t, uint64_t>> files_;
 };
 
-// Makes a budget the current one of this thread as long as the object lives.
+// Makes a budget the current one of this thread for the lifetime of the object.
 class UseBudget {
  public:
   explicit UseBudget(std::shared_ptr<MemoryBudget> budget);
-  // Keeps the current budget, or where there is none makes a default one for a file of that size: for calls of an
+  // Keeps the current budget, or if there is none creates a default one for a file of that size: for calls of an
   // importer outside a conversion.
   static UseBudget keep_or_make(uint64_t file_bytes);
   UseBudget(const UseBudget&) = delete;
@@ -78,11 +78,11 @@ class UseBudget {
 
  private:
   std::shared_ptr<MemoryBudget> budget_;
-  const std::shared_ptr<MemoryBudget>* before_;  // of those around it, which outlive it
+  const std::shared_ptr<MemoryBudget>* before_;  // the previous one, which outlives this one
 };
 
-// Ends the import of a whole graph: what comes after a node or tensor that asks for too much would only be refused for
-// the same reason.
+// Ends the import of a whole graph: after a node or tensor that asks for too much, everything else would only be
+// refused for the same reason.
 struct OutOfBudget {
   std::string subject, reason;
 };
@@ -95,7 +95,7 @@ const Status& status_of(const Result<T>& result) {
   return result.status();
 }
 
-// What `step` gives; where the budget ends, kOutOfMemory.
+// The result of `step`; kOutOfMemory if the budget is exceeded.
 template <class Step>
 auto within_budget(Step step) -> decltype(step()) {
   try {
@@ -105,7 +105,7 @@ auto within_budget(Step step) -> decltype(step()) {
   }
 }
 
-// What `step` gives; where the budget ends, throws OutOfBudget.
+// The result of `step`; throws OutOfBudget if the budget is exceeded.
 template <class Step>
 auto within_budget(const std::string& subject, Step step) -> decltype(step()) {
   auto result = within_budget(step);
@@ -113,7 +113,7 @@ auto within_budget(const std::string& subject, Step step) -> decltype(step()) {
   return result;
 }
 
-// Bytes taken from the current budget, given back with the object.
+// Bytes taken from the current budget and returned when the object is destroyed.
 class MemoryCharge {
  public:
   MemoryCharge() = default;
@@ -127,7 +127,7 @@ class MemoryCharge {
   ~MemoryCharge() {
     if (budget_) budget_->give_back(bytes_);
   }
-  // Makes the charge at least this large, or fails and leaves it as it is.
+  // Raises the charge to at least this many bytes, or fails and leaves it unchanged.
   Status raise_to(uint64_t bytes);
   uint64_t bytes() const { return bytes_; }
 

@@ -51,7 +51,7 @@ Elements<float> npy_floats(const NpyView& view, const std::shared_ptr<const void
   float* values = elements.data();
   std::vector<size_t> index(view.shape.size(), 0);
   const size_t step = size_of(view.type);
-  for (size_t i = 0; i < count; ++i) {  // i counts in C order, `offset` is the same element's place in Fortran order
+  for (size_t i = 0; i < count; ++i) {  // i counts in C order, `offset` is the same element's position in Fortran order
     size_t offset = 0, stride = 1;
     for (size_t d = 0; d < index.size(); ++d) {
       offset += index[d] * stride;

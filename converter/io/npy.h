@@ -12,15 +12,14 @@ struct NpyView {
   ElementType type = ElementType::kFloat32;
   bool fortran_order = false;
   Shape shape;
-  const uint8_t* data = nullptr;  // inside the bytes given
+  const uint8_t* data = nullptr;  // within the given bytes
 };
 
-// Little-endian floats, integers and booleans; C and Fortran order. Checks that the data is exactly as long as type and
-// shape ask.
+// Little-endian floats, integers and booleans; C and Fortran order. Checks that the data has exactly the length that
+// type and shape require.
 Result<NpyView> parse_npy(const uint8_t* data, size_t size);
 
-// The elements as float32 in C order.
-// Throws BudgetExceeded. With an `owner` of the bytes they are shared where they can be.
+// The elements as float32 in C order. Throws BudgetExceeded. If the bytes have an `owner`, they are shared if possible.
 Elements<float> npy_floats(const NpyView& view, const std::shared_ptr<const void>& owner = nullptr);
 
 }  // namespace sparsenet::converter

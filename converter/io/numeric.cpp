@@ -84,11 +84,11 @@ float bfloat16_to_float(uint16_t bits) {
 
 float round_to_half(float value) {
   if (!std::isfinite(value) || value == 0.f) return value;
-  // The spacing of halves around the value: 2^-24 below the smallest normal one, 2^-14.
+  // The spacing of half-precision numbers around the value; below their smallest normal number, 2^-14, it is 2^-24.
   int exponent = 0;
   (void)std::frexp(value, &exponent);  // |value| < 2^exponent
   const int spacing = std::max(exponent - 11, -24);
-  // Exact but for nearbyint, which rounds ties to even.
+  // Exact except for nearbyint, which rounds ties to even.
   const float rounded = std::ldexp(std::nearbyint(std::ldexp(value, -spacing)), spacing);
   return std::fabs(rounded) > 65504.f ? std::copysign(std::numeric_limits<float>::infinity(), value) : rounded;
 }
@@ -107,7 +107,7 @@ float load_float(ElementType type, const uint8_t* b) {
       return bits_to_float(load_u32(b));
     case ElementType::kFloat64: {
       const double value = bits_to_double(load_u64(b));
-      // The narrowing of a value beyond float's range is undefined in C++: say infinity explicitly.
+      // Narrowing a value beyond float's range is undefined in C++, so return infinity explicitly.
       if (value > static_cast<double>(std::numeric_limits<float>::max())) return std::numeric_limits<float>::infinity();
       if (value < static_cast<double>(std::numeric_limits<float>::lowest())) {
         return -std::numeric_limits<float>::infinity();

@@ -1,4 +1,4 @@
-// Element types of source files and their conversion to float32.
+// Element types of source files, and their conversion to float32.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -40,17 +40,17 @@ bool is_float(ElementType type);
 using io::half_to_float;
 float bfloat16_to_float(uint16_t bits);
 
-// The nearest value of the narrower type, ties to even, as IEEE 754 converts; overflow gives an infinity.
+// The nearest value of the narrower type, ties to even, as in IEEE 754 conversions; overflow gives an infinity.
 float round_to_half(float value);
 float round_to_bfloat16(float value);
 
-// One element from little-endian bytes, whatever the host's order.
+// One element from little-endian bytes, independent of the host's byte order.
 float load_float(ElementType type, const uint8_t* bytes);
 int64_t load_int(ElementType type, const uint8_t* bytes);  // floats are truncated; beyond int64: clamped
 
-// `count` elements in a row, asked of the conversion's budget (throws BudgetExceeded).
+// `count` consecutive elements, charged to the conversion's budget (throws BudgetExceeded).
 Elements<float> load_floats(ElementType type, const uint8_t* bytes, size_t count);
-// The same without copying where the bytes are what is wanted already and `owner` keeps them.
+// The same, but without copying if the bytes already have the right form and `owner` keeps them alive.
 Elements<float> load_or_share_floats(ElementType type, const uint8_t* bytes, size_t count,
                                      const std::shared_ptr<const void>& owner);
 
@@ -58,7 +58,7 @@ uint16_t load_u16(const uint8_t* bytes);
 uint32_t load_u32(const uint8_t* bytes);
 uint64_t load_u64(const uint8_t* bytes);
 
-// a * b, or false when it does not fit.
+// Computes a * b; returns false if it overflows.
 bool multiply(uint64_t a, uint64_t b, uint64_t* product);
 
 }  // namespace sparsenet::converter

@@ -70,7 +70,7 @@ Result<FileBytes> ZipArchive::read(const std::string& entry) {
     if (got <= 0) break;
     done += static_cast<uint64_t>(got);
   }
-  // The CRC is compared when the end is reached, which takes one more read.
+  // The CRC is only compared when the end is reached, which takes one more read.
   uint8_t extra = 0;
   const bool ended = done == stat.size && zip_fread(file, &extra, 1) == 0;
   const std::string why = zip_file_strerror(file);

@@ -1,5 +1,5 @@
-// A zip file in memory, read through libzip. Memory for what is inflated is asked of the conversion's budget first:
-// deflate reaches 1000:1, so a small file could want any amount.
+// A zip file in memory, read through libzip. Memory for inflated data is first requested from the conversion's budget:
+// deflate reaches 1000:1, so a small file could ask for any amount.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -24,7 +24,7 @@ class ZipArchive {
 
   const std::vector<std::string>& names() const { return names_; }
   bool contains(const std::string& entry) const;
-  // The entry's bytes, inflated, its CRC checked; the memory is theirs.
+  // The entry's bytes, inflated and with their CRC checked; the result owns its memory.
   Result<FileBytes> read(const std::string& entry);
 
  private:
@@ -33,7 +33,7 @@ class ZipArchive {
   std::unique_ptr<Handle> handle_;
   std::vector<std::string> names_;
   uint64_t inflated_ = 0;
-  MemoryCharge charge_;  // for what was inflated in all: entries may overlap, and inflating them takes time
+  MemoryCharge charge_;  // for everything inflated so far: entries may overlap, and inflating them takes time
 };
 
 }  // namespace sparsenet::converter

@@ -62,8 +62,8 @@ Status decode_raw(const FileBytes& raw, size_t count, HostTensor* out) {
   return {};
 }
 
-// The message's own string becomes the tensor's memory. One so short that it lies within the string object is not worth
-// keeping.
+// The message's own string becomes the tensor's memory, unless it is so short that it is stored inside the string
+// object.
 Status take_raw(TensorProto* proto, size_t count, HostTensor* out) {
   constexpr size_t kWorthKeeping = 64;
   auto raw = std::make_shared<std::string>(std::move(*proto->mutable_raw_data()));
@@ -73,7 +73,7 @@ Status take_raw(TensorProto* proto, size_t count, HostTensor* out) {
   return decode_raw({bytes, raw->size(), keep ? raw : nullptr}, count, out);
 }
 
-// Elements that the message holds as numbers of another kind.
+// Elements that the message stores as numbers of another type.
 template <class List, class T, class Convert>
 void convert_list(List* list, Elements<T>* out, Convert convert) {
   out->resize(static_cast<size_t>(list->size()));
@@ -82,7 +82,7 @@ void convert_list(List* list, Elements<T>* out, Convert convert) {
   List().Swap(list);
 }
 
-// Elements that the message holds as they are wanted.
+// Elements that the message stores in the right type.
 template <class T>
 void take_list(google::protobuf::RepeatedField<T>* list, Elements<T>* out) {
   auto kept = std::make_shared<google::protobuf::RepeatedField<T>>();
@@ -98,7 +98,7 @@ float double_to_float(double value) {
   return load_float(ElementType::kFloat64, bytes);
 }
 
-// Which typed field an element type is stored in is fixed by onnx.proto.
+// onnx.proto determines the typed field in which each element type is stored.
 Status take_typed(TensorProto* proto, size_t count, HostTensor* out) {
   auto check = [&](int found) -> Status {
     if (static_cast<size_t>(found) == count) return {};
@@ -150,7 +150,7 @@ bool parse_number(const std::string& text, uint64_t* out) {
   return true;
 }
 
-// Weights in a file beside the model, in its folder: a model must not read other files.
+// Weights in a file beside the model, inside the model's folder: a model must not make us read other files.
 Status decode_external(const TensorProto& proto, const std::string& folder, size_t count, HostTensor* out) {
   std::string location;
   uint64_t offset = 0, length = UINT64_MAX;
@@ -179,7 +179,7 @@ Status decode_external(const TensorProto& proto, const std::string& folder, size
 }  // namespace
 
 std::string onnx_type_name(int32_t type) {
-  // TensorProto.DataType, in its order; later ones than the installed description of the format has, too.
+  // TensorProto.DataType, in its order, including types newer than the installed description of the format.
   static const char* const kNames[] = {
       "undefined", "float",      "uint8",      "int8",         "uint16",         "int16",      "int32",
       "int64",     "string",     "bool",       "float16",      "double",         "uint32",     "uint64",

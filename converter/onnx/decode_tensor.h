@@ -10,12 +10,12 @@
 
 namespace sparsenet::converter {
 
-// The name of a TensorProto.DataType as the specification writes it: "int64", "string".
+// The name of a TensorProto.DataType as in the specification: "int64", "string".
 std::string onnx_type_name(int32_t type);
 
-// Decodes raw or typed data, from the file itself or, where `folder` is not empty, from a file beside it. The data is
-// taken out of the message, which has none afterwards: float32 moves without a copy. Errors do not name the tensor: the
-// caller does. Throws BudgetExceeded.
+// Decodes raw or typed data, from the file itself or, if `folder` is not empty, from a file beside it. The data is
+// moved out of the message: float32 data is not copied. Errors do not name the tensor; the caller adds that. Throws
+// BudgetExceeded.
 Result<HostTensor> take_tensor(onnx_ns::TensorProto* proto, const std::string& folder);
 
 }  // namespace sparsenet::converter

@@ -1,4 +1,4 @@
-// Nodes that can be evaluated while importing: Constant, Shape, and arithmetic on constants - chiefly the chains by
+// Nodes that can be evaluated during the import: Constant, Shape, and arithmetic on constants, mainly the chains with
 // which exporters compute the target of a Reshape.
 #include <algorithm>
 #include <cmath>
@@ -143,7 +143,7 @@ Status fold_concat(NodeContext& c) {
   return {};
 }
 
-// Elements of a list of integers, by one index or by a list of them.
+// Picks elements of a list of integers, by one index or by a list of indices.
 Status fold_gather(NodeContext& c, const HostTensor& x) {
   const HostTensor& indices = *c.input(1)->constant;
   if (indices.is_float()) return invalid_model("indices: expected integers, found floats");
@@ -210,7 +210,8 @@ Status fold_binary(NodeContext& c) {
       const float x = a.floats[at_a], y = b.floats[at_b];
       out.floats.push_back(kind == 'A' ? x + y : kind == 'S' ? x - y : kind == 'M' ? x * y : x / y);
     } else {
-      // Unsigned arithmetic wraps where hostile numbers would overflow; the results are checked wherever they are used.
+      // Computed unsigned, so that hostile numbers wrap instead of overflowing; the results are checked wherever they
+      // are used.
       const int64_t x = a.ints[at_a], y = b.ints[at_b];
       const auto ux = static_cast<uint64_t>(x), uy = static_cast<uint64_t>(y);
       if (kind == 'D' && (y == 0 || y == -1)) {

@@ -6,7 +6,7 @@
 namespace sparsenet::converter {
 namespace {
 
-// The kinds of messages in onnx.proto that hold others, and where (numbers of fields).
+// The kinds of messages in onnx.proto that contain others, and their field numbers.
 enum Kind : uint8_t {
   kLeaf,
   kModel,
@@ -80,17 +80,17 @@ constexpr Child kChildren[] = {
     {kFunction, 12, kValueInfo},
 };
 
-// Lists of integers in which a byte of the file may be a number of eight: their list grows by doubling.
+// Lists of integers in which a single byte of the file may become an integer of eight bytes; lists grow by doubling.
 constexpr Child kPacked[] = {
     {kTensor, 1, kLeaf},  {kTensor, 5, kLeaf},    {kTensor, 7, kLeaf},
     {kTensor, 11, kLeaf}, {kAttribute, 8, kLeaf}, {kSparseTensor, 3, kLeaf},
 };
 
-constexpr uint64_t kMessageBytes = 384;  // more than the largest object, its place in a list and the heap's own
+constexpr uint64_t kMessageBytes = 384;  // more than the largest object, its entry in a list and the heap's overhead
 constexpr uint64_t kStringBytes = 96;
 constexpr uint64_t kNumberBytes = 24;
 constexpr uint64_t kPackedGrowth = 24;
-constexpr int kMaxDepth = 100;  // of the parser
+constexpr int kMaxDepth = 100;  // limit of the protobuf parser
 
 const Child* find(const Child* begin, const Child* end, Kind parent, uint64_t field) {
   const auto* found = std::find_if(begin, end, [&](const Child& c) { return c.parent == parent && c.field == field; });

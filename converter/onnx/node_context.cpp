@@ -10,7 +10,7 @@ void OnnxState::record_use(const HostTensor& tensor, const std::string& target, 
   const auto found = records.find(tensor.source);
   if (found == records.end()) return;
   TensorRecord& record = report->tensors[found->second];
-  // In place: a tensor may be read very often.
+  // Modified in place, because a tensor may be read many times.
   if (!target.empty()) record.target += (record.target.empty() ? "" : ", ") + target;
   if (record.how.empty() || !target.empty()) record.how = how;
 }
@@ -45,7 +45,7 @@ Status NodeContext::wrong_type(const char* key, const char* expected) {
   return attribute_status_;
 }
 
-// Files of IR version 1 leave the type out: a value in the right field is enough.
+// Files of IR version 1 omit the type: a value in the right field is enough.
 int64_t NodeContext::int_attribute(const char* key, int64_t fallback) {
   const AttributeProto* a = attribute(key);
   if (!a) return fallback;
@@ -119,7 +119,7 @@ Result<ValueId> NodeContext::value(size_t i) {
   if (tensor.size() == 0) return invalid_model("input " + std::to_string(i) + " is an empty constant");
   const Shape shape = tensor.shape.empty() ? Shape{1} : tensor.shape;
   const ValueId id = add_constant(tensor, shape, tensor.floats, tensor.change.empty() ? "initializer" : tensor.change);
-  state_.values[proto_.input(static_cast<int>(i))].id = id;  // later readers share it
+  state_.values[proto_.input(static_cast<int>(i))].id = id;  // later readers share the constant
   return id;
 }
 
@@ -150,7 +150,7 @@ Result<std::vector<int64_t>> NodeContext::ints(size_t i, const char* what) {
     return unsupported(std::string(what) + " (input " + std::to_string(i) +
                        ") is computed by the network: expected a constant");
   if (x->constant->is_float()) return invalid_model(std::string(what) + ": expected integers, found floats");
-  // What operators take as a list has as many entries as a shape, or a few for each.
+  // Lists that operators take as input have as many entries as a shape, or a few per dimension.
   constexpr size_t kMost = 4096;
   if (x->constant->size() > kMost) {
     return unsupported(std::string(what) + ": expected at most " + std::to_string(kMost) + " integers, found " +

@@ -1,4 +1,4 @@
-// What an operator's importer sees: the node's attributes and inputs, and where its outputs go.
+// What an operator's importer works with: the node's attributes and inputs, and where its outputs go.
 #pragma once
 
 #include <memory>
@@ -14,12 +14,12 @@ namespace sparsenet::converter {
 
 using HostTensorPtr = std::shared_ptr<const HostTensor>;
 
-// A name of the ONNX graph: an activation in our graph, a constant (in our graph only once a node needs it there), or a
-// value that an earlier problem left unknown.
+// A name of the ONNX graph: an activation in our graph, a constant (added to our graph only once a node needs it
+// there), or a value that is unknown because of an earlier problem.
 struct OnnxValue {
   ValueId id = kNoValue;
   HostTensorPtr constant;
-  bool from_input = false;  // of an unknown value: it depends on the network's input, so it is no constant
+  bool from_input = false;  // of an unknown value: it depends on the network's input, so it is not a constant
   bool unknown() const { return id == kNoValue && !constant; }
 };
 
@@ -28,9 +28,9 @@ struct OnnxState {
   Report* report = nullptr;
   int64_t opset = 0;
   std::string folder;
-  bool half_network = false;  // an input of the graph is float16: all of it is meant in float16, which was noted
+  bool half_network = false;  // a graph input is float16, so all of the graph is meant in float16; this has been noted
   std::unordered_map<std::string, OnnxValue> values;
-  std::unordered_map<std::string, Shape> declared_shapes;  // value_info with fully known sizes
+  std::unordered_map<std::string, Shape> declared_shapes;  // of value_info entries whose sizes are all known
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
   std::unordered_map<std::string, size_t> uses;            // how many nodes and outputs read a name
 
@@ -42,32 +42,32 @@ class NodeContext {
   NodeContext(OnnxState* state, onnx_ns::NodeProto* proto) : state_(*state), proto_(*proto) {}
 
   const std::string& op() const { return proto_.op_type(); }
-  // The node's name or, where it has none, that of its first output.
+  // The node's name or, if it has none, that of its first output.
   const std::string& name() const;
   int64_t opset() const { return state_.opset; }
   GraphWriter& writer() { return state_.writer; }
   OnnxState& state() { return state_; }
 
-  // Attributes with their defaults. One of the wrong type makes the node a problem (attribute_status()).
+  // Attributes with their defaults. An attribute of the wrong type makes the node a problem (attribute_status()).
   bool has_attribute(const char* key) const;
   int64_t int_attribute(const char* key, int64_t fallback);
   float float_attribute(const char* key, float fallback);
   std::string string_attribute(const char* key, const char* fallback);
   std::vector<int64_t> ints_attribute(const char* key, std::vector<int64_t> fallback = {});
   const onnx_ns::AttributeProto* attribute(const char* key) const;
-  // The tensor of an attribute that holds one, taken out of the message: call it once.
+  // The tensor of an attribute, moved out of the message: call this only once.
   Result<HostTensor> take_tensor_attribute(const char* key);
   const Status& attribute_status() const { return attribute_status_; }
 
-  // Inputs. "has" is false for one that is left out.
+  // Inputs. has_input() is false for an omitted one.
   size_t input_count() const { return static_cast<size_t>(proto_.input_size()); }
   bool has_input(size_t i) const;
-  const OnnxValue* input(size_t i) const;  // null where absent
+  const OnnxValue* input(size_t i) const;  // null if absent
   bool all_inputs_constant() const;
-  // As a value of our graph; a float constant is added to it. Scalars become [1]. An unknown value ends the import of
-  // this node silently: skipped().
+  // The input as a value of our graph; a float constant is added to the graph. Scalars become [1]. An unknown value
+  // ends the import of this node silently: skipped().
   Result<ValueId> value(size_t i);
-  // A float constant, or an error that says the input must be one.
+  // A float constant, or an error saying that the input must be one.
   Result<HostTensorPtr> constant(size_t i, const char* what);
   Result<std::vector<int64_t>> ints(size_t i, const char* what);
   Result<float> scalar(size_t i, const char* what);
@@ -79,16 +79,16 @@ class NodeContext {
   size_t output_count() const { return static_cast<size_t>(proto_.output_size()); }
   bool output_is_used(size_t i) const;
   bool has_output(size_t i) const { return i < output_count() && !output_name(i).empty(); }
-  const std::string& output_name(size_t i) const;  // empty where there is none
+  const std::string& output_name(size_t i) const;  // empty if there is none
   void set_output(size_t i, ValueId id);
   void set_output(size_t i, HostTensor tensor);
   void alias_output(size_t i, size_t input_index);
 
-  // A node with one output that becomes output 0.
+  // Adds a node with one output, which becomes output 0.
   Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs = NoAttrs{});
-  // The first input through an op without attributes.
+  // Adds an op without attributes on the first input.
   Status emit_unary(Op op, Attrs attrs = NoAttrs{});
-  // Output 0 is the first input in another shape.
+  // Makes output 0 the first input in another shape.
   Status emit_reshape(const Shape& target);
 
  private:
@@ -104,15 +104,15 @@ using NodeImporter = Status (*)(NodeContext&);
 
 // -1 .. -rank count from the end, as everywhere in ONNX.
 Result<int32_t> normalize_axis(int64_t axis, size_t rank);
-Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank);  // sorted, each once
+Result<std::vector<int32_t>> normalize_axes(const std::vector<int64_t>& axes, size_t rank);  // sorted, unique
 
-// The importers by family; null where the family lacks the op.
+// The importers by family of operators; null if the family does not have the op.
 NodeImporter find_weight_op(const std::string& op);     // Conv, Gemm, MatMul, BatchNormalization
 NodeImporter find_pointwise_op(const std::string& op);  // activations, arithmetic
 NodeImporter find_pool_op(const std::string& op);       // pooling, reductions
 NodeImporter find_shape_op(const std::string& op);      // Reshape, Concat, Slice, ...
 
-// Evaluates nodes all of whose inputs are constants, Constant itself and Shape. False: this op is none of these.
+// Evaluates Constant, Shape, and nodes all of whose inputs are constants. False if this op is none of these.
 bool fold_constants(NodeContext& context, Status* status);
 
 }  // namespace sparsenet::converter

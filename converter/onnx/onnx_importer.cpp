@@ -1,5 +1,5 @@
-// ONNX -> Graph. Walks the nodes in order; a node that cannot be imported becomes a problem and its outputs unknown (or
-// of the shape that the file declares), so that one pass finds all problems of a file.
+// ONNX -> Graph. Visits the nodes in order; a node that cannot be imported becomes a problem, and its outputs become
+// unknown (or get the shape that the file declares), so that one pass finds all problems of a file.
 #include <algorithm>
 #include <limits>
 
@@ -20,7 +20,7 @@ using onnx_ns::ValueInfoProto;
 
 constexpr int64_t kMinOpset = 7, kMaxOpset = 21;
 
-// The shape that a value_info declares, symbolic dimensions as -1. False: none, or not a tensor.
+// The shape that a value_info declares, with symbolic dimensions as -1. False if there is none or it is not a tensor.
 bool declared_shape(const ValueInfoProto& info, Shape* out) {
   if (!info.has_type() || !info.type().has_tensor_type() || !info.type().tensor_type().has_shape()) return false;
   out->clear();
@@ -96,7 +96,7 @@ class OnnxImporter {
 
   void read_inputs() {
     for (const ValueInfoProto& input : graph_.input()) {
-      // Until IR version 3 initializers are listed among the inputs.
+      // Up to IR version 3 initializers are also listed among the inputs.
       if (state_.values.count(input.name())) continue;
       const std::string subject = "input '" + input.name() + "'";
       Shape shape;
@@ -165,7 +165,7 @@ class OnnxImporter {
     }
     const Status status = within_budget(subject, [&] { return import_operator(context, node); });
     if (status.ok()) return;
-    // A node that fails for what it reads only follows from an earlier problem.
+    // A node that fails because of what it reads is only a consequence of an earlier problem.
     const bool on_quantised = quantised_ && status.message().find("int8") != std::string::npos;
     if (is_quantised_operator(node.op_type()) || on_quantised) {
       Cause cause{"the network is quantised",
@@ -181,7 +181,7 @@ class OnnxImporter {
     assume_outputs(context, node);
   }
 
-  // The graph's own checks name the node, too.
+  // The graph's own checks also name the node, so that part is removed.
   static std::string without_context(const std::string& message, const std::string& subject) {
     const std::string context = subject + ": ";
     return message.compare(0, context.size(), context) == 0 ? message.substr(context.size()) : message;
@@ -189,8 +189,8 @@ class OnnxImporter {
 
   static bool is_foreign(const NodeProto& node) { return !node.domain().empty() && node.domain() != "ai.onnx"; }
 
-  // Whether a node reads nothing but constants, one of which an earlier problem left unknown: it would have been
-  // evaluated.
+  // Whether a node reads only constants, one of which is unknown because of an earlier problem: otherwise the node
+  // would have been evaluated.
   static bool only_follows(const NodeContext& context, const NodeProto& node) {
     bool any_unknown = false, all_constant = true;
     for (size_t i = 0; i < context.input_count(); ++i) {
@@ -223,15 +223,14 @@ class OnnxImporter {
     return importer;
   }
 
-  // What comes after a node that failed is checked on the shape that the file declares or the operator keeps, where
-  // that is known.
+  // What follows a failed node is checked with the shape that the file declares or that the operator keeps, if known.
   void assume_outputs(const NodeContext& context, const NodeProto& node) {
     bool from_input = false;
     for (size_t i = 0; i < context.input_count(); ++i) {
       const OnnxValue* x = context.input(i);
       from_input = from_input || (x && !x->constant && (x->id != kNoValue || x->from_input));
     }
-    if (!from_input || node.op_type() == "Shape") return;  // constants; that they are unknown is all there is to say
+    if (!from_input || node.op_type() == "Shape") return;  // constants; all that is known is that they are unknown
     for (int i = 0; i < node.output_size(); ++i) {
       const std::string& output = node.output(i);
       OnnxValue& value = state_.values[output];
@@ -295,10 +294,10 @@ class OnnxImporter {
   }
 
   ModelProto& model_;
-  GraphProto& graph_;  // tensors are taken out of it
+  GraphProto& graph_;  // tensors are moved out of it
   OnnxState state_;
   int64_t batch_ = 0;
-  bool quantised_ = false;  // some node works on integers that stand for numbers
+  bool quantised_ = false;  // some nodes work with integers that represent quantised numbers
   size_t unchecked_ = 0;    // nodes that could not be imported because of earlier problems
 };
 
@@ -322,7 +321,7 @@ Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
     report->problem("", "not an ONNX file, or a damaged one (the protobuf message cannot be read)");
     return {};
   }
-  file = {};  // the message has copies of all of it
+  file = {};  // the message has copied everything
   report->producer = printable(model.producer_name());
   if (!model.producer_version().empty()) report->producer += " " + printable(model.producer_version());
   try {

@@ -1,5 +1,5 @@
-// The generated reader of ONNX files. Its namespace is the package that the installed onnx.proto declares; CMake finds
-// it.
+// The generated reader of ONNX files. Its namespace is the package that the installed onnx.proto declares; CMake
+// determines it.
 #pragma once
 
 #include SPARSENET_ONNX_HEADER

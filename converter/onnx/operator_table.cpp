@@ -18,11 +18,11 @@ struct Attribute {
 
 struct Operator {
   const char* name;
-  int least_inputs, most_inputs;  // least: of every opset; these must be there, of any number all
-  Attribute attributes[9];        // ends with one without a name
+  int least_inputs, most_inputs;  // least: over all opsets; these must be present, with kAnyNumber all
+  Attribute attributes[9];        // terminated by one without a name
 };
 
-// Of the operators that are imported or folded; from the ONNX operator specification, domain ai.onnx.
+// The operators that are imported or folded; from the ONNX operator specification, domain ai.onnx.
 constexpr Operator kOperators[] = {
     {"Add", 2, 2, {}},
     {"AveragePool",

@@ -67,7 +67,8 @@ Status import_clip(NodeContext& c) {
   return c.emit_unary(Op::kClip, ClipAttrs{no_low ? -kLargest : low, no_high ? kLargest : high});
 }
 
-// Until opset 12 Softmax works on the input seen as a matrix: all dimensions before `axis` times all from `axis` on.
+// Up to opset 12 Softmax treats its input as a matrix: all dimensions before `axis` times all dimensions from `axis`
+// on.
 Status import_softmax(NodeContext& c) {
   const bool matrix_form = c.opset() < 13;
   const int64_t axis_attribute = c.int_attribute("axis", matrix_form ? 1 : -1);
@@ -122,7 +123,7 @@ Status import_identity(NodeContext& c) {
   return {};
 }
 
-// At inference Dropout passes its input on. Since opset 12 an input says whether it is that.
+// In inference Dropout passes its input through. Since opset 12 an input states whether the node is in training mode.
 Status import_dropout(NodeContext& c) {
   if (c.output_is_used(1)) return unsupported("the mask (output 1) is used");
   if (c.has_input(2)) {
@@ -134,7 +135,7 @@ Status import_dropout(NodeContext& c) {
   return import_identity(c);
 }
 
-// Everything is computed in float32 here. What is cast to a wider type and back loses nothing; a narrower one rounds.
+// Everything is computed in float32 here. A cast to a wider type and back loses nothing; a narrower type rounds.
 Status import_cast(NodeContext& c) {
   using onnx_ns::TensorProto;
   const int64_t to = c.int_attribute("to", 0);

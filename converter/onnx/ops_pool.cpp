@@ -8,8 +8,8 @@
 namespace sparsenet::converter {
 namespace {
 
-// Dilated pooling is rare and has no operator of its own: pad with the lowest value, cut out one image for each place
-// of the window, put these side by side as columns and take the maximum over each row.
+// Dilated pooling is rare and has no operator of its own: pad with the lowest value, extract one image for each
+// position in the window, arrange these side by side as columns and take the maximum over each row.
 Status import_dilated_max_pool(NodeContext& c, const Window& window, bool ceil_mode, ValueId x) {
   const Shape shape = c.writer().shape(x);
   PadAttrs pad;
@@ -69,7 +69,7 @@ Status import_pool(NodeContext& c) {
   if (!average && c.output_is_used(1)) return unsupported("the indices of the maxima (output 1) are used");
   PoolAttrs attrs;
   attrs.ceil_mode = c.int_attribute("ceil_mode", 0) != 0;
-  // The specification and ONNX Runtime give these different sizes or windows: whoever exported it cannot be asked.
+  // The specification and ONNX Runtime use different sizes or windows in this case, and it is unknown which was meant.
   if (window.is_same() && (dilated || attrs.ceil_mode)) {
     return unsupported(std::string("auto_pad SAME together with ") + (dilated ? "dilations" : "ceil_mode") +
                        ": write the padding out as pads");

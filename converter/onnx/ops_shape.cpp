@@ -22,7 +22,7 @@ Status import_flatten(NodeContext& c) {
   return c.emit_reshape(target);
 }
 
-// Axes stand in an attribute before opset 13 and in input 1 since.
+// Axes are an attribute before opset 13 and input 1 since.
 Result<std::vector<int64_t>> read_axes(NodeContext& c) {
   if (c.has_input(1)) return c.ints(1, "axes");
   return c.ints_attribute("axes");
@@ -152,7 +152,7 @@ Status import_pad(NodeContext& c) {
     SPARSENET_ASSIGN_OR_RETURN(attrs.value, c.scalar(2, "value"));
   }
   std::vector<int64_t> axes;
-  const bool some_axes = c.has_input(3);  // opset 18
+  const bool some_axes = c.has_input(3);  // since opset 18
   if (some_axes) {
     SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(3, "axes"));
   }

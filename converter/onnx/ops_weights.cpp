@@ -51,7 +51,8 @@ Status import_conv(NodeContext& c) {
   return c.emit(Op::kConv, std::move(inputs), attrs);
 }
 
-// Whether the node normalises by the statistics of its batch. Before opset 14 the number of outputs alone says so.
+// Checks that the node does not normalise with the statistics of its batch. Before opset 14 only the number of outputs
+// tells.
 Status check_inference(NodeContext& c) {
   constexpr const char* kWayOut = ": export the network in evaluation mode";
   if (c.int_attribute("training_mode", 0) != 0) return unsupported(std::string("training_mode 1") + kWayOut);
@@ -97,7 +98,7 @@ Status import_batch_normalization(NodeContext& c) {
   return {};
 }
 
-// A weight [O, I], each element times `scale`, from a matrix that is [O, I] (transposed = false) or [I, O].
+// A weight [O, I], with each element times `scale`, from a matrix [O, I] or, if is_input_by_output, [I, O].
 Result<ValueId> matrix_constant(NodeContext& c, size_t i, bool is_input_by_output, float scale) {
   SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, c.constant(i, "right operand"));
   if (tensor->shape.size() != 2 || tensor->size() == 0) {

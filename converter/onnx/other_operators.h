@@ -1,4 +1,4 @@
-// What is known of ONNX operators that are not imported, for messages and for going on behind them.
+// What is known about ONNX operators that are not imported, for messages and for continuing after them.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@
 
 namespace sparsenet::converter {
 
-// QuantizeLinear, QLinearConv, ConvInteger and their like, in any domain.
+// QuantizeLinear, QLinearConv, ConvInteger and similar ones, in any domain.
 bool is_quantised_operator(const std::string& op);
 
 // Whether output 0 has the shape of input 0, whatever the attributes.
 bool keeps_shape(const std::string& op);
 
-// Why an operator of the default domain that has no importer is refused.
+// Why an operator of the default domain without an importer is rejected.
 std::string why_unknown(const std::string& op);
 
 // The same for all operators of another domain.

@@ -5,7 +5,7 @@
 namespace sparsenet::converter {
 namespace {
 
-constexpr int64_t kMax = 1 << 12;  // larger windows are damage, not networks
+constexpr int64_t kMax = 1 << 12;  // larger windows are a sign of damage, not of real networks
 
 Status read_values(const char* key, const std::vector<int64_t>& values, size_t count, int64_t low, int32_t* out) {
   if (values.size() != count) {

@@ -1,4 +1,4 @@
-// Kernel, stride, dilation and padding as Conv and the pooling operators of ONNX share them.
+// Kernel, stride, dilation and padding, which Conv and the pooling operators of ONNX have in common.
 #pragma once
 
 #include <array>
@@ -11,11 +11,11 @@ struct Window {
   std::array<int32_t, 2> kernel{1, 1}, stride{1, 1}, dilation{1, 1};
   std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
 
-  // Reads the attributes. `weight_kernel` is the one a weight implies; empty: the attribute is required.
+  // Reads the attributes. `weight_kernel` is the kernel size that a weight implies; empty: the attribute is required.
   Status read(NodeContext& c, const std::vector<int64_t>& weight_kernel);
-  // Padding is to be such that the output has ceil(input / stride) rows and columns.
+  // Whether padding is chosen so that the output has ceil(input / stride) rows and columns.
   bool is_same() const { return auto_pad_ == "SAME_UPPER" || auto_pad_ == "SAME_LOWER"; }
-  // Works auto_pad out for an input [N, C, H, W].
+  // Computes the padding that auto_pad asks for, for an input [N, C, H, W].
   Status resolve(const Shape& input);
 
  private:

@@ -12,7 +12,7 @@ using tflite::ActivationFunctionType;
 using tflite::BuiltinOperator;
 using tflite::Padding;
 
-constexpr int32_t kMaxWindow = 1 << 12;  // larger windows are damage, not networks
+constexpr int32_t kMaxWindow = 1 << 12;  // larger windows are a sign of damage, not of real networks
 
 Status check_window(const char* what, int64_t height, int64_t width) {
   if (height >= 1 && width >= 1 && height <= kMaxWindow && width <= kMaxWindow) return {};
@@ -20,7 +20,7 @@ Status check_window(const char* what, int64_t height, int64_t width) {
                        std::to_string(height) + " and " + std::to_string(width));
 }
 
-// An image: [N, C, H, W] in the graph.
+// An image input: [N, C, H, W] in the graph.
 Result<ValueId> image_input(TfliteContext& c, size_t i) {
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(i));
   if (x.layout != Layout::kChannelsFirst)
@@ -68,7 +68,7 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
   attrs.kernel = {static_cast<int32_t>(weight->shape[1]), static_cast<int32_t>(weight->shape[2])};
   attrs.stride = {options->stride_h(), options->stride_w()};
   attrs.dilation = {options->dilation_h_factor(), options->dilation_w_factor()};
-  // A convolution has groups where its weight reads fewer channels than there are.
+  // A convolution is grouped if its weight reads fewer channels than the input has.
   const int64_t groups = depthwise ? shape[1] : shape[1] / weight->shape[3];
   if (groups < 1 || groups > INT32_MAX || (!depthwise && groups * weight->shape[3] != shape[1])) {
     return invalid_model("weight " + to_string(weight->shape) + " does not divide the input's " +
@@ -173,7 +173,7 @@ Status import_mean(TfliteContext& c) {
   if (!mean.ok()) return mean.status();
   TfliteValue kept = x;
   kept.id = *mean;
-  // The reduced axes fall away in the file's order.
+  // Removes the reduced axes, in the file's order.
   Shape target;
   const Shape sizes = c.writer().shape(*mean);
   for (size_t d = 0; d < sizes.size(); ++d) {
@@ -213,7 +213,7 @@ Status import_binary(TfliteContext& c) {
     if (const auto* options = c.op().builtin_options_as_DivOptions()) activation = options->fused_activation_function();
   }
   SPARSENET_RETURN_IF_ERROR(check_activation(activation));
-  // The activation with more axes decides; constants are shaped to it.
+  // The activation with more axes determines the rank; constants are reshaped to it.
   size_t rank = 0;
   for (size_t i = 0; i < 2; ++i) {
     const Result<TfliteValue> x = c.activation(i);
@@ -226,7 +226,7 @@ Status import_binary(TfliteContext& c) {
   return c.emit(op, {a, b}, NoAttrs{}, activation, rank == 4 ? Layout::kChannelsFirst : Layout::kPlain);
 }
 
-// Elementwise: any layout stays what it is.
+// Elementwise: the layout stays what it is.
 Status emit_pointwise(TfliteContext& c, Op op, Attrs attrs = NoAttrs{}) {
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
   SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().node(op, c.name(), {x.id}, std::move(attrs), c.name()));

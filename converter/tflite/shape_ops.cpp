@@ -9,7 +9,7 @@ namespace {
 using tflite::ActivationFunctionType;
 using tflite::BuiltinOperator;
 
-// RESHAPE, SQUEEZE and EXPAND_DIMS: the output's shape stands in the file, whatever computes it.
+// RESHAPE, SQUEEZE and EXPAND_DIMS: the output's shape is stored in the file, however it is computed.
 Status import_reshape(TfliteContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
   Shape target = c.output_shape(0);
@@ -64,7 +64,7 @@ Status import_pad(TfliteContext& c) {
   return c.emit(Op::kPad, {x.id}, std::move(attrs), x.layout);
 }
 
-// SPLIT: (axis, value) in equal parts. SPLIT_V: (value, sizes, axis).
+// SPLIT: (axis, value), equal parts. SPLIT_V: (value, sizes, axis).
 Status import_split(TfliteContext& c) {
   const bool sized = c.op_name() == "SPLIT_V";
   SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> axis_input, c.ints(sized ? 2 : 0, "axis"));

@@ -9,7 +9,7 @@ using tflite::ActivationFunctionType;
 std::string type_name(tflite::TensorType type) {
   const char* name = tflite::EnumNameTensorType(type);
   if (name && *name) return name;
-  // Later ones than the schema here has.
+  // Operators newer than the schema used here.
   static const struct {
     int type;
     const char* name;
@@ -30,7 +30,8 @@ std::string activation_name(ActivationFunctionType activation) {
 }  // namespace
 
 std::string TfliteState::tensor_name(int32_t index) const {
-  // Any number of tensors may refer to one name, so a long one is cut: models store no longer ones.
+  // Any number of tensors may refer to the same name, so long names are truncated: the ones stored in models are not
+  // longer.
   constexpr uint32_t kMost = 1024;
   const auto* name = tensor(index)->name();
   if (!name || name->size() == 0) return "tensor" + std::to_string(index);
@@ -39,7 +40,7 @@ std::string TfliteState::tensor_name(int32_t index) const {
 
 Shape TfliteState::tensor_shape(int32_t index) const {
   Shape shape;
-  constexpr uint32_t kMost = 16;  // twice what any reader of it takes; the list may be shared, too
+  constexpr uint32_t kMost = 16;  // twice as much as any reader of it takes; the list may be shared, too
   const auto* dims = tensor(index)->shape();
   for (uint32_t d = 0; dims && d < std::min(dims->size(), kMost); ++d) shape.push_back(dims->Get(d));
   return shape;
@@ -98,7 +99,7 @@ Result<TfliteValue> TfliteContext::ordered(size_t i) {
   return out;
 }
 
-// Transposes where the orders differ; a channels-first value comes back as [N, H, W, C] (kPlain in effect).
+// Transposes if the orders differ; a channels-first value is returned as [N, H, W, C] (effectively kPlain).
 Result<ValueId> TfliteContext::in_file_order(const TfliteValue& x) {
   if (x.layout == Layout::kPlain) return x.id;
   ValueId image = x.id;
@@ -111,7 +112,7 @@ Result<ValueId> TfliteContext::in_file_order(const TfliteValue& x) {
   const Shape nhwc{nchw[0], nchw[2], nchw[3], nchw[1]};
   Result<ValueId> moved = image;
   if (nchw[1] == 1 || nchw[2] * nchw[3] == 1) {
-    moved = writer().reshape(name_ + ".channels_last", image, nhwc);  // no element moves
+    moved = writer().reshape(name_ + ".channels_last", image, nhwc);  // moves no elements
   } else {
     moved = writer().transpose(name_ + ".channels_last", image, {0, 2, 3, 1});
   }
@@ -149,7 +150,7 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(wanted) + " bytes for " + to_string(out.shape) +
                          ", found " + std::to_string(bytes->size()));
   }
-  // In the file's own bytes as long as nobody changes them; what goes into the graph is copied, see add_constant().
+  // Uses the file's own bytes as long as nobody changes them; constants of the graph are copied, see add_constant().
   const std::shared_ptr<const void> file(std::shared_ptr<const void>(), bytes->data());
   out.floats = load_or_share_floats(out.type, bytes->data(), static_cast<size_t>(count), file);
   return out;
@@ -177,7 +178,7 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(count) + " elements, found " +
                          std::to_string(bytes->size()) + " bytes");
   }
-  // What operators take as a list has as many entries as a shape, or a few for each.
+  // Lists that operators take as input have as many entries as a shape, or a few per dimension.
   constexpr int64_t kMost = 4096;
   if (count > kMost) {
     return unsupported(where + ": expected at most " + std::to_string(kMost) + " integers, found " +
@@ -191,7 +192,7 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
 }
 
 ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
-  (void)tensor.floats.data();  // the file goes before the graph does: elements that lie there are copied now
+  (void)tensor.floats.data();  // the file is released before the graph is: elements that lie in it are copied now
   const ValueId id = writer().constant(tensor.source, tensor.floats.tensor(tensor.shape));
   const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
   const size_t record = state_.records[static_cast<size_t>(index)];
@@ -246,7 +247,7 @@ Status check_activation(ActivationFunctionType activation) {
     case ActivationFunctionType::RELU_N1_TO_1:
     case ActivationFunctionType::RELU6:
       return {};
-    default:  // TensorFlow Lite's own kernels leave a fused TANH or SIGN_BIT out: what was meant cannot be told
+    default:  // TensorFlow Lite's own kernels ignore a fused TANH or SIGN_BIT: it is unknown which was meant
       return unsupported("fused activation " + activation_name(activation));
   }
 }
@@ -290,7 +291,7 @@ Status TfliteContext::reshape(const TfliteValue& x, const Shape& target) {
   if (target.empty() || target.size() > 8) return unsupported("reshape to " + to_string(target));
   const Shape from = writer().shape(x.id);
   const bool image = x.layout == Layout::kChannelsFirst;
-  // The one form that nearly every classifier has costs nothing: see Layout::kFlat.
+  // The form that nearly every classifier has costs nothing: see Layout::kFlat.
   if (image && target.size() == 2 && from[1] > 1 && from[2] * from[3] > 1 && target[0] == from[0]) {
     SPARSENET_ASSIGN_OR_RETURN(ValueId flat, writer().reshape(name_, x.id, target, name_));
     TfliteValue out = x;

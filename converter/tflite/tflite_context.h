@@ -1,8 +1,8 @@
-// What the importers of TensorFlow Lite operators see.
+// What the importers of TensorFlow Lite operators work with.
 //
-// Layout. TensorFlow Lite keeps images as [N, H, W, C]; the graph as [N, C, H, W]. Every value of rank 4 is therefore
-// transposed on its way in, in thought only: axes of operators are mapped and weights reordered, and no data moves.
-// Where a flattened image is read element by element the order matters; see Layout::kFlat.
+// Layout. TensorFlow Lite stores images as [N, H, W, C], the graph as [N, C, H, W]. Every value of rank 4 is therefore
+// transposed on import, but only logically: axes of operators are mapped and weights reordered, and no data moves. If
+// the elements of a flattened image are read one by one, the order matters; see Layout::kFlat.
 #pragma once
 
 #include <tflite_generated.h>
@@ -39,8 +39,8 @@ struct TfliteState {
   Report* report = nullptr;
   const tflite::Model* model = nullptr;
   const tflite::SubGraph* graph = nullptr;
-  std::vector<TfliteValue> values;  // one a tensor
-  std::vector<size_t> records;      // one a tensor: index in report->tensors, or SIZE_MAX
+  std::vector<TfliteValue> values;  // one per tensor
+  std::vector<size_t> records;      // one per tensor: index in report->tensors, or SIZE_MAX
 
   const tflite::Tensor* tensor(int32_t index) const {
     return graph->tensors()->Get(static_cast<flatbuffers::uoffset_t>(index));
@@ -58,7 +58,7 @@ class TfliteContext {
   GraphWriter& writer() { return state_.writer; }
   const tflite::Operator& op() const { return op_; }
   const std::string& op_name() const { return op_name_; }
-  // Of the first output's tensor: operators have no names of their own.
+  // The name of the first output's tensor: operators have no names of their own.
   const std::string& name() const { return name_; }
 
   size_t input_count() const { return op_.inputs() ? op_.inputs()->size() : 0; }
@@ -70,7 +70,7 @@ class TfliteContext {
 
   // Inputs. An unknown one ends the import of this operator silently: skipped().
   Result<TfliteValue> activation(size_t i);
-  // The same, with Layout::kFlat brought to the file's order by an explicit transpose.
+  // The same, but Layout::kFlat is brought into the file's order by an explicit transpose.
   Result<TfliteValue> ordered(size_t i);
   Result<HostTensor> floats(size_t i, const char* what);
   Result<std::vector<int64_t>> ints(size_t i, const char* what);
@@ -78,23 +78,23 @@ class TfliteContext {
 
   // Puts a constant into the graph, with a record of what was done to it.
   ValueId add_constant(size_t input, HostTensor tensor, const std::string& how);
-  // An input of an elementwise operator as a graph value whose shape broadcasts against `rank` axes in the graph's
+  // An input of an elementwise operator, as a graph value whose shape broadcasts against `rank` axes in the graph's
   // order.
   Result<ValueId> operand(size_t i, size_t rank);
 
   void set_output(size_t i, ValueId id, Layout layout);
   void set_output(size_t i, const TfliteValue& value);
-  // A node, then the fused activation, as output 0.
+  // Adds a node, followed by the fused activation, as output 0.
   Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs, tflite::ActivationFunctionType activation,
               Layout layout);
   Status emit(Op op, std::vector<ValueId> inputs, Attrs attrs, Layout layout) {
     return emit(op, std::move(inputs), std::move(attrs), tflite::ActivationFunctionType::NONE, layout);
   }
 
-  // Axis of the file -> axis of the graph, for a value of that rank. Negative axes count from the end.
+  // Maps an axis of the file to an axis of the graph, for a value of that rank. Negative axes count from the end.
   Result<int32_t> map_axis(int64_t axis, size_t rank) const;
 
-  // A value of the file's shape `target` (all of the same elements).
+  // Reshapes a value to the file's shape `target`, which has as many elements.
   Status reshape(const TfliteValue& x, const Shape& target);
 
  private:
@@ -108,7 +108,7 @@ class TfliteContext {
 
 using TfliteImporter = Status (*)(TfliteContext&);
 TfliteImporter find_tflite_compute_op(tflite::BuiltinOperator op);  // convolutions, pooling, FC, elementwise
-TfliteImporter find_tflite_shape_op(tflite::BuiltinOperator op);    // what moves data
+TfliteImporter find_tflite_shape_op(tflite::BuiltinOperator op);    // operators that only move data
 
 Status check_activation(tflite::ActivationFunctionType activation);
 

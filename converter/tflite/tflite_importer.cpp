@@ -1,5 +1,5 @@
 // TensorFlow Lite -> Graph. One pass over the operators; one that cannot be imported becomes a problem, and what
-// follows is checked on the shapes that the file declares, so that all problems are found at once.
+// follows is checked with the shapes that the file declares, so that all problems are found at once.
 #include <algorithm>
 
 #include "converter/importers.h"
@@ -19,8 +19,8 @@ bool is_quantized(TensorType type) {
   return type == TensorType::INT8 || type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
 }
 
-// Operators by which exporters compute the shape for a RESHAPE; with integer outputs they need not be evaluated,
-// because every output's shape stands in the file.
+// Operators with which exporters compute the shape for a RESHAPE; if their outputs are integers they need not be
+// evaluated, because the shape of every output is stored in the file.
 bool is_shape_arithmetic(BuiltinOperator op) {
   switch (op) {
     case BuiltinOperator::SHAPE:
@@ -65,7 +65,7 @@ class TfliteModelImporter {
  private:
   void problem(std::string subject, std::string reason) { report_.problem(std::move(subject), std::move(reason)); }
 
-  // Everything that later code takes for granted: tables present, indices in range.
+  // Checks everything that later code takes for granted: tables are present, indices are in range.
   bool check_structure() {
     const tflite::Model& model = *state_.model;
     if (model.version() != 3) {
@@ -102,8 +102,8 @@ class TfliteModelImporter {
     return sound;
   }
 
-  // In a FlatBuffer any number of references may lead to one table or list, so a small file could unfold into a huge
-  // graph. Whoever writes each thing where it is used stays within these bounds.
+  // In a FlatBuffer any number of references may lead to the same table or list, so a small file could expand to a huge
+  // graph. Files in which everything is written where it is used stay within these bounds.
   bool written_out(const tflite::SubGraph& graph) const {
     constexpr size_t kLeastTable = 16, kLeastIndex = 4;
     const size_t tables = size_t{graph.tensors()->size()} + graph.operators()->size();
@@ -123,7 +123,7 @@ class TfliteModelImporter {
 
   BuiltinOperator builtin(const tflite::Operator& op) const {
     const tflite::OperatorCode* code = state_.model->operator_codes()->Get(op.opcode_index());
-    // Old files have the first field alone, new ones both.
+    // Old files have only the first field, new ones both.
     return std::max(code->builtin_code(), static_cast<BuiltinOperator>(code->deprecated_builtin_code()));
   }
 
@@ -158,7 +158,7 @@ class TfliteModelImporter {
     }
   }
 
-  // One clear sentence instead of a problem a node.
+  // One clear sentence instead of a problem per node.
   bool refuse_quantized() {
     for (const tflite::Operator* op : *state_.graph->operators()) {
       const auto* inputs = op->inputs();
@@ -196,7 +196,7 @@ class TfliteModelImporter {
     }
   }
 
-  // A graph input of the file's shape: an input of the network, or what stands for an output that could not be
+  // Adds a graph input with the file's shape: an input of the network, or a replacement for an output that could not be
   // imported.
   void assign_file_shape(int32_t index, const Shape& shape) {
     TfliteValue& value = state_.values[static_cast<size_t>(index)];
@@ -249,7 +249,7 @@ class TfliteModelImporter {
     return {};
   }
 
-  // The file tells every tensor's shape: a difference means that it was misread.
+  // The file states every tensor's shape: a difference means that something was misread.
   Status check_shapes(const tflite::Operator& op) const {
     for (const int32_t index : *op.outputs()) {
       const TfliteValue& value = state_.values[static_cast<size_t>(index)];
@@ -314,7 +314,7 @@ class TfliteModelImporter {
   const size_t file_size_;
   TfliteState state_;
   int64_t batch_ = 1;
-  MemoryCharge charge_;  // for what the report says of tensors
+  MemoryCharge charge_;  // for what the report says about tensors
 };
 
 }  // namespace

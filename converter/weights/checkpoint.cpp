@@ -17,9 +17,9 @@ size_t count_tensors(const Pickle& pickle, const PickleValue& dict) {
   return count;
 }
 
-// A dict of named tensors inside a checkpoint.
+// A dict of named tensors within a checkpoint.
 struct WeightsDict {
-  std::vector<const PickleValue*> keys;  // that lead to it from the root; none: the root itself
+  std::vector<const PickleValue*> keys;  // the path from the root to it; empty: it is the root itself
   const PickleValue* dict;
   size_t tensors;
 };
@@ -31,12 +31,12 @@ std::string to_python(const std::vector<const PickleValue*>& keys) {
   return text;
 }
 
-// "'state_dict'", or the whole way there.
+// "'state_dict'", or the whole path to it.
 std::string key_text(const std::vector<const PickleValue*>& keys) {
   return keys.size() == 1 ? "'" + printable(keys[0]->text) + "'" : to_python(keys);
 }
 
-// What optimisers keep are tensors as well, but no weights.
+// The state of optimisers consists of tensors as well, but is not weights.
 bool is_training_state(const std::string& key) {
   for (const char* word : {"optim", "sched", "scaler", "buffer"}) {
     if (key.find(word) != std::string::npos) return true;
@@ -44,8 +44,8 @@ bool is_training_state(const std::string& key) {
   return false;
 }
 
-// All dicts of tensors that string keys lead to, the root's own first. A level at a time, each dict once: pickles may
-// hold themselves.
+// All dicts of tensors that can be reached by string keys, the root's own first. Searched level by level, each dict
+// once, because pickles may contain themselves.
 std::vector<WeightsDict> find_weights(const Pickle& pickle) {
   constexpr size_t kMaxDepth = 4, kMaxDicts = 1000, kMaxKey = 200;
   std::vector<WeightsDict> found, level{{{}, &pickle.at(pickle.root), 0}};

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kNone = SIZE_MAX;
 
-// A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] fits [O, I].
+// A 1x1 convolution on pooled values and a fully connected layer are the same thing: [O, I, 1, 1] matches [O, I].
 bool same_shape(const Shape& source, const Shape& target) {
   if (source == target) return true;
   const Shape& longer = source.size() > target.size() ? source : target;
@@ -21,7 +21,7 @@ bool same_shape(const Shape& source, const Shape& target) {
          longer[2] == 1 && longer[3] == 1;
 }
 
-// The constants that weights go to.
+// The constants that are filled with weights.
 std::unordered_map<ValueId, Role> weight_roles(const Graph& graph) {
   std::unordered_map<ValueId, Role> roles;
   for (const Node& node : graph.nodes) {
@@ -67,7 +67,7 @@ class Matcher {
     const std::unordered_map<ValueId, Role> roles = weight_roles(graph_);
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
-      // Other constants (a scale of the structure itself) are the architecture's own, not weights.
+      // Other constants (a scale that is part of the structure) belong to the architecture and are not weights.
       if (!graph_.values[i].is_constant || roles.find(id) == roles.end()) continue;
       by_name_[graph_.values[i].name] = targets_.size();
       targets_.push_back({id, roles.at(id)});
@@ -76,7 +76,7 @@ class Matcher {
     used_.assign(source_.tensors.size(), kNone);
     settled_.assign(source_.tensors.size(), false);
     dropped_by_.assign(source_.tensors.size(), 0);
-    source_roles_.reserve(source_.tensors.size());  // once: they are compared with those of every target
+    source_roles_.reserve(source_.tensors.size());  // computed once: they are compared with those of every target
     for (const SourceTensor& x : source_.tensors) source_roles_.push_back(role_from_name(x.name));
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (is_float(tensor(s).type)) continue;
@@ -112,7 +112,7 @@ class Matcher {
         settled_[s] = true;
         continue;
       }
-      if (settled_[s]) continue;  // an integer
+      if (settled_[s]) continue;  // an integer tensor
       const auto found = by_name_.find(to);
       if (found == by_name_.end()) {
         report_.problem(describe(s), "rule " + std::to_string(rule) + " sends it to '" + to +
@@ -156,12 +156,12 @@ class Matcher {
     }
   }
 
-  // A tensor that a layer computes with, as far as its name and shape tell: a counter or a state of training is none.
+  // Whether a layer computes with this tensor, as far as name and shape tell; not so for counters or training state.
   bool looks_like_parameter(size_t s) const {
     return is_float(tensor(s).type) && (source_roles_[s] != Role::kUnknown || tensor(s).shape.size() > 1);
   }
 
-  // A rule may drop what the network of the file needs: then this one computes something else.
+  // A rule may drop something that the file's network needs: the result would then compute something else.
   void warn_of_dropped() {
     std::vector<std::vector<size_t>> dropped(rules_.size() + 1);
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
@@ -177,7 +177,7 @@ class Matcher {
     }
   }
 
-  // What has no constant of its own name may have one of another implementation's.
+  // A tensor without a constant of its own name may match one under another implementation's name.
   void by_aliases() {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       for (const LayerAlias& alias : layer_aliases()) {
@@ -190,7 +190,7 @@ class Matcher {
     }
   }
 
-  // Open sources and targets, in order.
+  // The sources and targets not matched yet, in order.
   void open(std::vector<size_t>* sources, std::vector<size_t>* targets) const {
     for (size_t s = 0; s < settled_.size(); ++s) {
       if (!settled_[s]) sources->push_back(s);
@@ -206,8 +206,8 @@ class Matcher {
     return role == Role::kUnknown || role == targets_[t].role;
   }
 
-  // Counts the ways to fill all open targets with open sources in the same order (0, 1, or 2 for more), from the back:
-  // ways(i, j) = ways(i + 1, j) [source i stays out] + ways(i + 1, j + 1) [source i fills target j].
+  // Counts the ways to fill all open targets with open sources in the same order (0, 1, or 2 for more), starting from
+  // the end: ways(i, j) = ways(i + 1, j) [source i is not used] + ways(i + 1, j + 1) [source i fills target j].
   void by_order() {
     std::vector<size_t> sources, targets;
     open(&sources, &targets);
@@ -309,8 +309,8 @@ class Matcher {
   std::vector<Target> targets_;
   std::vector<Role> source_roles_;
   std::unordered_map<std::string, size_t> by_name_;
-  std::vector<std::string> how_;  // one a source tensor
-  std::vector<size_t> used_;      // target of a source tensor
+  std::vector<std::string> how_;  // one per source tensor
+  std::vector<size_t> used_;      // the target of each source tensor
   std::vector<bool> settled_;
   NamePrefix prefix_;
   std::vector<size_t> dropped_by_;  // 1-based number of the rule; 0: none

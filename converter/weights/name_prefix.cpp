@@ -50,7 +50,8 @@ NamePrefix find_name_prefix(const std::vector<const std::string*>& names,
   if (most == 0) return best;
   best.of_all = true;
   for (const std::string* name : names) best.of_all = best.of_all && begins_with(*name, best.text);
-  // What few have is no prefix but a likeness: "block0." in front of the "bn.weight" of another network.
+  // A prefix of only a few names is not a prefix but a coincidence: "block0." before the "bn.weight" of another
+  // network.
   return best.of_all || 2 * most >= names.size() ? best : NamePrefix();
 }
 

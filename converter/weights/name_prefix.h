@@ -1,4 +1,4 @@
-// What wrappers and larger networks put in front of the names of a network's tensors.
+// Prefixes that wrappers and larger networks add to the names of a network's tensors.
 #pragma once
 
 #include <functional>
@@ -8,19 +8,19 @@
 namespace sparsenet::converter {
 
 struct NamePrefix {
-  std::string text;     // with its separator, "backbone."; empty: none
-  bool of_all = false;  // every name begins with it
+  std::string text;     // including its separator, "backbone."; empty: none
+  bool of_all = false;  // whether every name begins with it
 };
 
-// The prefix behind which most of the names are those of constants, of the names that are none without it.
+// The prefix without which most of the names are names of constants, among the names that are not so already.
 NamePrefix find_name_prefix(const std::vector<const std::string*>& names,
                             const std::function<bool(const std::string&)>& is_constant);
 
-// `name` without the prefix, if it is one of all names, and without those that training wrappers add (module.,
-// _orig_mod., model., ...). Where only some tensors have a prefix, which of the others are wanted is not for us to say.
+// `name` without the prefix, if all names have it, and without those that training wrappers add (module., _orig_mod.,
+// model., ...). If only some tensors have a prefix, it is up to the user which of the others are wanted.
 std::string without_prefixes(const std::string& name, const NamePrefix& prefix);
 
-// A sentence with the rule that takes the prefix off, as --map wants it.
+// A sentence with the --map rule that removes the prefix.
 std::string rule_against(const NamePrefix& prefix);
 
 }  // namespace sparsenet::converter

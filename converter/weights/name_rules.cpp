@@ -17,17 +17,17 @@ struct NameRules::Rule {
 
 namespace {
 
-// Matching takes time linear in the text, whatever the expression: no rule can hang the conversion. It has no back
-// references and no look-around, which need more.
+// RE2 matches in time linear in the text, whatever the expression, so no rule can hang the conversion. It supports no
+// back references and no look-around, which would need more.
 std::unique_ptr<const re2::RE2> compile(const std::string& expression) {
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_encoding(re2::RE2::Options::EncodingLatin1);  // names of tensors are bytes
-  options.set_max_mem(int64_t{1} << 18);                    // of each rule
+  options.set_max_mem(int64_t{1} << 18);                    // per rule
   return std::make_unique<const re2::RE2>(expression, options);
 }
 
-// `to` with $1, $12, $& and $$ replaced by what the groups hold, as ECMAScript does it.
+// `to` with $1, $12, $& and $$ replaced by the contents of the groups, as in ECMAScript.
 std::string substitute(const std::string& to, const std::vector<re2::StringPiece>& groups) {
   std::string out;
   const auto is_digit = [&to](size_t i) { return i < to.size() && to[i] >= '0' && to[i] <= '9'; };
@@ -64,7 +64,7 @@ NameRules::~NameRules() = default;
 
 Result<NameRules> NameRules::parse(const std::vector<std::string>& lines) {
   constexpr size_t kMaxRules = 10000, kMaxLength = 1000;
-  constexpr int64_t kMaxInstructions = int64_t{1} << 21;  // a rule without great repetitions has a hundred
+  constexpr int64_t kMaxInstructions = int64_t{1} << 21;  // a rule without large repetition counts has about a hundred
   int64_t instructions = 0;
   NameRules rules;
   for (const std::string& raw : lines) {

@@ -9,9 +9,9 @@
 
 namespace sparsenet::converter {
 
-// A rule is `FROM=TO`: FROM a regular expression (RE2 syntax) that must match a tensor's whole name, TO the name of a
-// constant of the graph, with $1, $2, ... for the groups of FROM. An empty TO drops the tensor. The first rule that
-// matches decides. The last '=' of a line separates the two.
+// A rule is `FROM=TO`: FROM is a regular expression (RE2 syntax) that must match a tensor's whole name, TO is the name
+// of a constant of the graph, with $1, $2, ... for the groups of FROM. An empty TO drops the tensor. The first rule
+// that matches decides. The last '=' of a line separates the two.
 class NameRules {
  public:
   NameRules();
@@ -19,12 +19,12 @@ class NameRules {
   NameRules& operator=(NameRules&&) noexcept;
   ~NameRules();
 
-  // Lines; empty ones and those that begin with '#' are skipped. Errors name the line.
+  // From lines; empty ones and those that begin with '#' are skipped. Errors name the line.
   static Result<NameRules> parse(const std::vector<std::string>& lines);
-  // `text` is the path of a file of rules or, when it holds a '=' and no such file exists, rules separated by ';'.
+  // `text` is the path of a file of rules or, if it contains a '=' and no such file exists, rules separated by ';'.
   static Result<NameRules> load(const std::string& text);
 
-  // The 1-based number of the rule that matches `name` and what it makes of the name; 0: none matches.
+  // The 1-based number of the first rule that matches `name`, and the name that it gives; 0: none matches.
   size_t apply(const std::string& name, std::string* target) const;
   size_t size() const;
   const std::string& text(size_t number) const;

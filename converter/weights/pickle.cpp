@@ -15,12 +15,12 @@ using Kind = PickleValue::Kind;
 
 constexpr size_t kMaxValues = size_t{1} << 22;  // a network of a million tensors is no classifier
 constexpr uint32_t kMark = UINT32_MAX;          // on the stack only
-constexpr size_t kMaxGlobalBytes = 64;          // more than the longest name that is known
+constexpr size_t kMaxGlobalBytes = 64;          // more than the longest known name
 
-// What a container of small things takes beside them, and how much of its room a growing one leaves unused.
+// The overhead of a container of small things, and how much of its capacity a growing one may leave unused.
 constexpr uint64_t kHeapBytes = 32, kGrowth = 2;
 
-// The names that pickles of tensors and checkpoints may mention.
+// The names that pickles of tensors and checkpoints may refer to.
 bool is_known_global(const std::string& name) {
   static const char* const kNames[] = {
       "collections.OrderedDict",
@@ -56,7 +56,7 @@ class Machine {
       if (opcode == '.') break;
       SPARSENET_RETURN_IF_ERROR(step(opcode));
       if (pickle_.values.size() > kMaxValues) return error("more than " + std::to_string(kMaxValues) + " values");
-      // One step adds one value and a few entries to stack and memo, all of which were charged in good time.
+      // One step adds one value and a few entries to stack and memo, all of which have been charged beforehand.
       const uint64_t entries =
           stack_.capacity() * sizeof(stack_[0]) + memo_.size() * (sizeof(*memo_.begin()) + kHeapBytes);
       const uint64_t values = (pickle_.values.size() + 1) * kGrowth * sizeof(PickleValue);
@@ -78,11 +78,11 @@ class Machine {
     return error("expected " + std::to_string(bytes) + " more bytes, found " + std::to_string(size_ - at_));
   }
 
-  // Asks for the containers' room as it is now together with all that was copied so far.
+  // Charges the containers' present capacity plus everything copied so far.
   Status pay(uint64_t containers) {
     return pickle_.charge.raise_to(containers + copied_).with_context("pickle at byte " + std::to_string(at_));
   }
-  // Before `bytes` are copied into a value: they stay there, and copying takes time, too.
+  // To be called before `bytes` are copied into a value: they stay there, and copying also takes time.
   Status charge(uint64_t bytes) {
     copied_ += bytes + kHeapBytes;
     return pay(0);
@@ -119,7 +119,7 @@ class Machine {
     stack_.pop_back();
     return {};
   }
-  // Everything above the topmost mark, in order; the mark goes too.
+  // Pops everything above the topmost mark, in order, and the mark itself.
   Status pop_mark(std::vector<uint32_t>* out) {
     size_t mark = stack_.size();
     while (mark > 0 && stack_[mark - 1] != kMark) --mark;
@@ -156,13 +156,13 @@ class Machine {
   }
 
   Status push_global(const std::string& module, const std::string& symbol) {
-    // Texts may be long and used again and again, so nothing is made of one that cannot be a known name.
+    // Texts may be long and used repeatedly, so no string is made of one that cannot be a known name.
     const bool too_long = module.size() + symbol.size() >= kMaxGlobalBytes;
     const std::string full = too_long ? (module + '.').substr(0, kMaxGlobalBytes) + symbol.substr(0, kMaxGlobalBytes)
                                       : module + "." + symbol;
     if (too_long || !is_known_global(full)) {
-      // The first name of all is the class of the whole object; PyTorch before 1.6 puts ('module', CLASS, ...) around
-      // it.
+      // The first name in the pickle is the class of the whole object; PyTorch before 1.6 puts ('module', CLASS, ...)
+      // around it.
       const bool whole = stack_.empty() || (stack_.size() == 2 && stack_[0] == kMark &&
                                             value(stack_[1]).text == "module" && pickle_.values.size() == 1);
       const std::string what = "the file asks for '" + printable(full) + "': ";
@@ -213,7 +213,7 @@ class Machine {
     return {};
   }
 
-  // A call in the pickle. None is made: the known ones become values.
+  // A call in the pickle. Nothing is called: the known functions become values.
   Status reduce() {
     uint32_t args = 0, callable = 0;
     SPARSENET_RETURN_IF_ERROR(pop(&args));
@@ -221,7 +221,7 @@ class Machine {
     if (value(callable).kind != Kind::kGlobal || value(args).kind != Kind::kTuple) {
       return error("a call of something that is not a known name");
     }
-    const std::string name = value(callable).text;  // of a known global: short
+    const std::string name = value(callable).text;  // of a known global, therefore short
     const size_t count = value(args).items.size();
     const auto item = [&](size_t i) { return value(args).items[i]; };
     if (name == "torch._utils._rebuild_tensor" || name == "torch._utils._rebuild_tensor_v2") {
@@ -234,7 +234,7 @@ class Machine {
     }
     if (name == "torch._utils._rebuild_parameter" || name == "torch.nn.parameter.Parameter") {
       if (count == 0) return error(name + " without a tensor");
-      push(item(0));  // a parameter is its tensor
+      push(item(0));  // a parameter is represented by its tensor
       return {};
     }
     if (name == "torch.Size") {
@@ -293,7 +293,7 @@ class Machine {
   const uint8_t* data_;
   size_t size_;
   size_t at_ = 0;
-  uint64_t copied_ = 0;  // bytes, into values
+  uint64_t copied_ = 0;  // bytes copied into values
   Pickle pickle_;
   std::vector<uint32_t> stack_;
   std::unordered_map<uint64_t, uint32_t> memo_;
@@ -363,7 +363,7 @@ Status Machine::step(uint8_t opcode) {
     }
     case 'R':
       return reduce();
-    case 'b': {  // BUILD: attributes of an OrderedDict (its version metadata); nothing tensors need
+    case 'b': {  // BUILD: attributes of an OrderedDict (its version metadata), which tensors do not need
       uint32_t state = 0, object = 0;
       SPARSENET_RETURN_IF_ERROR(pop(&state));
       if (stack_.empty() || stack_.back() == kMark) return error("stack underflow");

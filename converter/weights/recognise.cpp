@@ -5,7 +5,7 @@
 namespace sparsenet::converter {
 namespace {
 
-// [O, I, 1, 1] and [O, I] serve each other's purpose.
+// [O, I, 1, 1] and [O, I] can stand for each other.
 Shape plain(const Shape& shape) {
   if (shape.size() == 4 && shape[2] == 1 && shape[3] == 1) return {shape[0], shape[1]};
   return shape;
@@ -18,7 +18,7 @@ bool take(ShapeCounts* counts, const Shape& shape) {
   return true;
 }
 
-// Spares building networks that cannot be meant: every layer has one 3x3 convolution, and so has the CIFAR stem.
+// Avoids building networks that cannot match: every layer has one 3x3 convolution, and so does the CIFAR stem.
 bool may_fit(const Architecture& arch, const ShapeCounts& counts) {
   int64_t found = 0;
   for (const auto& [shape, count] : counts) found += shape.size() == 4 && shape[2] == 3 && shape[3] == 3 ? count : 0;
@@ -30,12 +30,13 @@ bool may_fit(const Architecture& arch, const ShapeCounts& counts) {
   return found == expected;
 }
 
-// The number of classes with which `arch` has these shapes; 0: with none.
+// The number of classes with which `arch` has these shapes; 0: none.
 int64_t fitting_classes(Architecture arch, ShapeCounts counts) {
   if (!may_fit(arch, counts)) return 0;
   const Result<Graph> graph = build_graph(arch);
   if (!graph.ok()) return 0;
-  // The last layer's shapes follow from the number of classes, which the file tells by what is left in the end.
+  // The last layer's shapes depend on the number of classes, which follows from what remains of the file's shapes in
+  // the end.
   const Node* head = nullptr;
   for (const Node& node : graph->nodes) {
     if (node.op == Op::kFullyConnected) head = &node;
@@ -53,13 +54,13 @@ int64_t fitting_classes(Architecture arch, ShapeCounts counts) {
   }
   const int64_t features = graph->shape(head->inputs[1])[1];
   if (counts.size() != 2) return 0;
-  const auto& [bias, biases] = *counts.begin();  // shapes compare as lists: [N] stands before [N, features]
+  const auto& [bias, biases] = *counts.begin();  // shapes compare as lists, so [N] comes before [N, features]
   const auto& [weight, weights] = *counts.rbegin();
   const bool fits = biases == 1 && weights == 1 && bias.size() == 1 && weight == Shape{bias[0], features};
   return fits ? bias[0] : 0;
 }
 
-// `arch` spelled as people do: its name with what differs.
+// `arch` as people write it: its name and what differs.
 std::string spelled(const std::string& name, const Architecture& arch, int64_t classes) {
   if (classes == arch.classes) return name;
   return name + (name.find(':') == std::string::npos ? ":" : ",") + "classes=" + std::to_string(classes);
@@ -133,7 +134,7 @@ void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, cons
     filled += !record.source.empty() && !record.target.empty();
     empty += record.source.empty();
   }
-  // Where the given one fits by its shapes, names or order are the trouble.
+  // If the shapes fit the given architecture, names or order are the problem.
   const bool fits = fitting_classes(given, shapes) == given.classes;
   const std::vector<std::string> others = fits ? std::vector<std::string>() : recognise(shapes, &given);
   const std::string fit = std::to_string(filled) + " of " + std::to_string(filled + empty) + " constants filled";

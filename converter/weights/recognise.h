@@ -1,5 +1,5 @@
-// Which network a file of weights is of, told by the shapes of its tensors: for messages about a missing or wrong
-// --arch. Never used to choose an architecture by itself.
+// Recognises the network that a file of weights belongs to by the shapes of its tensors: for messages about a missing
+// or wrong --arch. Never used to choose an architecture automatically.
 #pragma once
 
 #include <sparsenet/architecture.h>
@@ -18,16 +18,15 @@ namespace sparsenet::converter {
 using ShapeCounts = std::map<Shape, int64_t>;
 ShapeCounts count_shapes(const SourceTensors& source, const NameRules& rules);  // without what a rule drops
 
-// The architectures, as --arch takes them, whose constants have exactly these shapes, with as many classes as the
-// shapes say: known ones, else `given` (null: none) with other classes, attention, stem
-// or shortcuts.
+// The architectures, in the form of --arch, whose constants have exactly these shapes, with the number of classes that
+// the shapes imply: known ones, or else `given` (null: none) with other classes, attention, stem or shortcuts.
 std::vector<std::string> recognise(const ShapeCounts& shapes, const Architecture* given);
 
-// "sparsenet-abc-v0", or "resnet20 or resnet32"; empty where nothing is recognised.
+// "sparsenet-abc-v0", or "resnet20 or resnet32"; empty if nothing is recognised.
 std::string recognised_text(const std::vector<std::string>& architectures);
 
-// After a match that failed: where another architecture than `given` fits, or where less than half of the constants of
-// `given` were filled, the problems from `first` on get that as their common cause, with the way out.
+// To be called after a failed match: if another architecture than `given` fits, or if fewer than half of the constants
+// of `given` were filled, this becomes the common cause of the problems from `first` on, with advice.
 void explain_mismatch(const ShapeCounts& shapes, const Architecture& given, const std::string& given_text, size_t first,
                       Report* report);
 

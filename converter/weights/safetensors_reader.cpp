@@ -1,5 +1,5 @@
-// safetensors: 8 bytes with the header's length, a JSON header, the raw tensors.
-// Format: https://huggingface.co/docs/safetensors, "Format".
+// safetensors: 8 bytes with the header's length, a JSON header, and the raw tensors. Format:
+// https://huggingface.co/docs/safetensors, "Format".
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
@@ -33,8 +33,8 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-// Takes the header's parts as the parser meets them. No tree is built of them: it would take many times the header's
-// bytes, and looking names up in it would take quadratic time.
+// Processes the header's parts as the parser encounters them. No tree is built: it would take many times the header's
+// size, and looking names up in it would take quadratic time.
 class HeaderReader {
  public:
   explicit HeaderReader(uint64_t data_size) : data_size_(data_size) {}
@@ -47,7 +47,7 @@ class HeaderReader {
   }
   const std::string& producer() const { return producer_; }
 
-  // What the parser calls; false ends it.
+  // Callbacks of the parser; returning false ends it.
   bool key(std::string& text) {
     if (depth_ == 1) {
       name_ = text;
@@ -131,7 +131,7 @@ class HeaderReader {
     if (expected && depth_ <= kMaxDepth) return true;
     return depth_ > 2 && depth_ <= kMaxDepth ? malformed() : false;
   }
-  // A value that no field of the format has: passed over in fields that the format does not know.
+  // A value that no field of the format has: ignored in fields that the format does not know.
   bool other() {
     if (depth_ >= 2 && (metadata_ || field_ == Field::kOther)) return true;
     return depth_ >= 2 ? malformed() : false;
@@ -161,12 +161,12 @@ class HeaderReader {
 };
 
 bool HeaderReader::end_entry() {
-  // The name stands in the set, in the entry, and while it is reported.
+  // The name is stored in the set and in the entry, and again when it is reported.
   constexpr uint64_t kEntryBytes = 2 * sizeof(Entry) + 256;
   taken_ += kEntryBytes + 3 * name_.size();
   const Status paid = charge_.raise_to(taken_);
   if (!paid.ok()) return fail(paid.with_context("safetensors header"));
-  // The last of two equal keys would win; a file that has them is ambiguous.
+  // Of two equal keys the last would win; a file with duplicates is ambiguous.
   if (!names_.insert(name_).second) {
     return fail(invalid_model("safetensors header lists tensor '" + printable(name_) + "' twice"));
   }
@@ -218,7 +218,7 @@ Result<SourceTensors> read_safetensors(const FileBytes& file) {
   out.format = "safetensors";
   out.ordered = false;
   out.producer = header.producer();
-  // Every byte belongs to exactly one tensor.
+  // Every byte must belong to exactly one tensor.
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });

@@ -1,4 +1,4 @@
-// Named weights as a file without a graph holds them.
+// Named weights from a file without a graph.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -14,14 +14,14 @@ struct SourceTensor {
   std::string name;
   ElementType type = ElementType::kFloat32;  // in the file
   Shape shape;
-  Elements<float> values;  // row-major; empty where `type` is an integer: weights are floats
+  Elements<float> values;  // row-major; empty if `type` is an integer, because weights are floats
 };
 
 struct SourceTensors {
   std::vector<SourceTensor> tensors;  // in the file's order
-  bool ordered = true;   // the order is the one in which the network registered them (safetensors sorts by itself)
+  bool ordered = true;   // in the order in which the network registered them (safetensors sorts them itself)
   std::string format;    // "PyTorch (zip)", ...
-  std::string producer;  // what the file says of its writer
+  std::string producer;  // what the file says about the program that wrote it
   std::vector<std::string> notes;
 };
 

@@ -5,7 +5,7 @@ namespace sparsenet::converter {
 Role role_from_name(const std::string& name) {
   const size_t dot = name.find_last_of("./");
   std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
-  last = last.substr(0, last.find(':'));  // TensorFlow's "kernel:0"
+  last = last.substr(0, last.find(':'));  // as in TensorFlow's "kernel:0"
   struct Row {
     const char* name;
     Role role;

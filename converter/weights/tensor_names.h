@@ -1,4 +1,4 @@
-// What names of tensors tell: their role in a layer, and other words for the same layer.
+// What the names of tensors reveal: their role in a layer, and synonyms for the same layer.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@ namespace sparsenet::converter {
 enum class Role : uint8_t { kUnknown, kWeight, kBias, kMean, kVariance };
 Role role_from_name(const std::string& name);  // by its last part: "bn1.running_mean", "dense/kernel:0"
 
-// The same layers by the names of other widespread implementations (torchvision's ResNets, above all).
+// The same layers under the names of other widespread implementations (above all torchvision's ResNets).
 struct LayerAlias {
   const char* theirs;
   const char* ours;
 };
 const std::vector<LayerAlias>& layer_aliases();
-// `name` with the first whole part `theirs` between dots replaced; empty where it has none.
+// `name` with the first whole dot-separated part equal to `theirs` replaced; empty if there is none.
 std::string with_alias(const std::string& name, const LayerAlias& alias);
 
 }  // namespace sparsenet::converter

@@ -1,4 +1,4 @@
-// The two file formats of torch.save: containers of one pickle that describes the tensors and of raw storages.
+// The two file formats of torch.save: containers of a pickle that describes the tensors, and of raw storages.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -15,12 +15,12 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-// What a persistent id tells of a storage: ('storage', type, key, device, elements[, view]).
+// What a persistent id says about a storage: ('storage', type, key, device, elements[, view]).
 struct StorageId {
   ElementType type = ElementType::kFloat32;
   std::string key;
   int64_t elements = 0;
-  int64_t view_offset = 0;  // the older format may point into another storage
+  int64_t view_offset = 0;  // in the older format a storage may be a view of another one
 };
 
 using StorageLookup = std::function<Result<FileBytes>(const StorageId&)>;
@@ -82,7 +82,7 @@ bool read_sizes(const Pickle& pickle, const PickleValue& value, Shape* out) {
   return true;
 }
 
-// Whether the strides are those of a row-major tensor, in which nothing need be moved.
+// Whether the strides are those of a row-major tensor, so that no element has to be moved.
 bool is_contiguous(const Shape& shape, const Shape& strides) {
   int64_t expected = 1;
   for (size_t d = shape.size(); d-- > 0;) {
@@ -135,7 +135,7 @@ Status read_tensor(const Pickle& pickle, const PickleValue& value, const Storage
   }
   out->values.resize(static_cast<size_t>(count));
   Shape index(out->shape.size(), 0);
-  uint64_t at = 0;  // wraps for a moment where a dimension of 1 has an absurd stride
+  uint64_t at = 0;  // may wrap temporarily if a dimension of size 1 has an absurd stride
   for (float& element : out->values) {
     element = load_float(out->type, base + static_cast<size_t>(at) * step);
     for (size_t d = index.size(); d-- > 0;) {
@@ -199,7 +199,7 @@ Result<SourceTensors> read_torch_zip(const FileBytes& file) {
   Result<Pickle> pickle = read_pickle(bytes->data, bytes->size);
   if (!pickle.ok()) return pickle.status().with_context("data.pkl");
 
-  std::unordered_map<std::string, FileBytes> storages;  // each is read once, also when tensors share it
+  std::unordered_map<std::string, FileBytes> storages;  // each is read once, even if tensors share it
   const StorageLookup lookup = [&](const StorageId& id) -> Result<FileBytes> {
     auto known = storages.find(id.key);
     if (known == storages.end()) {
@@ -219,8 +219,8 @@ Result<SourceTensors> read_torch_zip(const FileBytes& file) {
   return out;
 }
 
-// magic number, protocol version, system information, the object, the list of storage keys: five pickles in a row, and
-// then for each key the number of elements and the raw elements.
+// magic number, protocol version, system information, the object, the list of storage keys: five pickles in a row, then
+// for each key the number of elements and the raw elements.
 Result<SourceTensors> read_torch_legacy(const FileBytes& file) {
   const uint8_t* const data = file.data;
   const size_t size = file.size;
@@ -251,7 +251,7 @@ Result<SourceTensors> read_torch_legacy(const FileBytes& file) {
   if (!object.ok()) return object.status();
   SPARSENET_ASSIGN_OR_RETURN(Pickle keys, next("storage keys"));
 
-  // Raw storages do not tell their element size; the object's storage ids do.
+  // Raw storages do not state their element size; the storage ids in the object do.
   std::unordered_map<std::string, ElementType> types;
   for (const PickleValue& value : object->values) {
     if (value.kind != Kind::kStorage) continue;
@@ -271,7 +271,8 @@ Result<SourceTensors> read_torch_legacy(const FileBytes& file) {
       return invalid_model("storage '" + printable(key) + "': expected " + std::to_string(elements) + " x " +
                            name(type->second) + ", found " + std::to_string(size - at) + " bytes");
     }
-    // Not shared with the file: some would lie unaligned and be copied, and the others keep all of the file.
+    // Not shared with the file: some would be unaligned and be copied anyway, and the others would keep the whole file
+    // alive.
     storages[key] = {data + at, static_cast<size_t>(wanted), nullptr};
     at += static_cast<size_t>(wanted);
   }

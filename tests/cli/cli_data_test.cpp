@@ -1,5 +1,5 @@
-// Data as users have it: other classes than the network's, folders with stray and broken files. Nothing wrong without a
-// word.
+// Data as users have it: with other classes than the network's, and in folders with stray and broken files. Nothing
+// that is wrong goes unreported.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 
@@ -19,7 +19,7 @@ using Words = std::vector<std::string>;
 
 const std::string kNetwork = "sparsenet-basic:blocks=1-1-1,k=2,path=2,keep=1-1";
 
-// An epoch on `data`.
+// Trains for one epoch on `data`.
 Outcome teach(const std::string& source, const std::string& data, const std::string& out, const Words& more = {}) {
   Words line{"train", source, "--data", data, "-o", scratch(out), "--epochs", "1", "--batch", "2", "--lr", "0.01"};
   line.insert(line.end(), more.begin(), more.end());
@@ -37,7 +37,7 @@ const std::string& four_classes() {
   return path;
 }
 
-// The folder "four" under other class names.
+// The folder "four" with other class names.
 std::string renamed(const std::string& folder, const Words& names) {
   four_classes();
   const Words old{"bird-0025", "cat-0000", "dog-0012", "ship-0001"};
@@ -82,7 +82,7 @@ TEST_CASE("train: classes with other names are an error that names --classes and
     CHECK_FALSE(fs::exists(scratch("never.snet")));
   }
 
-  // --classes gives them a last layer, though they are as many as before, and their names.
+  // --classes gives the network a last layer for them, although there are as many as before, and their names.
   const std::string data = renamed("names", shapes);
   const Outcome anew = teach(model, data, "shapes.snet", {"--classes", "4"});
   REQUIRE_MESSAGE(anew.code == 0, anew.err);
@@ -96,7 +96,7 @@ TEST_CASE("train: classes with other names are an error that names --classes and
   CHECK(contains(kept.out, "--keep-labels: they count in their order"));
   fails(teach(model, data, "never.snet", {"--keep-labels", "--classes", "5"}), 2, {"--keep-labels", "--classes 5"});
 
-  // Some of the classes, under their own names, are matched by these.
+  // If the data has only some of the classes, under their own names, they are matched by name.
   fs::create_directories(scratch("some"));
   fs::copy(scratch("four/ship-0001"), scratch("some/ship-0001"), fs::copy_options::recursive);
   const Outcome some = teach(model, "folder:" + scratch("some"), "some.snet");
@@ -106,7 +106,7 @@ TEST_CASE("train: classes with other names are an error that names --classes and
 }
 
 TEST_CASE("train: data of other formats with other classes") {
-  // CIFAR-10's ten names against another ten, as of SVHN.
+  // CIFAR-10's ten names against another ten, such as those of SVHN.
   fs::create_directories(scratch("cifar"));
   std::string records, names;
   for (int label = 0; label < 10; ++label) {
@@ -122,13 +122,13 @@ TEST_CASE("train: data of other formats with other classes") {
   REQUIRE(teach(small_model(), "cifar10:" + scratch("cifar"), "animals.snet", {"--classes", "10"}).code == 0);
   CHECK(labels_of("animals.snet")[9] == "animal 9");
 
-  // Without the file of names nothing can tell, so it is said.
+  // Without the file of names it cannot be told, so that is reported.
   fs::remove(scratch("cifar/batches.meta.txt"));
   const Outcome nameless = teach(small_model(), "cifar10:" + scratch("cifar"), "nameless.snet");
   REQUIRE_MESSAGE(nameless.code == 0, nameless.err);
   CHECK(contains(nameless.out, "it names no classes; its labels count as the model's, in their order (airplane, "));
 
-  // Ready-made inputs have no names: fewer labels than the model has classes are the same mistake.
+  // Ready-made inputs have no names: having fewer labels than the model has classes is the same mistake.
   const std::string four = ready_made("four", {0, 1, 2, 3});
   fails(teach(small_model(), four, "never.snet"), 1,
         {"its labels end at 3", "the model's are 10 (airplane, ", "--classes 4", "--keep-labels"});
@@ -138,7 +138,7 @@ TEST_CASE("train: data of other formats with other classes") {
   CHECK(labels_of("four-old.snet").size() == 10);
   fails(teach(small_model(), ready_made("more", {0, 11}), "never.snet"), 1, {"below 10", "found 11", "--classes 12"});
 
-  // A network without labels takes those of the data where they are as many, and says so where they are not.
+  // A network without labels takes the data's if there are as many; otherwise this is reported.
   auto bare = load_model(four_classes());
   REQUIRE(bare.ok());
   bare->metadata.labels.clear();
@@ -158,11 +158,11 @@ TEST_CASE("train: test data of other classes measures nothing") {
   fails(teach(model, own, "never.snet", {"--test", other}), 1, {"--test " + other, "'circle' is none of them"});
   fails(teach(kNetwork, own, "never.snet", {"--test", other}), 1, {"--test " + other, "--keep-labels"});
   REQUIRE(teach(model, own, "tested.snet", {"--test", other, "--keep-labels"}).code == 0);
-  // The network's classes are those of --data by then, whatever the model called them.
+  // By then the network's classes are those of --data, whatever the model called them.
   REQUIRE(teach(model, other, "tested.snet", {"--test", other, "--classes", "4"}).code == 0);
   REQUIRE(teach(model, other, "tested.snet", {"--test", other, "--keep-labels"}).code == 0);
   fails(teach(model, other, "never.snet", {"--test", own, "--classes", "4"}), 1, {"--test " + own});
-  // More classes than names: they are known by the training data still.
+  // More classes than names: they are still known from the training data.
   fails(teach(model, other, "never.snet", {"--test", own, "--classes", "6"}), 1, {"--test " + own, "those of --data"});
   const std::string some = renamed("some-names", {"square"});
   REQUIRE(teach(model, other, "tested.snet", {"--test", some, "--classes", "6"}).code == 0);
@@ -228,7 +228,7 @@ TEST_CASE("train: images per class, what is left out, and every broken file at o
   CHECK(contains(skipped.out, "test    " + data + ": 8 images"));
   CHECK(labels_of("skipped.snet") == Words{"a", "b", "c", "d"});
 
-  // As if they had never been there.
+  // The same as if they had never been there.
   const nlohmann::json result = json_of({"train", kNetwork, "--data", data, "-o", scratch("json.snet"), "--epochs", "1",
                                          "--batch", "2", "--lr", "0.01", "--skip-broken"});
   CHECK(result["data"]["images"] == 8);
@@ -241,7 +241,7 @@ TEST_CASE("train: images per class, what is left out, and every broken file at o
   REQUIRE(teach(kNetwork, clean, "clean.snet").code == 0);
   CHECK(bytes_of(scratch("clean.snet")) == bytes_of(scratch("json.snet")));
 
-  // Not so many that a class is gone, or a batch is no longer filled.
+  // But not if so many are left out that a class is gone or a batch can no longer be filled.
   for (const char* name : {"1.png", "2.png"}) std::ofstream(scratch(std::string("broken/a/") + name)) << "no picture";
   fails(teach(kNetwork, data, "never.snet", {"--skip-broken"}), 1, {"none of the 3 images of class 'a'"});
   fs::remove_all(scratch("broken/a"));

@@ -1,4 +1,4 @@
-// Files with a stored plan, from outside: the commands tell of it, use it where it fits, and answer as without it.
+// Files with a stored plan, tested from outside: the commands report it, use it if it fits, and answer as without it.
 #include <doctest/doctest.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>

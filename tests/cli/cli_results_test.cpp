@@ -1,4 +1,4 @@
-// What the commands answer when all is well: JSON fields, files, agreement between commands.
+// What the commands return if all is well: JSON fields, files, agreement between commands.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
@@ -89,7 +89,7 @@ TEST_CASE("cli: run gives the same for a batch, its images alone, and named tens
   REQUIRE(batch.ok());
   REQUIRE(batch->shape == Shape{3, 10});
 
-  const std::string single = scratch("one=1.npy"), single_out = scratch("one-out.npy");  // '=' in a path is no name
+  const std::string single = scratch("one=1.npy"), single_out = scratch("one-out.npy");  // this '=' makes no name
   for (size_t i = 0; i < 3; ++i) {
     REQUIRE(io::write_npy(single, {1, 3, 32, 32}, images.data() + i * one).ok());
     const std::string prefix = i == 2 ? "input=" : "";
@@ -144,7 +144,7 @@ TEST_CASE("cli: classify agrees with run on the prepared pixels") {
     before = probability;
   }
 
-  // The text form, own labels, several images.
+  // The text form, custom labels, several images.
   const std::string labels = scratch("labels.txt");
   std::ofstream(labels) << "l0\nl1\nl2\nl3\nl4\nl5\nl6\nl7\nl8\nl9\n";
   const test::Outcome text = test::sparsenet(
@@ -162,7 +162,7 @@ TEST_CASE("cli: classify takes images of other sizes, grey, PNG and JPEG") {
 }
 
 TEST_CASE("cli: eval counts what classify says, for every batch size and format") {
-  // A data set that names the network's own answers for four images as right, and another class for one.
+  // A data set whose labels are the network's own answers for four images, and a different class for one.
   const std::vector<std::string> names{"cat-0000", "ship-0001", "frog-0004", "dog-0012", "truck-0011"};
   std::vector<std::string> line{"classify", small_model(), "--top", "1"};
   for (const std::string& name : names) line.push_back(sample(name + ".png"));
@@ -185,7 +185,7 @@ TEST_CASE("cli: eval counts what classify says, for every batch size and format"
   }
   cifar.close();
   for (const char* batch : {"1", "2", "32"}) {
-    // The folder holds some of the classes only: its names are matched to the network's labels.
+    // The folder has only some of the classes: its names are matched to the network's labels.
     for (const std::string& data : {"cifar10:" + scratch("set"), "folder:" + scratch("folder")}) {
       const json result = json_of({"eval", small_model(), "--data", data, "--batch", batch});
       need(result, {"images", "correct", "top1", "top5", "error_percent", "images_per_second"});
@@ -260,7 +260,7 @@ TEST_CASE("cli: profile lists every step and writes a trace") {
 
   const json events = json::parse(read_text(trace), nullptr, false);
   REQUIRE_FALSE(events.is_discarded());
-  // A name for the process, and for each run its own event and one a step.
+  // A name for the process, and for each run one event for the run and one per step.
   CHECK(events["traceEvents"].size() == 1 + 3 * (1 + profile["steps"].size()));
   const test::Outcome text = test::sparsenet({"profile", small_model(), "--runs", "2", "-t", "1"});
   CHECK(text.code == 0);

@@ -1,4 +1,4 @@
-// `sparsenet train` stopped at any moment, by whatever it is, and going on.
+// `sparsenet train` stopped at any moment, by any cause, and resumed.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 #include <sys/resource.h>
@@ -28,7 +28,7 @@ TEST_CASE("train: killed at any moment and resumed, the result is the same to th
     std::string before;
     for (int i = 0; i < 4; ++i) {
       Running running(line);
-      // In the middle of a step, of writing, of renaming: wherever it is.
+      // In the middle of a step, of writing, of renaming: wherever it happens to be.
       if (!running.wait_for_checkpoint(checkpoint, before, i * 700 + step * 130)) break;
       if (running.end_with(SIGKILL) == 128 + SIGKILL) ++killed;
       before = bytes_of(checkpoint);
@@ -36,7 +36,7 @@ TEST_CASE("train: killed at any moment and resumed, the result is the same to th
     const test::Outcome rest = test::sparsenet(line);
     CHECK_MESSAGE(rest.code == 0, rest.err);
     CHECK(bytes_of(scratch("killed.snet")) == expected);
-    // The log has every epoch once.
+    // The log contains every epoch once.
     std::ifstream log(scratch("killed.csv"));
     std::string text;
     std::getline(log, text);
@@ -122,7 +122,7 @@ TEST_CASE("train: a finished checkpoint gives the result again; a damaged one is
   std::ofstream(scratch("f.snet.checkpoint"), std::ios::binary) << "something else";
   fails(train("f.snet", {"--resume"}), 1, {"f.snet.checkpoint", "not a checkpoint"});
   CHECK_FALSE(fs::exists(scratch("f.snet")));
-  // Without --resume it is replaced, and that is said.
+  // Without --resume it is replaced, and that is reported.
   const test::Outcome fresh = train("f.snet");
   CHECK(fresh.code == 0);
   CHECK(contains(fresh.out, "is replaced"));
@@ -132,7 +132,7 @@ TEST_CASE("train: a finished checkpoint gives the result again; a damaged one is
 TEST_CASE("train: going on with --test after epochs without it reports the lowest of those that have one") {
   fs::remove(scratch("late.snet.checkpoint"));
   std::vector<std::string> line = train_line("late.snet");
-  line[7] = "100";  // epochs: time enough to be interrupted
+  line[7] = "100";  // epochs: enough time to be interrupted
   {
     Running running(line);
     REQUIRE(running.wait_for_checkpoint(scratch("late.snet.checkpoint"), "", 0));
@@ -172,7 +172,7 @@ TEST_CASE("train: a full disk is an error and the old checkpoint stays whole") {
   }
   const std::string before = bytes_of(checkpoint);
   line.emplace_back("--resume");
-  // No file of the child may grow beyond 512 bytes, which its own words stay below.
+  // No file of the child may grow beyond 512 bytes; its own output stays below that.
   struct rlimit old {};
   REQUIRE(getrlimit(RLIMIT_FSIZE, &old) == 0);
   struct rlimit small = old;

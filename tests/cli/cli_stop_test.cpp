@@ -1,4 +1,4 @@
-// How programs end when they are asked to, when nobody reads what they say, and when two of them want the same file.
+// How programs end if they are asked to, if nobody reads their output, and if two of them want the same file.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -23,7 +23,7 @@ using namespace sparsenet;
 using namespace sparsenet::test;
 namespace fs = std::filesystem;
 
-// A folder of the scratch folder with nothing in it but what a case puts there.
+// A folder in the scratch folder, containing only what a test case puts there.
 std::string empty_folder(const std::string& name) {
   fs::remove_all(scratch(name));
   fs::create_directories(scratch(name));
@@ -37,7 +37,7 @@ std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-// A training that is not done before a signal comes.
+// A training that is not finished before a signal arrives.
 std::vector<std::string> long_line(const std::string& out, const std::vector<std::string>& more = {}) {
   std::vector<std::string> line = train_line(out, more);
   line[7] = "100000";
@@ -96,7 +96,7 @@ TEST_CASE("train: a standard output that was closed from the start never becomes
   for (const std::string& word : train_line("none/net.snet", {"--log", folder + "/net.csv"})) line += " '" + word + "'";
   line += " >&- 2>'" + scratch("none.err") + "'";
   const int state = std::system(line.c_str());
-  // Its words could not be written, which is said; the result is whole.
+  // Its output could not be written, which is reported; the result is complete.
   CHECK(WEXITSTATUS(state) == 1);
   CHECK(bytes_of(scratch("none.err")) == "error: cannot write to standard output\n");
   CHECK(bytes_of(folder + "/net.snet") == expected);
@@ -126,10 +126,10 @@ TEST_CASE("train: files that another training writes are refused, with its proce
   fs::create_symlink("net.snet.checkpoint", folder + "/link");
   refused("two/other.snet", {"--checkpoint", folder + "/link"}, "--checkpoint");
   fs::remove(folder + "/link");
-  // Beside it is allowed, and the refused ones have left nothing.
+  // Writing beside it is allowed, and the rejected trainings have left nothing.
   CHECK(train("two/other.snet").code == 0);
 
-  // What a killed training leaves binds nobody, and goes with the next one.
+  // What a killed training leaves behind blocks nobody, and disappears with the next one.
   CHECK(first.end_with(SIGKILL) == 128 + SIGKILL);
   CHECK(fs::exists(folder + "/net.snet.lock"));
   const Outcome next = train("two/net.snet", {"--log", folder + "/net.csv", "--plot", folder + "/net.svg"});
@@ -148,15 +148,16 @@ TEST_CASE("train: a file that is no lock of ours is left alone") {
 
 TEST_CASE("train: a checkpoint of which it cannot be told whether it is there is no reason to begin anew") {
   const std::string folder = empty_folder("loop");
-  fs::create_symlink("checkpoint", folder + "/checkpoint");  // leads to itself
+  fs::create_symlink("checkpoint", folder + "/checkpoint");  // points to itself
   const Outcome outcome = train("loop/net.snet", {"--resume", "--checkpoint", folder + "/checkpoint"});
   CHECK(outcome.code == 1);
   CHECK(contains(outcome.err, "error: " + folder + "/checkpoint: cannot look for it: "));
   CHECK(names_in(folder) == Names{"checkpoint"});
 }
 
-// Runs the command line as the first process of a new namespace, as a container does: its id is 1 each time. Kills it
-// once the checkpoint is another than `before`; 0: lets it end. The exit code as in Outcome; -1: not permitted here.
+// Runs the command line as the first process of a new namespace, as in a container: its id is always 1. Kills it once
+// the checkpoint differs from `before`; with a null pointer, lets it finish. Returns the exit code as in Outcome; -1:
+// not permitted here.
 int in_a_container(std::vector<std::string> words, const std::string& checkpoint, const std::string* before) {
   words.insert(words.begin(), SPARSENET_CLI);
   std::vector<char*> argv;
@@ -197,7 +198,7 @@ TEST_CASE("train: killed in container after container, where every process has t
   const std::string folder = empty_folder("container"), checkpoint = folder + "/net.snet.checkpoint";
   const std::vector<std::string> line =
       train_line("container/net.snet", {"--resume", "--checkpoint-every", "1", "--log", folder + "/net.csv"});
-  // Temporaries such as a kill leaves in the middle of writing, of the names that were made of a process id, too.
+  // Temporary files as a kill in the middle of writing leaves them, including ones whose names contain a process id.
   std::ofstream(checkpoint + ".tmp-0123456789abcdef") << "half";
   for (const char* number : {"0", "1", "2"}) std::ofstream(checkpoint + ".tmp-1-" + number) << "by another version";
   std::string before;

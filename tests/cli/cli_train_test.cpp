@@ -1,4 +1,4 @@
-// `sparsenet train` from outside: what it writes, what it reports, and what it refuses. Stopping it and going on:
+// `sparsenet train` tested from outside: what it writes, reports and rejects. Stopping and resuming:
 // cli_resume_test.cpp.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
@@ -57,7 +57,7 @@ TEST_CASE("train: learns, and reports what the contract says") {
   CHECK(contains(plot, "test error"));
   CHECK_FALSE(contains(plot, "nan"));
 
-  // `eval` agrees with the last epoch's measurement; `verify` with the file's own vectors.
+  // `eval` agrees with the last epoch's measurement, and `verify` with the file's own vectors.
   const nlohmann::json measured = json_of({"eval", scratch("json.snet"), "--data", tiny_data()});
   CHECK(measured["error_percent"].get<double>() ==
         doctest::Approx(result["epochs"][5]["test_error_percent"].get<double>()));
@@ -65,7 +65,7 @@ TEST_CASE("train: learns, and reports what the contract says") {
 }
 
 TEST_CASE("train: all of it takes no more than the arena and 16 MB") {
-  // Large enough that copies of its parameters (3.5 MB, as much again of momentum) show: V1 of the family.
+  // Large enough for copies of its parameters (3.5 MB, and as much again for momentum) to show: V1 of the family.
   const Tensor images = random_tensor({64, 3, 32, 32}, 1.0f, 9);
   std::vector<int> labels;
   for (int i = 0; i < 64; ++i) labels.push_back(i % 10);
@@ -90,7 +90,7 @@ TEST_CASE("train: the bytes depend on nothing that should not matter") {
       {"--threads", "2"},
       {"--test", tiny_data(), "--log", scratch("h.csv"), "--plot", scratch("h.svg"), "--log-steps", "--json"},
       {"--checkpoint", scratch("elsewhere"), "--checkpoint-every", "3"},
-      {"--resume"},                 // of a checkpoint that is not there
+      {"--resume"},                 // of a checkpoint that does not exist
       {"--memory-budget", "512M"},  // more than it needs
   };
   for (std::vector<std::string> more : harmless) {
@@ -107,7 +107,7 @@ TEST_CASE("train: the bytes depend on nothing that should not matter") {
     CHECK_MESSAGE(outcome.code == 0, outcome.err);
     CHECK(bytes_of(scratch("other.snet")) == expected);
   }
-  // What matters shows, or the comparisons above would prove nothing.
+  // Options that matter make a difference; otherwise the comparisons above would prove nothing.
   for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{
            {"--no-shuffle"}, {"--augment", "crop-flip"}, {"--weight-decay", "0.01"}, {"--schedule", "cosine"}}) {
     INFO(more[0]);
@@ -140,7 +140,7 @@ TEST_CASE("train: fine-tuning keeps what the file says of itself; another number
   CHECK(five->graph.shape(five->graph.outputs[0]) == Shape{1, 5});
   CHECK(five->metadata.labels.empty());
   CHECK(contains(five->metadata.provenance, "tiny --classes 5 --data npy"));
-  // What was frozen has not moved.
+  // What was frozen has not changed.
   auto first = load_model(tiny_model());
   REQUIRE(first.ok());
   int compared = 0;
@@ -188,7 +188,7 @@ TEST_CASE("train: an architecture with data of its own") {
   CHECK(model->metadata.std_dev[0] > 1);
   CHECK_FALSE(contains(outcome.out, "note    --"));
 
-  // Goes on with its own classes and measures on what it learns from: allowed, but said. (Other classes:
+  // Trains further with its own classes and measures on its training data: allowed, but reported. (Other classes:
   // cli_data_test.)
   const test::Outcome same = test::sparsenet({"train", scratch("photos.snet"), "--data", "folder:" + scratch("photos"),
                                               "--test", "folder:" + scratch("photos"), "-o", scratch("again.snet"),
@@ -222,7 +222,7 @@ TEST_CASE("train: what cannot work is told before the first step") {
   fails(train("e.snet", {"--classes", "1"}), 2, {"--classes", "2"});
   fails(train("e.snet", {"--accumulate", "49"}), 2, {"--accumulate", "at most 48", "49"});
   fails(with(15, "1025"), 2, {"--threads", "1024"});
-  // Every file has one use.
+  // Every file may have only one use.
   fs::remove(scratch("link.snet"));
   fs::create_symlink(tiny_model(), scratch("link.snet"));
   const std::string network = bytes_of(tiny_model());
@@ -231,7 +231,7 @@ TEST_CASE("train: what cannot work is told before the first step") {
   fails(train("e.snet", {"--plot", scratch("./e.snet")}), 2, {"--plot", "--output", "e.snet"});
   fails(train("e.snet", {"--checkpoint", scratch("e.snet")}), 2, {"--checkpoint", "--output", "e.snet"});
   CHECK(bytes_of(tiny_model()) == network);
-  // What could not be written at the end.
+  // Files that could not be written at the end.
   fails(with(5, "/dev/null"), 1, {"--output", "/dev/null", "device"});
   make_photos("latin", {"cat-0000", "bird-0025"});
   fs::remove_all(scratch("latin/caf\xe9"));

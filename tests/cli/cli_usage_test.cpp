@@ -1,4 +1,4 @@
-// How the command line fails and helps: exit codes, one-line errors on stderr, nothing on stdout.
+// How the command line reports errors and gives help: exit codes, one-line errors on stderr, nothing on stdout.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 
@@ -58,7 +58,7 @@ TEST_CASE("cli: wrong usage is exit code 2") {
   fails(test::sparsenet({"eval", model, "--data", "mnist:x"}), 2, {"mnist", "expected cifar10:DIR"});
   fails(test::sparsenet({"create", "sparsenet-xyz-v9", "-o", scratch("x.snet")}), 2, {"sparsenet-xyz-v9"});
   fails(test::sparsenet({"create", "sparsenet-abc-v0"}), 2, {"--output"});
-  // Values that cannot be what the option takes, before anything is read.
+  // Values that the option cannot accept, rejected before anything is read.
   const std::string out = scratch("usage.snet"), nowhere = "cifar10:" + scratch("nowhere");
   fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "-1"}), 2, {"--seed", "'-1'"});
   fails(test::sparsenet({"create", "resnet20", "-o", out, "--seed", "99999999999999999999"}), 2, {"--seed"});
@@ -204,7 +204,7 @@ TEST_CASE("cli: classify and eval say once that a file stores no mean and std, o
     const test::Outcome eval = test::sparsenet({"eval", path, "--data", "folder:" + scratch("norm")});
     REQUIRE_MESSAGE(eval.code == 0, eval.err);
     CHECK(eval.err == classify.err);
-    // Ready-made inputs are not normalised, so there is nothing to say.
+    // Ready-made inputs are not normalised, so there is no note.
     const test::Outcome ready =
         test::sparsenet({"eval", path, "--data", "npy:" + scratch("norm.npy") + "," + scratch("norm-labels.npy")});
     REQUIRE_MESSAGE(ready.code == 0, ready.err);

@@ -8,7 +8,7 @@
 namespace sparsenet::test {
 
 struct Outcome {
-  int code = -1;  // the exit code; 128 + the signal's number where one ended the program
+  int code = -1;  // the exit code, or 128 + the signal's number if a signal ended the program
   std::string out, err;
 };
 
@@ -19,15 +19,15 @@ Outcome sparsenet(const std::vector<std::string>& arguments);
 // code.
 nlohmann::json json_of(std::vector<std::string> arguments, int expected_code = 0);
 
-// True where the program failed as it should: exit code, nothing on stdout, one line `error: ...` that holds every
-// part.
+// True if the program failed as it should: with this exit code, nothing on stdout, and one line `error: ...` that
+// contains every part.
 bool fails(const Outcome& outcome, int code, const std::vector<std::string>& parts);
 
-// A folder of this process's own that is removed when the program ends; with a name, a path in it.
+// A folder of this process that is removed when the program ends; with a name, a path in it.
 std::string scratch(const std::string& name = "");
 
 // sparsenet-abc-v0 with random weights, CIFAR-10 labels, mean and std, and one embedded test vector from the reference
-// kernels. Made once.
+// kernels. Created once.
 const std::string& small_model();
 
 std::string sample(const std::string& name);  // a path in samples/

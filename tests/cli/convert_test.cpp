@@ -1,4 +1,5 @@
-// sparsenet-convert from outside: exit codes, one line a problem on stderr, files that are whole or not there, reports.
+// sparsenet-convert tested from outside: exit codes, one line per problem on stderr, files that are complete or absent,
+// reports.
 #include <doctest/doctest.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
@@ -117,7 +118,7 @@ TEST_CASE("convert: mean and std as training scripts state them, and by name") {
   CHECK(stored().mean[0] == 0.485f);
   REQUIRE(with({"--normalize", "-1..1"}).code == 0);
   CHECK(stored().mean == std::vector<float>{127.5f, 127.5f, 127.5f});
-  REQUIRE(with({"--mean", "-0.5,-0.5,-0.5", "--std", "1,1,1"}).code == 0);  // no option, though it begins with '-'
+  REQUIRE(with({"--mean", "-0.5,-0.5,-0.5", "--std", "1,1,1"}).code == 0);  // not an option, despite the leading '-'
   CHECK(stored().mean[0] == -127.5f);
 
   for (const std::vector<std::string>& wrong :
@@ -193,7 +194,7 @@ TEST_CASE("convert: what is no model that is read here is told with the way to g
     CHECK(run.err.find(row.way) != std::string::npos);
     CHECK(!fs::exists(model));
   }
-  // Its name says something else than --from: the user has the last word.
+  // Its name suggests another format than --from: the user decides.
   const Run insists = convert({(scratch() / "frozen.pb").string(), "-o", model.string(), "--from", "onnx"});
   CHECK(insists.code == 1);
   CHECK(insists.err.find("ONNX") != std::string::npos);
@@ -345,9 +346,9 @@ TEST_CASE("convert: a model as C source, and its kernels") {
   CHECK(bytes == parts->file);
   CHECK(header.find("#define MODEL_3_NETS_BYTES " + std::to_string(bytes.size()) + " ") != std::string::npos);
   CHECK(header.find("#define MODEL_3_NETS_TEST_VECTORS 1 ") != std::string::npos);
-  CHECK(header.find("SN_KERNELS_COMPACT") != std::string::npos);  // whose memory the macros tell
+  CHECK(header.find("SN_KERNELS_COMPACT") != std::string::npos);  // for whose memory the macros are
   CHECK(read_text(folder / "sparsenet_kernels.cpp") == parts->kernel_table);
-  CHECK(parts->kernel_table.find("#include \"") == std::string::npos);  // no header that an install lacks
+  CHECK(parts->kernel_table.find("#include \"") == std::string::npos);  // no header that is missing from an install
   CHECK(parts->kernel_table.find("&compact::kConv,") != std::string::npos);
   CHECK(parts->kernel_table.find("&compact::kPool,") == std::string::npos);
 }
@@ -434,7 +435,7 @@ TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata s
   CHECK(changed->plans.size() == 1);
   CHECK_FALSE(changed->plans[0].step_checks.empty());
 
-  // A plan that trains, beside the other; both stay, and know of new test vectors.
+  // A plan that trains, in addition to the other; both are kept and updated for new test vectors.
   const fs::path training = scratch() / "training.snet", folder = scratch() / "training";
   const Run trains = convert({planned.string(), "-o", training.string(), "--training-plan", "--c-array",
                               folder.string(), "--report", report.string()});

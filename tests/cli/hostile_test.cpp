@@ -1,6 +1,6 @@
-// Files made to take the machine: small ones that ask for gigabytes or for hours, and names that lead elsewhere. Each
-// is refused with one clear line, within bounds on memory and processor time; and an ordinary conversion is bounded,
-// too.
+// Files designed to exhaust the machine: small ones that ask for gigabytes or hours, and names that point elsewhere.
+// Each is rejected with one clear line, within bounds on memory and processor time; an ordinary conversion is bounded
+// as well.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 #include <sys/stat.h>
@@ -52,7 +52,7 @@ bool told(const LimitedRun& run, const std::vector<std::string>& parts) {
   return all;
 }
 
-// Failed as it should, told these parts, and within bounds.
+// Checks that the program failed as it should, with these parts in its message, and within bounds.
 void check_refused(const LimitedRun& run, const std::vector<std::string>& parts, int code = 1) {
   INFO("stderr: " << run.err.substr(0, 2000));
   CHECK(!run.timed_out);
@@ -64,7 +64,7 @@ void check_refused(const LimitedRun& run, const std::vector<std::string>& parts,
   CHECK(!fs::exists(scratch() / "out.snet"));
 }
 
-// ConstantOfShape with 2^26 floats, the most that one may have.
+// ConstantOfShape with 2^26 floats, the largest that is allowed.
 std::string large_constant(const std::string& name) {
   return wire::node("ConstantOfShape", "shape", name);
 }
@@ -84,7 +84,7 @@ TEST_CASE("hostile ONNX: constants that are folded") {
   many += wire::node("Concat", all, "all", axis_0()) + wire::node("Add", "x all", "y");
   check_refused(convert({write("fold.onnx", wire::onnx(many))}), {"ConstantOfShape 'c0'", "--max-memory"});
 
-  // One fits; what is made of it does not.
+  // One fits; what is computed from it does not.
   const std::string quarter = wire::bytes(5, wire::tensor("shape", wire::dim(1), 7, wire::little(1u << 24, 8)));
   struct Chain {
     const char* op;
@@ -113,7 +113,7 @@ TEST_CASE("hostile ONNX: constants that are made and dropped") {
   CHECK(!run.timed_out);
   CHECK(run.peak_bytes < kMostBytes);
   CHECK(run.cpu_seconds < 2 * kMostSeconds);
-  fs::remove(scratch() / "out.snet");  // nodes that nothing needs may well be passed over
+  fs::remove(scratch() / "out.snet");  // nodes that nothing needs may be skipped
 }
 
 TEST_CASE("hostile ONNX: a message that is small only as bytes") {
@@ -154,7 +154,7 @@ TEST_CASE("hostile ONNX: data outside the file stays inside the folder, and is a
   check_refused(with(one, ""), {"not inside the model's folder"});
   check_refused(with(big, "data/w.bin"), {"tensor 'w'", "expected 8589934592 bytes"});
 
-  // The same bytes again and again: a sparse file costs nothing.
+  // The same bytes repeatedly: a sparse file costs nothing.
   write("model/zeros.bin", "");
   fs::resize_file(scratch() / "model/zeros.bin", 64 * kMiB);
   std::string graph;
@@ -166,7 +166,7 @@ TEST_CASE("hostile ONNX: data outside the file stays inside the folder, and is a
 }
 
 TEST_CASE("hostile ONNX: many nodes, values and uses take time in proportion") {
-  // All of one name, all reading one constant that batch normalisations never share.
+  // All with the same name, all reading the same constant, which batch normalisations never share.
   constexpr int kNodes = 20000;
   const std::string c = wire::bytes(5, wire::tensor("c", wire::dim(4), 1, std::string(16, '\x3f')));
   std::string graph = c, last = "x";
@@ -189,7 +189,7 @@ TEST_CASE("hostile ONNX: many nodes, values and uses take time in proportion") {
   fs::remove(scratch() / "out.snet");
 }
 
-// torch.save's older form, cut down to what comes before the object.
+// torch.save's older format, reduced to what precedes the object.
 std::string pickle_text(const std::string& text) {
   return "X" + wire::little(text.size(), 4) + text;
 }
@@ -204,7 +204,7 @@ TEST_CASE("hostile pickles") {
     CAPTURE(name);
     check_refused(convert({write(name, legacy(object)), "--arch", "resnet20"}), {part});
   };
-  // A long text, kept once and made a name many times.
+  // A long text, stored once and used as a name many times.
   std::string global =
       pickle_text("torch") + "q" + '\x00' + "0" + pickle_text(std::string(1 << 20, 'A') + "Storage") + "q\x01" + "0";
   for (int i = 0; i < 2000; ++i)
@@ -213,7 +213,7 @@ TEST_CASE("hostile pickles") {
         "0",
         6);
   refused("global.pth", global + "N.", "nothing is ever executed");
-  // A list of pairs, kept once and made a dict many times.
+  // A list of pairs, stored once and made into a dict many times.
   std::string dicts = std::string("](", 2);
   for (int i = 0; i < 200000; ++i) dicts += "NN\x86";
   dicts += std::string("e\x85q\x00", 4) +
@@ -221,7 +221,7 @@ TEST_CASE("hostile pickles") {
            "0";
   for (int i = 0; i < 2000; ++i) dicts += std::string("h\x01h\x00R0", 6);
   refused("dicts.pth", dicts + "N.", "--max-memory");
-  // A tuple of many, used as arguments again and again.
+  // A large tuple, used as arguments again and again.
   std::string calls = "(";
   for (int i = 0; i < 500000; ++i) calls += "N";
   calls += std::string("tq\x00", 3) +
@@ -315,7 +315,7 @@ TEST_CASE("what is no regular file is neither waited for nor read") {
 }
 
 TEST_CASE("an ordinary conversion takes about twice the file") {
-  // 96 MiB of weights in four matrices, as exporters write them.
+  // 96 MiB of weights in four matrices, as written by exporters.
   constexpr uint64_t kWide = 6291456;
   const std::string raw(kWide * 4, '\x11');
   std::string graph;
@@ -358,7 +358,7 @@ TEST_CASE("hostile .snet: shapes of gigabytes in a file of a kilobyte") {
     CHECK(run.cpu_seconds < kMostSeconds);
   }
   CHECK(told(sparsenet_run({"info", path}), {path, "bytes", "--max-memory"}));
-  // Converting it asks no more, and what it would take to run it is not taken.
+  // Converting needs no more than that; running the network would, and is refused.
   const LimitedRun plan = convert({path, "--plan", "portable-f32", "--test-vectors", "1"});
   check_refused(plan, {"--max-memory"});
 }

@@ -1,4 +1,4 @@
-// sparsenet-mlperf-tiny from outside: a conversation over pipes, as a benchmark's runner has it over a serial port.
+// sparsenet-mlperf-tiny tested from outside: a dialogue over pipes, as a benchmark's runner has it over a serial port.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,11 +32,11 @@ using Lines = std::vector<std::string>;
 constexpr size_t kInputBytes = 3072;
 constexpr char kReady[] = "m-ready";
 
-// The program with both of its streams in pipes.
+// The program with both of its streams connected to pipes.
 class Dialogue {
  public:
   explicit Dialogue(const std::vector<std::string>& arguments) {
-    signal(SIGPIPE, SIG_IGN);  // a program that died shows as an answer that is missing
+    signal(SIGPIPE, SIG_IGN);  // a program that died is noticed by a missing answer
     int in[2], out[2];
     REQUIRE(pipe2(in, O_CLOEXEC) == 0);
     REQUIRE(pipe2(out, O_CLOEXEC) == 0);
@@ -61,7 +61,7 @@ class Dialogue {
   Dialogue(const Dialogue&) = delete;
   Dialogue& operator=(const Dialogue&) = delete;
 
-  // All lines up to "m-ready", which is left out. Lines end with CR LF.
+  // All lines up to "m-ready", which is not included. Lines end with CR LF.
   Lines read() {
     Lines lines;
     while (true) {
@@ -92,7 +92,7 @@ class Dialogue {
     REQUIRE_MESSAGE(lines.size() == 1, command);
     return lines[0];
   }
-  // Closes the line; the program's exit code.
+  // Closes the line and returns the program's exit code.
   int end() {
     if (child_ == 0) return 0;
     close(to_);
@@ -160,7 +160,7 @@ uint64_t microseconds(const std::string& line) {
   return std::strtoull(line.c_str() + 9, nullptr, 10);
 }
 
-// What the benchmark's answer must be for this image: `sparsenet run` with the image as a normalised array.
+// The benchmark's expected answer for this image: `sparsenet run` with the image as a normalised array.
 std::string expected_results(const std::string& model_path, const std::vector<uint8_t>& bytes) {
   auto model = load_model(model_path);
   REQUIRE(model.ok());
@@ -185,7 +185,7 @@ std::string expected_results(const std::string& model_path, const std::vector<ui
   return list + "]";
 }
 
-// Runs to its end with nothing to read.
+// Runs to the end with empty input.
 Outcome run_to_end(const std::vector<std::string>& arguments) {
   std::string command = SPARSENET_MLPERF;
   for (const std::string& argument : arguments) command += " '" + argument + "'";
@@ -243,7 +243,7 @@ TEST_CASE("mlperf: results are those of sparsenet run") {
   CHECK(lines[5] == "m-infer-done");
   CHECK(lines[6] == expected);
   CHECK(device.ask_one("results") == expected);
-  // Defaults; no warm-up; and once more on the same input.
+  // With defaults; without warm-up; and once more on the same input.
   lines = device.ask("infer");
   REQUIRE(lines.size() == 7);
   CHECK(lines[0] == "m-warmup-start-10");
@@ -252,7 +252,7 @@ TEST_CASE("mlperf: results are those of sparsenet run") {
   REQUIRE(lines.size() == 7);
   CHECK(lines[0] == "m-warmup-start-0");
   CHECK(lines[6] == expected);
-  // Another image gives other results, the first one the first again.
+  // Another image gives other results, and the first image the first results again.
   std::vector<uint8_t> other(image.rbegin(), image.rend());
   load(device, other);
   lines = device.ask("infer 1 0");
@@ -267,7 +267,7 @@ TEST_CASE("mlperf: colours in the model's own order") {
   auto model = load_model(planned_model());
   REQUIRE(model.ok());
   model->metadata.color_order = "BGR";
-  // The same network, to which red comes last.
+  // The same network with BGR colour order.
   REQUIRE(save_model(*model, scratch("bgr.snet")).ok());
   const std::vector<uint8_t> image = some_image();
   std::vector<uint8_t> swapped = image;
@@ -285,7 +285,7 @@ TEST_CASE("mlperf: db print") {
   CHECK(device.ask_one("db load 11") == "m-[Expecting 11 bytes]");
   CHECK(device.ask("db 000102030405060708").empty());
   CHECK(device.ask("db print") == Lines{"m-buffer-00-01-02-03-04-05-06-07", "m-buffer-08"});
-  // The last bytes, and one more that is left out.
+  // The last bytes, and one more, which is dropped.
   CHECK(device.ask("db fFaA00") == Lines{"m-load-done"});
   CHECK(device.ask("db print") == Lines{"m-buffer-00-01-02-03-04-05-06-07", "m-buffer-08-ff-aa"});
   CHECK(device.ask("db print 3") == Lines{"m-buffer-00-01-02"});
@@ -331,14 +331,14 @@ TEST_CASE("mlperf: wrong commands get an error, and the device goes on") {
     CHECK(device.ask_one(std::string("infer 1 ") + wrong) == "e-[Inference warmup must be >=0]");
   }
 
-  // Exactly 80 characters are a command, 81 and very many are none.
+  // Exactly 80 characters are a command; 81 and many more are not.
   const std::string longest = "name" + std::string(76, ' ');
   CHECK(device.ask_one(longest) == "m-name-dut-[sparsenet]");
   CHECK(device.ask_one(longest + " ") == "e-[Command is longer than 80 characters]");
   CHECK(device.ask_one("db " + std::string(60000, '0')) == "e-[Command is longer than 80 characters]");
   CHECK(device.ask_one("name") == "m-name-dut-[sparsenet]");
 
-  // Bytes that are no text.
+  // Bytes that are not text.
   std::string noise;
   for (int i = 1; i < 256; ++i) {
     if (i != '%' && i != '\r' && i != '\n') noise += static_cast<char>(i);
@@ -346,7 +346,7 @@ TEST_CASE("mlperf: wrong commands get an error, and the device goes on") {
   for (size_t at = 0; at < noise.size(); at += 50) device.ask(noise.substr(at, 50));
   load(device, image);
   CHECK(device.ask("infer 1 0").size() == 7);
-  // A command that never ends is not carried out.
+  // A command without an end is not executed.
   device.write("infer 5");
   CHECK(device.end() == 0);
 }
@@ -373,7 +373,7 @@ TEST_CASE("mlperf: models and options that do not fit") {
 }
 
 TEST_CASE("mlperf: scores itself") {
-  // Three images under the labels that the network gives them, and one under another.
+  // Three images with the labels that the network gives them, and one with another label.
   std::string set;
   std::vector<uint8_t> planes(kInputBytes);
   for (int i = 0; i < 4; ++i) {
@@ -421,7 +421,7 @@ TEST_CASE("mlperf: scores itself") {
   REQUIRE(io::write_npy(scratch("chosen.npy"), {2}, chosen).ok());
   CHECK(fails(run_to_end({planned_model(), "--score", scratch("four.bin"), "--indices", scratch("chosen.npy")}), 1,
               {"chosen.npy"}));
-  // int64, as the benchmark's own list is.
+  // int64, like the benchmark's own list.
   std::string header = "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }";
   header += std::string(117 - header.size(), ' ') + "\n";
   const auto write_indices = [&](int64_t a, int64_t b) {

@@ -28,7 +28,7 @@ Running::Running(std::vector<std::string> words, int output, const std::vector<i
     posix_spawn_file_actions_addopen(&actions, 1, scratch("beside.out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   }
   posix_spawn_file_actions_addopen(&actions, 2, scratch("beside.err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  // What is ignored here is ignored in the child, unless its default is asked for.
+  // Signals ignored here are ignored in the child too, unless their default action is requested.
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t defaults;

@@ -1,4 +1,4 @@
-// A `sparsenet train` that runs beside the test, to be stopped at a moment of the test's choice.
+// A `sparsenet train` that runs in parallel with the test, which can stop it at any moment.
 #pragma once
 
 #include <sys/types.h>
@@ -10,20 +10,21 @@ namespace sparsenet::test {
 
 class Running {
  public:
-  // Its words go to beside.out and beside.err in the scratch folder; with `output` standard output is that descriptor
-  // instead. Signals have their default action, but for those in `ignored`, whatever the test itself was started with.
+  // Its output goes to beside.out and beside.err in the scratch folder; with `output`, standard output is that
+  // descriptor instead. Signals have their default action, except those in `ignored`, however the test itself was
+  // started.
   explicit Running(std::vector<std::string> words, int output = -1, const std::vector<int>& ignored = {});
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
-  ~Running();  // kills what still runs
+  ~Running();  // kills it if it still runs
 
   pid_t id() const { return child_; }
-  // Waits until the checkpoint is another than `before`, and a little longer; false where the program ends first.
+  // Waits until the checkpoint differs from `before`, and a little longer; false if the program ends first.
   bool wait_for_checkpoint(const std::string& path, const std::string& before, int more_microseconds);
   void send(int signal);
-  // Waits for its own end, 20 seconds at most; then it is killed. The exit code, or 128 + the signal.
+  // Waits for it to end by itself, at most 20 seconds; then it is killed. Returns the exit code, or 128 + the signal.
   int end();
-  // The same with a signal first.
+  // The same, but sends a signal first.
   int end_with(int signal);
 
  private:

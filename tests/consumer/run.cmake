@@ -1,12 +1,12 @@
-# Installs a build into a folder of its own, moves that folder (an install must not remember where it was made), then
-# builds and runs programs against it, in every way that the documents name: find_package from C++ and from C alone,
-# pkg-config for both, a model as a C array with a table of its kernels; for a board, a firmware.
+# Installs a build into a separate folder, moves that folder (an installation must not depend on where it was made),
+# then builds and runs programs against it, in every way that the documents describe: find_package from C++ and from C
+# alone, pkg-config for both, a model as a C array with a table of its kernels; for a board, a firmware.
 #
 # cmake -D BUILD_DIR= -D SOURCE_DIR= -D GENERATOR= -D C_COMPILER= -D CXX_COMPILER= -D LIBDIR= -P run.cmake
-#   -D TOOLCHAIN=   name of the toolchain file, for another machine; the installed one is used
+#   -D TOOLCHAIN=   for another machine, name of the toolchain file, of which the installed copy is used
 #   -D EMULATOR=    how programs are started
-#   -D CONVERTER=   a sparsenet-convert of this machine; where the install has one, that
-#   -D BOARD=       the build is for a board; the folder with the board's files
+#   -D CONVERTER=   a sparsenet-convert for this machine; if the installation has one, that is used
+#   -D BOARD=       for a board, the folder with the board's files
 separate_arguments(EMULATOR UNIX_COMMAND "${EMULATOR}")
 set(projects ${CMAKE_CURRENT_LIST_DIR})
 set(work ${BUILD_DIR}/consumer)
@@ -66,7 +66,7 @@ if(CONVERTER AND EXISTS "${CONVERTER}")
     --select-ops ${generated})
 endif()
 
-# What pkg-config says of a package, in `flags`.
+# Stores what pkg-config says about a package in `flags`.
 find_program(PKG_CONFIG NAMES pkg-config pkgconf REQUIRED)
 set(ENV{PKG_CONFIG_LIBDIR} ${prefix}/${LIBDIR}/pkgconfig)
 set(ENV{PKG_CONFIG_PATH} "")
@@ -83,7 +83,7 @@ if(BOARD)
   if(EMULATOR)
     run("find_package, board" ${work}/board/board)
   endif()
-  # The same by hand, as a project without CMake does.
+  # The same by hand, as in a project without CMake.
   ask_pkg_config(sparsenet_device)
   must("build with pkg-config for a board" ${CXX_COMPILER} -std=c++17 -Os -fno-exceptions -fno-rtti
     -I${BOARD} -I${generated} ${projects}/board_project/main.cpp ${BOARD}/board_mps2.cpp ${BOARD}/print.cpp

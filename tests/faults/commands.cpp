@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kSmallNetwork = "sparsenet-abc:blocks=1-1-1,k=4,path=2";
 
-// Two batches of CIFAR-10's format: 3073 bytes an image.
+// Two batches in CIFAR-10's format: 3073 bytes per image.
 void make_cifar(const std::string& folder) {
   fs::create_directories(folder);
   std::string record(3073, '\0');
@@ -40,7 +40,7 @@ std::string little_endian(uint64_t value, int bytes) {
   return text;
 }
 
-// A matrix of bytes as MATLAB 5 writes it.
+// A matrix of bytes in MATLAB 5 format.
 std::string mat_matrix(const std::string& name, const std::vector<uint32_t>& dims, const std::string& data) {
   constexpr uint32_t kInt8 = 1, kUint8 = 2, kInt32 = 5, kUint32 = 6, kMatrix = 14, kUint8Class = 9;
   const auto element = [](uint32_t type, const std::string& bytes) {
@@ -65,7 +65,7 @@ void make_svhn(const std::string& folder) {
       << header << mat_matrix("X", {32, 32, 3, 4}, pixels) << mat_matrix("y", {4, 1}, "\1\2\1\2");
 }
 
-// The weights of a small network as PyTorch users store them.
+// The weights of a small network, stored as PyTorch users do.
 void make_safetensors(const std::string& path) {
   auto architecture = parse_architecture(kSmallNetwork);
   REQUIRE(architecture.ok());
@@ -97,7 +97,7 @@ std::vector<FaultyCommand> faulty_commands(const std::string& folder) {
   model->metadata.mean = {125, 123, 114};
   model->metadata.std_dev = {63, 62, 67};
   REQUIRE(save_model(*model, in + "/tiny.snet").ok());
-  REQUIRE(train("for_faults.snet").code == 0);  // with test vectors
+  REQUIRE(train("for_faults.snet").code == 0);  // including test vectors
   copy(scratch("for_faults.snet"), "trained.snet");
   tiny_data();
   copy(scratch("x.npy"), "x.npy");

@@ -1,4 +1,4 @@
-// The command lines that the faults are tried on, with small inputs.
+// The command lines on which the faults are tried, with small inputs.
 #pragma once
 
 #include <string>
@@ -8,13 +8,13 @@ namespace sparsenet::test {
 
 struct FaultyCommand {
   const char* name;
-  bool convert;                        // sparsenet-convert, else sparsenet
-  std::vector<std::string> arguments;  // files it writes are in "out", a folder of the folder it runs in
-  std::vector<std::string> outputs;    // in that folder; what it writes when all goes well
-  bool times = false;                  // what it prints holds times that differ from run to run
+  bool convert;                        // true: sparsenet-convert, false: sparsenet
+  std::vector<std::string> arguments;  // files that it writes are in "out", a folder inside the folder in which it runs
+  std::vector<std::string> outputs;    // in that folder; what it writes if nothing fails
+  bool times = false;                  // its output contains times, which differ from run to run
 };
 
-// Makes the inputs in `folder` (in/...), once.
+// Creates the inputs in `folder` (in/...), once.
 std::vector<FaultyCommand> faulty_commands(const std::string& folder);
 
 }  // namespace sparsenet::test

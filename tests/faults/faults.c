@@ -1,17 +1,17 @@
-/* A library to be preloaded (LD_PRELOAD) that makes the system fail under a program, at a chosen moment: the n-th
- * allocation, creation of a thread, read, write, fsync, rename, open, mmap or any call of those and their like, once or
- * from then on; or that kills the program there, as kill -9 would. It needs no privileges.
+/* A library to be preloaded (LD_PRELOAD) that makes system functions fail for a program, at a chosen moment: the n-th
+ * allocation, creation of a thread, read, write, fsync, rename, open, mmap, or any of these and similar calls, once or
+ * from then on; or that kills the program at that moment, as kill -9 would. It needs no privileges.
  *
- * Allocations and threads are functions of ours in front of libc's. System calls are caught where they enter the kernel
- * (a seccomp filter that traps them, and a handler of SIGSYS that makes the call or refuses it), so those inside libc
- * count as well. Counting begins with main(). Writing to standard error neither counts nor fails: how else should a
- * program say what happened?
+ * Allocations and thread creation are intercepted by functions in front of libc's. System calls are intercepted where
+ * they enter the kernel (a seccomp filter traps them, and a SIGSYS handler makes the call or refuses it), so that those
+ * inside libc count as well. Counting begins with main(). Writing to standard error is neither counted nor made to
+ * fail, because a program could not report errors otherwise.
  *
  * The program becomes a server of itself, which saves loading it each time. At the entry of main() it reads orders from
- * descriptor FAULTS_ORDERS and forks a child for each, which goes on into main() and answers on FAULTS_ANSWERS: see
+ * descriptor FAULTS_ORDERS and forks a child for each, which continues into main(), and answers on FAULTS_ANSWERS: see
  * faults.h. Linux on x86-64.
  *
- * To look at one fault with a debugger, without a server: FAULTS_ORDER="KIND ACTION N", in the numbers of faults.h:
+ * To examine one fault with a debugger, without a server: FAULTS_ORDER="KIND ACTION N", with the numbers of faults.h:
  *   gdb -ex 'set environment LD_PRELOAD build/release/tests/faults/libsparsenet_faults.so' \
  *       -ex 'set environment FAULTS_ORDER 0 1 4250' -ex 'set startup-with-shell off' \
  *       -ex 'handle SIGSYS nostop noprint pass' -ex run -ex backtrace --args sparsenet info net.snet */
@@ -140,11 +140,11 @@ static void on_trap(int signal, siginfo_t* info, void* context) {
   }
   const int moves_bytes = row != NULL && (row->kind == FAULTS_READ || row->kind == FAULTS_WRITE);
   if (verdict == FAIL) {
-    /* brk() fails by answering where the end is. */
+    /* brk() fails by returning the present end. */
     g[REG_RAX] = info->si_syscall == SYS_brk ? pass(SYS_brk, 0, 0, 0, 0, 0, 0) : -(long)row->error;
     return;
   }
-  /* Standard output is libc's to write, and no signal of ours interrupts it (SA_RESTART). */
+  /* Standard output is written by libc, and none of our signals interrupts that (SA_RESTART). */
   const int printed = info->si_syscall == SYS_write && g[REG_RDI] == STDOUT_FILENO;
   if (verdict == INTERRUPT && !printed && (moves_bytes || info->si_syscall == SYS_flock)) {
     g[REG_RAX] = -EINTR;
@@ -155,7 +155,7 @@ static void on_trap(int signal, siginfo_t* info, void* context) {
   g[REG_RAX] = pass(info->si_syscall, g[REG_RDI], g[REG_RSI], third, g[REG_R10], g[REG_R8], g[REG_R9]);
 }
 
-/* False where this kernel or its keeper does not allow it. */
+/* False if this kernel or its administrator does not allow it. */
 static int trap_calls(void) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -268,7 +268,7 @@ static int serve_then_main(int argc, char** argv, char** environment) {
       close(from);
       close(to);
       close(shared);
-      /* As a fresh start would have them. */
+      /* As after a fresh start. */
       const int out = open("stdout.txt", O_WRONLY | O_CREAT | O_TRUNC, 0600);
       const int err = open("stderr.txt", O_WRONLY | O_CREAT | O_TRUNC, 0600);
       dup2(out, 1);

@@ -1,4 +1,4 @@
-/* What a test tells the preloaded library (faults.c), and what it learns from it. */
+/* The orders of a test to the preloaded library (faults.c), and its answers. */
 #pragma once
 
 #ifdef __cplusplus
@@ -6,7 +6,7 @@ extern "C" {
 #endif
 
 enum faults_kind {
-  FAULTS_ALLOCATION, /* malloc and its like, operator new behind them */
+  FAULTS_ALLOCATION, /* malloc and similar functions, and so operator new */
   FAULTS_THREAD,     /* pthread_create */
   FAULTS_READ,
   FAULTS_WRITE,
@@ -24,18 +24,18 @@ enum faults_action {
   FAULTS_NONE, /* only count */
   FAULTS_ONCE,
   FAULTS_FROM_THEN_ON,
-  FAULTS_KILL,       /* the process, in place of the call */
+  FAULTS_KILL,       /* kills the process instead of making the call */
   FAULTS_SHORT,      /* a read or write of half the bytes, once */
   FAULTS_INTERRUPTED /* EINTR from a read, write or lock, once */
 };
 
-/* Written to FAULTS_ORDERS; the answers are the child's process id and then what waitpid() gave, an int each. */
+/* Written to FAULTS_ORDERS; the answers are the child's process id and then the status from waitpid(), an int each. */
 struct faults_order {
   int kind, action;
   long n; /* the first call is 1 */
 };
 
-/* In shared memory behind the descriptor FAULTS_COUNTS. */
+/* In shared memory, at descriptor FAULTS_COUNTS. */
 struct faults_counts {
   long calls[FAULTS_KINDS];
   long hits; /* how often the order was carried out */

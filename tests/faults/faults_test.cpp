@@ -1,11 +1,11 @@
-// Every command under a system that fails: the n-th allocation, read, write, fsync, rename, open, mmap, thread ...,
-// once and from then on. Whatever happens, a program ends by itself with exit code 0, 1 or 2; a failure is told in
-// lines "error: ..."; every file is the old one or a whole new one; nothing else is left. And kill -9 at every system
-// call.
+// Every command on a system that fails: the n-th allocation, read, write, fsync, rename, open, mmap, thread ..., once
+// or from then on. Whatever happens, a program ends by itself with exit code 0, 1 or 2; a failure is reported in lines
+// "error: ..."; every file is either the old one or a complete new one; nothing else is left behind. Also tests kill -9
+// at every system call.
 //
-// A few n of each kind, in under a minute. SPARSENET_FAULTS=full takes every n, SPARSENET_FAULTS=300 at most so many of
-// each kind on each command, and both print how many runs that was;
-// SPARSENET_FAULTS_ONLY=NAME takes the commands whose name holds NAME.
+// By default tests a few n of each kind, in under a minute. SPARSENET_FAULTS=full tests every n, SPARSENET_FAULTS=300
+// at most 300 of each kind for each command, and both print the number of runs; SPARSENET_FAULTS_ONLY=NAME tests only
+// the commands whose name contains NAME.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
 #include <sparsenet/train_tools.h>
@@ -44,14 +44,14 @@ std::string action_name(int action) {
   return kNames[action];
 }
 
-// The most moments of a kind to try on a command; 0: a few.
+// The largest number of moments of a kind to try on a command; 0: a few.
 long most_moments() {
   const char* text = std::getenv("SPARSENET_FAULTS");
   if (text == nullptr) return 0;
   return std::string(text) == "full" ? std::numeric_limits<long>::max() : std::atol(text);
 }
 
-// Which of `count` moments to try: all, or both ends and evenly between them.
+// Which of `count` moments to try: all, or those at both ends and evenly spaced ones between them.
 std::vector<long> moments(long count, long few) {
   const long most = std::min(count, std::max(few, most_moments()));
   std::vector<long> list;
@@ -102,7 +102,7 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-// Whether a file that a run left is a whole one. Those with times in them differ from run to run.
+// Whether a file left by a run is complete. Files that contain times differ from run to run.
 bool whole(const std::string& name, const std::string& bytes, const std::string& expected) {
   if (bytes == expected) return true;
   if (ends_with(name, ".snet")) return load_model(out_path(name)).ok();
@@ -126,7 +126,7 @@ std::string first_difference(const std::string& a, const std::string& b) {
   return "'" + a.substr(at, 100) + "' in place of '" + b.substr(at, 100) + "'";
 }
 
-// What is wrong with the end of a run; empty where nothing is.
+// What is wrong with the outcome of a run; empty if nothing is.
 std::string fault_of(const FaultyCommand& command, const faults_order& order, const FaultyRun& run,
                      const FaultyRun& good, const std::map<std::string, std::string>& expected) {
   if (run.hung) return "it hangs";
@@ -147,7 +147,7 @@ std::string fault_of(const FaultyCommand& command, const faults_order& order, co
   if (run.code == 0 && told) return "an error line with exit code 0";
   for (const auto& [name, bytes] : files_in_out()) {
     const auto known = expected.find(name);
-    // Where removing a file fails it stays, of course; so does one of which it cannot be told whose it is.
+    // A file that cannot be removed stays, of course; so does one whose owner cannot be determined.
     const bool removing_fails = order.kind == FAULTS_OTHER || order.kind == FAULTS_ANY_CALL ||
                                 (order.kind == FAULTS_STAT && order.action == FAULTS_FROM_THEN_ON);
     const bool passing = contains(name, ".tmp-") || ends_with(name, ".lock");
@@ -155,10 +155,10 @@ std::string fault_of(const FaultyCommand& command, const faults_order& order, co
     if (known == expected.end()) return "a file that should not be there: " + name;
     const bool old = bytes == kOld;
     if (old && run.code == 0 && !warned) return "exit code 0, but " + name + " is the old file";
-    // oneDNN computes with plainer code where it has no memory for its best, and rounds otherwise.
+    // Without enough memory for its best code, oneDNN uses simpler code, which rounds differently.
     if (contains(command.name, "onednn") && bytes.size() == known->second.size()) continue;
     if (!old && !whole(name, bytes, known->second)) return "neither the old file nor a whole one: " + name;
-    // The network that is trained, the arrays that are computed: no fault may change them without a word.
+    // Trained networks and computed arrays: no fault may change them without an error.
     const bool exact = ends_with(name, ".snet") || ends_with(name, ".npy");
     if (run.code == 0 && exact && bytes != known->second) return "exit code 0, but other bytes in " + name;
   }
@@ -172,7 +172,8 @@ std::string fault_of(const FaultyCommand& command, const faults_order& order, co
   return {};
 }
 
-// Not every fault inside oneDNN is ours to mend: version 2.6 does not check the memory for the code that it makes.
+// Some faults inside oneDNN cannot be fixed here: version 2.6 does not check the allocation for the code that it
+// generates.
 bool left_to_onednn(const FaultyCommand& command, const faults_order& order, const FaultyRun& run) {
   const bool memory = order.kind == FAULTS_ALLOCATION || order.kind == FAULTS_MMAP || order.kind == FAULTS_OTHER ||
                       order.kind == FAULTS_ANY_CALL;
@@ -193,7 +194,7 @@ void report(const FaultyCommand& command, const faults_order& order, const Fault
     ++tally.left;
     return;
   }
-  // A broken spot shows at many moments.
+  // A single defect shows at many moments.
   if (++tally.found > 10) return;
   FAIL_CHECK(std::string(command.name) << ": " << name_of(order.kind) << " " << order.n << ", "
                                        << action_name(order.action) << ": " << fault << "; exit code " << run.code
@@ -257,7 +258,7 @@ TEST_CASE("commands: whatever fails under them, they end with a word and leave w
     bool there = false;
     for (const Plan& plan : kPlans) {
       for (const long n : moments(good.counts.calls[plan.kind], plan.few)) {
-        there = !there;  // with an old file, and without
+        there = !there;  // with an old file and without one, in turn
         put_old_files(command, there);
         const faults_order order{plan.kind, plan.action, n};
         const FaultyRun run = server.run(order);
@@ -292,7 +293,7 @@ TEST_CASE("kill -9 at any system call: files are whole, the next run gives the s
       put_old_files(command, false);
       const FaultyRun killed = server.run(order);
       std::string fault;
-      // Counts may differ a little from run to run: then it ends before the moment comes.
+      // Counts may differ a little from run to run: then the program ends before that moment.
       if (killed.code != 128 + 9 && killed.code != 0) fault = "exit code " + std::to_string(killed.code);
       for (const auto& [name, bytes] : files_in_out()) {
         const auto known = expected.find(name);

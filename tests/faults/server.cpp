@@ -16,7 +16,7 @@
 namespace sparsenet::test {
 namespace {
 
-constexpr int kHangMilliseconds = 60000;  // far above what any run takes, on the slowest machine
+constexpr int kHangMilliseconds = 60000;  // far longer than any run takes, even on the slowest machine
 
 }  // namespace
 
@@ -32,7 +32,7 @@ FaultServer::FaultServer(const std::string& program, const std::vector<std::stri
   void* const page = ::mmap(nullptr, sizeof(faults_counts), PROT_READ | PROT_WRITE, MAP_SHARED, shared_, 0);
   REQUIRE(page != MAP_FAILED);
   counts_ = static_cast<faults_counts*>(page);
-  // High numbers, so that the program's own files get those that they always get.
+  // High numbers, so that the program's own files get the same descriptors as always.
   const int their_orders = ::fcntl(orders[0], F_DUPFD, 100), their_answers = ::fcntl(answers[1], F_DUPFD, 100),
             their_counts = ::fcntl(shared_, F_DUPFD, 100);
   std::vector<std::string> words{program};
@@ -46,7 +46,8 @@ FaultServer::FaultServer(const std::string& program, const std::vector<std::stri
     const int null = ::open("/dev/null", O_RDONLY);
     ::dup2(null, 0);
     ::close(null);
-    // On one CPU, a program that may choose takes one thread; else it would say how many it got, which is no fault.
+    // On a single CPU, a program that may choose uses one thread; otherwise it would report how many it got, which is
+    // not a fault.
     cpu_set_t all, one;
     CPU_ZERO(&one);
     if (::sched_getaffinity(0, sizeof all, &all) == 0) {
@@ -68,7 +69,7 @@ FaultServer::FaultServer(const std::string& program, const std::vector<std::stri
 }
 
 FaultServer::~FaultServer() {
-  ::close(orders_);  // it ends when nobody can give orders any more
+  ::close(orders_);  // the program ends when nobody can give orders any more
   ::close(answers_);
   ::close(shared_);
   ::munmap(counts_, sizeof(faults_counts));

@@ -1,4 +1,4 @@
-// A program under the preloaded library, ready to run again and again with one order each.
+// A program under the preloaded library, which can be run again and again with one order each.
 #pragma once
 
 #include <sys/types.h>
@@ -11,7 +11,7 @@
 namespace sparsenet::test {
 
 struct FaultyRun {
-  int code = -1;      // the exit code; 128 + the signal's number where one ended it
+  int code = -1;      // the exit code, or 128 + the signal's number if a signal ended the program
   bool hung = false;  // it had to be killed
   std::string out, err;
   faults_counts counts{};
@@ -19,7 +19,7 @@ struct FaultyRun {
 
 class FaultServer {
  public:
-  // Loads `program` with these arguments, in `folder`. Words of its runs go to files there.
+  // Loads `program` with these arguments, in `folder`. The output of its runs goes to files there.
   FaultServer(const std::string& program, const std::vector<std::string>& arguments, const std::string& folder);
   FaultServer(const FaultServer&) = delete;
   FaultServer& operator=(const FaultServer&) = delete;

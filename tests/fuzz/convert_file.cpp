@@ -21,7 +21,8 @@ void convert_file(const uint8_t* data, size_t size, const std::string& ending, c
   if (!written) return;
   const Result<Model> model = load_model(options.output);
   if (!model.ok()) broken("what was written can be read", model.status());
-  // What follows takes ten times as long as what came before: for some of the inputs, always the same ones.
+  // What follows takes ten times as long as what came before, so it is done for some of the inputs only, always the
+  // same ones.
   if (xxh64(data, size) % 8 == 0 && is_small(model->graph)) {
     if (const Status ran = run_model(*model); !ran.ok()) broken("what was written can be run", ran);
     options.input = options.output;

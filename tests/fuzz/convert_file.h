@@ -1,4 +1,4 @@
-// The whole converter, in this process, over one file.
+// Runs the whole converter, in this process, on one file.
 #pragma once
 
 #include "converter/convert.h"
@@ -6,8 +6,9 @@
 
 namespace sparsenet::fuzz {
 
-// Converts the bytes as `options` say (input and output are set here) and tells the report in every form. What was
-// written can be read, and where it is small it is run, too: with a plan and without, on test vectors made of it.
+// Converts the bytes according to `options` (input and output are set here) and produces the report in every form. What
+// was written must be readable, and if it is small it is also run: with a plan and without, on test vectors made from
+// it.
 void convert_file(const uint8_t* data, size_t size, const std::string& ending, converter::Options options);
 
 }  // namespace sparsenet::fuzz

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the fuzz preset, runs its targets and says what came out.
+# Builds the fuzz preset, runs its targets and reports the results.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -7,14 +7,14 @@ usage() {
   cat <<'EOF'
 usage: tests/fuzz/fuzz.sh [--seconds N | --runs N] [--jobs J] [--no-build] [--merge] [TARGET...]
 
-Fuzzes every target (or these), starting from tests/fuzz/corpus, and prints a table: executions, executions a second,
-coverage, inputs that are worth keeping, findings. Needs clang with libFuzzer: toolchains/setup.sh --with-fuzz.
-Inputs that are found stay in build/fuzz/fuzzing/TARGET and are gone on from.
-  --seconds N  in all, shared by the targets (60)
-  --runs N     instead: executions a target, starting anew after a finding, however long it takes
-  --jobs J     targets at once (as many as CPUs)
-  --no-build   with the program that is there
-  --merge      instead of fuzzing, put the fewest inputs that cover all there is into tests/fuzz/corpus
+Fuzzes every target (or only those given), starting from tests/fuzz/corpus, and prints a table: executions, executions
+per second, coverage, inputs worth keeping, findings. Needs clang with libFuzzer: toolchains/setup.sh --with-fuzz.
+Inputs found are kept in build/fuzz/fuzzing/TARGET, and the next run continues from them.
+  --seconds N  total time, shared by the targets (default 60)
+  --runs N     instead of a time, the executions per target, restarting after a finding, however long it takes
+  --jobs J     targets to run at once (default: number of CPUs)
+  --no-build   use the program built before
+  --merge      instead of fuzzing, write the smallest set of inputs with full coverage to tests/fuzz/corpus
 Exit code: 0 nothing found, 1 something found (reproducers are listed), 2 wrong usage.
 EOF
 }
@@ -56,15 +56,15 @@ for target in "${targets[@]}"; do
   [ -n "${longest[$target]-}" ] || { echo "error: unknown target '$target'; known: ${!longest[*]}" >&2; exit 2; }
 done
 
-# What every run is held to: 5 s and 512 MB an input. The quarantine of freed memory is part of the 512 MB.
+# The limits of every run: 5 s and 512 MB per input. The quarantine of freed memory is part of the 512 MB.
 export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=4:detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 limits=(-rss_limit_mb=512 -malloc_limit_mb=512 -timeout=5)
 scratch=$(mktemp -d /dev/shm/sparsenet-fuzz.XXXXXX 2>/dev/null || mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-export TMPDIR=$scratch  # what crashed processes leave there goes, too
+export TMPDIR=$scratch  # so that files left by crashed processes are removed, too
 
-# The folders of a target that are there.
+# Those folders of a target that exist.
 inputs() {
   local folder
   for folder in corpus findings; do
@@ -77,8 +77,8 @@ libfuzzer() {
   SPARSENET_FUZZ_TARGET=$target "$program" "${limits[@]}" "-max_len=${longest[$target]}" "$@"
 }
 
-# What is committed is to be small: edges count, not how often they are taken, and of what is left the smallest inputs
-# up to 200 KB.
+# Keeps the committed inputs small: only edges count, not how often they are taken, and of the remaining inputs the
+# smallest are kept, up to 200 KB.
 merge_one() {
   local target=$1 work=build/fuzz/fuzzing/$1 candidates=$scratch/$1.candidates fewest=$scratch/$1.fewest
   mkdir -p "$work/corpus" "tests/fuzz/corpus/$target" "$candidates" "$fewest"
@@ -95,7 +95,7 @@ merge_one() {
     "$(find "tests/fuzz/corpus/$target" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }')"
 }
 
-# One run to its end, its numbers added to the target's.
+# Runs once to the end and adds the numbers to the target's.
 run_once() {
   local target=$1 work=build/fuzz/fuzzing/$1
   shift
@@ -103,12 +103,12 @@ run_once() {
   if [ -f "$dictionary" ]; then options+=("-dict=$dictionary"); fi
   mapfile -t folders < <(inputs "$target")
   local log=$work/log.$(date +%s%N)
-  # libFuzzer's entropic schedule takes two thirds of the time with a corpus of some hundred inputs.
+  # libFuzzer's entropic schedule would take two thirds of the time with a corpus of a few hundred inputs.
   libfuzzer "$target" "${options[@]}" -print_final_stats=1 -entropic=0 -reload=0 \
     "-artifact_prefix=$work/found/" "$@" "$work/corpus" "${folders[@]}" >"$log" 2>&1 || true
   local executed
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-  # A process that a sanitizer ends prints no numbers: the last status line has them.
+  # A process ended by a sanitizer prints no statistics: take them from the last status line.
   if [ -z "$executed" ]; then executed=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$log" | tail -n 1); fi
   local covered corpus
   covered=$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
@@ -116,8 +116,8 @@ run_once() {
   echo "${executed:-0} ${covered:-0} ${corpus:-0}" >>"$work/numbers"
 }
 
-# libFuzzer's clock runs on while others have the CPU: what took 5 s by it counts only if it takes them of this process's
-# own time as well.
+# libFuzzer's clock also counts time in which other processes have the CPU: a timeout of 5 s counts only if the input
+# takes that much CPU time of its own process as well.
 drop_false_timeouts() {
   local target=$1 file TIMEFORMAT=%U own
   for file in "build/fuzz/fuzzing/$target/found"/timeout-*; do
@@ -140,7 +140,7 @@ fuzz_one() {
       run_once "$target" "-runs=$((runs - executed))"
       local now
       now=$(awk '{ sum += $1 } END { print sum }' "$work/numbers")
-      if [ "$now" -eq "$executed" ]; then break; fi  # it does not even begin
+      if [ "$now" -eq "$executed" ]; then break; fi  # it does not even start
       executed=$now
     done
   fi

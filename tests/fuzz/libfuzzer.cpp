@@ -1,6 +1,6 @@
-// The side of a target that libFuzzer calls. Which one: environment SPARSENET_FUZZ_TARGET (one program for all, so that
-// it is linked once; libFuzzer starts itself anew for merging, which an argument would not survive). "list" prints
-// them, with the longest input of each.
+// The functions that libFuzzer calls. The target is chosen by the environment variable SPARSENET_FUZZ_TARGET (one
+// program for all, so that it is linked once; libFuzzer restarts itself for merging, which an argument would not
+// survive). "list" prints the targets, with the longest input of each.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
-  // A file whose container is broken is an input, too.
+  // A file with a broken container is a valid input, too.
   sparsenet::fuzz::Random random(seed);
   if (chosen().mutate == nullptr || random.one_in(8)) return LLVMFuzzerMutate(data, size, max_size);
   sparsenet::fuzz::Bytes bytes(data, data + size);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the files that fuzzing starts from, a folder a target. Needs numpy and torch, and the release preset's programs.
+"""Writes the files that fuzzing starts from, one folder per target. Needs numpy and torch, and the release preset's programs.
 
     tests/fuzz/make_seeds.py OUT
 

@@ -12,7 +12,7 @@
 namespace sparsenet::fuzz {
 namespace {
 
-// A file in its parts.
+// The parts of a file.
 struct Parts {
   Bytes structure, data;
 };
@@ -59,13 +59,13 @@ double work(const schema::Plan& plan, const schema::PlanStep& step) {
   const schema::PlanView* in = view_of(plan, step.in_view());
   const schema::PlanView* out = view_of(plan, step.out_view());
   if (in == nullptr || out == nullptr) return sum;
-  // What an output element reads: a window, or everything.
+  // How much an output element reads: a window, or everything.
   const double window = double{1} * std::max(step.kernel_height(), 1) * std::max(step.kernel_width(), 1);
   const double read = std::max(in->c(), 1) * (pixels(*out) == 1 ? std::max(window, pixels(*in)) : window);
   return sum + read * std::max(pixels(*out), pixels(*in)) * std::max(out->c(), 1);
 }
 
-// About how many elements all steps of all plans touch, if what they say is true.
+// About how many elements all steps of all plans touch, if what they state is true.
 double work(const uint8_t* bytes, size_t size) {
   rt::ModelFile file;
   const char* message;

@@ -1,4 +1,4 @@
-// Model files for targets: in memory as the runtime wants it, and changed so that layout and checksum hold.
+// Model files for targets: in memory as the runtime requires, and modified so that layout and checksum stay valid.
 #pragma once
 
 #include <cstdlib>
@@ -13,14 +13,14 @@ struct FreeAligned {
 };
 using Aligned = std::unique_ptr<uint8_t, FreeAligned>;
 
-// At a multiple of 64 and exactly as large as asked, so that the sanitizer sees the first byte beyond it.
+// Aligned to 64 and exactly as large as requested, so that the sanitizer detects access to the first byte beyond it.
 Aligned aligned(size_t bytes);
 Aligned aligned_copy(const uint8_t* data, size_t size);
 
-// Whether running the plans of a file is worth waiting for. `data` is aligned.
+// Whether the plans of a file are small enough to be run. `data` is aligned.
 bool plans_are_small(const uint8_t* data, size_t size);
 
-// Footer, sizes and checksum as they would be if the file were sound.
+// Makes footer, sizes and checksum what they would be in a valid file.
 void repair_model(Bytes& bytes);
 void mutate_model(Random& random, Bytes& bytes, size_t most);
 

@@ -29,20 +29,20 @@ bool is_number(rf::BaseType type) {
   return type <= rf::Double && type != rf::None;
 }
 
-// What can be changed in a buffer. All places are inside it.
+// What can be changed in a buffer. All pointers point into it.
 struct Places {
   struct Number {
     uint8_t* at;
     size_t size;
     bool real;
   };
-  struct Reference {  // a forward offset at `at`; `kind` tells what may stand there
+  struct Reference {  // a forward offset at `at`; `kind` says what it may refer to
     uint8_t* at;
     int kind;
     const uint8_t* target() const { return at + flatbuffers::ReadScalar<uoffset_t>(at); }
   };
   struct List {
-    uint8_t* at;  // its length, then its elements
+    uint8_t* at;  // points to its length, which precedes the elements
     size_t element;
     rf::BaseType type;
   };
@@ -50,7 +50,7 @@ struct Places {
   std::vector<Reference> references;
   std::vector<List> lists;
   std::vector<uint8_t*> fields;  // vtable entries that are set
-  bool growable = true;          // false: there is a union of no known type, which flatbuffers cannot walk
+  bool growable = true;          // false: it contains a union of unknown type, which flatbuffers cannot traverse
 };
 
 class Walk {
@@ -70,7 +70,7 @@ class Walk {
   }
 
  private:
-  // A kind of reference target: by object, or by type of element.
+  // The kind of a reference's target: by object, or by type of element.
   static int kind_of(const rf::Type& type) {
     if (type.base_type() == rf::Obj) return type.index();
     if (type.base_type() == rf::String) return -1;
@@ -129,7 +129,7 @@ class Walk {
     const size_t size = structs ? static_cast<size_t>(object_of(type.index()).bytesize()) : size_of(element);
     places_->lists.push_back({list, size, element});
     uint8_t* first = list + sizeof(uoffset_t);
-    // Long lists of numbers are weights: some of them are enough.
+    // Long lists of numbers are weights: some of their elements are enough.
     const size_t length = flatbuffers::ReadScalar<uoffset_t>(list);
     for (size_t i = 0; i < length; ++i) {
       uint8_t* item = first + i * size;
@@ -159,7 +159,7 @@ const T& pick(Random& random, const std::vector<T>& list) {
   return list[random.below(list.size())];
 }
 
-// Points a reference to another target of its kind, which has to lie behind it.
+// Points a reference to another target of its kind, which has to lie after it.
 void redirect(Random& random, const Places& places) {
   const Places::Reference& from = pick(random, places.references);
   for (int tries = 0; tries < 16; ++tries) {
@@ -249,7 +249,7 @@ bool FlatBufferMutator::mutate(Random& random, Bytes& buffer, size_t most) const
       flatbuffers::WriteScalar(at, static_cast<uoffset_t>(random.below(flatbuffers::ReadScalar<uoffset_t>(at) + 1)));
       break;
     }
-    case 2: {  // a longer list, filled with what is there
+    case 2: {  // a longer list, filled with existing elements
       const Places::List list = pick(random, places.lists);
       const auto length = flatbuffers::ReadScalar<uoffset_t>(list.at);
       const size_t more = 1 + random.below(random.one_in(8) ? 200 : 4);
@@ -276,7 +276,7 @@ bool FlatBufferMutator::mutate(Random& random, Bytes& buffer, size_t most) const
       }
       break;
     }
-    case 3:  // a field that is not there
+    case 3:  // a field that is not set
       flatbuffers::WriteScalar(pick(random, places.fields), voffset_t{0});
       break;
     case 4:

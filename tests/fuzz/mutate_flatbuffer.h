@@ -1,4 +1,4 @@
-// Changes single fields of a FlatBuffer so that it stays one, whatever its schema.
+// Changes single fields of a FlatBuffer so that it remains a valid one, whatever its schema.
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -12,11 +12,11 @@ namespace sparsenet::fuzz {
 class FlatBufferMutator {
  public:
   // `schema`: path of a binary schema (flatc --binary --schema). `is_sound`: the generated verifier of the root type;
-  // that of the reflection library reads beyond damaged buffers itself.
+  // the verifier of the reflection library itself reads beyond the end of damaged buffers.
   FlatBufferMutator(const std::string& schema, bool (*is_sound)(flatbuffers::Verifier&));
 
-  // One change: a number, a vector's or string's length or content, which table or vector a field refers to, a field
-  // that is missing. False (and nothing changed): the bytes are no FlatBuffer of the schema.
+  // Makes one change: to a number, to a vector's or string's length or content, to which table or vector a field refers
+  // to, or to a missing field. Returns false, without a change, if the bytes are not a FlatBuffer of the schema.
   bool mutate(Random& random, Bytes& buffer, size_t most) const;
 
  private:
@@ -24,7 +24,7 @@ class FlatBufferMutator {
   bool (*is_sound_)(flatbuffers::Verifier&);
 };
 
-// Changes a number of `size` bytes (1, 2, 4 or 8) in place: near it, or to one of those that bounds checks forget.
+// Changes a number of `size` bytes (1, 2, 4 or 8) in place: to a nearby value, or to one that bounds checks often miss.
 void mutate_number(Random& random, uint8_t* at, size_t size, bool real);
 
 }  // namespace sparsenet::fuzz

@@ -57,7 +57,8 @@ std::string changed_string(Random& random, const Tree& tree, const std::string& 
   return std::string(bytes.begin(), bytes.end());
 }
 
-// Gives an element of a list (or, with index -1, a field) a new value; of messages, a copy of another of its type.
+// Gives an element of a list (or, with index -1, a field) a new value; a message is replaced by a copy of another of
+// its type.
 void change_value(Random& random, const Tree& tree, Message* message, const FieldDescriptor* field, int index,
                   size_t most) {
   const Reflection* r = message->GetReflection();
@@ -105,7 +106,7 @@ void change_value(Random& random, const Tree& tree, Message* message, const Fiel
       }
       break;
     case FieldDescriptor::CPPTYPE_MESSAGE: {
-      // Copied first: what it is copied from may go when the field is set, as it holds it or shares a oneof with it.
+      // Copied first: setting the field may delete the source, which may contain the field or share a oneof with it.
       std::unique_ptr<Message> copy;
       for (int tries = 0; tries < 16 && copy == nullptr; ++tries) {
         const Message* from = tree.messages[random.below(tree.messages.size())];
@@ -120,7 +121,7 @@ void change_value(Random& random, const Tree& tree, Message* message, const Fiel
   }
 }
 
-// Adds an element that is like another one.
+// Adds an element similar to another one.
 void add_element(Random& random, const Tree& tree, Message* message, const FieldDescriptor* field, size_t most) {
   const Reflection* r = message->GetReflection();
   switch (field->cpp_type()) {
@@ -163,7 +164,7 @@ void add_element(Random& random, const Tree& tree, Message* message, const Field
 }  // namespace
 
 MessageType::MessageType(const std::string& descriptors, const std::string& ending) {
-  google::protobuf::SetLogHandler(nullptr);  // of strings that are no UTF-8
+  google::protobuf::SetLogHandler(nullptr);  // about strings that are not UTF-8
   std::ifstream stream(descriptors, std::ios::binary);
   google::protobuf::FileDescriptorSet set;
   if (!set.ParseFromIstream(&stream)) std::abort();
@@ -190,7 +191,7 @@ void mutate_message(Random& random, Message* root, size_t most) {
   const Reflection* reflection = message->GetReflection();
   std::vector<const FieldDescriptor*> fields;
   reflection->ListFields(*message, &fields);
-  // Mostly what is set; now and then what is not.
+  // Mostly fields that are set; occasionally others.
   const Descriptor* descriptor = message->GetDescriptor();
   if (descriptor->field_count() == 0) return;
   const FieldDescriptor* field =

@@ -11,7 +11,8 @@
 
 namespace sparsenet::fuzz {
 
-// A type of message from a file of descriptors (protoc --descriptor_set_out): the one whose full name ends like this.
+// A message type from a file of descriptors (protoc --descriptor_set_out): the one whose full name ends with the given
+// name.
 class MessageType {
  public:
   MessageType(const std::string& descriptors, const std::string& ending);
@@ -23,8 +24,8 @@ class MessageType {
   const google::protobuf::Message* prototype_ = nullptr;
 };
 
-// One change somewhere in the message or in one below it: a field set, cleared or taken from elsewhere in the message,
-// an element of a list added, doubled, removed or moved.
+// Makes one change somewhere in the message or in one below it: a field is set, cleared or copied from elsewhere in the
+// message, or an element of a list is added, duplicated, removed or moved.
 void mutate_message(Random& random, google::protobuf::Message* message, size_t most);
 
 }  // namespace sparsenet::fuzz

@@ -8,7 +8,7 @@
 namespace sparsenet::fuzz {
 namespace {
 
-// The entries; empty where it is no archive or has some that are too long to be changed in a reasonable time.
+// The entries; empty if it is not an archive or has entries that are too long to be changed in a reasonable time.
 Files read_entries(const Bytes& bytes) {
   constexpr zip_uint64_t kLongest = 1 << 20;
   constexpr zip_int64_t kMost = 256;

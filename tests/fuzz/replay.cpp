@@ -1,9 +1,9 @@
-// Feeds stored inputs to the targets, without libFuzzer: every build tests what fuzzing has once found.
+// Feeds stored inputs to the targets, without libFuzzer, so that every build tests what fuzzing has found.
 //
 //   fuzz_replay TARGET FILE|FOLDER...
 //
-// Ends with 1 where an input takes too long or too much memory; a crash ends it by itself, after the input's name was
-// printed. SPARSENET_FUZZ_SECONDS and SPARSENET_FUZZ_MEGABYTES: the limits, without them 5 and 512.
+// Exits with 1 if an input takes too long or too much memory; a crash ends the program by itself, after the input's
+// name has been printed. SPARSENET_FUZZ_SECONDS and SPARSENET_FUZZ_MEGABYTES set the limits (default 5 and 512).
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ double limit(const char* variable, double otherwise) {
   return text == nullptr ? otherwise : std::strtod(text, nullptr);
 }
 
-// Of this process alone: others may have the CPU meanwhile.
+// Counts this process only: others may have the CPU meanwhile.
 double cpu_seconds() {
   return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
@@ -47,7 +47,7 @@ double peak_megabytes() {
 bool replay(const sparsenet::fuzz::Target& target, const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  // Exactly as large as the input, so that a sanitizer sees the first byte beyond it.
+  // Exactly as large as the input, so that a sanitizer detects access to the first byte beyond it.
   const std::unique_ptr<uint8_t[]> bytes(new uint8_t[std::max<size_t>(text.size(), 1)]);
   std::copy(text.begin(), text.end(), bytes.get());
   std::printf("%s\n", path.c_str());

@@ -1,18 +1,18 @@
-// What targets do with a model that was read, and how they end where a promise is broken.
+// What targets do with a model that was read, and how they end if a promise is broken.
 #pragma once
 
 #include <sparsenet/model.h>
 
 namespace sparsenet::fuzz {
 
-// An end with words, where a promise that no sanitizer knows is broken.
+// Ends the process with a message, for broken promises that no sanitizer detects.
 [[noreturn]] void broken(const char* promise, const Status& status);
 
-// Work that is worth waiting for.
+// Whether the work takes an acceptable time.
 bool is_small(const Graph& graph);
 
-// Plans it; where it is small, runs it once on zeros, without a stored plan too. The error is that of the first session
-// that could not be made.
+// Plans the model; if it is small, runs it once on zeros, also without a stored plan. Returns the error of the first
+// session that could not be created.
 Status run_model(const Model& model);
 
 }  // namespace sparsenet::fuzz

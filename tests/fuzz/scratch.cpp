@@ -37,7 +37,7 @@ void write(const std::string& path, const uint8_t* data, size_t size) {
   std::fclose(file);
 }
 
-// The parts of a name that make a path below a folder.
+// The components of a name that form a path below a folder.
 fs::path safe(const std::string& name) {
   fs::path path;
   std::string part;
@@ -129,7 +129,7 @@ std::string scratch_tree(const Files& files) {
     if (relative.empty()) continue;
     const fs::path path = root / relative;
     fs::create_directories(path.parent_path(), ignored);
-    // A name that ends in a slash is an empty folder.
+    // A name that ends in a slash means an empty folder.
     if (name.back() == '/') {
       fs::create_directory(path, ignored);
     } else if (!fs::is_directory(path, ignored)) {

@@ -1,4 +1,4 @@
-// Files for parsers that read by path: in a folder of this process that goes with it, in memory where the system has
+// Files for parsers that read by path: in a folder of this process that is removed with it, in memory if the system has
 // such a place.
 #pragma once
 
@@ -11,19 +11,19 @@ namespace sparsenet::fuzz {
 
 const std::string& scratch_folder();
 
-// Writes scratch_folder()/name anew and gives its path.
+// Writes scratch_folder()/name anew and returns its path.
 std::string scratch_file(const std::string& name, const uint8_t* data, size_t size);
 
 // Several files in one input: for each, a byte with the length of its name, the name, two bytes with the length of its
-// content (little-endian), the content. Everything that can be read as such is; what is cut ends where the input does.
+// content (little-endian), the content. Input that is cut off is read as far as possible.
 using Files = std::vector<std::pair<std::string, Bytes>>;
 Files unpack_files(const uint8_t* data, size_t size);
 Bytes pack_files(const Files& files);
-// A mutator for them.
+// A mutator for such inputs.
 void mutate_files(Random& random, Bytes& bytes, size_t most);
 
-// Writes them below a folder of their own, which is emptied first, and gives its path. A name may have folders; parts
-// that would lead out of it are left out.
+// Writes the files below a separate folder, which is emptied first, and returns its path. A name may contain folders;
+// components that would lead out of it are left out.
 std::string scratch_tree(const Files& files);
 
 }  // namespace sparsenet::fuzz

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
-// libFuzzer's, or replay.cpp's.
+// Defined by libFuzzer or by replay.cpp.
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace sparsenet::fuzz {
 
-// SplitMix64 (S. Vigna, public domain algorithm): any seed will do.
+// SplitMix64 (S. Vigna, public domain algorithm): works with any seed.
 uint64_t Random::next() {
   uint64_t z = state_ += 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

@@ -1,4 +1,4 @@
-// ARCH strings; what they describe is built where it is small.
+// ARCH strings; the architectures that they describe are built if they are small.
 #include <sparsenet/architecture.h>
 
 #include <cstdlib>
@@ -21,7 +21,7 @@ void run(const uint8_t* data, size_t size) {
   const std::string text(data, data + size);
   const Result<Architecture> arch = parse_architecture(text);
   if (!arch.ok()) return;
-  // The spelled-out form says the same.
+  // The spelled-out form means the same.
   const std::string spelled = to_string(*arch);
   const Result<Architecture> again = parse_architecture(spelled);
   if (!again.ok() || to_string(*again) != spelled) std::abort();

@@ -1,4 +1,4 @@
-// The checkpoint of a training: read, compared, loaded into a trainer, gone on with, written again.
+// Checkpoints of trainings: read, compared, loaded into a trainer, trained further, written again.
 #include <sparsenet/train_tools.h>
 
 #include <cstdio>
@@ -49,7 +49,7 @@ void run(const uint8_t* data, size_t size) {
   if (!checkpoint.ok()) return;
   (void)compare_settings(*checkpoint, {{"--epochs", "2"}, {"--batch", "2"}}).ok();
   (void)trainer().load_state(checkpoint->state.data(), checkpoint->state.size()).ok();
-  // Of the size that the trainer asks for, so that what is in it counts.
+  // Given the size that the trainer requires, so that its content matters.
   Bytes fitting = checkpoint->state;
   fitting.resize(trainer().state_bytes());
   if (trainer().load_state(fitting.data(), fitting.size()).ok()) {
@@ -57,7 +57,7 @@ void run(const uint8_t* data, size_t size) {
     const int32_t labels[2] = {0, 1};
     (void)trainer().step(images, labels, 0.1f).ok();
   }
-  // Written again, it is the same file.
+  // Written again, the file is the same.
   const std::string again = scratch_folder() + "/again.checkpoint";
   const auto state = [&](void* to, size_t bytes) {
     if (bytes > 0) std::memcpy(to, checkpoint->state.data(), bytes);
@@ -71,7 +71,7 @@ void run(const uint8_t* data, size_t size) {
   }
 }
 
-// Size and checksum hold; numbers stand in units of eight bytes behind the texts.
+// Size and checksum stay valid; numbers are stored in units of eight bytes after the texts.
 void mutate(Random& random, Bytes& bytes, size_t most) {
   constexpr size_t kHeader = 32, kSizeAt = 16, kSumAt = 24;
   if (random.one_in(2) && bytes.size() >= kHeader + 8) {

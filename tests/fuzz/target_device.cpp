@@ -1,5 +1,5 @@
-// A model file with plans through the C API: measured, prepared, run, verified and trained. A plan may ask for more
-// work than anyone would wait for, so only small ones are run.
+// A model file with plans through the C API: measured, prepared, run, verified and trained. A plan may ask for an
+// excessive amount of work, so only small ones are run.
 #include <sparsenet/sparsenet.h>
 
 #include "fuzz/model_bytes.h"

@@ -1,4 +1,4 @@
-// PNG and JPEG files, decoded and made ready for a network.
+// PNG and JPEG files, decoded and prepared for a network.
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace {
 void use(const Result<io::Image>& image) {
   if (!image.ok()) return;
   if (image->width < 1 || image->height < 1 || image->pixels.size() != image->bytes()) std::abort();
-  if (image->bytes() > 1 << 20) return;  // the rest only takes longer
+  if (image->bytes() > 1 << 20) return;  // larger images would only take longer
   for (const int64_t channels : {1, 3}) {
     Metadata metadata;
     metadata.color_order = channels == 1 ? "GRAY" : "BGR";
@@ -30,7 +30,7 @@ void run_png(const uint8_t* data, size_t size) {
   const Result<io::Image> image = io::decode_png(data, size, "fuzzed");
   use(image);
   if (!image.ok() || image->bytes() > 1 << 16) return;
-  // What we write, we read, and it is the same.
+  // What we write can be read, and is the same.
   const Result<std::vector<uint8_t>> file = io::encode_png(*image);
   if (!file.ok()) std::abort();
   const Result<io::Image> again = io::decode_image(file->data(), file->size(), "written");
@@ -68,7 +68,7 @@ std::vector<Chunk> read_chunks(const Bytes& bytes) {
   return chunks;
 }
 
-// The pixels' data in the clear; false where it is no stream that zlib can read whole.
+// Changes the pixels' data in decompressed form; false if zlib cannot read the whole stream.
 bool change_compressed(Bytes& type_and_data) {
   Bytes plain(1 << 16);
   uLongf size = plain.size();

@@ -1,4 +1,4 @@
-// The serial protocol of the MLPerf Tiny firmware, over a board that does nothing.
+// The serial protocol of the MLPerf Tiny firmware, on a board that does nothing.
 #include <cstdarg>
 #include <cstdio>
 
@@ -9,7 +9,7 @@
 namespace sparsenet::fuzz {
 namespace {
 
-// A runner may ask for a thousand million inferences.
+// A runner may ask for a billion inferences.
 struct Enough {};
 int inferences = 0;
 mlperf::Protocol* device = nullptr;
@@ -33,7 +33,7 @@ extern const Target mlperf_target{"mlperf", 512, run};
 
 }  // namespace sparsenet::fuzz
 
-// The board's part. What is printed is put together, so that arguments are read as their formats say.
+// The board's functions. Printed text is actually formatted, so that arguments are read as their formats specify.
 void th_load_tensor() {}
 void th_infer() {
   if (++sparsenet::fuzz::inferences > 1000) throw sparsenet::fuzz::Enough();

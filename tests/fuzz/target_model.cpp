@@ -10,7 +10,7 @@
 namespace sparsenet::fuzz {
 namespace {
 
-// The plan of a file, run as it is, in memory that a plan may be too large for.
+// Runs the plan of a file as it is, in a fixed block of memory that may be too small for it.
 void run_plan(const Model& model) {
   if (!find_plan(model, "portable-f32", 1)) return;
   alignas(64) static unsigned char memory[1 << 17];
@@ -31,7 +31,7 @@ void run(const uint8_t* data, size_t size) {
   (void)model->graph.macs_per_image();
   const bool small_plans = plans_are_small(bytes.get(), size);
   if (small_plans) run_plan(*model);
-  // What was read can be written, to a file that says the same.
+  // What was read can be written, to a file with the same meaning.
   const Result<std::vector<uint8_t>> again = serialize_model(*model);
   if (!again.ok()) __builtin_trap();
   const Result<Model> reread = load_model(again->data(), again->size(), nullptr, "rewritten");

@@ -1,5 +1,5 @@
-// A .npy file through both readers: the command line's, by path and in pieces, and the converter's, in memory. Where
-// both read an array, they read the same one.
+// A .npy file through both readers: the command line's, by path and in pieces, and the converter's, in memory. If both
+// read an array, it must be the same one.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

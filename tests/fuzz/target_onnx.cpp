@@ -12,7 +12,7 @@ void run(const uint8_t* data, size_t size) {
 }
 
 void mutate(Random& random, Bytes& bytes, size_t most) {
-  // The generated classes are those of the lite runtime, which cannot tell their fields.
+  // The generated classes use the lite runtime, which has no reflection on their fields.
   static const MessageType type(SPARSENET_FUZZ_SCHEMAS "/onnx.descriptors", ".ModelProto");
   const std::unique_ptr<google::protobuf::Message> model = type.make();
   if (!model->ParsePartialFromArray(bytes.data(), static_cast<int>(bytes.size()))) return mutate_bytes(bytes, most);

@@ -1,4 +1,4 @@
-// Texts of the command lines that have a grammar: lists of numbers, data sets, formats, backends, files of labels.
+// Command line texts that have a grammar: lists of numbers, data sets, formats, backends, files of labels.
 #include <sparsenet/session.h>
 
 #include <cmath>

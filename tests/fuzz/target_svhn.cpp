@@ -32,7 +32,7 @@ struct Element {
   Bytes data;
 };
 
-// A compressed element becomes the one that it holds, if zlib can read that.
+// Replaces a compressed element by the one that it contains, if zlib can read that.
 void inflate_element(Element& element) {
   Bytes plain(1 << 17);
   uLongf size = plain.size();
@@ -77,11 +77,11 @@ void mutate(Random& random, Bytes& bytes, size_t most) {
     case 2:
       elements.erase(elements.begin() + static_cast<std::ptrdiff_t>(chosen));
       break;
-    case 3: {  // less data, or more, than the shape says
+    case 3: {  // less or more data than the shape says
       element.data.resize(random.below(element.data.size() + 64));
       break;
     }
-    default: {  // what the search is after stands in front: flags, shape, name, tags
+    default: {  // what the search is interested in comes first: flags, shape, name, tags
       Bytes front(element.data.begin(),
                   element.data.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(element.data.size(), 80)));
       if (front.empty()) break;

@@ -1,5 +1,5 @@
-// Weights without a graph (PyTorch's two formats, NumPy archives, safetensors) through the whole converter, into an
-// architecture that is as small as they come.
+// Weights without a graph (PyTorch's two formats, NumPy archives, safetensors) through the whole converter, into the
+// smallest possible architecture.
 #include <algorithm>
 #include <cstring>
 
@@ -40,7 +40,7 @@ void mutate_npz(Random& random, Bytes& bytes, size_t most) {
   mutate_zip(random, bytes, most, mutate_npy);
 }
 
-// Keeps the stated length of the header true.
+// Keeps the stated length of the header correct.
 void mutate_safetensors(Random& random, Bytes& bytes, size_t most) {
   constexpr size_t kFront = 8;
   if (bytes.size() < kFront) return mutate_bytes(bytes, most);

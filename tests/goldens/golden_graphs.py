@@ -92,7 +92,7 @@ class GraphMaker:
         graph = helper.make_graph(self.nodes, self.name, declared, results, self.initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)],
                                   ir_version=IR_VERSION[self.opset], producer_name="sparsenet-goldens")
-        if None not in output_shapes:  # else a draft, run once to learn them
+        if None not in output_shapes:  # otherwise it is a draft, run once to determine them
             onnx.checker.check_model(model)
         return model
 
@@ -112,7 +112,7 @@ def conv_depthwise(g):
     x = g.relu(g.conv("input", 3, 6, strides=[2, 2]))
     x = g.bn(g.conv(x, 6, 6, group=6, bias=False), 6)
     x = g.relu(g.conv(x, 6, 10, 1))
-    x = g.conv(x, 10, 20, 5, group=10, strides=[2, 2])  # two outputs a channel
+    x = g.conv(x, 10, 20, 5, group=10, strides=[2, 2])  # two outputs per channel
     return [g.head(g.relu(x), 20)]
 
 
@@ -451,7 +451,7 @@ def tiny_shufflenet(g):
     y = g.conv(g.bn(g.conv(y, 16, 16, group=16, strides=[2, 2], bias=False), 16), 16, 8, 1, group=2)
     pool = g.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     x = g.relu(g.op("Concat", pool, y, axis=1))
-    for _ in range(2):  # second form: half of the channels pass by
+    for _ in range(2):  # second form: half of the channels bypass the unit
         keep, work = g.op("Split", x, outputs=2, axis=1)
         work = g.relu(g.conv(work, 8, 8, 1))
         work = g.relu(g.conv(g.conv(work, 8, 8, group=8), 8, 8, 1))

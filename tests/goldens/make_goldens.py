@@ -45,7 +45,7 @@ def relative_error(got, expected):
 
 
 def as_module_checkpoint(state):
-    """What a training script of DataParallel times leaves: names under `module.`, other things beside the weights."""
+    """A checkpoint as old training scripts with DataParallel wrote it: names with `module.`, and other things beside the weights."""
     prefixed = OrderedDict(("module." + n, t) for n, t in state.items())
     return {"state_dict": prefixed, "best_prec1": 91.5}
 
@@ -97,7 +97,7 @@ def write_zip_one_storage(path, state):
 
 
 def write_zip_foreign_names(path, state):
-    """Other module names in the same order, as somebody else's implementation would have them."""
+    """Other module names in the same order, as in an independent implementation."""
     modules = {}
     out = OrderedDict()
     for name, tensor in state.items():
@@ -117,7 +117,7 @@ def write_legacy_module(path, state):
     weight_files.save_torch_legacy(path, as_module_checkpoint(state))
 
 
-# name, ARCH, file ending, format's name, writer, then the ONNX exports of the same network: (opset, how)
+# name, ARCH, file ending, format's name, writer, then the ONNX exports of the same network: (opset, kind of export)
 NETS = [
     ("basic", "sparsenet-basic:blocks=2-3-4,k=5,path=3", "npz", "npz", write_npz, [(17, "plain")]),
     ("bc", "sparsenet-bc:blocks=3-4-5,k=5,path=4,keep=2-2", "safetensors", "safetensors",
@@ -150,7 +150,7 @@ NETS = [
 def export_dynamo(net, example, path):
     """The exporter that newer torch uses by default, with the weights in a second file as it leaves them there.
 
-    What it notes about our source files is taken out."""
+    Its notes about our source files are removed."""
     names = dict(input_names=["input"], output_names=["logits"])
     model = torch.onnx.export(net, (example,), **names, dynamo=True, verbose=False).model_proto
     del model.metadata_props[:]
@@ -243,22 +243,22 @@ def run_plainly(model, feeds):
 
 
 def second_opinion(model, feeds):
-    """The onnx package's evaluator; a sentence instead of results where it does not know an old operator version."""
+    """Results of the onnx package's evaluator, or a sentence if it does not know an old operator version."""
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
-    class BatchNormalization(OpRun):  # its own takes batch statistics into account below opset 14
+    class BatchNormalization(OpRun):  # its own implementation uses batch statistics below opset 14
         op_domain = ""
 
         def _run(self, x, scale, bias, mean, var, epsilon=None, momentum=None, training_mode=None, spatial=None):
             scale, bias, mean, var = (v.reshape(-1, 1, 1) for v in (scale, bias, mean, var))
             return ((x - mean) / np.sqrt(var + epsilon) * scale + bias,)
 
-    class Softmax(OpRun):  # its own has no form for the flattening one of old
+    class Softmax(OpRun):  # its own implementation lacks the old flattening form
         op_domain = ""
 
         def _run(self, x, axis=None):
-            axis = 1 if axis in (None, -1) else axis  # it hands us the newer default
+            axis = 1 if axis in (None, -1) else axis  # it passes us the newer default
             rows = x.reshape(int(np.prod(x.shape[:axis])), -1)
             rows = np.exp(rows - rows.max(1, keepdims=True))
             return ((rows / rows.sum(1, keepdims=True)).reshape(x.shape),)
@@ -266,7 +266,7 @@ def second_opinion(model, feeds):
     own = [BatchNormalization] + ([Softmax] if model.opset_import[0].version < 13 else [])
     try:
         return ReferenceEvaluator(model, new_ops=own).run(None, feeds)
-    except Exception as error:  # whatever it lacks, it is only a second opinion
+    except Exception as error:  # whatever it lacks: it is only a second opinion
         return [f"{type(error).__name__}: {error}".splitlines()[0]]
 
 

@@ -46,7 +46,7 @@ PRESETS = {  # name -> blocks, k, path
 
 @dataclass
 class Arch:
-    """One parsed ARCH string. `path` is None where no group is ever dropped (DenseNet)."""
+    """One parsed ARCH string. `path` is None if no group is ever dropped (DenseNet)."""
 
     family: str  # "basic", "bc", "abc" or "resnet"
     blocks: Tuple[int, ...] = (8, 12, 16)
@@ -198,7 +198,7 @@ class Block(nn.Module):
         super().__init__()
         self.in_widths = list(widths)
         self.limit = None if arch.path is None else arch.path + 1
-        self.victim = arch.keep_near + 1  # its place, counted from the newest
+        self.victim = arch.keep_near + 1  # its position, counted from the newest
         self.layers = nn.ModuleList()
         widths = list(widths)
         for _ in range(layers):

@@ -1,4 +1,4 @@
-"""Writers for the weight files that importers meet in the wild, reproducible byte for byte."""
+"""Writers for the kinds of weight files that importers meet in practice, reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def to_numpy(state):
 def save_npz(path, state, compressed=False, fortran=()):
     """Tensors named in `fortran` are written in column-major order."""
     arrays = {n: np.asfortranarray(a) if n in fortran else a for n, a in to_numpy(state).items()}
-    # Not numpy's own writer: its archive times and extra fields have changed between versions.
+    # Not numpy's own writer: the times and extra fields in its archives have changed between versions.
     kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", kind) as archive:
         for name, array in arrays.items():
@@ -36,7 +36,7 @@ def save_safetensors(path, state):
 
     arrays = {n: np.ascontiguousarray(a) for n, a in to_numpy(state).items()}
     save_file(arrays, path, metadata={"format": "pt"})
-    os.chmod(path, 0o644)  # it writes for the owner alone
+    os.chmod(path, 0o644)  # it makes the file writable and readable for the owner only
 
 
 def save_torch_zip(path, content):
@@ -44,7 +44,7 @@ def save_torch_zip(path, content):
 
 
 class _Storage:
-    """Stands for one tensor's storage in the pickle; the bytes follow after it."""
+    """Represents one tensor's storage in the pickle; the bytes follow after the pickle."""
 
     def __init__(self, key, tensor):
         self.key, self.tensor = key, tensor.detach().contiguous()
@@ -59,7 +59,7 @@ class _Tensor:
         return torch._utils._rebuild_tensor_v2, (self.storage, 0, tuple(t.shape), t.stride(), False, OrderedDict())
 
 
-class _LegacyPickler(pickle._Pickler):  # the Python one, so that a subclass may name storages itself
+class _LegacyPickler(pickle._Pickler):  # the Python implementation, so that a subclass can name storages itself
     def persistent_id(self, obj):
         if not isinstance(obj, _Storage):
             return None

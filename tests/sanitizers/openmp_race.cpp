@@ -1,5 +1,5 @@
-// Does ThreadSanitizer see races between the chunks that the oneDNN backend hands to OpenMP's threads? Without races it
-// must report none, as `openmp_race none`; with one, `openmp_race one`, it must.
+// Does ThreadSanitizer detect races between the chunks that the oneDNN backend passes to OpenMP's threads? Without
+// races, `openmp_race none`, it must report none; with one, `openmp_race one`, it must report it.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>

@@ -1,5 +1,5 @@
-# Fails where an #include of the engine is none of the edges that the table of folders in docs/architecture.md allows, or
-# where a freestanding folder includes a header of the C++ library.
+# Fails if an #include in the engine is not among the dependencies that the table of folders in docs/architecture.md
+# allows, or if a freestanding folder includes a header of the C++ library.
 #   cmake -D SOURCE=the project's folder -P includes.cmake
 cmake_policy(VERSION 3.22)
 set(engine ${SOURCE}/engine)
@@ -62,7 +62,7 @@ foreach(source IN LISTS sources)
   endforeach()
 endforeach()
 
-# An edge that nobody uses would let in what nobody decided.
+# An allowed dependency that is not used would permit includes that nobody decided on.
 foreach(folder IN LISTS folders)
   file(GLOB of_folder ${engine}/${folder}/*.h ${engine}/${folder}/*.cpp)
   if(NOT of_folder)

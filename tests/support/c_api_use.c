@@ -1,4 +1,4 @@
-/* The C API from C: what a firmware does, in a function that a test can call. */
+/* Uses the C API from C as a firmware does, in a function that a test can call. */
 #include <sparsenet/sparsenet.h>
 #include <string.h>
 

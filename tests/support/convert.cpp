@@ -45,7 +45,7 @@ Result<Model> convert(const std::vector<std::string>& arguments) {
       code == 0
           ? load_model(file)
           : Result<Model>(internal_error("exit status " + std::to_string(code) + " of " + command + "\n" + said.str()));
-  std::remove(file.c_str());  // a mapping that the model holds outlives the name
+  std::remove(file.c_str());  // a mapping held by the model outlives the name
   std::remove(log.c_str());
   return model;
 }

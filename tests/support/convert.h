@@ -1,4 +1,4 @@
-// Models out of other frameworks' files, by the very program that users run.
+// Models made from other frameworks' files, with the same program that users run.
 #pragma once
 
 #include <sparsenet/model.h>
@@ -8,10 +8,10 @@
 
 namespace sparsenet::test {
 
-bool can_convert();  // false where this build has no sparsenet-convert, nor SPARSENET_HOST_CONVERTER
+bool can_convert();  // false if this build has neither sparsenet-convert nor SPARSENET_HOST_CONVERTER
 
-// Runs `sparsenet-convert ARGUMENTS -o FILE` and loads FILE, which is removed again. The message of a failure holds
-// what the program said.
+// Runs `sparsenet-convert ARGUMENTS -o FILE`, loads FILE and removes it. The message of a failure contains the
+// program's output.
 Result<Model> convert(const std::vector<std::string>& arguments);
 
 }  // namespace sparsenet::test

@@ -1,4 +1,4 @@
-// What the tests of data set readers share: a folder for files made by a test, and how data sets are opened.
+// Shared by the tests of data set readers: a folder for files made by a test, and how data sets are opened.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -18,7 +18,7 @@ class TemporaryFolder {
     return name.empty() ? folder_.path().string() : folder_.file(name);
   }
   void write(const std::string& name, const std::string& bytes) const { folder_.write(name, bytes); }
-  // An image of tests/cli/data under another name.
+  // Copies an image of tests/cli/data to another name.
   void copy_image(const std::string& from, const std::string& to) const {
     std::filesystem::create_directories(std::filesystem::path(path(to)).parent_path());
     std::filesystem::copy_file(std::string(SPARSENET_SOURCE_DIR) + "/tests/cli/data/" + from, path(to));
@@ -34,7 +34,7 @@ inline Result<std::unique_ptr<io::Dataset>> open_data(const std::string& text, c
   return io::open_dataset(*spec);
 }
 
-// The error of data that must be refused.
+// The error for data that must be refused.
 inline std::string data_error(const std::string& text, const std::string& split = "test") {
   auto data = open_data(text, split);
   REQUIRE_FALSE(data.ok());

@@ -7,7 +7,7 @@
 
 namespace sparsenet::test {
 
-// One line a node: op, name, input names with shapes, attributes that differ from the usual, output shapes.
+// One line per node: op, name, input names with shapes, attributes that differ from the defaults, output shapes.
 std::string describe_node(const Graph& graph, const Node& node);
 std::string describe_graph(const Graph& graph);
 

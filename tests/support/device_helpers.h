@@ -1,4 +1,4 @@
-// What the suites about the C API share.
+// Shared by the suites about the C API.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -15,7 +15,7 @@
 
 namespace sparsenet::test {
 
-// Bytes at a multiple of SN_ALIGNMENT, with a border that shows what writes beyond them.
+// Bytes aligned to SN_ALIGNMENT, with a border that reveals writes beyond them.
 class Room {
  public:
   explicit Room(size_t bytes) : storage_(bytes + 3 * kBorder, kMark), bytes_(bytes) {
@@ -41,7 +41,7 @@ class Room {
   uint8_t* at_ = nullptr;
 };
 
-// A test vector with what the session computes.
+// Adds a test vector with the outputs that the session computes.
 inline void add_test_vector(Model& model, float tolerance, uint32_t seed = 3) {
   Session session = *Session::create(model, {});
   const std::vector<Array> inputs = random_inputs(model.graph, seed);
@@ -73,7 +73,7 @@ inline sn_session* prepared(Room& model, Room& memory, const sn_options* options
   return session;
 }
 
-// The checksum of a damaged file set right, so that what it guards is reached.
+// Makes the checksum of a damaged file correct, so that the checks behind it are reached.
 inline void repair(std::vector<uint8_t>& bytes) {
   const uint64_t sum = xxh64(bytes.data(), bytes.size() - 8);
   std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);

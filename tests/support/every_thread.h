@@ -1,4 +1,4 @@
-// Has every thread of a ThreadPool at work in one step, whatever the machine is busy with.
+// Makes every thread of a ThreadPool work in the same step, however busy the machine is.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,8 @@ struct EveryThread {
   std::atomic<int> came{0}, flushing{0};
   int threads = 0;
 
-  // Runs a step of as many chunks as there are threads, each of which waits for all others to have one; gives up after
-  // ten seconds. Returns how many came; `flushing` counts those that take denormals for zero.
+  // Runs a step with as many chunks as there are threads, each of which waits until all others have one; gives up after
+  // ten seconds. Returns how many came together; `flushing` counts those that treat denormals as zero.
   int meet(ThreadPool& pool, int expected) {
     came = flushing = 0;
     threads = expected;

@@ -1,5 +1,5 @@
-// Makes the allocations of an action fail: the first, the second, and so on until none fails; each once alone, and each
-// with all that come after it, which leaves not even memory for a message. For programs with heap_counter.cpp.
+// Makes the allocations of an action fail: the first, the second, and so on until none fails; each both alone and
+// together with all later ones, which leaves no memory even for a message. For programs with heap_counter.cpp.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -15,10 +15,10 @@
 
 namespace sparsenet::test {
 
-// How fail_each goes on where there are very many allocations: after n come n + 1 + n / kept_share.
+// How fail_each proceeds if there are very many allocations: n is followed by n + 1 + n / kept_share.
 constexpr int64_t kAll = INT64_MAX;
 
-// While it lives allocations of this thread fail, from the n-th on.
+// During its lifetime, allocations of this thread fail from the n-th on.
 class Failing {
  public:
   Failing(int64_t n, bool for_good) {
@@ -39,8 +39,8 @@ StatusCode code_of(const Result<T>& result) {
   return result.status().code();
 }
 
-// `action` returns a Status or a Result: anything but kOutOfMemory or what it returns with memory enough is a failure,
-// and so is an exception. Returns how many allocations there are.
+// `action` returns a Status or a Result: anything but kOutOfMemory or the result with enough memory is a failure, and
+// so is an exception. Returns the number of allocations.
 template <class Action>
 int64_t fail_each(const std::string& what, Action action, int64_t kept_share = kAll) {
   const StatusCode expected = code_of(action());
@@ -76,7 +76,7 @@ int64_t fail_each(const std::string& what, Action action, int64_t kept_share = k
   return most;
 }
 
-// For functions that may throw std::bad_alloc: nothing else may come out, and `unchanged` must hold then.
+// For functions that may throw std::bad_alloc: they may throw nothing else, and `unchanged` must hold afterwards.
 template <class Action, class Unchanged>
 void throw_each(const std::string& what, Action action, Unchanged unchanged) {
   for (const bool for_good : {false, true}) {

@@ -1,4 +1,4 @@
-// Builds test graphs with random weights of sane scale: values stay around 1 however deep the graph gets.
+// Builds test graphs with random weights of reasonable scale: values stay around 1 however deep the graph becomes.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -20,13 +20,13 @@ class GraphMaker {
   Graph graph;
 
   ValueId input(Shape shape) { return graph.add_input(fresh("in"), std::move(shape)); }
-  // Values around `mean`, normally spread.
+  // Normally distributed values around `mean`.
   ValueId constant(Shape shape, double mean, double spread) {
     std::vector<float> values(static_cast<size_t>(element_count(shape)));
     for (float& v : values) v = static_cast<float>(mean + spread * random.normal());
     return graph.add_constant(fresh("c"), Tensor::from(std::move(shape), std::move(values)));
   }
-  // At least `low` away from zero, of either sign unless `positive`: for variances and divisors.
+  // Values at least `low` away from zero, of either sign unless `positive`: for variances and divisors.
   ValueId nonzero(Shape shape, double low, double high, bool positive) {
     std::vector<float> values(static_cast<size_t>(element_count(shape)));
     for (float& v : values) {

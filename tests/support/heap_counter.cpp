@@ -18,14 +18,14 @@ using namespace sparsenet::test::heap;
 
 namespace {
 
-// Whether the allocation may go on.
+// Whether the allocation may proceed.
 bool admit() {
   if (counting.load(std::memory_order_relaxed)) calls.fetch_add(1, std::memory_order_relaxed);
   if (fail_after < 0) return true;
   if (fail_after-- > 0) return true;
   if (fail_for_good) fail_after = 0;
   failed = true;
-  errno = ENOMEM;  // as POSIX has it of malloc and its like
+  errno = ENOMEM;  // as POSIX requires of malloc and similar functions
   return false;
 }
 
@@ -36,7 +36,7 @@ void count_free(const void* p) {
 }  // namespace
 
 #if SPARSENET_OWN_MALLOC
-#pragma GCC visibility push(default)  // hidden, libraries would miss ours and call libc's
+#pragma GCC visibility push(default)  // if hidden, libraries would not find ours and call libc's
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);

@@ -1,5 +1,5 @@
-// Counts the calls of the heap and makes them fail. heap_counter.cpp replaces malloc and operator new in the program it
-// is linked into, so it belongs to programs of their own, not to tests_support.
+// Counts heap calls and makes them fail. heap_counter.cpp replaces malloc and operator new in the program it is linked
+// into, so it belongs in separate programs, not in tests_support.
 #pragma once
 
 #include <atomic>
@@ -13,10 +13,10 @@
 
 namespace sparsenet::test::heap {
 
-extern std::atomic<bool> counting;  // while true, calls and frees go up, for all threads
+extern std::atomic<bool> counting;  // while true, calls and frees are counted, for all threads
 extern std::atomic<int64_t> calls, frees;
-extern thread_local int64_t fail_after;  // this thread's allocations left before one fails; -1: none fails
-extern thread_local bool fail_for_good;  // and all after that one as well
-extern thread_local bool failed;         // whether one has
+extern thread_local int64_t fail_after;  // allocations left to this thread before one fails; -1: none fails
+extern thread_local bool fail_for_good;  // all later ones fail as well
+extern thread_local bool failed;         // whether an allocation has failed
 
 }  // namespace sparsenet::test::heap

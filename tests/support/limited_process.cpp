@@ -23,7 +23,7 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
 }
 
-// In the child: never returns.
+// Runs in the child and never returns.
 [[noreturn]] void become(char* const* argv, const char* out, const char* err) {
 #ifndef SPARSENET_SANITIZED
   const rlimit limit{rlim_t{3} << 30, rlim_t{3} << 30};

@@ -1,4 +1,4 @@
-// ONNX files of a few nodes, for tests of the importer: written field by field, so that a test can hold what no
+// ONNX files of a few nodes, for tests of the importer: written field by field, so that a test can contain what no
 // exporter would write. Field numbers are those of onnx.proto.
 #pragma once
 
@@ -56,12 +56,12 @@ class OnnxFile {
     if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
     return tensor(name, shape, kFloat, raw);
   }
-  // Zeros of a type of that many bytes.
+  // Zeros of a type of `size` bytes.
   OnnxFile& zeros(const std::string& name, const std::vector<int64_t>& shape, int type = kFloat, size_t size = 4) {
     for (int64_t dim : shape) size *= static_cast<size_t>(dim);
     return tensor(name, shape, type, std::string(size, '\0'));
   }
-  // A tensor whose data lie in another file.
+  // A tensor whose data is in another file.
   OnnxFile& outside(const std::string& name, const std::vector<int64_t>& shape, const std::string& path) {
     std::string body, entry;
     for (int64_t size : shape) integer(1, size, &body);

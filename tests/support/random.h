@@ -1,4 +1,4 @@
-// A small seeded generator whose stream is the same with every compiler and library (std distributions are not).
+// A small seeded generator with the same stream for every compiler and library (unlike std distributions).
 #pragma once
 
 #include <cmath>
@@ -21,12 +21,12 @@ class Random {
   }
   double real() { return static_cast<double>(next() >> 11) * 0x1p-53; }         // [0, 1)
   double real(double low, double high) { return low + (high - low) * real(); }  // [low, high)
-  int integer(int low, int high) {                                              // both included
+  int integer(int low, int high) {                                              // both inclusive
     return low + static_cast<int>(next() % static_cast<uint64_t>(high - low + 1));
   }
   size_t index(size_t count) { return static_cast<size_t>(next() % count); }  // [0, count)
   bool chance(double p) { return real() < p; }
-  double normal() {  // Box-Muller, one of the pair
+  double normal() {  // Box-Muller, using one value of the pair
     const double u = 1 - real(), v = real();
     return std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v);
   }

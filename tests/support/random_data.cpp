@@ -28,7 +28,7 @@ Graph concat_channels(Random& random) {
     if (random.chance(0.5)) x = g.conv(x, random_channels(random), 1);
     parts.push_back(x);
   }
-  if (random.chance(0.3)) parts.push_back(parts[0]);  // one value twice
+  if (random.chance(0.3)) parts.push_back(parts[0]);  // the same value twice
   return g.finish({g.concat(parts)});
 }
 
@@ -46,7 +46,7 @@ Graph concat_other_axis(Random& random) {
   return g.finish({g.concat(parts, axis)});
 }
 
-// Concats of concats, whose parts are read elsewhere too.
+// Nested concats, whose parts are also read elsewhere.
 Graph concat_nested(Random& random) {
   GraphMaker g(random);
   const ValueId x = g.input(random_image(random, 1, 9));
@@ -105,7 +105,7 @@ Graph slice(Random& random) {
     attrs.steps.push_back(random.integer(1, 3));
   }
   if (random.chance(0.3)) std::reverse(attrs.axes.begin(), attrs.axes.end());  // any order is allowed
-  for (size_t i = 0; i < attrs.axes.size(); ++i) {                             // bounds must follow the axis
+  for (size_t i = 0; i < attrs.axes.size(); ++i) {                             // bounds must fit the reordered axes
     const int64_t dim = g.shape(x)[static_cast<size_t>(attrs.axes[i])];
     attrs.starts[i] = std::min(attrs.starts[i], dim - 1);
     attrs.ends[i] = std::min(std::max(attrs.ends[i], attrs.starts[i] + 1), dim);
@@ -139,7 +139,7 @@ Graph pad(Random& random) {
   return g.finish({y});
 }
 
-// Two operands whose shapes broadcast in one of the ways that classifiers use.
+// Two operands whose shapes broadcast in one of the ways that occur in classifiers.
 Graph binary(Random& random, Op op) {
   GraphMaker g(random);
   const Shape x = random_image(random, 1, 9);
@@ -147,7 +147,7 @@ Graph binary(Random& random, Op op) {
   const auto operand = [&](Shape shape, bool constant, bool divisor) {
     if (constant) return divisor ? g.nonzero(shape, 0.5, 2, false) : g.constant(shape, 0.2, 1);
     ValueId v = g.input(shape);
-    if (divisor) {  // |v| + 1/2, in ops that we have
+    if (divisor) {  // |v| + 1/2, with ops that exist
       v = g.node(Op::kAdd, {g.node(Op::kMul, {v, v}), g.constant({1}, 0.5, 0)});
     }
     return v;
@@ -280,7 +280,7 @@ Graph transpose(Random& random) {
   GraphMaker g(random);
   Shape shape = random_image(random, 1, 7);
   if (random.chance(0.3)) shape.resize(3);
-  std::vector<int32_t> perm;  // the batch stays in front
+  std::vector<int32_t> perm;  // the batch stays first
   for (size_t d = 0; d < shape.size(); ++d) perm.push_back(static_cast<int32_t>(d));
   for (size_t i = perm.size(); i > 2; --i) std::swap(perm[i - 1], perm[1 + random.index(i - 1)]);
   ValueId y = g.node(Op::kTranspose, {g.input(shape)}, TransposeAttrs{perm});
@@ -313,7 +313,7 @@ Graph identity(Random& random) {
   return g.finish({y});
 }
 
-// Outputs that are also inputs, listed twice, or read by later nodes.
+// Outputs that are also inputs, are listed twice, or are read by later nodes.
 Graph odd_outputs(Random& random) {
   GraphMaker g(random);
   const ValueId x = g.input(random_image(random, 1, 7));

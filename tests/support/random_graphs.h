@@ -1,5 +1,5 @@
-// Streams of random small graphs, by name. A generator and a seed fix the graph (for one compiler: the order in which
-// arguments are evaluated is its own), so a failure is reported by those two and rebuilt from them.
+// Streams of random small graphs, by name. A generator and a seed determine the graph (for one compiler, because the
+// evaluation order of arguments is up to it), so failures are reported with these two and can be reproduced from them.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -16,7 +16,7 @@ namespace sparsenet::test {
 struct Generator {
   std::string name;
   Graph (*make)(Random&);
-  // Outside what the engine promises: Session::create may answer kUnsupported, but not run wrongly.
+  // Beyond what the engine guarantees: Session::create may return kUnsupported, but the graph must not run wrongly.
   bool may_refuse = false;
 };
 
@@ -24,7 +24,8 @@ const std::vector<Generator>& layer_generators();    // Conv, FullyConnected, Ba
 const std::vector<Generator>& data_generators();     // Concat, Split, Slice, Pad, broadcasts, Reshape, Transpose, ...
 const std::vector<Generator>& network_generators();  // DenseNet-, SparseNet-, ResNet-, MobileNet-like, random DAGs
 
-// Few but wide: what only shows beyond one cache block or one vector register tile. Slow in the reference.
+// Few but wide graphs: for errors that show only beyond one cache block or one vector register tile. Slow in the
+// reference.
 const std::vector<Generator>& wide_generators();
 
 Graph make_graph(const Generator& generator, uint64_t seed);
@@ -32,10 +33,10 @@ Graph make_graph(const Generator& generator, uint64_t seed);
 // Normally distributed inputs (exact float32 values) in the order of graph.inputs.
 std::vector<Array> random_inputs(const Graph& graph, uint64_t seed);
 
-// What the generators share: sizes from the lists that break kernels (odd, prime, around the vector widths).
+// Shared by the generators: sizes chosen to break kernels (odd, prime, around the vector widths).
 int64_t random_channels(Random& random);
 int64_t random_batch(Random& random);
 Shape random_image(Random& random, int64_t low = 1, int64_t high = 19);  // [N, C, H, W]
-Activation random_activation(Random& random);                            // none in one of eight
+Activation random_activation(Random& random);                            // kNone in one of eight cases
 
 }  // namespace sparsenet::test

@@ -63,7 +63,7 @@ namespace {
 
 // A convolution on a graph input, possibly with a fused activation and a residual from a second input.
 Graph conv_graph(Random& random, Shape x, int64_t out_channels, ConvAttrs attrs) {
-  // Keep the double-precision reference quick: shrink the image, then the channels.
+  // Keeps the double-precision reference fast: shrinks the image, then the channels.
   auto work = [&] {
     return x[0] * x[1] / attrs.groups * x[2] * x[3] * out_channels * attrs.kernel[0] * attrs.kernel[1];
   };
@@ -77,7 +77,7 @@ Graph conv_graph(Random& random, Shape x, int64_t out_channels, ConvAttrs attrs)
   if (random.chance(0.4)) attrs.activation = random_activation(random);
   const bool bias = random.chance(0.7);
   if (random.chance(0.25)) {
-    GraphMaker probe(random);  // learns the output's shape
+    GraphMaker probe(random);  // determines the output's shape
     const ValueId probe_in = probe.input(x);
     const ValueId probe_out = probe.conv(probe_in, out_channels, attrs, false);
     const Shape out = probe.shape(probe_out);
@@ -143,7 +143,7 @@ Graph conv_depthwise(Random& random) {
   attrs.stride = {random.integer(1, 2), random.integer(1, 2)};
   attrs.pads = {kernel / 2, kernel / 2, kernel / 2, kernel / 2};
   if (random.chance(0.2)) attrs.dilation = {2, 2};
-  if (random.chance(0.2)) attrs.pads[0] = attrs.pads[1] = 0;  // as TFLite's SAME does with stride 2
+  if (random.chance(0.2)) attrs.pads[0] = attrs.pads[1] = 0;  // as with TFLite's SAME and stride 2
   attrs.groups = static_cast<int32_t>(x[1]);
   return conv_graph(random, x, x[1] * (random.chance(0.25) ? 2 : 1), attrs);
 }
@@ -157,7 +157,7 @@ Graph fully_connected(Random& random) {
   return g.finish({g.fully_connected(x, outputs, random.chance(0.7), activation)});
 }
 
-// Flatten in front of a fully connected layer fixes an order of elements that NHWC storage does not have.
+// Flattening before a fully connected layer fixes an order of elements that differs from NHWC storage.
 Graph conv_flatten_fully_connected(Random& random) {
   GraphMaker g(random);
   const ValueId x = g.input(random_image(random, 1, 7));
@@ -195,7 +195,7 @@ Graph conv_batch_norm_activation(Random& random) {
   return g.finish({y});
 }
 
-// BN and ReLU in front of a convolution: the affine step; padding must be zero after the affine, not before it.
+// BN and ReLU before a convolution become the affine step; padding must be zero after the affine, not before it.
 Graph batch_norm_relu_conv(Random& random) {
   GraphMaker g(random);
   ValueId x = g.input(random_image(random));
@@ -254,7 +254,7 @@ Graph softmax(Random& random) {
   shape.resize(static_cast<size_t>(random.integer(2, 4)));
   const auto axis = static_cast<int32_t>(random.integer(1, static_cast<int>(shape.size()) - 1));
   ValueId x = g.input(shape);
-  if (random.chance(0.3)) x = g.node(Op::kMul, {x, g.constant({1}, 30, 0)});  // exp() of it would overflow
+  if (random.chance(0.3)) x = g.node(Op::kMul, {x, g.constant({1}, 30, 0)});  // exp() would overflow
   return g.finish({g.node(Op::kSoftmax, {x}, AxisAttrs{axis})});
 }
 
@@ -314,14 +314,14 @@ Graph reduce_mean(Random& random) {
   return g.finish({g.node(Op::kReduceMean, {x}, attrs)});
 }
 
-// An average pool behind a 1x1 convolution, as in transitions: a pass may swap the two.
+// An average pool after a 1x1 convolution, as in transitions: a pass may swap the two.
 Graph conv_1x1_average_pool(Random& random) {
   GraphMaker g(random);
   Shape shape = random_image(random, 2, 19);
   ValueId x = g.input(shape);
   if (random.chance(0.7)) x = g.relu(g.batch_norm(x));
   x = g.conv(x, random_channels(random), 1);
-  if (random.chance(0.2)) x = g.relu(x);  // then the two do not commute
+  if (random.chance(0.2)) x = g.relu(x);  // now the two do not commute
   PoolAttrs attrs;
   attrs.kernel = attrs.stride = {2, 2};
   if (random.chance(0.3)) {

@@ -1,4 +1,4 @@
-// Random whole networks: small relatives of the families that the engine serves, and DAGs that no one would design.
+// Random whole networks: small relatives of the families that the engine supports, and DAGs that nobody would design.
 #include <algorithm>
 #include <deque>
 
@@ -34,7 +34,7 @@ struct DenseSettings {
   bool bottleneck = true, pre_relu = true, newest_first = true, nested_concat = false;
 };
 
-// SparseNet and DenseNet share all but the rule that drops groups.
+// SparseNet and DenseNet have everything in common except the rule that drops groups.
 Graph dense_like(Random& random, const DenseSettings& s) {
   GraphMaker g(random);
   const int64_t k = random.pick(std::vector<int64_t>{3, 4, 7, 8, 12, 16});
@@ -45,7 +45,7 @@ Graph dense_like(Random& random, const DenseSettings& s) {
     std::deque<ValueId> groups;  // newest first
     if (block == 0 || random.chance(0.5)) {
       groups.push_back(x);
-    } else {  // a transition's output enters as several groups, which a Split makes
+    } else {  // a Split makes several groups of a transition's output
       const int64_t width = g.shape(x)[1];
       for (ValueId part : g.split(x, 1, {k, width - k})) groups.push_back(part);
     }
@@ -148,7 +148,7 @@ Graph mobilenet(Random& random) {
   return g.finish({g.fully_connected(x, 10)});
 }
 
-// Classic: convolutions and max pools, flattened with pixels left, fully connected layers.
+// The classic form: convolutions and max pools, flattened while pixels are left, then fully connected layers.
 Graph vgg(Random& random) {
   GraphMaker g(random);
   ValueId x = g.input({random_batch(random), random.integer(1, 3), 12, 12});
@@ -165,7 +165,7 @@ Graph vgg(Random& random) {
   return g.finish({g.fully_connected(x, 10)});
 }
 
-// Picks ops and operands at random from everything made so far. Few of these graphs mean anything; all are legal.
+// Picks ops and operands at random from everything made so far. Few of these graphs are meaningful; all are legal.
 class DagMaker {
  public:
   explicit DagMaker(Random& r) : random_(r), g_(r) {
@@ -221,7 +221,7 @@ class DagMaker {
         return g_.node(Op::kSlice, {x}, SliceAttrs{{1}, {start}, {end}, {random_.integer(1, 2)}});
       }
       case 9:
-      case 10: {  // the newest value of the same shape, else itself
+      case 10: {  // the newest value of the same shape, else the value itself
         ValueId y = x;
         for (ValueId v : pool_) {
           if (g_.shape(v) == g_.shape(x) && v != x) y = v;

@@ -70,7 +70,7 @@ Status evaluate_node(const Node& node, const Operands& in, Arrays& out) {
     case Op::kIdentity:
       out[0].data = in[0]->data;
       return {};
-    default:  // what only training's passes make
+    default:  // ops that only training's passes create
       break;
   }
   return unsupported("node '" + node.name + "': the test reference does not know op " +
@@ -138,7 +138,7 @@ Result<std::vector<Array>> evaluate(const Graph& original, const std::vector<Arr
     for (ValueId id : node.outputs) out.emplace_back(graph.shape(id));
     SPARSENET_RETURN_IF_ERROR(evaluate_node(node, in, out));
     for (size_t i = 0; i < out.size(); ++i) live[static_cast<size_t>(node.outputs[i])] = std::move(out[i]);
-    for (ValueId id : node.inputs) {  // whole networks in double precision would not fit otherwise
+    for (ValueId id : node.inputs) {  // otherwise whole networks in double precision would not fit in memory
       if (id != kNoValue && last_use[static_cast<size_t>(id)] == n) live[static_cast<size_t>(id)].data = {};
     }
   }

@@ -1,7 +1,7 @@
-// Evaluates a graph in double precision with plain loops over NCHW, straight from the definitions in graph.h, so that
-// nothing of the engine's own execution is trusted: the yardstick for sessions and passes.
+// Evaluates a graph in double precision with plain loops over NCHW, directly from the definitions in graph.h, without
+// using any of the engine's own execution: the standard by which sessions and passes are judged.
 //
-// Constants are widened from float32. Slow (no blocking, one thread), fit for test networks.
+// Constants are widened from float32. Slow (no blocking, one thread), suitable for test networks.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -23,17 +23,18 @@ struct Array {
   size_t dim(size_t axis) const { return static_cast<size_t>(shape[axis]); }
 };
 
-// `inputs` in the order of graph.inputs. Runs infer_shapes on a copy first. The result has one array a graph output.
+// `inputs` are in the order of graph.inputs. Runs infer_shapes on a copy first. The result has one array per graph
+// output.
 Result<std::vector<Array>> evaluate(const Graph& graph, const std::vector<Array>& inputs);
 
 double activate(const Activation& activation, double x);
 
-// One function a family; operands in the order of graph.h, a null pointer for an absent one. Shapes are those that
-// infer_shapes() found, so nothing is checked here again.
+// One function per family of ops; operands are in the order of graph.h, with a null pointer for an absent one. Shapes
+// are those that infer_shapes() found, so nothing is checked again here.
 using Operands = std::vector<const Array*>;
 using Arrays = std::vector<Array>;
 
-// One node on operands of inferred shapes; `out` has an array of the right shape for each output.
+// Evaluates one node on operands of inferred shapes; `out` has an array of the right shape for each output.
 Status evaluate_node(const Node& node, const Operands& in, Arrays& out);
 
 namespace reference {
@@ -47,7 +48,7 @@ void attention(const AttentionAttrs& attrs, const Operands& in, Array& out);
 void pool(bool maximum, const PoolAttrs& attrs, const Operands& in, Array& out);
 void softmax(const AxisAttrs& attrs, const Operands& in, Array& out);
 
-// What moves or combines data element by element (reference_data.cpp).
+// Ops that move or combine data element by element (reference_data.cpp).
 void unary(const Node& node, const Operands& in, Array& out);
 void binary(Op op, const Operands& in, Array& out);
 void concat(const AxisAttrs& attrs, const Operands& in, Array& out);

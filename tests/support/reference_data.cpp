@@ -1,6 +1,6 @@
-// Elementwise ops, reductions and data movement of the double-precision reference.
+// Elementwise ops, reductions and data movement in the double-precision reference.
 //
-// All of it works on coordinates: out[c] is computed from in[f(c)], one element at a time.
+// All of them work on coordinates: out[c] is computed from in[f(c)], one element at a time.
 #include <cmath>
 
 #include "support/reference.h"
@@ -10,7 +10,7 @@ namespace {
 
 using Coordinates = std::vector<size_t>;
 
-// Visits every coordinate of `shape` in row-major order with its flat index.
+// Visits every coordinate of `shape` in row-major order, with its flat index.
 template <class Visit>
 void for_each(const Shape& shape, Visit visit) {
   Coordinates at(shape.size(), 0);
@@ -30,7 +30,7 @@ size_t flat_index(const Shape& shape, const Coordinates& at) {
   return flat;
 }
 
-// The element that NumPy's rules give an operand of `x`'s shape at coordinate `at` of the broadcast result.
+// The element of an operand `x` that NumPy's rules assign to coordinate `at` of the broadcast result.
 double broadcast_element(const Array& x, const Coordinates& at) {
   const size_t skip = at.size() - x.shape.size();
   size_t flat = 0;
@@ -148,7 +148,7 @@ void transpose(const TransposeAttrs& a, const Operands& in, Array& out) {
 
 void reduce_mean(const std::vector<int32_t>& axes, const Operands& in, Array& out) {
   const Array& x = *in[0];
-  Shape kept = x.shape;  // the output's shape, before keep_dims may drop the ones
+  Shape kept = x.shape;  // the output's shape, before keep_dims may drop the dimensions of 1
   for (int32_t axis : axes) kept[static_cast<size_t>(axis)] = 1;
   for_each(x.shape, [&](Coordinates at, size_t flat) {
     for (int32_t axis : axes) at[static_cast<size_t>(axis)] = 0;

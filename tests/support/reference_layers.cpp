@@ -1,4 +1,4 @@
-// Layers with weights, pools and Softmax of the double-precision reference.
+// Layers with weights, pools and Softmax in the double-precision reference.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -167,7 +167,7 @@ void softmax(const AxisAttrs& a, const Operands& in, Array& out) {
   const auto axis = static_cast<size_t>(a.axis);
   const size_t length = x.dim(axis), inner = elements_after(x, axis);
   for (size_t start = 0; start < x.size(); ++start) {
-    if (start / inner % length != 0) continue;  // one pass for each line along the axis
+    if (start / inner % length != 0) continue;  // one pass per line along the axis
     double highest = -std::numeric_limits<double>::infinity(), sum = 0;
     for (size_t i = 0; i < length; ++i) highest = std::max(highest, x.data[start + i * inner]);
     for (size_t i = 0; i < length; ++i) sum += std::exp(x.data[start + i * inner] - highest);

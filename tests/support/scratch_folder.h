@@ -1,4 +1,4 @@
-// A folder for the files of a test, removed with all that is in it when the object goes.
+// A folder for the files of a test; removed with its contents when the object is destroyed.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -29,13 +29,13 @@ class ScratchFolder {
   const std::filesystem::path& path() const { return path_; }
   std::string file(const std::string& name) const { return (path_ / name).string(); }
 
-  // Makes the folders in front of the name, too. Returns the file's path.
+  // Also creates the folders in the name. Returns the file's path.
   std::string write(const std::string& name, const std::string& bytes) const {
     std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream(path_ / name, std::ios::binary) << bytes;
     return file(name);
   }
-  // Of what lies in it, sorted.
+  // The names of what is in it, sorted.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(path_)) {

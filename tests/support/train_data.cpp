@@ -20,8 +20,8 @@ uint64_t bits(uint64_t hash, size_t index) {
   return z ^ (z >> 31);
 }
 
-// In [-1, 1), a multiple of 2^-23. Times a power of two or plus another such number it is exact, so no compiler's way
-// of contracting products and sums changes a bit.
+// In [-1, 1), a multiple of 2^-23. Multiplying it by a power of two or adding another such number is exact, so its bits
+// do not depend on how a compiler contracts products and sums.
 double centred(uint64_t hash, size_t index) {
   return static_cast<double>(static_cast<int64_t>(bits(hash, index) >> 40) - (int64_t{1} << 23)) * 0x1p-23;
 }

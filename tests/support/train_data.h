@@ -1,5 +1,5 @@
-// Parameters, images and labels that tests/goldens/train makes in Python too, bit for bit, so that the goldens store
-// only what PyTorch made of them. The twin of this file is tests/goldens/train/train_data.py.
+// Parameters, images and labels that tests/goldens/train makes in Python too, bit for bit, so that the goldens need to
+// store only PyTorch's results. The counterpart of this file is tests/goldens/train/train_data.py.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -11,11 +11,11 @@
 
 namespace sparsenet::test {
 
-// Initial values of a parameter: He-like weights, a quarter of it for the last layer, BatchNorm scales in 0.5..1.5,
-// small shifts and biases. The name's end and the rank say which it is.
+// Initial values of a parameter: He-like weights, a quarter of that for the last layer, BatchNorm scales in 0.5..1.5,
+// small shifts and biases. The kind follows from the end of the name and the rank.
 std::vector<float> train_parameter(const std::string& name, const Shape& shape);
 
-// Gives every parameter of a network of ours those values. Running statistics stay.
+// Sets every parameter of one of our networks to these values. Running statistics stay.
 void set_train_parameters(Graph& graph);
 
 struct TrainData {
@@ -31,7 +31,7 @@ struct TrainData {
   const int32_t* batch_labels(int64_t batch, int64_t size) const { return &labels[static_cast<size_t>(batch * size)]; }
 };
 
-// Some noise over a coarse pattern of the image's class, learnt in a few steps.
+// Noise over a coarse pattern for the image's class, which can be learnt in a few steps.
 TrainData train_data(int64_t count, int64_t classes, const Shape& image = {3, 32, 32});
 
 }  // namespace sparsenet::test

@@ -12,7 +12,7 @@ namespace {
 
 const std::string kFolder = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/train/data/";
 
-// IEEE 754 binary16. The goldens hold no infinities or NaN.
+// IEEE 754 binary16. The goldens contain no infinities or NaN.
 double from_half(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
   const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);

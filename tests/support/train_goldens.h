@@ -1,4 +1,4 @@
-// Reads the goldens of training (tests/goldens/train, whose README says what the files hold).
+// Reads the goldens of training (tests/goldens/train, whose README describes the files).
 #pragma once
 
 #include <sparsenet/status.h>
@@ -14,7 +14,7 @@ namespace sparsenet::test {
 struct GoldenGradient {
   std::string name;
   std::vector<double> values;
-  double norm = 0;  // L2; 0: zero but for rounding, as of a bias in front of a BatchNorm
+  double norm = 0;  // L2; 0: zero except for rounding, as for a bias before a BatchNorm
 };
 
 struct TrainGolden {
@@ -22,17 +22,17 @@ struct TrainGolden {
   int64_t batch = 0;
   float learning_rate = 0;
   TrainOptions options;        // batch and optimiser
-  int64_t gradient_batch = 0;  // the batch of the data that loss, correct and gradients are of
+  int64_t gradient_batch = 0;  // the batch of the data to which loss, correct and gradients belong
   double loss = 0;
   int64_t correct = 0;
   std::vector<GoldenGradient> gradients;
-  std::vector<double> losses64, losses32;             // of the steps, before each
+  std::vector<double> losses64, losses32;             // of the steps, each before its update
   std::map<std::string, std::vector<double>> values;  // parameters and running statistics after the last step
 };
 
-// `name` is an architecture or "variant-" and a variant's name.
+// `name` is an architecture, or "variant-" followed by a variant's name.
 Result<TrainGolden> read_train_golden(const std::string& name);
 
-std::vector<std::string> train_golden_variants();  // the files that are there, in order
+std::vector<std::string> train_golden_variants();  // the files that exist, in order
 
 }  // namespace sparsenet::test

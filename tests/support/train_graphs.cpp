@@ -30,7 +30,7 @@ Graph TrainGraphMaker::classify(ValueId x) {
 
 namespace {
 
-// The convolution on a front whose image is large enough for one window.
+// A convolution after a front whose image is large enough for one window.
 Graph conv_graph(TrainGraphMaker& g, int64_t in_channels, int64_t out_channels, ConvAttrs attrs, int high = 8) {
   int64_t size[2];
   for (size_t d = 0; d < 2; ++d) {
@@ -40,7 +40,7 @@ Graph conv_graph(TrainGraphMaker& g, int64_t in_channels, int64_t out_channels, 
   const ValueId x = g.front(in_channels, size[0], size[1]);
   if (g.random.chance(0.3)) attrs.activation = random_activation(g.random);
   ValueId y = g.conv(x, out_channels, attrs, g.random.chance(0.7));
-  if (g.random.chance(0.2)) {  // a residual: an operand of Conv itself, with a gradient of its own
+  if (g.random.chance(0.2)) {  // a residual: an operand of Conv itself, with its own gradient
     const ValueId again = g.conv(x, out_channels, attrs, true, y);
     y = again;
   }
@@ -129,7 +129,7 @@ Graph batch_norm_of_vectors(Random& random) {
   return g.classify(y);
 }
 
-// Several norms with parameters of their own on one value: they share its statistics.
+// Several norms with separate parameters on the same value: they share its statistics.
 Graph batch_norms_of_one_value(Random& random) {
   TrainGraphMaker g(random);
   const ValueId x = g.front_image(2, 5);
@@ -137,7 +137,7 @@ Graph batch_norms_of_one_value(Random& random) {
   return g.classify(g.concat({a, g.node(Op::kTanh, {b}), x}));
 }
 
-// A convolution behind BN and ReLU, its bias in front of another BN: a gradient of zero.
+// A convolution after BN and ReLU, with a bias before another BN: the bias's gradient is zero.
 Graph batch_norm_relu_conv(Random& random) {
   TrainGraphMaker g(random);
   ValueId y = g.relu(g.batch_norm(g.front_image(3, 6)));
@@ -156,7 +156,7 @@ Graph activation(Random& random, Op op) {
   if (op == Op::kHardSigmoid) {
     attrs = AlphaBetaAttrs{static_cast<float>(random.real(0.2, 0.6)), static_cast<float>(random.real(0.2, 0.7))};
   }
-  // Half of the time on wider values, so that the flat ends are reached.
+  // Wider values half of the time, so that the flat ends are reached.
   const ValueId wide = random.chance(0.5) ? g.node(Op::kMul, {x, g.constant({1}, 4, 0)}) : x;
   return g.classify(g.node(op, {wide}, attrs));
 }

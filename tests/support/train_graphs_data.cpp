@@ -1,4 +1,4 @@
-// Data movement, arithmetic with broadcasting, and small networks of several ops, for the test of gradients.
+// Data movement, arithmetic with broadcasting, and small networks of several ops, for testing gradients.
 #include <sparsenet/architecture.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ Graph concat(Random& random) {
   std::vector<ValueId> parts{x};
   for (int i = random.integer(1, 3); i > 0; --i) parts.push_back(g.conv(x, g.channels(), 1));
   if (random.chance(0.5)) parts.push_back(g.node(Op::kTanh, {parts.back()}));
-  if (random.chance(0.3)) parts.push_back(x);  // a value twice in one Concat
+  if (random.chance(0.3)) parts.push_back(x);  // the same value twice in one Concat
   std::rotate(parts.begin(), parts.begin() + 1, parts.end());
   ValueId y = g.concat(parts);
   if (random.chance(0.5)) y = g.conv(g.relu(g.batch_norm(y)), g.channels(), 1);
@@ -42,7 +42,7 @@ Graph split(Random& random) {
   const ValueId x = g.front(a + b + c, random.integer(1, 5), random.integer(1, 5));
   std::vector<ValueId> parts = g.split(x, 1, {a, b, c});
   parts[0] = g.node(Op::kTanh, {parts[0]});
-  if (random.chance(0.5)) parts.erase(parts.begin() + random.integer(0, 2));  // one that nobody reads: a gradient of 0
+  if (random.chance(0.5)) parts.erase(parts.begin() + random.integer(0, 2));  // one that nothing reads: a gradient of 0
   std::reverse(parts.begin(), parts.end());
   return g.classify(g.concat(parts));
 }
@@ -88,7 +88,7 @@ Graph pad(Random& random) {
   return g.classify(random.chance(0.5) ? g.conv(y, g.channels(), 1) : y);
 }
 
-// Two operands that meet in shape, or of which one is stretched: over the image, the channels, rows, or all of it.
+// Two operands of the same shape, or one of which is broadcast: over the image, the channels, rows, or all of it.
 Graph arithmetic(Random& random, Op op) {
   TrainGraphMaker g(random);
   const int64_t channels = g.channels(), height = random.integer(1, 5), width = random.integer(1, 5);
@@ -114,7 +114,7 @@ Graph arithmetic(Random& random, Op op) {
       y = g.constant({random.chance(0.5) ? width : 1}, 0.5, 1);
       break;
     case 6:
-      y = x;  // x op x: both gradients go to one value
+      y = x;  // x op x: both gradients go to the same value
       break;
     default:
       y = g.constant({1, channels, height, width}, 0.5, 1);
@@ -172,7 +172,7 @@ Graph identity(Random& random) {
   return g.classify(g.node(Op::kIdentity, {g.node(Op::kTanh, {g.node(Op::kIdentity, {g.front_image()})})}));
 }
 
-// What has no gradient, the input, stands beside what has: in a norm, a Concat, a sum.
+// The input, which has no gradient, together with values that have one: in a norm, a Concat, a sum.
 Graph first_layers(Random& random) {
   TrainGraphMaker g(random);
   const ValueId x = g.input({g.batch_, random.integer(1, 4), random.integer(2, 5), random.integer(2, 5)});
@@ -195,7 +195,7 @@ Graph many_readers(Random& random) {
   return g.classify(g.concat({g.batch_norm(y, 1e-3f), x}));
 }
 
-// A family network on 8 x 8 images.
+// A network of the family on 8 x 8 images.
 Graph architecture(Random& random, const std::string& text) {
   auto arch = parse_architecture(text);
   if (!arch.ok()) return {};
@@ -243,8 +243,8 @@ Graph inverted_residual(Random& random) {
   return g.classify(g.node(Op::kAdd, {x, y}));
 }
 
-// A DAG that no one would design: norms, views and sums over values that others read as well. All values are
-// [N, any, H, W].
+// A DAG that nobody would design: norms, views and sums over values that others read as well. All values are [N, any,
+// H, W].
 Graph random_dag(Random& random) {
   TrainGraphMaker g(random);
   std::vector<ValueId> pool{g.front(g.channels(), random.integer(2, 4), random.integer(2, 4))};
@@ -310,7 +310,7 @@ Graph random_dag(Random& random) {
     }
     pool.push_back(y);
   }
-  // Everything that nobody reads goes to the output: what it does not depend on is not trained.
+  // All values without readers are combined into the output: parameters that it does not depend on are not trained.
   std::vector<ValueId> last;
   for (const ValueId id : pool) {
     const bool read = std::any_of(g.graph.nodes.begin(), g.graph.nodes.end(), [id](const Node& node) {

@@ -1,5 +1,5 @@
-// Few but wide classifiers: what only shows beyond one vector register, one cache block or one thread's share. Too slow
-// for finite differences; they compare one backend with another.
+// Few but wide classifiers: for errors that show only beyond one vector register, one cache block or one thread's
+// share. Too slow for finite differences; they compare one backend with another.
 #include <algorithm>
 
 #include "support/train_graphs.h"

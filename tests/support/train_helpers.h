@@ -1,4 +1,4 @@
-// What the suites about the Trainer share.
+// Shared by the suites about the Trainer.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -15,7 +15,7 @@
 
 namespace sparsenet::test {
 
-// A network of the family with the parameters that tests/goldens/train has.
+// A network of the family with the parameters of tests/goldens/train.
 inline Graph train_network(const std::string& text) {
   const auto arch = parse_architecture(text);
   REQUIRE_MESSAGE(arch.ok(), arch.status().message());
@@ -31,7 +31,7 @@ inline Trainer make_trainer(const Graph& graph, const TrainOptions& options) {
   return std::move(*trainer);
 }
 
-// Steps on the batches `first` and on; the losses.
+// Runs `count` steps on the batches from `first` on; returns the losses.
 inline std::vector<double> train_steps(Trainer& trainer, const TrainData& data, int64_t batch, int64_t first,
                                        int64_t count, float learning_rate) {
   std::vector<double> losses;
@@ -67,7 +67,7 @@ inline bool same_bits(const Parameters& a, const Parameters& b) {
   return true;
 }
 
-// All float32 constants, running statistics among them, in the graph's order.
+// All float32 constants, including running statistics, in the graph's order.
 inline Parameters constants_of(const Graph& graph) {
   Parameters all;
   for (const Value& value : graph.values) {

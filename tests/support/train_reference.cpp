@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Where an activation's slope jumps.
+// Where an activation's slope is discontinuous.
 std::vector<double> kinks(const Activation& activation) {
   const double a = activation.a, b = activation.b;
   switch (activation.kind) {
@@ -54,7 +54,8 @@ double distance_to(const std::vector<double>& points, const Array& x) {
   return nearest;
 }
 
-// The least gap between the two largest elements of a window that differ; two zeros of a rectifier tie for good.
+// The smallest difference between the two largest elements of a window that differ; two zeros of a rectifier always
+// tie.
 double pool_gap(const PoolAttrs& a, const Array& x, const Array& out) {
   double least = kInfinity;
   const int64_t rows = x.shape[2], columns = x.shape[3], out_rows = out.shape[2], out_columns = out.shape[3];
@@ -168,7 +169,7 @@ void TrainReference::measure_kinks(const Node& node, const Operands& in, const A
     return;
   }
   kink_distance_ = std::min(kink_distance_, distance_to(kinks(activation_of(node)), *in[0]));
-  Node bare = node;  // a fused activation's input is the node's output without it
+  Node bare = node;  // the input of a fused activation is the node's output without it
   Activation fused;
   if (auto* conv = std::get_if<ConvAttrs>(&bare.attrs)) std::swap(fused, conv->activation);
   if (auto* layer = std::get_if<FullyConnectedAttrs>(&bare.attrs)) std::swap(fused, layer->activation);

@@ -1,4 +1,4 @@
-// Files of protobuf and zip written byte by byte, for tests: they can hold what no honest writer would write.
+// Protobuf and zip files written byte by byte, for tests: they can contain what no honest writer would write.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ inline std::string little(uint64_t value, int size) {
   return out;
 }
 
-// The parts of onnx.proto that tests write. Numbers are those of its fields.
+// The parts of onnx.proto that tests write. The numbers are those of its fields.
 inline std::string tensor(const std::string& name, const std::string& dims, int type, const std::string& raw) {
   return dims + number(2, static_cast<uint64_t>(type)) + bytes(8, name) + (raw.empty() ? "" : bytes(9, raw));
 }
@@ -47,14 +47,14 @@ inline std::string node(const std::string& op, const std::string& inputs, const 
   };
   return bytes(1, names(1, inputs) + names(2, outputs) + bytes(4, op) + attributes);
 }
-// "x" [1, 4] -> "y" around nodes (each of node()) and initializers (each of bytes(5, tensor())).
+// A graph "x" [1, 4] -> "y" around nodes (each made with node()) and initializers (each bytes(5, tensor())).
 inline std::string onnx(const std::string& graph) {
   const std::string shape = bytes(1, number(1, 1)) + bytes(1, number(1, 4));
   const std::string x = bytes(1, "x") + bytes(2, bytes(1, number(1, 1) + bytes(2, shape)));
   return number(1, 8) + bytes(7, graph + bytes(11, x) + bytes(12, bytes(1, "y"))) + bytes(8, number(2, 13));
 }
 
-// A zip archive with one entry that claims to be `size` bytes long and holds `stored`.
+// A zip archive with one entry that claims to be `size` bytes long and contains `stored`.
 inline std::string zip(const std::string& name, const std::string& stored, uint64_t size, int method) {
   const std::string common = little(20, 2) + little(0, 2) + little(static_cast<uint64_t>(method), 2) + little(0, 4) +
                              little(0, 4) + little(stored.size(), 4) + little(size, 4) + little(name.size(), 2);

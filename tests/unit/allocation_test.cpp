@@ -1,7 +1,7 @@
-// Heap calls, counted. This suite is a program of its own, since it replaces malloc and operator new.
+// Counts heap calls. This suite is a separate program, because it replaces malloc and operator new.
 //
-// A run must not call the heap on the portable kernels; with oneDNN only its own argument maps may be made, as many in
-// every run, and freed in it.
+// On the portable kernels, a run must not call the heap; with oneDNN it may only make oneDNN's own argument maps, the
+// same number in every run, and must free them before it ends.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/model.h>
@@ -45,7 +45,7 @@ struct Buffers {
   }
 };
 
-// A full use: set, run, get.
+// A complete use: set, run, get.
 bool use(Session& session, Buffers& buffers) {
   bool good = true;
   for (size_t i = 0; i < buffers.in.size(); ++i) {

@@ -1,5 +1,5 @@
-// Architectures by name: their counts equal the published table, their graphs the reference form, their weights the
-// recipe.
+// Architectures by name: their counts equal the published table, their graphs the reference form, and their weights
+// follow the recipe.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 
@@ -90,8 +90,8 @@ TEST_CASE("parameters and MACs equal the table to the unit") {
       {"sparsenet-bc-v4", 9693096, 2507645088},
       {"sparsenet-abc-v4", 9894336, 2507827608},
       {"densenet-bc-100-12", 806602, 295726608},
-      {"resnet20", 269722, 40551040},  // 0.27 M and 41 M, as its authors say
-      // Two 1x1 convolutions more, 16 -> 32 at 16 x 16 and 32 -> 64 at 8 x 8, with their batch normalisations.
+      {"resnet20", 269722, 40551040},  // 0.27 M and 41 M according to its authors
+      // Two additional 1x1 convolutions, 16 -> 32 at 16 x 16 and 32 -> 64 at 8 x 8, with their batch normalisations.
       {"resnet20:shortcut=conv", 269722 + (16 * 32 + 64) + (32 * 64 + 128), 40551040 + 2 * 131072},
   };
   for (const Row& row : rows) {
@@ -137,7 +137,7 @@ TEST_CASE("options follow any name") {
   arch = parse_architecture("sparsenet-bc-v1:keep=10-4");
   REQUIRE(arch.ok());
   CHECK(arch->keep_far == 10);
-  arch = parse_architecture("sparsenet-bc:keep=2-4,path=6");  // whatever the order
+  arch = parse_architecture("sparsenet-bc:keep=2-4,path=6");  // in any order
   REQUIRE(arch.ok());
   CHECK(arch->path == 6);
   CHECK(arch->keep_near == 4);
@@ -243,7 +243,7 @@ TEST_CASE("layers read the newest group first, and the keep rule drops as the re
                                             "block2.split.4"});
   CHECK(inputs_of(graph, "block0.layers.0.att.concat") ==
         Names{"block0.layers.0.att.conv1", "block0.layers.0.att.pool"});
-  // All near: the oldest goes, the 2k-wide one first. All far: only the newest moves.
+  // All near: the oldest is dropped, the 2k-wide one first. All far: only the newest changes.
   CHECK(inputs_of(build("sparsenet-bc:blocks=4,k=8,path=2,keep=0-2"), "concat") ==
         Names{"block0.layers.3.conv1", "block0.layers.2.conv1", "block0.layers.1.conv1"});
   CHECK(inputs_of(build("sparsenet-bc:blocks=4,k=8,path=2,keep=2-0"), "concat") ==
@@ -325,7 +325,7 @@ TEST_CASE("initial weights: the recipe's distribution, the same bits for the sam
     const Value& value = a.values[i];
     if (!value.is_constant) continue;
     CHECK(std::memcmp(value.constant.data, b.values[i].constant.data, value.constant.bytes()) == 0);
-    const bool drawn = value.shape.size() > 1;  // weights; all vectors have fixed values
+    const bool drawn = value.shape.size() > 1;  // weights; vectors have fixed values
     CHECK((std::memcmp(value.constant.data, c.values[i].constant.data, value.constant.bytes()) != 0) == drawn);
     if (drawn) continue;
     const bool one = contains(value.name, "running_var") ||
@@ -334,7 +334,7 @@ TEST_CASE("initial weights: the recipe's distribution, the same bits for the sam
     CAPTURE(value.name);
     CHECK(value.constant.f32()[0] == (one ? 1.f : 0.f));
   }
-  // Other classes leave the rest of the weights as they are.
+  // Another number of classes does not change the other weights.
   const Graph wide = build("sparsenet-abc-v0:classes=100", 7);
   CHECK(find(wide, "stem.weight").constant.f32()[5] == find(a, "stem.weight").constant.f32()[5]);
 

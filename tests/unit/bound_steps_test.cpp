@@ -1,4 +1,4 @@
-// What steps need is added up without sums that wrap, whatever a file says of them.
+// The needs of steps are added up without overflow, whatever a file states for them.
 #include "runtime/bound_steps.h"
 
 #include <doctest/doctest.h>
@@ -80,7 +80,8 @@ TEST_CASE("steps that need more than can be addressed are told from steps withou
       CHECK(fit == rt::Fit::kTooLarge);
       CHECK(bound[0].kernel == &kHungry);
     }
-    // One such step fits. Those whose memory adds up do not: three times half of it is too much, and does not wrap.
+    // One such step fits. If the members add up over steps, three of half the size are too large, and the sum does not
+    // wrap.
     const bool adds_up = member == members[0] || member == members[1];
     asked.*member = most / 128 * 64;
     CHECK(measure(steps, &bound, &needs) == (adds_up ? 2 : -1));

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A file of this process, removed with the object.
+// A file of this process, removed when the object is destroyed.
 class NpyFile {
  public:
   NpyFile(const std::string& name, const Shape& shape, const std::vector<float>& values)
@@ -64,7 +64,7 @@ Status check(const std::string& list, Model* model, Report* report, bool channel
 TEST_CASE("--check: equal outputs become the test vectors") {
   const NpyFile in("in", {2, 2, 2, 3}, kImages), out("out", {2, 2}, kOutputs);
   Model model = channel_sums();
-  model.test_vectors.resize(3);  // of before
+  model.test_vectors.resize(3);  // from before
   Report report;
   const Status status = check(in.path() + "," + out.path(), &model, &report);
   REQUIRE_MESSAGE(status.ok(), status.message());
@@ -74,7 +74,7 @@ TEST_CASE("--check: equal outputs become the test vectors") {
   REQUIRE(model.test_vectors.size() == 2);
   CHECK(model.test_vectors[1].inputs[0].shape == Shape{1, 2, 2, 3});
   CHECK(model.test_vectors[1].inputs[0].f32()[6] == 6.f);
-  CHECK(model.test_vectors[1].outputs[0].f32()[1] == 7.f);  // the user's own, not the engine's
+  CHECK(model.test_vectors[1].outputs[0].f32()[1] == 7.f);  // the user's values, not the engine's
   CHECK(model.test_vectors[1].tolerance == 1e-4f);
 }
 

@@ -1,5 +1,5 @@
-// Damaged source files of every format: truncated anywhere, bytes flipped anywhere. Whatever comes out, nothing
-// crashes, hangs or reads out of bounds (the sanitizer builds see the latter), and a failure always has a reason.
+// Damaged source files of every format: truncated anywhere, bytes flipped anywhere. Whatever the result, nothing may
+// crash, hang or read out of bounds (the sanitizer builds detect the latter), and a failure always has a reason.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -62,14 +62,14 @@ void damage(const std::string& path, const Reader& reader, int cases) {
   CHECK(reader(*whole));
   uint32_t state = 12345;
   const auto size = static_cast<uint32_t>(whole->size());
-  // An allocation of exactly the bytes that are left, so that one byte too many is seen.
+  // Allocates exactly the remaining bytes, so that reading one byte too many is detected.
   for (int i = 0; i < cases; ++i) {
     const uint32_t keep = i < 64 ? static_cast<uint32_t>(i) % size : next_random(&state) % size;
     reader(Bytes(whole->begin(), whole->begin() + keep));
   }
   for (int i = 0; i < cases; ++i) {
     Bytes bytes = *whole;
-    // Most structure stands near the beginning or the end of these formats.
+    // Most of the structure is near the beginning or the end of these formats.
     const uint32_t span = i % 3 == 0 ? size : std::min<uint32_t>(size, 2048);
     const int flips = 1 + i % 4;
     for (int f = 0; f < flips; ++f) {
@@ -107,8 +107,8 @@ TEST_CASE("damaged weight files") {
   damage(kGoldens + "nets/basic.npz", read_tensors<read_npz>, cases);
 }
 
-// The archive's checksums stop most damage before the pickle sees it: damage the pickle and the array themselves as
-// well.
+// The archive's checksums catch most damage before the pickle is read, so the pickle and the array are also damaged
+// directly.
 TEST_CASE("damaged pickles and arrays") {
   const Result<std::vector<uint8_t>> legacy = read_file(kGoldens + "nets/densenet.pth");
   REQUIRE(legacy.ok());

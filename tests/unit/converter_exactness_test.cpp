@@ -1,5 +1,5 @@
-// ONNX nodes that could quietly become something else than the file means: training modes, roundings, attributes of
-// other opsets. They are computed as the specification says or refused; and what is imported can be run.
+// ONNX nodes that could silently become something other than the file means: training modes, roundings, attributes of
+// other opsets. They are computed according to the specification or rejected; and what is imported can be run.
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
@@ -35,7 +35,7 @@ Imported import(const OnnxFile& file) {
   return out;
 }
 
-// The outputs for one input, by the kernels that every machine has.
+// The outputs for one input, from the kernels available on every machine.
 std::vector<float> run(const Imported& imported, const std::vector<float>& input) {
   REQUIRE_MESSAGE(imported.ok(), imported.text());
   SessionOptions options;
@@ -72,7 +72,7 @@ TEST_CASE("onnx: batch normalisation in training mode is refused, however a file
     check_refused(import(normalization(opset, image, {"y", "m", "v", "sm", "sv"})), "means training mode");
     check_refused(import(normalization(opset, image, {"y", "", "", "sm"})), "means training mode");
     CHECK(import(normalization(opset, image, {"y"})).ok());
-    CHECK(import(normalization(opset, image, {"y", "", ""})).ok());  // outputs that are left out are none
+    CHECK(import(normalization(opset, image, {"y", "", ""})).ok());  // omitted outputs do not count
   }
   check_refused(import(normalization(14, image, {"y"}, {{"training_mode", 1}})), "training_mode 1");
   check_refused(import(normalization(15, image, {"y", "m", "v"}, {{"training_mode", 1}})), "training_mode 1");
@@ -110,7 +110,7 @@ TEST_CASE("onnx: inputs that an operator needs are there, of constants too") {
   for (const std::vector<std::string>& inputs : {std::vector<std::string>{"c"}, {"c", ""}}) {
     for (const char* op : {"Add", "Sub", "Mul", "Div", "Concat", "Gather", "Reshape", "MatMul", "PRelu"}) {
       CAPTURE(op);
-      if (inputs.size() == 1 && std::string(op) == "Concat") continue;  // one is enough
+      if (inputs.size() == 1 && std::string(op) == "Concat") continue;  // one input is enough
       OnnxFile file(17);
       file.input("x", {1, 2}).output("y").constant("c", {2}, {1, 2});
       file.node(op, inputs, {"d"}, {}).node("Add", {"x", "d"}, {"y"});
@@ -134,7 +134,7 @@ TEST_CASE("onnx: casts of activations that round are refused, those that keep ev
     check_refused(import(cast_and_back(type)), "integer");
   }
   CHECK(run(import(cast_and_back(OnnxFile::kDouble)), {1.1f, 2, 3, 4}) == std::vector<float>{1.1f, 2, 3, 4});
-  // A network that is float16 as a whole is computed in float32 as a whole, and that is said.
+  // A network that is entirely float16 is computed entirely in float32, and this is reported.
   const Imported half = import(cast_and_back(OnnxFile::kFloat16, OnnxFile::kFloat16));
   CHECK_MESSAGE(half.ok(), half.text());
   REQUIRE(half.report.notes.size() == 1);
@@ -154,7 +154,7 @@ TEST_CASE("onnx: casts of constants round") {
 }
 
 TEST_CASE("rounding to the narrow float types") {
-  // Every half is kept; between two neighbours the nearer one is taken, in the middle the even one.
+  // Every half-precision number is kept; between two neighbours the nearer one is taken, in the middle the even one.
   for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
     const float low = half_to_float(static_cast<uint16_t>(bits)), high = half_to_float(static_cast<uint16_t>(bits + 1));
     const float middle = (low + high) / 2;  // exact

@@ -1,5 +1,5 @@
-// Every golden file imports, and the imported graph computes what its framework did: evaluated in double precision
-// straight from the graph, so that nothing of the engine's execution is involved.
+// Every golden file can be imported, and the imported graph computes the same as its framework. It is evaluated in
+// double precision directly from the graph, so that none of the engine's execution is involved.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -67,7 +67,7 @@ TEST_CASE("goldens import and compute what their framework did") {
         largest = std::max(largest, std::fabs(expected.data[k]));
         difference = std::max(difference, std::fabs(expected.data[k] - found.data[k]));
       }
-      // Exact arithmetic on the same numbers: ten times closer than a float32 run has to be.
+      // Exact arithmetic on the same numbers: must be ten times closer than a float32 run.
       CHECK(difference <= 0.1 * entry["tolerance"].get<double>() * largest);
     }
   }

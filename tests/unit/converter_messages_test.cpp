@@ -1,5 +1,5 @@
-// What the converter says where it fails: one line for each cause, with a count, the first of its problems and the way
-// out, and every problem in the report.
+// What the converter reports on failure: one line per cause, with a count, the first of its problems and the remedy,
+// and every problem in the report.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 
@@ -135,7 +135,7 @@ TEST_CASE("messages: onnx: operators behind a failure are told, also where no sh
     CHECK(contains(text, part));
   }
   CHECK_FALSE(contains(text, "Relu"));
-  CHECK_FALSE(contains(text, "Conv 'of four channels': Conv"));  // the node is named once
+  CHECK_FALSE(contains(text, "Conv 'of four channels': Conv"));  // the node is named only once
 }
 
 TEST_CASE("messages: onnx: operators of ONNX Runtime's own are one cause") {
@@ -169,7 +169,7 @@ Graph graph_of(const std::string& architecture) {
   return std::move(graph).value();
 }
 
-// The weights of an architecture under its own names behind `prefix`.
+// The weights of an architecture under their own names with `prefix` in front.
 SourceTensors weights_of(const std::string& architecture, const std::string& prefix = "") {
   SourceTensors source;
   for (const Value& value : graph_of(architecture).values) {
@@ -183,7 +183,7 @@ SourceTensors weights_of(const std::string& architecture, const std::string& pre
   return source;
 }
 
-// As the converter does it.
+// Matches as the converter does.
 Report match(SourceTensors source, const std::string& architecture) {
   Report report;
   Graph graph = graph_of(architecture);
@@ -212,13 +212,13 @@ TEST_CASE("messages: a wrong --arch is one line that names the right one") {
     CHECK(contains(text_of(report), std::string("the tensors are not those of --arch ") + row.given + " ("));
     CHECK_MESSAGE(contains(text_of(report), row.expected), text_of(report));
   }
-  // One tensor that is missing is not another architecture.
+  // A single missing tensor does not make it another architecture.
   SourceTensors short_of_one = weights_of("resnet20");
   short_of_one.tensors.erase(short_of_one.tensors.begin() + 7);
   const Report report = match(std::move(short_of_one), "resnet20");
   REQUIRE_FALSE(report.problems.empty());
   CHECK_FALSE(contains(text_of(report), "not those of --arch"));
-  // Nor is the right one where only names or their order are the trouble.
+  // The right architecture is not suggested as another one if only names or their order are the problem.
   SourceTensors renamed = weights_of("resnet20");
   for (size_t i = 0; i < renamed.tensors.size(); ++i) renamed.tensors[i].name = "t" + std::to_string(i);
   renamed.ordered = false;
@@ -251,7 +251,7 @@ TEST_CASE("messages: a prefix of all tensors is taken off and told, one of some 
   CHECK_FALSE(report.problems.empty());
   REQUIRE_FALSE(report.notes.empty());
   CHECK(contains(report.notes.back(), "--map 'trunk\\.(.*)=$1'"));
-  // "block0.layers.0." stands in front of a "bn1.weight", but in another network.
+  // "block0.layers.0." precedes a "bn1.weight", but in another network.
   CHECK(match(weights_of("sparsenet-abc-v0"), "resnet20").notes.empty());
 }
 

@@ -1,4 +1,5 @@
-// What --mean, --std, --pixel-scale and --normalize store: the habit of 0..1 values, presets, and what is refused.
+// What --mean, --std, --pixel-scale and --normalize store: the convention of 0..1 values, presets, and what is
+// rejected.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -61,7 +62,7 @@ TEST_CASE("normalisation: 0..1 values are told by a rule, which is reported") {
   CHECK(bytes.metadata.mean == kMean);
   CHECK(bytes.notes.empty());
 
-  // The border of the rule: every std below 2 and every mean at most 1.
+  // The limits of the rule: every std below 2 and every mean at most 1.
   CHECK(apply(lists({1, 1, 1}, {1.99, 1, 1})).metadata.std_dev[0] == static_cast<float>(1.99 * 255));
   CHECK(apply(lists({1, 1, 1}, {2, 1, 1})).metadata.std_dev == Floats{2, 1, 1});
   CHECK(apply(lists({1.01, 0, 0}, {1, 1, 1})).metadata.std_dev == Floats{1, 1, 1});
@@ -99,7 +100,7 @@ TEST_CASE("normalisation: --pixel-scale decides, and a mixture of scales is poin
     REQUIRE(applied.notes.size() == 1);
     CHECK(contains(applied.notes[0], "--pixel-scale 1"));
   }
-  // Means alone are subtracted by many networks of Caffe.
+  // Many Caffe networks only subtract means.
   CHECK(apply(lists({104, 117, 123}, {1, 1, 1})).notes.empty());
   CHECK(apply(lists({0, 0, 0}, {255, 255, 255})).notes.empty());
 }
@@ -146,9 +147,9 @@ TEST_CASE("normalisation: what does not fit is refused") {
   both.preset = "none";
   refused(apply(both), "--normalize");
   refused(apply(lists({}, {1, 0, 1})), "--std: expected numbers above 0");
-  refused(apply(lists({}, {1, 1e-46, 1})), "--std: expected numbers above 0");  // a float rounds it to 0
+  refused(apply(lists({}, {1, 1e-46, 1})), "--std: expected numbers above 0");  // rounds to 0 as a float
   refused(apply(lists({}, {1, 1e38, 1}, 1)), "--std: expected numbers above 0");
-  refused(apply(lists({0, 3e38, 0}, {}, 1)), "--mean: expected numbers from");  // times 255 it is infinite
+  refused(apply(lists({0, 3e38, 0}, {}, 1)), "--mean: expected numbers from");  // infinite after multiplication by 255
   refused(apply(lists({}, {1, 1, 1}, 2)), "--pixel-scale: expected 1 or 255");
   NormalisationOptions scale_alone;
   scale_alone.pixel_scale = 1;

@@ -1,5 +1,5 @@
-// ONNX import: what is refused, how it is told, and what the importer makes of batches and names. That operators
-// compute the right thing is converter_goldens_test's matter.
+// ONNX import: what is rejected, how it is reported, and how the importer treats batches and names. That operators
+// compute the right result is tested in converter_goldens_test.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ std::vector<uint8_t> bytes_of(const std::string& path) {
   return std::move(bytes).value();
 }
 
-// Replaces a text by one of equal length, everywhere: protobuf's lengths stay right.
+// Replaces a text by one of equal length everywhere, so that protobuf's lengths stay correct.
 size_t replace(std::vector<uint8_t>* bytes, const std::string& from, const std::string& to) {
   REQUIRE(from.size() == to.size());
   size_t count = 0;
@@ -54,7 +54,7 @@ TEST_CASE("all unsupported nodes are told at once, with op, name and reason") {
   CHECK(replace(&bytes, "HardSwish", "HardSwosh") > 0);
   CHECK(replace(&bytes, "LeakyRelu", "LeakyRulu") > 0);
   const Report report = import(bytes);
-  // Two LeakyRelu, one HardSwish; the names hold the op as well.
+  // Two LeakyRelu, one HardSwish; the names contain the op as well.
   CHECK(report.problems.size() == 3);
   CHECK(tells(report, "HardSwosh '"));
   CHECK(tells(report, "LeakyRulu '"));
@@ -124,7 +124,7 @@ test::Array read_array(const std::string& file) {
   return out;
 }
 
-// converter_data/make_onnx_goldens.py: shapes computed by the graph, batch normalisation spelled out, and the like.
+// converter_data/make_onnx_goldens.py: shapes computed by the graph, batch normalisation spelled out, and similar.
 TEST_CASE("what exporters compute from constants and shapes is folded, for any batch") {
   const std::string data = std::string(SPARSENET_SOURCE_DIR) + "/tests/unit/converter_data/exporter_habits";
   Options options;
@@ -132,7 +132,7 @@ TEST_CASE("what exporters compute from constants and shapes is folded, for any b
   Report report;
   Result<Model> model = import_model(options, &report);
   REQUIRE_MESSAGE(model.ok(), (report.problems.empty() ? "" : to_line(report.problems[0])));
-  CHECK(report.operators.count("Sigmoid") == 0);  // its output is never read
+  CHECK(report.operators.count("Sigmoid") == 0);  // its output is not read by anything
   const test::Array input = read_array(data + ".input.npy"), expected = read_array(data + ".out0.npy");
   REQUIRE(input.shape[0] == 2);
   REQUIRE(model->graph.set_batch(2).ok());
@@ -163,7 +163,8 @@ TEST_CASE("names of inputs and outputs are the file's") {
 
 TEST_CASE("a constant that BatchNorm reads twice becomes two, so that training can move them apart") {
   std::vector<uint8_t> bytes = bytes_of(kGraphs + "tiny-resnet.onnx");
-  // The node's variance is its scale: tools store equal tensors once. (In front of a name: protobuf's tag and length.)
+  // The node's variance is also its scale: exporters store equal tensors once. (Before a name: protobuf's tag and
+  // length.)
   CHECK(replace(&bytes, "\n\aconst_7", "\n\aconst_4") == 1);
   Report report;
   const Graph graph = import_onnx(bytes.data(), bytes.size(), "", &report);

@@ -1,5 +1,5 @@
 // The shared networks that other people trained: imported, then evaluated in double precision on CIFAR-10 test images
-// and compared with what their framework said.
+// and compared with the results of their frameworks.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ Images read_images(const std::string& file, size_t count, const std::vector<doub
     const uint8_t* record = bytes->data() + n * (kPixels + 1);
     test::Array image(Shape{1, 3, 32, 32});
     for (size_t i = 0; i < kPixels; ++i) {
-      // As the frameworks saw them: float32.
+      // In float32, as the frameworks had them.
       const size_t channel = i / (32 * 32);
       image.data[i] = static_cast<double>(static_cast<float>((record[i + 1] - mean[channel]) / std_dev[channel]));
     }
@@ -102,7 +102,7 @@ TEST_CASE("ResNet20 from PyTorch's older format and ResNet8 from TensorFlow Lite
     right_first += best((*a)[0]) == normalised.labels[n];
     right_second += best((*b)[0]) == raw.labels[n];
   }
-  // Their error rates are 8 % and 13 %: a wrong import is right on one image in ten.
+  // Their error rates are 8 % and 13 %; a wrong import gets one image in ten right.
   CHECK(right_first * 10 >= count * 8);
   CHECK(right_second * 10 >= count * 7);
 }

@@ -1,4 +1,4 @@
-// TensorFlow Lite import, against outputs of LiteRT's plain kernels (converter_data/make_tflite_goldens.py).
+// TensorFlow Lite import, compared with outputs of LiteRT's plain kernels (converter_data/make_tflite_goldens.py).
 #include <doctest/doctest.h>
 
 #include <cmath>

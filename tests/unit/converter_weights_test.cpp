@@ -1,4 +1,4 @@
-// Weights without a graph: the pickle reader's refusals, name rules, and the matching that never guesses.
+// Weights without a graph: what the pickle reader rejects, name rules, and the matching that never guesses.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 
@@ -17,7 +17,7 @@ Result<Pickle> read(const std::string& text) {
   return read_pickle(reinterpret_cast<const uint8_t*>(text.data()), text.size());
 }
 
-// A literal with zero bytes inside.
+// A literal that contains zero bytes.
 template <size_t N>
 std::string literal(const char (&text)[N]) {
   return std::string(text, N - 1);
@@ -37,7 +37,7 @@ Graph tiny_graph() {
   return std::move(graph).value();
 }
 
-// The constants of a graph as a file would hold them, each element telling where it came from.
+// The constants of a graph as a file would contain them, with elements that tell where they came from.
 SourceTensors tensors_of(const Graph& graph) {
   SourceTensors source;
   float next = 1;
@@ -132,7 +132,7 @@ TEST_CASE("pickle: damage is told, not followed") {
                            "a"}) {
     CHECK(!read(text).ok());
   }
-  // A list that holds itself, and nesting without end: no recursion anywhere.
+  // A list that contains itself, and endless nesting: no recursion anywhere.
   CHECK(read("]q\x01h\x01"
              "a.")
             .ok());
@@ -140,7 +140,7 @@ TEST_CASE("pickle: damage is told, not followed") {
   CHECK(!read(std::string(5000000, ']') + ".").ok());
 }
 
-// An old-format file with one tensor 'w' [2, 2] on a storage of `elements`, given offset and strides.
+// An old-format file with one tensor 'w' [2, 2] on a storage of `elements`, with given offset and strides.
 std::string legacy_file(uint64_t elements, uint8_t offset, uint8_t rows, uint8_t columns, uint8_t row_stride,
                         uint8_t column_stride) {
   const std::string two = "\x80\x02";
@@ -383,7 +383,7 @@ TEST_CASE("matching tells everything that does not fit, and changes nothing") {
   CHECK(text.find("'" + first + "'") != std::string::npos);
   CHECK(text.find("'" + last + "'") != std::string::npos);
   CHECK(text.find("'surplus.thing'") != std::string::npos);
-  CHECK(report.tensors.size() == source.tensors.size() + 1);  // all of the file, and the constant that stays empty
+  CHECK(report.tensors.size() == source.tensors.size() + 1);  // all of the file, and the empty constant
   bool untouched = true;
   for (const Value& value : graph.values)
     untouched = untouched && (!value.is_constant || value.constant.f32()[0] != 2.f || value.constant.elements() < 2);

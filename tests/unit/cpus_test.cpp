@@ -71,8 +71,8 @@ TEST_CASE("version 2: the smallest quota from the process's group upwards") {
   root.write(slice + "/app.service/cpu.max", "150000 50000\n");
   CHECK(root.cpus() == 3);
   root.write(slice + "/app.service/worker/cpu.max", "20000 100000\n");
-  CHECK(root.cpus() == 1);  // a fifth of one is still one thread
-  // A neighbour's quota is none of ours.
+  CHECK(root.cpus() == 1);  // a fifth of a CPU still means one thread
+  // A sibling group's quota does not apply.
   root.write(slice + "/app.service/worker/cpu.max", "max 100000\n");
   root.write(slice + "/other.service/cpu.max", "100000 100000\n");
   CHECK(root.cpus() == 3);
@@ -87,7 +87,7 @@ TEST_CASE("version 1: quota and period, -1 for none, cpuset is not cpu") {
   root.write(job + "/cpu.cfs_quota_us", "-1\n");
   CHECK(root.cpus() == kNoLimit);
   root.write(job + "/cpu.cfs_quota_us", "250000\n");
-  CHECK(root.cpus() == 3);  // to the nearest
+  CHECK(root.cpus() == 3);  // rounded to the nearest number
   root.write(batch + "/cpu.cfs_period_us", "50000\n");
   root.write(batch + "/cpu.cfs_quota_us", "100000\n");
   CHECK(root.cpus() == 2);
@@ -110,14 +110,15 @@ TEST_CASE("both versions side by side") {
 
 TEST_CASE("containers: the group's name outside, and mount points with blanks") {
   FakeRoot root;
-  // Without a namespace of its own a container is told the host's name of its group, and sees it as the mount's root.
+  // Without a namespace of its own, a container is told the host's name of its group and sees that group as the mount's
+  // root.
   root.write("/proc/self/cgroup", "0::/docker/0123/sub\n");
   root.write("/proc/self/mountinfo", "29 23 0:26 /docker/0123 /my\\040groups ro - cgroup2 cgroup rw\n");
   root.write("/my groups/cpu.max", "500000 100000\n");
   CHECK(root.cpus() == 5);
   root.write("/my groups/sub/cpu.max", "400000 100000\n");
   CHECK(root.cpus() == 4);
-  // A group outside of what is mounted: the mount's root is all there is.
+  // A group outside the mounted part: only the mount's root is visible.
   for (const char* group : {"0::/docker/01234\n", "0::/elsewhere\n", "0::/../../other\n"}) {
     root.write("/proc/self/cgroup", group);
     CHECK(root.cpus() == 5);
@@ -155,7 +156,7 @@ TEST_CASE("the affinity mask counts") {
   CHECK(affinity_cpus() == CPU_COUNT(&before));
   CHECK(usable_cpus() <= affinity_cpus());
   int found = 0;
-  // In a thread of its own, whose mask goes with it.
+  // In a separate thread, because its mask is changed.
   std::thread([&] {
     cpu_set_t one;
     CPU_ZERO(&one);

@@ -1,4 +1,4 @@
-// Folders of images: which of them are classes, which directory is read, and what is said of the rest.
+// Folders of images: which of them are classes, which directory is read, and what is reported about the rest.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -84,17 +84,17 @@ TEST_CASE("folder: DIR/train and DIR/test are read where they hold classes, else
   CHECK(opened(text("split") + "#train+test")->size() == 3);
   CHECK(has(data_error(text("split") + "#val"), "split/val"));
 
-  // No splits: DIR itself, whatever the default is.
+  // No splits: DIR itself, whatever the default split is.
   folder.copy_image("rgb.png", "plain/cat/1.png");
   for (const char* split : {"train", "test"}) CHECK(opened(text("plain"), split)->size() == 1);
   CHECK(has(data_error(text("plain") + "#train"), "plain/train"));
 
-  // A class that is called like a split.
+  // A class with the name of a split.
   folder.copy_image("rgb.png", "vehicles/train/1.png");
   folder.copy_image("rgb.png", "vehicles/car/1.png");
   CHECK(opened(text("vehicles"), "train")->class_names() == Names{"car", "train"});
 
-  // A split that is not there: the others are named. A split without labels is no class of its own.
+  // A split that does not exist: the others are named. A split without labels is not a class.
   folder.copy_image("rgb.png", "photos/train/cat/1.png");
   folder.copy_image("rgb.png", "photos/val/cat/1.png");
   CHECK(has(data_error(text("photos")), "a suffix names one of its splits: #train, #val"));
@@ -109,7 +109,7 @@ TEST_CASE("folder: splits that are joined share their classes") {
   for (const char* name : {"ant", "bee", "cat"}) folder.copy_image("rgb.png", std::string("train/") + name + "/1.png");
   folder.copy_image("rgb.png", "test/cat/1.png");
   fs::create_directories(folder.path("test/bee"));
-  const auto data = opened(text);  // a small test set need not have all
+  const auto data = opened(text);  // a small test set need not have all classes
   CHECK(data->class_names() == Names{"ant", "bee", "cat"});
   REQUIRE(data->size() == 4);
   CHECK(data->label(3) == 2);

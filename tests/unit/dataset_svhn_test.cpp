@@ -1,5 +1,5 @@
-// SVHN's MATLAB files: right contents from well-formed files in every form that programs write, and no image, no memory
-// from files that claim more than they hold.
+// SVHN's MATLAB files: correct contents from well-formed files in every form that programs write; from files that claim
+// more than they contain, neither images nor large allocations.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <zlib.h>
@@ -25,7 +25,7 @@ constexpr uint32_t kInt8 = 1, kUint8 = 2, kInt16 = 3, kInt32 = 5, kUint32 = 6, k
                    kCompressed = 15;
 constexpr uint32_t kCellClass = 1, kDoubleClass = 6, kUint8Class = 9;
 
-// Writes MATLAB files of version 5 in one byte order.
+// Writes MATLAB files of version 5 in a given byte order.
 struct MatWriter {
   bool little = true;
 
@@ -42,7 +42,7 @@ struct MatWriter {
   std::string element(uint32_t type, const std::string& data) const {
     return words({type, static_cast<uint32_t>(data.size())}) + data + std::string((8 - data.size() % 8) % 8, '\0');
   }
-  // Up to four bytes, in the tag.
+  // Up to four bytes, stored in the tag.
   std::string small(uint32_t type, const std::string& data) const {
     const uint32_t both = type | static_cast<uint32_t>(data.size()) << 16;
     return number(both, 4) + data + std::string(4 - data.size(), '\0');
@@ -138,7 +138,7 @@ TEST_CASE("svhn: broken files are told with name, expectation and finding") {
     CHECK(has(message, "test_32x32.mat: "));
     return message;
   };
-  // Deflated (type 15), with a checksum that does not fit: the stored form of "y", last byte changed.
+  // Deflated (type 15), with a wrong checksum: the stored form of "y" with its last byte changed.
   const std::string plain = kMat.uint8("y", {2, 1}, "\x01\x02");
   const std::string length = std::string(1, static_cast<char>(plain.size())) + std::string(1, '\0');
   const std::string inverse = std::string(1, static_cast<char>(~plain.size())) + "\xff";
@@ -153,7 +153,7 @@ TEST_CASE("svhn: broken files are told with name, expectation and finding") {
   CHECK(has(error_with(kMat.file(x + kMat.uint8("y", {2, 1}, std::string("\0\1", 2)))), "label 0"));
   const std::string narrow = kMat.uint8("X", {32, 16, 3, 4}, svhn_images({1, 2}));
   CHECK(has(error_with(kMat.file(narrow)), "expected uint8 [32, 32, 3, N], found uint8 [32, 16, 3, 4]"));
-  // Cut anywhere, with the pixels first or last.
+  // Truncated anywhere, with the pixels first or last.
   const std::string y = kMat.uint8("y", {2, 1}, "\x01\x02");
   for (const std::string& whole : {kMat.file(x + y), kMat.file(y + x)}) {
     for (size_t size = 0; size < whole.size(); size += size < 300 ? 1 : 311) error_with(whole.substr(0, size));
@@ -171,7 +171,7 @@ TEST_CASE("svhn: every form that programs write") {
       std::memcpy(&bits, &label, sizeof bits);
       doubles += mat.number(bits, 8);
     }
-    // Doubles that are whole numbers are stored as such; short data stands in the tag.
+    // Doubles that are whole numbers may be stored as integers; short data may be stored in the tag.
     const std::vector<std::string> forms{
         mat.matrix(kDoubleClass, "y", {2, 1}, mat.element(kDouble, doubles)),
         mat.matrix(kDoubleClass, "y", {2, 1}, mat.small(kUint8, "\x01\x0a")),
@@ -196,7 +196,7 @@ TEST_CASE("svhn: every form that programs write") {
   }
 }
 
-// What a refused file may take. AddressSanitizer keeps freed memory for a while, to see it used again.
+// How much memory a rejected file may take. AddressSanitizer keeps freed memory for a while to detect uses of it.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr long kMostKilobytes = 1 << 20;
 #else
@@ -215,7 +215,7 @@ TEST_CASE("svhn: what is claimed must be delivered, and memory is taken only for
   const std::string some(64, 'p'), image = svhn_images({1});
   const std::string dims8 = kMat.words({32, 32, 3, 8}), flags = kMat.element(kUint32, kMat.words({kUint8Class, 0}));
   const std::string start = flags + kMat.element(kInt32, dims8) + kMat.element(kInt8, "X");
-  // A matrix that claims these sizes of itself and of its numbers, whatever follows.
+  // A matrix that claims these sizes for itself and its numbers, whatever follows.
   const auto claims = [&](uint32_t matrix_bytes, uint32_t number_bytes, const std::string& numbers) {
     return kMat.words({kMatrix, matrix_bytes}) + start + kMat.words({kUint8, number_bytes}) + numbers;
   };

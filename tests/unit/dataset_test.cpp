@@ -51,7 +51,7 @@ TEST_CASE("data spec: forms and splits") {
   CHECK(spec->paths == std::vector<std::string>{"x.npy", "y.npy"});
   CHECK(spec->splits == std::vector<std::string>{"train"});
 
-  spec = io::parse_data_spec("folder:a#1/b", "test");  // a '#' inside a path is no suffix
+  spec = io::parse_data_spec("folder:a#1/b", "test");  // a '#' inside a path does not begin a suffix
   REQUIRE(spec.ok());
   CHECK(spec->paths == std::vector<std::string>{"a#1/b"});
 
@@ -155,7 +155,7 @@ TEST_CASE("npy data set: ready-made inputs and integer labels") {
   CHECK(contains(refused.message(), "expected inputs of shape [2, 3, 2, 1], found [2, 3, 2, 2]"));
 
   write_bytes_array(labels, "(3,)", std::string("\x04\x01\x01", 3));
-  CHECK(contains(error_of(text), "expected one label an image, shape [2], found [3]"));
+  CHECK(contains(error_of(text), "expected one label per image, shape [2], found [3]"));
   REQUIRE(io::write_npy(labels, {2}, values.data()).ok());
   CHECK(contains(error_of(text), "expected integers, found float32"));
   REQUIRE(io::write_npy(images, {2, 12}, values.data()).ok());
@@ -168,7 +168,7 @@ TEST_CASE("labels are matched by name only where that is certain") {
   CHECK(io::match_labels({"dog", "bird"}, labels).empty());
   CHECK(io::match_labels({"crane"}, labels).empty());
   CHECK(io::match_labels({"dog"}, {}).empty());
-  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // though one name stands there twice
+  CHECK(io::match_labels(labels, labels) == std::vector<int64_t>{0, 1, 2, 3});  // although one name occurs twice
 }
 
 TEST_CASE("cifar10: the real files") {

@@ -1,5 +1,5 @@
-// Numbers below the smallest normal one count as zero on every thread that computes, cost no time, and the threads'
-// modes are afterwards as they were; or IEEE 754 holds, for those who ask for it.
+// Numbers below the smallest normal one are treated as zero on every thread that computes and cost no extra time, and
+// the threads' modes are restored afterwards; or IEEE 754 applies, if requested.
 #include "runtime/denormals.h"
 
 #include <doctest/doctest.h>
@@ -36,7 +36,7 @@ namespace {
 
 constexpr float kTiny = 1e-41f;
 
-// y = x, by a convolution with the unit matrix: large enough that every thread gets a part.
+// y = x, computed by a convolution with the identity matrix: large enough for every thread to get a part.
 constexpr int64_t kChannels = 16, kSide = 64;
 constexpr size_t kElements = static_cast<size_t>(kChannels * kSide * kSide);
 
@@ -103,11 +103,11 @@ TEST_CASE("denormals are zero on all threads of a session, and stay on request")
       auto keeping = Session::create(graph, options);
       REQUIRE(flushing.ok());
       REQUIRE(keeping.ok());
-      for (int round = 0; round < 3; ++round) {  // so that each runs after the other
+      for (int round = 0; round < 3; ++round) {  // so that each also runs after the other
         const std::string what = std::string(name(backend)) + ", " + std::to_string(threads) + " threads";
         CHECK_MESSAGE(survivors(*flushing) == 0, what);
         CHECK(flush_bits() == 0);
-#if !defined(__arm__)  // whose NEON unit flushes always
+#if !defined(__arm__)  // its NEON unit always flushes
         CHECK_MESSAGE(survivors(*keeping) == kElements, what);
 #endif
         CHECK(flush_bits() == 0);
@@ -121,7 +121,7 @@ TEST_CASE("the threads of a pool take denormals for zero where they are told to"
   EveryThread every;
   ThreadPool flushing(3, true), keeping(3);
   CHECK(every.meet(flushing, 3) == 3);
-  CHECK(every.flushing == 2);  // the caller's own mode is its own affair
+  CHECK(every.flushing == 2);  // the pool does not change the caller's mode
   CHECK(every.meet(keeping, 3) == 3);
   CHECK(every.flushing == 0);
 }
@@ -216,7 +216,7 @@ TEST_CASE("a network takes as long for denormal inputs as for others") {
       }
     }
     MESSAGE(std::string(name(backend)), ": ", seconds[1] / seconds[0], " times as long");
-    CHECK(seconds[1] < 4 * seconds[0]);  // on CPUs that take long for them it is 20 to 90 times without
+    CHECK(seconds[1] < 4 * seconds[0]);  // on CPUs that are slow for denormals it is 20 to 90 times without flushing
   }
 }
 

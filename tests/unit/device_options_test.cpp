@@ -1,4 +1,4 @@
-// The C API: kernels that are chosen at run time, and what it says of a model's images.
+// The C API: kernels chosen at run time, and what it reports about a model's images.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/deploy.h>
@@ -40,7 +40,7 @@ Model relu(Shape shape) {
   return planned(std::move(graph));
 }
 
-// Texts of an sn_image_info lie in the model, which is gone after the call.
+// The texts of an sn_image_info are stored in the model, which no longer exists after the call.
 struct Images : sn_image_info {
   std::string order;
 };
@@ -158,7 +158,7 @@ TEST_CASE("a model without a plan is refused with the command that makes one") {
   CHECK(std::string(why.text).find(
             "`sparsenet-convert MODEL --plan portable-f32 --training-plan -o DEVICE` adds one") != std::string::npos);
   options.training = 0;
-  options.batch = 2;  // which the converter cannot make
+  options.batch = 2;  // for which the converter cannot make a plan
   CHECK(sn_measure(model.at(), model.bytes(), &options, &needs, &why) == SN_UNSUPPORTED);
   CHECK(std::string(why.text) == "model: holds no plan portable-f32 for batch 2");
 }

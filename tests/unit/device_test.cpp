@@ -1,5 +1,5 @@
-// The C API (sparsenet.h): the same bits as a Session, in the caller's memory and nowhere else; bad calls and damaged
-// models are answered with a status and one line.
+// The C API (sparsenet.h): gives the same bits as a Session, and uses only the caller's memory; wrong calls and damaged
+// models give a status and a message of one line.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/deploy.h>
@@ -171,7 +171,7 @@ TEST_CASE("what a model says of itself, and its test vectors") {
   CHECK(image.std_dev[2] == 66.5f);
   CHECK(std::string(image.color_order) == "RGB");
 
-  // A missing list is zeros, or ones.
+  // A missing list means zeros (mean) or ones (standard deviation).
   Model half = source;
   half.metadata.std_dev.clear();
   Room half_model(bytes_of(half));
@@ -227,13 +227,13 @@ TEST_CASE("every step is compared with what the plan's maker computed") {
     CHECK_MESSAGE(sn_verify_steps(session, &error, &why) == SN_OK, why.text);
     CHECK(error >= 0);
     CHECK(error < 2e-5f);
-    // Read and written again, the same; without them, there is nothing to compare.
+    // After reading and writing again, the values are the same; without them, there is nothing to compare.
     const auto read = load_model(model.at(), model.bytes(), nullptr, "bytes");
     REQUIRE(read.ok());
     CHECK(read->plans[0].step_checks.size() == source.plans[0].step_checks.size());
     CHECK(bytes_of(*read) == bytes_of(source));
 
-    // One step that computes something else: named, and no other.
+    // One step that computes something else is named, and no other.
     const size_t wrong = source.plans[0].step_checks.size() / 2;
     source.plans[0].step_checks[wrong].sum += 0.01f * source.plans[0].step_checks[wrong].norm;
     Room changed(bytes_of(source));
@@ -286,7 +286,7 @@ TEST_CASE("structures of an older caller are filled as far as they go") {
   CHECK(old.needs.outputs == 1);
   CHECK(std::all_of(old.bytes + offsetof(sn_needs, labels), old.bytes + sizeof old.bytes,
                     [](uint8_t byte) { return byte == 0xEE; }));
-  // Options of the first header, before there was training.
+  // Options of the first version of the header, without training.
   union {
     sn_options options;
     uint8_t bytes[sizeof(sn_options)];
@@ -360,7 +360,7 @@ TEST_CASE("damage is refused, or harmless where the checksum is set right") {
     Room model(std::vector<uint8_t>(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(length)));
     CHECK(sn_measure(model.at(), model.bytes(), nullptr, &needs, nullptr) == SN_INVALID_MODEL);
   }
-  // Every byte of the structure, in turn: whatever it says then, all that happens is an answer.
+  // Every byte of the structure, in turn: whatever it becomes, the call must return normally.
   int refused = 0, run = 0;
   const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure / 3)));
   for (size_t i = 0; i < structure; i += std::max<size_t>(1, static_cast<size_t>(structure) / places)) {
@@ -399,7 +399,7 @@ TEST_CASE("what a device is given needs no graph, and no more memory than it say
   Room model(parts->file);
   const sn_needs needs = needs_of(model);
   CHECK(needs.arena_bytes == parts->arena_bytes);
-  if (std::string(active_isa().name) == "compact") {  // a run of its own, see CMakeLists.txt
+  if (std::string(active_isa().name) == "compact") {  // a separate run, see CMakeLists.txt
     CHECK(needs.memory_bytes <= parts->memory_bytes);
     CHECK(needs.memory_bytes + 2048 > parts->memory_bytes);
     CHECK(needs.weights_bytes == 0);

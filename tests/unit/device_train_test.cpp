@@ -1,5 +1,5 @@
-// Training through the C API (sn_train_*): the same bits as a Trainer, in the caller's memory and nowhere else; bad
-// calls, values that are not finite and damaged plans are answered with a status and one line.
+// Training through the C API (sn_train_*): gives the same bits as a Trainer, and uses only the caller's memory; wrong
+// calls, values that are not finite and damaged plans give a status and a message of one line.
 #include <model_generated.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
@@ -52,7 +52,7 @@ sn_train_options sgd(float rate) {
   return {sizeof(sn_train_options), rate, 0.9f, 1e-4f, 1};
 }
 
-// A model in a session that trains.
+// A model in a training session.
 struct Board {
   explicit Board(const std::vector<uint8_t>& bytes, const sn_thread_hook* threads = nullptr)
       : options(training_options(threads)),
@@ -102,7 +102,7 @@ struct Board {
   sn_session* session;
 };
 
-// The parameters as they lie in a trainer's state, behind its two counters.
+// The parameters as they are stored in a trainer's state, after its two counters.
 std::vector<float> state_parameters(const Trainer& trainer, size_t floats) {
   std::vector<uint8_t> state(trainer.state_bytes());
   REQUIRE(trainer.save_state(state.data(), state.size()).ok());
@@ -146,7 +146,7 @@ TEST_CASE("training in the caller's memory computes what a Trainer computes, bit
       CHECK(board.update(0.05f) == doctest::Approx(sum / kImages).epsilon(1e-6));
       CHECK(same_bits(board.parameters(), state_parameters(expected, board.parameters().size())));
     }
-    // What it computes now is what the trained model computes.
+    // It now computes the same as the trained model.
     SessionOptions inference;
     inference.threads = 1;
     inference.backend = Backend::kPortable;
@@ -213,7 +213,7 @@ TEST_CASE("a training plan brings a check of its own, and the file keeps it") {
   CHECK_MESSAGE(sn_train_verify(board.session, &error, &why) == SN_OK, why.text);
   CHECK(error >= 0);
   CHECK(error < 1e-5f);
-  // As after sn_prepare: once more, the same.
+  // As after sn_prepare: a repetition gives the same.
   CHECK(same_bits(board.parameters(), Board(bytes).parameters()));
   float again = -1;
   CHECK(sn_train_verify(board.session, &again, nullptr) == SN_OK);
@@ -280,13 +280,13 @@ TEST_CASE("training calls that make no sense are refused") {
     CHECK(std::string(why.text) == "training: expected options, of at least 20 bytes");
   }
   CHECK(same_bits(board.parameters(), before));
-  // Options of a later header, whose further members this library does not know.
+  // Options of a later header, with additional members that this library does not know.
   struct Later {
     sn_train_options known;
     float more[4];
   } later{good, {}};
   later.known.struct_size = sizeof later;
-  CHECK(sn_train_update(board.session, &later.known, nullptr, &why) == SN_OK);  // the image is still there
+  CHECK(sn_train_update(board.session, &later.known, nullptr, &why) == SN_OK);  // the image is still counted
   CHECK(sn_verify(board.session, 0, nullptr, &why) == SN_UNSUPPORTED);
 
   Model plain = source;
@@ -317,7 +317,7 @@ TEST_CASE("an image whose loss is not finite does not count") {
   CHECK(board.update(0.1f) == expected.update(0.1f));
   CHECK(same_bits(board.parameters(), expected.parameters()));
 
-  // Gradients whose sum of squares is not: what they would have changed stays.
+  // Gradients whose sum of squares is not finite: what they would have changed stays.
   const std::vector<float> huge(3 * 32 * 32, 1e22f);
   REQUIRE(sn_set_input(board.session, 0, huge.data(), huge.size()) == SN_OK);
   REQUIRE(sn_train_add(board.session, 3, nullptr, nullptr) == SN_OK);
@@ -326,7 +326,7 @@ TEST_CASE("an image whose loss is not finite does not count") {
   CHECK(sn_train_update(board.session, &o, nullptr, &why) == SN_NOT_FINITE);
   CHECK(std::string(why.text) == "the gradients are not finite; the parameters stay as they were");
   CHECK(same_bits(board.parameters(), kept));
-  CHECK(sn_train_update(board.session, &o, nullptr, &why) == SN_INVALID_ARGUMENT);  // the image is forgotten
+  CHECK(sn_train_update(board.session, &o, nullptr, &why) == SN_INVALID_ARGUMENT);  // the image has been discarded
 }
 
 TEST_CASE("what cannot be trained on a device is refused by name") {
@@ -340,7 +340,7 @@ TEST_CASE("what cannot be trained on a device is refused by name") {
   CHECK_FALSE(make_training_plan(model, kTarget).ok());
   CHECK(make_training_plan(model_of(kSmall, 0), "cortex-m55").status().message().find("portable-f32") !=
         std::string::npos);
-  // A layer behind the head that has no gradient a plan could hold.
+  // A layer after the head without a gradient that a plan could hold.
   Graph g;
   ValueId x = g.add_input("x", {1, 4});
   x = g.add_node(Op::kFullyConnected, "fc", {x, g.add_constant("w", ramp({3, 4})), g.add_constant("b", ramp({3}))},
@@ -399,7 +399,7 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
   refused(Op::kCrossEntropy, "cannot hold", [](Plan&, rt::Step& s) { s.op = Op::kUpdateAdam; });
   refused(Op::kCrossEntropy, "operands", [](Plan&, rt::Step& s) { s.op = Op::kConv; });
   refused(Op::kConvGradWeight, "without gaps", [](Plan&, rt::Step& s) {
-    s.in2.h = s.in.h = 2;  // two pixels that are one
+    s.in2.h = s.in.h = 2;  // two pixels at the same place
     const_cast<rt::Segment&>(s.in2.segments[0]).pixel_stride = 0;
   });
   refused(Op::kAccumulate, "operands alone", [](Plan&, rt::Step& s) { s.out = s.train.operands[1]; });
@@ -449,7 +449,7 @@ TEST_CASE("training needs a plan of a version that has it") {
 
 TEST_CASE("damage to a training plan is refused, or harmless where the checksum is set right") {
   Model source = model_of(kSmall, 1);
-  source.plans.erase(source.plans.begin());  // what is left is the training plan
+  source.plans.erase(source.plans.begin());  // only the training plan remains
   const std::vector<uint8_t> good = bytes_of(source);
   uint64_t structure = 0;
   std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
@@ -493,7 +493,7 @@ TEST_CASE("a device is given both plans, the kernels of both, and no more memory
   }
   Board board(parts->file);
   CHECK(board.needs.arena_bytes == parts->training_arena_bytes);
-  if (std::string(active_isa().name) == "compact") {  // a run of its own, see CMakeLists.txt
+  if (std::string(active_isa().name) == "compact") {  // a separate run, see CMakeLists.txt
     CHECK(board.needs.memory_bytes <= parts->training_memory_bytes);
     CHECK(board.needs.memory_bytes + 2048 > parts->training_memory_bytes);
   }

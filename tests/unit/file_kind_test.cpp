@@ -1,4 +1,4 @@
-// What a file is called where a program cannot read it.
+// What a file is called if a program cannot read it.
 #include "io/file_kind.h"
 
 #include <doctest/doctest.h>
@@ -17,13 +17,13 @@ namespace {
 namespace fs = std::filesystem;
 using Group = FileKind::Group;
 
-// A literal with zero bytes inside.
+// A literal that contains zero bytes.
 template <size_t N>
 std::string literal(const char (&text)[N]) {
   return std::string(text, N - 1);
 }
 
-// What counts of a zip archive here: its first bytes, and the names in its directory.
+// The relevant parts of a zip archive: its first bytes, and the names in its directory.
 std::string zip(const std::vector<std::string>& names) {
   std::string file = literal("PK\x03\x04") + std::string(100, 'x');
   for (const std::string& name : names) {

@@ -1,4 +1,4 @@
-// What the child of a fork() can do with the sessions and trainers of its parent.
+// What the child of a fork() can do with its parent's sessions and trainers.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/session.h>
@@ -31,7 +31,7 @@ Graph network() {
   return std::move(*graph);
 }
 
-// Runs it; empty where that fails. No checks of doctest: children use it too.
+// Runs the session; empty if that fails. Makes no doctest checks, because children use it too.
 std::vector<float> logits_of(Session& session) {
   const std::vector<float> in(3 * 32 * 32, 0.25f);
   std::vector<float> out(10);
@@ -40,7 +40,7 @@ std::vector<float> logits_of(Session& session) {
   return good ? out : std::vector<float>();
 }
 
-// What a child answers to; -1: it hung or crashed.
+// The exit code of a child; -1: it hung or crashed.
 int answer_of_child(const std::function<int()>& child) {
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);
@@ -88,7 +88,7 @@ TEST_CASE("children go on with their parent's sessions") {
           if (logits_of(*session) != expected) return 1;
         }
         if (session->threads() != threads) return 2;
-        { const Session gone = std::move(*session); }  // whose threads end
+        { const Session gone = std::move(*session); }  // which ends its threads
         auto own = Session::create(graph, options);
         if (!own.ok() || logits_of(*own) != expected) return 3;
         // A grandchild.
@@ -101,7 +101,7 @@ TEST_CASE("children go on with their parent's sessions") {
       CHECK_MESSAGE(answer == 0, threads, " threads");
       CHECK(logits_of(*session) == expected);
     }
-    // One that never runs anything ends as well.
+    // A child that never runs anything ends normally, too.
     CHECK(answer_of_child([&] {
             { const Session gone = std::move(*session); }
             return 0;

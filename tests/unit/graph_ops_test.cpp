@@ -1,4 +1,4 @@
-// Shape rules of every op: what they infer, and that each broken rule is refused with a message that names the node,
+// Shape rules of every op: what they infer, and that violating a rule is rejected with a message that names the node,
 // what was expected and what was found.
 #include <doctest/doctest.h>
 #include <sparsenet/graph.h>
@@ -13,11 +13,11 @@ using sparsenet::test::Random;
 
 namespace {
 
-// A graph of one node on inputs and constants of given shapes; refill `attrs` to break one rule at a time.
+// A graph of one node on inputs and constants of given shapes; set `attrs` anew to break one rule at a time.
 struct OneNode {
   Op op = Op::kIdentity;
   std::vector<Shape> inputs;     // graph inputs come first
-  std::vector<Shape> constants;  // then the node's constants; an empty shape list entry is absent
+  std::vector<Shape> constants;  // then the node's constants; an empty shape means an absent one
   Attrs attrs = NoAttrs{};
   size_t outputs = 1;
 
@@ -43,7 +43,7 @@ Shape inferred(const OneNode& node, size_t output = 0) {
   return status.ok() ? g.shape(g.outputs[output]) : Shape{};
 }
 
-// The message of a refusal. Each names the node and is one line.
+// The message of a rejection. Each names the node and is one line long.
 std::string refusal(const OneNode& node) {
   Graph g = node.graph();
   const Status status = g.infer_shapes();
@@ -244,10 +244,10 @@ TEST_CASE("Pools: floor and ceil sizes, and the last window must touch the image
   a.ceil_mode = true;
   node.attrs = a;
   CHECK(inferred(node) == Shape{1, 4, 4, 4});
-  a.pads = {0, 0, 0, 1};  // the window of column 8 would see padding alone
+  a.pads = {0, 0, 0, 1};  // the window of column 8 would see only padding
   node.attrs = a;
   CHECK(inferred(node) == Shape{1, 4, 4, 4});
-  a.kernel = {1, 1};  // stride beyond the kernel: no window starts past the image
+  a.kernel = {1, 1};  // a stride larger than the kernel: no window starts beyond the image
   a.stride = {3, 3};
   a.pads = {0, 0, 0, 0};
   node.attrs = a;

@@ -1,4 +1,4 @@
-// Consistency of whole graphs: what infer_shapes refuses beyond single nodes, batches, and counts.
+// Consistency of whole graphs: what infer_shapes rejects beyond single nodes, batches, and counts.
 #include <doctest/doctest.h>
 #include <sparsenet/graph.h>
 
@@ -136,7 +136,7 @@ TEST_CASE("the ops' inputs must be float32") {
   Graph g;
   const ValueId x = g.add_input("x", {1, 4}, DataType::kInt32);
   g.outputs = {g.add_node(Op::kRelu, "relu", {x})};
-  // Graph::infer_shapes may leave types to Session; what must not happen is a run on wrong bytes (session tests).
+  // Graph::infer_shapes may leave types to Session; only running on wrong bytes is forbidden (session tests).
   const Status status = g.infer_shapes();
   CHECK((status.ok() || status.code() == StatusCode::kInvalidModel || status.code() == StatusCode::kUnsupported));
 }
@@ -188,7 +188,7 @@ TEST_CASE("parameters count once where nodes share them; MACs are per image") {
   y = g.add_node(Op::kBatchNorm, "bn", {y, vector, b, b, vector}, BatchNormAttrs{});
   g.outputs = {y};
   REQUIRE(g.infer_shapes().ok());
-  CHECK(g.parameter_count() == 4 * 4 * 9 + 4 + 4);  // the norm's shift is the bias, its scale is new
+  CHECK(g.parameter_count() == 4 * 4 * 9 + 4 + 4);  // the norm's shift is the bias; its scale is added
   CHECK(g.macs_per_image() == 2 * 64 * 4 * 4 * 9);
 }
 

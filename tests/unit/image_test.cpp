@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-// jpeglib.h needs size_t and FILE declared before it, so it stands here.
+// jpeglib.h needs size_t and FILE declared before it, so it is included here.
 #include <jpeglib.h>
 
 #include "data/file.h"
@@ -34,7 +34,7 @@ io::Image load(const std::string& name) {
   return *image;
 }
 
-// The images were drawn by a formula, see make_data.py.
+// The images were drawn by a formula; see make_data.py.
 uint8_t drawn(int x, int y, int channel) {
   if (channel == 0) return static_cast<uint8_t>(x * 255 / 23);
   if (channel == 1) return static_cast<uint8_t>(y * 255 / 15);
@@ -94,7 +94,7 @@ TEST_CASE("image: JPEG, baseline, progressive, grey, CMYK") {
   CHECK(load("gray.jpg").channels == 1);
 }
 
-// Where the marker FF `code` of the n-th time (from 0) stands.
+// The position of occurrence n (from 0) of the marker FF `code`.
 size_t find_marker(const std::vector<uint8_t>& bytes, uint8_t code, int n) {
   for (size_t at = 2; at + 1 < bytes.size(); ++at) {
     if (bytes[at] == 0xff && bytes[at + 1] == code && n-- == 0) return at;
@@ -149,7 +149,7 @@ TEST_CASE("image: a JPEG whose scans do not all come is an error") {
     less.insert(less.end(), {0xff, 0xd9});
     CHECK(jpeg_error(less) == "x.jpg: cannot decode the JPEG: a colour component is missing");
   }
-  // A progressive one without its first scan; tables stand between that and the second.
+  // A progressive file without its first scan; tables are stored between that and the second.
   auto bytes = io::read_file(kData + "progressive.jpg", 1 << 20);
   REQUIRE(bytes.ok());
   const size_t scan = find_marker(*bytes, 0xda, 0);
@@ -195,13 +195,13 @@ TEST_CASE("image: flipped bytes never crash") {
 TEST_CASE("image: a PNG that announces a huge picture is refused before memory is taken") {
   auto bytes = io::read_file(kData + "rgb.png", 1 << 20);
   REQUIRE(bytes.ok());
-  // The width's upper byte; the checksum does not fit either, so both guards stand behind each other.
+  // The width's upper byte; the checksum is wrong as well, so both checks apply.
   (*bytes)[16] = 0x7f;
   CHECK_FALSE(io::decode_image(bytes->data(), bytes->size(), "huge.png").ok());
   CHECK_FALSE(io::decode_image(nullptr, 0, "empty").ok());
 }
 
-// Address space that this process may still take; back as it was at the end.
+// Limits the address space that this process may still take; restored at the end.
 class LessMemory {
  public:
   explicit LessMemory(size_t megabytes) {
@@ -210,7 +210,7 @@ class LessMemory {
     std::ifstream("/proc/self/statm") >> pages;
     rlimit less = before_;
     less.rlim_cur = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + (megabytes << 20);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they take terabytes of it
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they reserve terabytes of it
     setrlimit(RLIMIT_AS, &less);
 #endif
   }
@@ -307,7 +307,7 @@ TEST_CASE("preprocess: normalisation, channel order, grey") {
   CHECK(out[1] == 50);
   CHECK(out[2] == 25);
 
-  metadata.color_order = "BGR";  // mean and std stand in the input's order
+  metadata.color_order = "BGR";  // mean and std are in the input's order
   auto bgr = io::Preprocess::create({1, 3, 1, 1}, metadata);
   REQUIRE(bgr.ok());
   bgr->apply(image, out);

@@ -5,7 +5,7 @@
 
 namespace {
 
-// Learns how many cases ran, which doctest tells only its reporters.
+// Counts the cases that ran, which doctest reports only to its reporters.
 class Counter : public doctest::IReporter {
  public:
   explicit Counter(const doctest::ContextOptions&) {}

@@ -1,4 +1,5 @@
-// The memory plan: no two live buffers overlap, all are aligned, totals are true, and the family stays within its bars.
+// The memory plan: no two live buffers overlap, all are aligned, totals are correct, and the family stays within its
+// limits.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/session.h>
@@ -23,7 +24,7 @@ Result<Session> planned(const Graph& graph, Backend backend, int threads = 1) {
   return Session::create(graph, options);
 }
 
-// Empty where the plan is sound.
+// Empty if the plan is sound.
 std::string check_plan(const Session& session) {
   const MemoryReport memory = session.memory();
   const std::vector<BufferInfo>& buffers = session.buffers();
@@ -137,7 +138,7 @@ TEST_CASE("no two live buffers overlap, on random graphs") {
 TEST_CASE("SparseNet and DenseNet presets: nothing is copied, and memory stays within the bars") {
   struct Bar {
     std::string arch;
-    size_t most_bytes;  // arena + scratch at batch 1, one thread; 0: no bar
+    size_t most_bytes;  // arena + scratch at batch 1, one thread; 0: no limit
   };
   const Bar bars[] = {{"sparsenet-basic-v0", 0},
                       {"sparsenet-bc-v0", 0},

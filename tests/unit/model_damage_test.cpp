@@ -1,5 +1,5 @@
-// Model files that are not as they should be. Damage is refused; what someone damaged and sealed again with a fitting
-// checksum is refused or read, but never crashes (run under the address and undefined behaviour sanitizers too).
+// Invalid model files. Damage is rejected; files that were modified and given a matching checksum are rejected or read,
+// but never cause a crash (also run under the address and undefined behaviour sanitizers).
 #include <doctest/doctest.h>
 #include <model_generated.h>
 #include <sparsenet/deploy.h>
@@ -21,7 +21,7 @@ namespace fb = flatbuffers;
 
 namespace {
 
-// Whatever was read may be run.
+// Anything that can be read may be run.
 void run_plans(const Model& model) {
   for (const StoredPlan& stored : model.plans) {
     SessionOptions options;
@@ -48,7 +48,7 @@ Model planned(Model model, int64_t batch) {
   return model;
 }
 
-// What an application does first with a model that was read.
+// What an application does first with a model that it has read.
 void use(Model* model) {
   (void)model->graph.parameter_count();
   (void)model->graph.macs_per_image();
@@ -202,13 +202,13 @@ TEST_CASE("damage under a fitting checksum never crashes") {
           case 1:
             damaged[at] = static_cast<uint8_t>(damaged[at] ^ (1 << random.integer(0, 7)));
             break;
-          case 2: {  // a number of 32 bits, small or extreme
+          case 2: {  // a 32-bit number, small or extreme
             const uint32_t choices[] = {
                 0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, static_cast<uint32_t>(random.next())};
             std::memcpy(damaged.data() + at / 4 * 4, &choices[random.integer(0, 6)], 4);
             break;
           }
-          case 3: {  // one part of the file over another
+          case 3: {  // one part of the file copied over another
             const auto from = static_cast<size_t>(random.integer(0, static_cast<int>(structure) - 8));
             std::memmove(damaged.data() + at / 4 * 4, damaged.data() + from / 4 * 4, 4);
             break;
@@ -240,7 +240,7 @@ TEST_CASE("damage under a fitting checksum never crashes") {
     Model model = planned(tiny_model(), 1);
     const size_t without = bytes_of(tiny_model()).size();
     const std::vector<uint8_t> bytes = bytes_of(model);
-    for (size_t i = 0; i < bytes.size() - without + 200; ++i) {  // what is written last stands first
+    for (size_t i = 0; i < bytes.size() - without + 200; ++i) {  // what is written last comes first in the file
       for (uint8_t value : {uint8_t{0}, uint8_t{1}, uint8_t{0x7F}, uint8_t{0x80}, uint8_t{0xFF}}) {
         std::vector<uint8_t> damaged = bytes;
         damaged[i] = value;
@@ -273,7 +273,7 @@ TEST_CASE("the crafted file is right before it is made wrong") {
 TEST_CASE("a file for a newer runtime is told with both versions") {
   refused(crafted([](Craft& c) { c.version = c.min_runtime = 7; }), "format version 7, this one reads up to 1",
           StatusCode::kUnsupported);
-  // A newer writer that used nothing new writes for this runtime.
+  // A newer writer that used no new features writes files for this runtime.
   CHECK(load(crafted([](Craft& c) { c.version = 7; }).bytes()).ok());
   refused(crafted([](Craft& c) { c.version = 0; }), "versions");
   refused(crafted([](Craft& c) { c.min_runtime = 0; }), "versions");
@@ -357,7 +357,7 @@ TEST_CASE("attributes that make no sense are refused by name") {
 }
 
 TEST_CASE("a small file does not unfold into a large model") {
-  // Many references alone, and few to something long.
+  // Many references by themselves, or fewer references to something long.
   for (size_t count : {size_t{100}, size_t{500000}}) {
     refused(crafted([count](Craft& c) { c.repeated_labels = count; }), "again and again");
     refused(crafted([count](Craft& c) {

@@ -1,5 +1,4 @@
-// Model files that are as they should be: what is written is read back the same, and files are written whole or not at
-// all.
+// Valid model files: what is written is read back unchanged, and files are written completely or not at all.
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sparsenet/architecture.h>
@@ -171,7 +170,7 @@ TEST_CASE("the sample holds every op that a file may hold") {
     CAPTURE(name(static_cast<Op>(op)));
     CHECK(seen[static_cast<size_t>(op)]);
   }
-  CHECK(std::string(name(static_cast<Op>(27))) == "unknown op");  // a new op: extend the sample
+  CHECK(std::string(name(static_cast<Op>(27))) == "unknown op");  // for a new op: extend the sample
 }
 
 TEST_CASE("random graphs survive the round trip") {

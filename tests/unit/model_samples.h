@@ -1,4 +1,4 @@
-// Small models for the tests of the file format, and what they compare.
+// Small models for the tests of the file format, and what these compare.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -132,7 +132,7 @@ inline Result<Model> load(const std::vector<uint8_t>& bytes) {
   return load_model(bytes.data(), bytes.size(), nullptr, "test.snet");
 }
 
-// Makes the checksum fit whatever the bytes are now.
+// Makes the checksum match the present bytes.
 inline void seal(std::vector<uint8_t>* bytes) {
   if (bytes->size() < 8) return;
   const uint64_t sum = xxh64(bytes->data(), bytes->size() - 8);

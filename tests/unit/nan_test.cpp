@@ -1,4 +1,4 @@
-// A NaN that enters a network must be seen at its end: bounds and activations may not swallow it.
+// A NaN that enters a network must be visible at its end: bounds and activations may not hide it.
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
@@ -9,7 +9,7 @@ namespace {
 
 using namespace sparsenet;
 
-// x -> Conv with the activation behind it -> Affine + ReLU in front of a 1x1 Conv.
+// x -> Conv followed by the activation -> Affine + ReLU before a 1x1 Conv.
 Graph network(int32_t kernel, int64_t channels, Op activation) {
   Graph graph;
   const ValueId x = graph.add_input("x", {1, channels, 16, 16});
@@ -39,7 +39,7 @@ Graph network(int32_t kernel, int64_t channels, Op activation) {
 TEST_CASE("NaN in the input is NaN in every output that depends on it") {
   for (Backend backend : {Backend::kReference, Backend::kPortable, Backend::kAuto}) {
     for (int32_t kernel : {1, 3, 5}) {
-      for (int64_t channels : {3, 16}) {  // 3x3 with 16 channels goes by Winograd
+      for (int64_t channels : {3, 16}) {  // 3x3 with 16 channels uses Winograd
         for (Op activation : {Op::kRelu, Op::kClip, Op::kSigmoid, Op::kHardSigmoid, Op::kHardSwish, Op::kTanh}) {
           CAPTURE(name(backend));
           CAPTURE(kernel);
@@ -56,7 +56,7 @@ TEST_CASE("NaN in the input is NaN in every output that depends on it") {
           REQUIRE(session->run().ok());
           REQUIRE(session->get_output(0, out.data(), out.size()).ok());
           for (size_t c = 0; c < 8; ++c) CHECK(std::isnan(out[c * 256 + 8 * 16 + 8]));
-          CHECK(std::isfinite(out[0]));  // a corner that does not see it
+          CHECK(std::isfinite(out[0]));  // a corner that does not depend on it
         }
       }
     }

@@ -1,7 +1,7 @@
-// Goldens: networks and operator corners whose outputs other people's frameworks computed (tests/goldens), converted by
-// sparsenet-convert and run on every backend.
+// Goldens: networks and corner cases of operators with outputs computed by other frameworks (tests/goldens), converted
+// by sparsenet-convert and run on every backend.
 //
-// Each is also evaluated by the double-precision reference: where that is off as well, the importer is wrong, not a
+// Each is also evaluated by the double-precision reference: if that differs as well, the importer is wrong, not a
 // kernel.
 #include <doctest/doctest.h>
 
@@ -64,7 +64,7 @@ void check_case(const nlohmann::json& entry) {
     return;
   }
   if (entry.contains("parameters")) {
-    // Exporters fold norms into convolutions, so only weights without a graph keep their count.
+    // Exporters fold norms into convolutions, so the count of parameters is kept only for weights without a graph.
     if (weights) CHECK_MESSAGE(graph.parameter_count() == entry.at("parameters").get<int64_t>(), name_of_case);
     CHECK_MESSAGE(graph.macs_per_image() == entry.at("macs").get<int64_t>(), name_of_case);
   }

@@ -15,7 +15,7 @@ namespace {
 
 using namespace sparsenet;
 
-// A file in a folder of this process's own, removed at the end.
+// A file in a folder of this process, removed at the end.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& bytes = "")
@@ -73,7 +73,7 @@ TEST_CASE("npy: round trip of several ranks") {
     REQUIRE_MESSAGE(array.ok(), array.status().message());
     CHECK(array->shape == shape);
     CHECK(array->values == values);
-    // NumPy promises data at a multiple of 64.
+    // NumPy guarantees data aligned to 64 bytes.
     CHECK((std::filesystem::file_size(file.path()) - values.size() * 4) % 64 == 0);
   }
 }

@@ -1,5 +1,5 @@
-// The oneDNN backend from inside: which implementations its steps get, and its kernels against the reference kernels on
-// steps that graphs seldom lead to.
+// The oneDNN backend from inside: which implementations its steps get, and its kernels compared with the reference
+// kernels on steps that graphs rarely contain.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/session.h>
@@ -53,7 +53,7 @@ struct Case {
   std::vector<float> scale, shift, weight, bias, arena;
   std::string text;
 
-  // A tensor behind what the arena holds so far.
+  // A tensor placed after what the arena contains so far.
   rt::Segment place(int32_t pixels, int32_t channels, int32_t stride) {
     const size_t at = (arena.size() + 15) / 16 * 16;
     arena.resize(at + static_cast<size_t>(pixels) * static_cast<size_t>(stride));
@@ -117,7 +117,7 @@ void window(Random& random, int32_t in, int32_t* out, int32_t* kernel, int32_t* 
   *pad_behind = random.integer(0, std::max(0, span - 1));
   while (in + *pad_begin + *pad_behind < span) ++*pad_begin;
   *out = (in + *pad_begin + *pad_behind - span) / *stride + 1;
-  if (*out > 1 && random.chance(0.1)) --*out;  // as where a slice took the rest
+  if (*out > 1 && random.chance(0.1)) --*out;  // as if a slice took the rest
 }
 
 Case random_convolution(uint64_t seed) {
@@ -151,7 +151,7 @@ Case random_convolution(uint64_t seed) {
   const int residual = random.integer(0, 3);
   if (residual == 1) c.in2 = c.out;  // in place
   if (residual == 2) c.in2.push_back(c.place(n * oh * ow, outputs, outputs));
-  c.place(16, 16, 16);  // to see writes behind the output
+  c.place(16, 16, 16);  // to detect writes beyond the output
   c.connect();
 
   auto fill = [&random](std::vector<float>* values, size_t count) {
@@ -202,7 +202,7 @@ Case random_pool(uint64_t seed) {
   s.out = {n, oh, ow, channels, nullptr, 0};
   c.in.push_back(c.place(n * h * w, channels, channels));
   c.out.push_back(c.place(n * oh * ow, channels, channels));
-  c.place(16, 16, 16);  // to see writes behind the output
+  c.place(16, 16, 16);  // to detect writes beyond the output
   c.connect();
   for (float& v : c.arena) v = static_cast<float>(random.real(-1, 1));
   c.text = "seed " + std::to_string(seed) + (s.pool.max ? ": max " : ": mean ") + std::to_string(h) + "x" +
@@ -210,7 +210,7 @@ Case random_pool(uint64_t seed) {
   return c;
 }
 
-// The output after two runs' worth of preparation and one run, on a copy of the arena.
+// The output of one run, on a copy of the arena.
 std::vector<double> run_kernel(const rt::Kernel& kernel, const Case& c) {
   rt::KernelNeeds needs{};
   kernel.query(c.step, &needs);
@@ -236,7 +236,7 @@ std::vector<double> run_kernel(const rt::Kernel& kernel, const Case& c) {
   return std::vector<double>(all + first, all + behind);
 }
 
-// Compares all cases that the kernel takes; says how many those are.
+// Compares all cases that the kernel supports; returns how many there are.
 int compare(const rt::Kernel& kernel, const rt::Kernel& reference, Case (*make)(uint64_t), int cases) {
   int taken = 0;
   for (int i = 0; i < cases; ++i) {

@@ -1,8 +1,8 @@
-// Every op on every backend against the double-precision reference, on random shapes.
+// Every op on every backend, compared with the double-precision reference, on random shapes.
 //
-// Bound: max |difference| / max |expected| of an output at most 2e-5, or 1e-4 where a kernel is Winograd's. A failure
-// prints generator, seed, backend and the whole graph. SPARSENET_ISA picks the instruction set before the run,
-// SPARSENET_TEST_EFFORT scales the number of cases.
+// Bound: max |difference| / max |expected| of an output is at most 2e-5, or 1e-4 if a kernel uses Winograd's algorithm.
+// A failure prints generator, seed, backend and the whole graph. SPARSENET_ISA selects the instruction set before the
+// run, SPARSENET_TEST_EFFORT scales the number of cases.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ using namespace sparsenet::test;
 
 namespace {
 
-constexpr int kMaxReports = 2;  // of one generator on one backend; more would bury the others
+constexpr int kMaxReports = 2;  // per generator and backend; more would bury the others
 
 std::set<std::string> kernels_seen;
 
@@ -30,7 +30,7 @@ void check_generator(const Generator& generator, int seeds) {
     const auto expected = evaluate(graph, inputs);
     REQUIRE_MESSAGE(expected.ok(), label(generator, seed), ": ", expected.status().message());
     for (size_t b = 0; b < backends.size(); ++b) {
-      // Every thread count on the first graphs, then one in turn; without passes now and then.
+      // Every number of threads for the first graphs, then one of them in turn; sometimes without passes.
       for (int threads = 1; threads <= 3; ++threads) {
         if (s >= 2 && threads != 1 + (s + static_cast<int>(b)) % 3) continue;
         CheckOptions options;

@@ -1,4 +1,4 @@
-// No exception leaves the library where memory runs out: every public function but the trainer's
+// No exception leaves the library if memory runs out: every public function except the trainer's
 // (train_out_of_memory_test.cpp), with the n-th allocation failing, alone and with all that follow.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
@@ -25,7 +25,7 @@ using namespace sparsenet::test;
 
 namespace {
 
-// So that no value is made by a copy where a move was meant.
+// So that no value is copied where a move was meant.
 template <class... Types>
 constexpr bool kMoveFreely = (... &&
                               (std::is_nothrow_move_constructible_v<Types> &&
@@ -149,7 +149,7 @@ TEST_CASE("what needs no heap") {
   });
   no_heap("version", [&] { sum += static_cast<int64_t>(version().size()); });
   no_heap("measure_fma_peak_gflops", [&] { sum += static_cast<int64_t>(measure_fma_peak_gflops(1e-4)); });
-  for (int64_t n = 0; n < 200; ++n) {  // does without what it cannot read
+  for (int64_t n = 0; n < 200; ++n) {  // ignores what it cannot read
     const Failing failing(n, n % 2 == 0);
     sum += usable_cpus();
   }
@@ -198,7 +198,7 @@ TEST_CASE("sessions") {
   const Model model = small_model();
   for (const Graph& graph :
        {model.graph, make_graph(network_generators()[1], 4), make_graph(network_generators()[3], 2)}) {
-    for (const int threads : {1, 3}) {  // 3: a thread pool that fails half-way
+    for (const int threads : {1, 3}) {  // 3: a thread pool whose creation fails half-way
       SessionOptions options;
       options.backend = Backend::kPortable;
       options.threads = threads;
@@ -235,8 +235,8 @@ TEST_CASE("sessions") {
   });
 }
 
-// Making one is not tried: oneDNN itself crashes where an allocation fails (version 2.6.3 in making a reorder), and
-// OpenMP ends the process where it has no memory for several threads.
+// Creating a session is not tested: oneDNN itself crashes if an allocation fails (version 2.6.3 while making a
+// reorder), and OpenMP ends the process if it has no memory for several threads.
 TEST_CASE("runs with oneDNN: right, or refused") {
   if (!is_available(Backend::kOneDnn)) return skip("oneDNN without memory", "the onednn backend");
   SessionOptions options;

@@ -1,5 +1,5 @@
 // Every pass keeps a graph's outputs: on random graphs, on graphs made for it (where it must fire), and on graphs that
-// look like those but where firing would be wrong.
+// look similar but where firing would be wrong.
 #include "passes/passes.h"
 
 #include <doctest/doctest.h>
@@ -61,7 +61,7 @@ std::string interface_of(const Graph& graph) {
   return text;
 }
 
-// Empty where `pass` keeps what `graph` computes; sets *changed where it rewrote something.
+// Empty if `pass` keeps what `graph` computes; sets *changed if it rewrote something.
 std::string check_pass(Graph* graph, PassFunction pass, const std::vector<Array>& inputs,
                        const std::vector<Array>& expected, bool* changed) {
   const std::string before = describe_graph(*graph), interface = interface_of(*graph);
@@ -87,7 +87,7 @@ std::string check_pass(Graph* graph, PassFunction pass, const std::vector<Array>
 void random_cases(const std::function<void(const Generator&, uint64_t)>& visit) {
   for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
-      // Never so few that a pass finds nothing to do.
+      // At least so many that every pass finds something to do.
       const int seeds = std::max(15, scaled_by_effort(list == &network_generators() ? 30 : 25));
       for (int s = 0; s < seeds; ++s) visit(generator, static_cast<uint64_t>(200 + s));
     }
@@ -133,7 +133,7 @@ TEST_CASE("each pass alone keeps the outputs of random graphs, and each fires on
       fired[pass.name] += changed;
     }
   });
-  // Those that need others before them are seen to fire in the pipeline below.
+  // Passes that depend on earlier ones are checked to fire in the pipeline below.
   for (const std::string& pass :
        std::vector<std::string>{"convert_reduce_mean", "recognize_attention", "merge_pad", "convert_batch_norm",
                                 "pool_before_conv", "fuse_residual", "fuse_activation", "remove_dead_nodes"}) {
@@ -156,7 +156,7 @@ TEST_CASE("the passes in order keep the outputs of random graphs, and each fires
       fired[pass.name] += changed;
       if (!problem.empty()) return;
     }
-    // The list above is the pipeline's.
+    // The list above is that of the pipeline.
     REQUIRE(run_passes(&piped, PassLevel::kAll).ok());
     CHECK_MESSAGE(describe_graph(piped) == describe_graph(graph), label(generator, seed));
     Graph required = make_graph(generator, seed);
@@ -209,7 +209,7 @@ TEST_CASE("whole networks of the family shrink to what the plan needs") {
   SUBCASE("resnet") {
     const Graph g = passed("resnet20");
     CHECK(count(g, Op::kBatchNorm) + count(g, Op::kAffine) == 0);
-    CHECK(count(g, Op::kAdd) <= 2);  // where the shortcut has other channels than the input
+    CHECK(count(g, Op::kAdd) <= 2);  // only where the shortcut has other channels than the input
   }
   SUBCASE("densenet") {
     CHECK(count(passed("densenet-bc-16-6"), Op::kBatchNorm) == 0);
@@ -476,7 +476,7 @@ TEST_CASE("attention and squeeze-excite are recognised in the forms that exporte
   const auto mul = [&](ValueId a, ValueId b) { return g.node(Op::kMul, {a, b}); };
   const auto add = [&](ValueId a, ValueId b) { return g.node(Op::kAdd, {a, b}); };
   const auto mean = [&](ValueId v) { return g.node(Op::kReduceMean, {v}, ReduceAttrs{{2, 3}, true}); };
-  // f of the paper; `e_first`: the right order of the two halves.
+  // f of the paper; `e_first`: the correct order of the two halves.
   const auto paper_gate = [&](ValueId pooled, bool e_first) {
     const ValueId e = g.conv(g.relu(g.batch_norm(pooled)), 6, 1);
     const ValueId joined = e_first ? g.concat({e, pooled}) : g.concat({pooled, e});
@@ -555,7 +555,7 @@ TEST_CASE("constants that are one a channel become affine; others do not") {
       Op::kAdd, {vectors.node(Op::kMul, {v, vectors.constant({4}, 0, 1)}), vectors.constant({1, 4}, 0, 1)});
   after(vectors.finish({z}), convert);
 
-  // A constant that widens the other operand is no affine.
+  // A constant that widens the other operand is not an affine.
   GraphMaker wide(random);
   const ValueId narrow = wide.input({2, 1, 3, 3});
   after(wide.finish({wide.node(Op::kMul, {narrow, wide.constant({4, 1, 1}, 0, 1)}),

@@ -1,5 +1,5 @@
-// Steps as large as a stored plan can make them: what passes the checks is counted rightly by every kernel. Nothing of
-// such a size is allocated; kernels are only asked what they would need.
+// Steps as large as a stored plan can make them: for whatever passes the checks, every kernel computes its needs
+// correctly. Nothing of such a size is allocated; kernels are only asked what they would need.
 #include <doctest/doctest.h>
 
 #include <random>
@@ -19,12 +19,12 @@ namespace {
 
 const float kSomewhere = 0;
 
-// As if there were constants of any length, and an arena of as many floats as plans can name.
+// As if there were constants of any length, and an arena with as many floats as plans can address.
 const rt::PlanRoom kRoom = {
     SIZE_MAX / 2 < 4 * uint64_t{UINT32_MAX} ? SIZE_MAX / 2 : static_cast<size_t>(4 * uint64_t{UINT32_MAX}),
     [](const void*, const float*) { return INT64_MAX; }, nullptr};
 
-// A step whose views are one piece each, at the arena's start.
+// A step whose views consist of one piece each, at the arena's start.
 struct Extreme {
   rt::Step step{};
   rt::Segment in, in2, out;
@@ -45,7 +45,7 @@ struct Extreme {
   }
 };
 
-// Asks the kernels of the instruction set in use, the compact and the plain ones; returns how many support the step.
+// Asks the kernels of the current instruction set, the compact and the plain ones; returns how many support the step.
 int ask_all(const rt::Step& step) {
   const rt::Kernel* const* lists[] = {active_isa().kernels, rt::compact::kPortableKernels, rt::kReferenceKernels};
   int asked = 0;
@@ -57,7 +57,7 @@ int ask_all(const rt::Step& step) {
       ++asked;
       CAPTURE(std::string((*list)->name));
       CHECK(needs.chunks >= 1);
-      // Far above what a step of 2^30 elements can need, and far below what a wrapped number would be.
+      // Far above what a step of 2^30 elements can need, and far below what an overflowed number would be.
       for (const uint64_t bytes : {needs.state_bytes, needs.weight_bytes, needs.scratch_bytes, needs.shared_bytes}) {
         CHECK(bytes < uint64_t{1} << 50);
       }
@@ -92,7 +92,7 @@ TEST_CASE("extreme convolutions are refused, or counted rightly") {
     rt::Step& s = e.step;
     const int32_t n = pick(&random, {1, 1, 1, 2, 65536}), c = pick(&random, kSizes);
     std::vector<int32_t> in = {n, pick(&random, kSizes), pick(&random, kSizes), c};
-    // Two of the three are 1 most of the time, or nothing is ever small enough.
+    // Two of the three are 1 most of the time; otherwise nothing would ever be small enough.
     for (size_t keep = random() % 5, d = 1; d < 4; ++d) {
       if (keep < 3 && d != keep + 1) in[d] = 1;
     }

@@ -1,4 +1,5 @@
-// Networks that others trained, and our own, on the 10,000 CIFAR-10 test images: the number of right answers is known.
+// Networks that others trained, and our own, on the 10,000 CIFAR-10 test images: the number of correct answers is
+// known.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -62,7 +63,7 @@ int count_right(const Graph& graph, const Normalisation& normalisation) {
   return right;
 }
 
-// Empty, and the case skipped, where something is missing.
+// Empty, and the case is skipped, if something is missing.
 std::string source(const std::string& file) {
   const std::string path = shared_file("models/" + file);
   const bool ready = can_convert() && !path.empty() && !shared_file("data/cifar10/test_batch.bin").empty();
@@ -147,7 +148,7 @@ TEST_CASE("the engine's own networks get right what their documentation says") {
     REQUIRE(model->metadata.std_dev.size() == 3);
     std::copy_n(model->metadata.mean.begin(), 3, normalisation.mean.begin());
     std::copy_n(model->metadata.std_dev.begin(), 3, normalisation.std_dev.begin());
-    // Other kernels round differently; a few images lie so near to a border.
+    // Other kernels round differently, and a few images are that close to a decision boundary.
     const int right = count_right(model->graph, normalisation);
     CHECK_MESSAGE(std::abs(right - documented) <= 3, name, ": ", right);
   }

@@ -1,4 +1,4 @@
-// The double-precision reference itself, against values worked out by hand: every other suite rests on it.
+// The double-precision reference itself, against values calculated by hand: every other suite relies on it.
 #include "support/reference.h"
 
 #include <doctest/doctest.h>
@@ -79,7 +79,7 @@ TEST_CASE("pools: padding never wins, and counts only where asked") {
   check_close(pooled(Op::kAveragePool), {-1, -8.0 / 3});
   a.pads = {0, 0, 0, 0};
   a.kernel = {1, 2};
-  a.ceil_mode = true;  // the second window hangs over the edge: one pixel, and no padding to count
+  a.ceil_mode = true;  // the second window extends beyond the edge: one pixel, and no padding to count
   check_close(pooled(Op::kAveragePool), {-1.5, -6});
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("data movement") {
   check_close(run(b, {array({1, 2, 1, 1}, {10, 20}), array({1, 1, 1, 3}, {1, 2, 3})}), {9, 8, 7, 19, 18, 17});
 }
 
-// The two fused ops that passes make must mean the same as the primitive nodes that they replace.
+// The two fused ops created by passes must mean the same as the primitive nodes that they replace.
 TEST_CASE("Affine and Attention equal their spelled-out forms") {
   Random random(3);
   const int64_t c = 5;

@@ -1,5 +1,5 @@
-// Hostile and odd graphs: whatever stands in them, the answer is a Status or a result, never a crash. Run it under the
-// sanitizers.
+// Hostile and odd graphs: whatever they contain, the result is a Status or an output, never a crash. To be run under
+// the sanitizers.
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
@@ -16,7 +16,7 @@ using namespace sparsenet::test;
 
 namespace {
 
-constexpr int64_t kMaxElements = int64_t{1} << 22;  // above it a mutated graph may be legal, but it is no quick test
+constexpr int64_t kMaxElements = int64_t{1} << 22;  // above it a mutated graph may be legal, but is too slow to test
 
 int64_t odd_number(Random& random) {
   static const std::vector<int64_t> kList{0,  -1, 1,  2,  3,       7,    16,        255,       65536,
@@ -139,7 +139,7 @@ struct AttrMutator {
   void operator()(ReshapeAttrs& a) { random.chance(0.5) ? change_one(a.dims) : resize(a.dims); }
   void operator()(TransposeAttrs& a) { random.chance(0.5) ? change_one(a.perm) : resize(a.perm); }
   void operator()(AffineAttrs& a) { (*this)(a.activation); }
-  void operator()(TrainAttrs&) {}  // never in a graph that a user makes
+  void operator()(TrainAttrs&) {}  // not in graphs made by users
   void operator()(AttentionAttrs& a) { (*this)(a.activation); }
 };
 
@@ -211,7 +211,8 @@ bool too_large(const Graph& graph) {
   return total > kMaxElements || work > 40 * kMaxElements;
 }
 
-// Creates and runs where the graph is legal. What a legal graph must do is compared with the reference as well.
+// Creates a session and runs it if the graph is legal; the results of a legal graph are also compared with the
+// reference.
 void try_graph(const Graph& graph, Backend backend, const std::string& what) {
   Graph checked = graph;
   SessionOptions options;
@@ -221,7 +222,7 @@ void try_graph(const Graph& graph, Backend backend, const std::string& what) {
   if (legal) {
     options.batch = checked.shape(checked.inputs[0])[0];
   } else {
-    legal = checked.set_batch(options.batch).ok();  // may heal inputs that disagree on the batch
+    legal = checked.set_batch(options.batch).ok();  // may repair inputs that disagree on the batch
   }
   if (legal && too_large(checked)) return;
   auto session = Session::create(graph, options);
@@ -238,11 +239,11 @@ void try_graph(const Graph& graph, Backend backend, const std::string& what) {
   for (size_t i = 0; i < expected->size(); ++i) {
     bool finite = true;
     for (double v : (*expected)[i].data) finite = finite && std::abs(v) < 1e20;
-    if (!finite) return;  // NaN in, anything out
+    if (!finite) return;  // with NaN in the input, any output is allowed
   }
   for (size_t i = 0; i < expected->size(); ++i) {
     const double error = relative_error((*expected)[i].data, (*outputs)[i]);
-    // Mutations make sums that cancel; only gross errors are this suite's business.
+    // Mutations create sums that cancel; this suite is only concerned with gross errors.
     CHECK_MESSAGE(error < 1e-2, what, " output ", i, " error ", error, "\n", describe_graph(checked));
   }
 }
@@ -310,7 +311,7 @@ TEST_CASE("constants at any float address") {
   weight.shape = {16, 8, 1, 1};
   auto storage = std::make_shared<std::vector<char>>(weight.bytes() + 128);
   char* at = storage->data();
-  at += 64 - reinterpret_cast<uintptr_t>(at) % 64 + 4;  // 4 beyond a multiple of 64
+  at += 64 - reinterpret_cast<uintptr_t>(at) % 64 + 4;  // 4 bytes beyond a multiple of 64
   for (size_t i = 0; i < 16 * 8; ++i) {
     const float v = static_cast<float>(i % 7) - 3;
     std::memcpy(at + 4 * i, &v, sizeof v);

@@ -1,4 +1,4 @@
-// The Session API: misuse is answered with a Status, sessions are independent, results do not depend on thread counts.
+// The Session API: misuse gives a Status, sessions are independent, results do not depend on the number of threads.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/model.h>
@@ -192,7 +192,7 @@ TEST_CASE("the same bits from 1, 2 and 3 threads, and from run to run") {
         CHECK_MESSAGE(same_bits(expected, outputs_of(one, inputs)), label(generator, seed), " again on ",
                       text(backend));
         if (backend != Backend::kPortable && backend != Backend::kReference)
-          continue;  // oneDNN may cut sums by threads
+          continue;  // oneDNN may split sums by threads
         for (int threads = 2; threads <= 3; ++threads) {
           Session many = session_for(graph, backend, threads);
           CHECK_MESSAGE(same_bits(expected, outputs_of(many, inputs)), label(generator, seed), " on ", text(backend),

@@ -1,5 +1,5 @@
-// Plans in model files: a session that uses one does what a session that plans itself does, bit for bit; what does not
-// fit is not used; what is wrong is refused by name before it could be run.
+// Plans in model files: a session that uses one gives the same as a session that plans itself, bit for bit; a plan that
+// does not fit is not used; an invalid one is rejected, with a reason, before it could be run.
 #include <doctest/doctest.h>
 #include <model_generated.h>
 #include <sparsenet/architecture.h>
@@ -47,7 +47,7 @@ Model with_plan(Graph graph, int64_t batch = 1) {
   return model;
 }
 
-// The model keeps the bytes: where they happen to be aligned they are used in place.
+// The model keeps the bytes alive: if they happen to be aligned they are used in place.
 Model loaded(std::vector<uint8_t> bytes) {
   const auto owner = std::make_shared<std::vector<uint8_t>>(std::move(bytes));
   auto model = load_model(owner->data(), owner->size(), owner, "the test's bytes");
@@ -61,7 +61,7 @@ Session session_for(const Model& model, SessionOptions options) {
   return std::move(*session);
 }
 
-// Empty where both sessions are the same in all that can be seen of them.
+// Empty if both sessions agree in everything that can be observed.
 std::string difference(Session& a, Session& b, const std::vector<Array>& inputs) {
   const MemoryReport m = a.memory(), n = b.memory();
   if (m.arena_bytes != n.arena_bytes || m.lower_bound_bytes != n.lower_bound_bytes ||
@@ -91,7 +91,7 @@ std::string difference(Session& a, Session& b, const std::vector<Array>& inputs)
   return "";
 }
 
-// A model with a plan, written and read again, against itself without.
+// Compares a model with a plan, written and read again, with the same model without.
 void check_equal(const Model& model, const std::string& what) {
   const std::vector<uint8_t> bytes = bytes_of(model);
   const Model read = loaded(bytes);
@@ -153,7 +153,7 @@ TEST_CASE("random graphs run from a stored plan as from one of their own") {
       for (int seed = 0; seed < seeds; ++seed) {
         Model model;
         model.graph = make_graph(generator, static_cast<uint64_t>(seed));
-        if (!serialize_model(model).ok()) continue;  // ops that only passes make
+        if (!serialize_model(model).ok()) continue;  // contains ops that only passes create
         const int64_t batch = model.graph.shape(model.graph.inputs[0])[0];
         auto stored = make_stored_plan(model.graph, kTarget, batch);
         if (!stored.ok() && generator.may_refuse) continue;
@@ -182,7 +182,7 @@ TEST_CASE("a plan costs its steps and the constants that passes changed") {
   CHECK(with > without);
   CHECK(with - without < constants + 60000);
 
-  // Nothing folds here, so the weights are the graph's own, and stand in the file once.
+  // Nothing is folded here, so the weights are the graph's own, and are stored in the file once.
   const Model plain = with_plan(tiny_model().graph);
   CHECK(bytes_of(plain).size() - bytes_without_plan(plain) < 1500);
   const Model read = loaded(bytes_of(plain));
@@ -390,8 +390,8 @@ TEST_CASE("a plan cannot be made for what is unknown or makes no sense") {
 
 namespace {
 
-// Changes one thing of a plan before it is written: the check of what is read must find it. A conv, a fully connected
-// layer, a pool, a binary step with broadcasting and a softmax.
+// A graph whose plan is changed in one place before it is written: the checks on reading must find it. A conv, a fully
+// connected layer, a pool, a binary step with broadcasting and a softmax.
 Graph graph_of_steps() {
   Graph g;
   ConvAttrs conv;
@@ -481,7 +481,7 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   conv("elements", [](rt::Step& s) { s.in.h = 0; });
   conv("elements", [](rt::Step& s) { s.in.h = s.in.w = 1 << 16; });
   conv("at least one range", [](rt::Step& s) { s.out.segment_count = 0; });
-  // The same channels at every pixel: a view of any size would cost two floats.
+  // The same channels at every pixel: a view of any size would then need only two floats.
   conv("as many pixels as the arena", [](rt::Step& s) {
     segment(s.in).pixel_stride = 0;
     s.in.h = s.in.w = 1 << 12;

@@ -1,5 +1,5 @@
-// Whole trained networks on this machine against what the machine that converted them computed: their embedded test
-// vectors. In a cross build the converter is the host's, so that this compares two machines.
+// Whole trained networks on this machine, compared with what the machine that converted them computed: their embedded
+// test vectors. In a cross build the converter is the host's, so this compares two machines.
 #include <doctest/doctest.h>
 
 #include "support/check_session.h"

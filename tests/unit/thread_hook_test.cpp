@@ -1,5 +1,5 @@
-// Pools of threads that break the promises of ThreadHook: nothing is computed twice or left out, nothing crashes, and
-// the call says what was wrong.
+// Thread pools that break the rules of ThreadHook: nothing is computed twice or left out, nothing crashes, and the call
+// reports what was wrong.
 #include <doctest/doctest.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/deploy.h>
@@ -25,7 +25,7 @@ namespace {
 
 using Function = void (*)(void* context, int32_t chunk, int32_t thread);
 
-// A pool that does what `behave` says in its n-th call, and its duty in the others.
+// A pool that does what `behave` says in its n-th call, and behaves correctly in the others.
 struct Pool {
   std::function<void(Pool&, int32_t chunks, Function, void* context)> behave;
   int bad_call = 3, calls = 0;
@@ -35,7 +35,7 @@ struct Pool {
   static void parallel(void* self, int32_t chunks, Function function, void* context) {
     auto& pool = *static_cast<Pool*>(self);
     if (pool.calls++ == pool.bad_call) {
-      const auto behave = pool.behave;  // which may set another
+      const auto behave = pool.behave;  // which may set another one
       return behave(pool, chunks, function, context);
     }
     properly(chunks, function, context);
@@ -142,7 +142,7 @@ TEST_CASE("sessions refuse what a hook does wrong, and are right all the same") 
       CHECK_MESSAGE(status.code() == StatusCode::kInvalidArgument, misdeed.name);
       CHECK_MESSAGE(status.message().find("thread hook: ") == 0, status.message());
       CHECK_MESSAGE(status.message().find(misdeed.message) != std::string::npos, misdeed.name, ": ", status.message());
-      // Who does better from now on is served again.
+      // A pool that behaves correctly from now on is used again.
       pool.bad_call = -1;
       CHECK(logits_of(*session, &status) == expected);
       CHECK_MESSAGE(status.ok(), status.message());
@@ -186,7 +186,7 @@ TEST_CASE("calls with the same thread at the same time are refused") {
     s.first_runs = true;
     while (!s.second_returned) std::this_thread::yield();
   };
-  // Both calls are with thread 1; the second comes in the middle of the first.
+  // Both calls use thread 1; the second comes during the first.
   const auto parallel = [](void* self, int32_t, Function function, void* context) {
     auto& s = *static_cast<Step*>(self);
     std::thread first([&] { function(context, 0, 1); });

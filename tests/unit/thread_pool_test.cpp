@@ -1,4 +1,4 @@
-// ThreadPool: every chunk runs exactly once, in time, whatever the number of threads. For ThreadSanitizer above all.
+// ThreadPool: every chunk runs exactly once and in time, whatever the number of threads. Mainly for ThreadSanitizer.
 // Also how sessions and trainers use threads: their own, which cost nothing between runs, or those of a hook.
 #include "session/thread_pool.h"
 
@@ -64,7 +64,7 @@ TEST_CASE("every chunk of every step runs once") {
         pool.begin_run();
         for (int step = 0; step < steps; ++step) {
           pool.parallel(chunks, Tally::run, &tally);
-          // What the step wrote is visible at once.
+          // What the step wrote is visible immediately.
           int wrong = 0;
           for (int count : tally.plain) wrong += count != round * steps + step + 1;
           CHECK(wrong == 0);
@@ -113,7 +113,7 @@ TEST_CASE("pools that never run, and pools beside each other") {
 
 namespace {
 
-// A pool as an application might have one: threads for every call, chunks dealt out in turns, from the last.
+// A pool as an application might have one: new threads for every call, chunks assigned in turn, starting from the last.
 struct ToyPool {
   int threads;
   std::atomic<int> calls{0}, chunks_run{0};
@@ -178,7 +178,7 @@ TEST_CASE("a session on threads of a hook gives the same bits") {
     ToyPool pool{threads};
     options.thread_hook = pool.hook();
     CHECK(run_once(graph, options) == expected);
-    // Of one thread nobody asks anything.
+    // A pool with a single thread is not used.
     CHECK((pool.calls > 0) == (threads > 1));
     CHECK((pool.chunks_run > 0) == (threads > 1));
     auto session = Session::create(graph, options);

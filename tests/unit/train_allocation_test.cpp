@@ -10,7 +10,7 @@ using namespace sparsenet::test;
 
 namespace {
 
-// Heap calls of `count` steps, as calls and frees together.
+// Heap calls of `count` steps, allocations and frees together.
 int64_t heap_calls_of_steps(Trainer& trainer, const float* images, const int32_t* labels, int count, bool* good) {
   heap::calls = heap::frees = 0;
   heap::counting = true;

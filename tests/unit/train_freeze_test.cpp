@@ -1,5 +1,5 @@
-// Training a part of a network: what is frozen stays, a frozen front runs as in inference, and a new head fits behind
-// it.
+// Training part of a network: what is frozen does not change, a frozen front runs as in inference, and a new head fits
+// after it.
 #include <sparsenet/session.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ TrainOptions options_of(const std::string& freeze, int threads = 1) {
   return options;
 }
 
-// Running statistics that differ from any batch's, so that the two cannot be taken for each other.
+// Running statistics that differ from those of any batch, so that the two cannot be confused.
 Graph network_with_statistics(const std::string& text) {
   Graph graph = train_network(text);
   Random random(5);
@@ -46,11 +46,11 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-// Trains a little and checks of every constant that it moved if and only if `moves(name)`.
+// Trains a little and checks for every constant that it changed if and only if `moves(name)`.
 template <class Moves>
 void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves) {
   TrainOptions options = options_of(freeze);
-  options.weight_decay = 1e-3f;  // moves what has no gradient but is trained
+  options.weight_decay = 1e-3f;  // changes what has no gradient but is trained
   Trainer trainer = make_trainer(graph, options);
   for (const ParameterInfo& info : trainer.parameters()) {
     CHECK_MESSAGE(info.trained == moves(info.name), freeze, ": ", info.name);
@@ -72,7 +72,7 @@ void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves
   }
 }
 
-// Mean cross-entropy of inference, and the gradient of the last bias: the mean of softmax - one-hot.
+// Mean cross-entropy in inference, and the gradient of the last bias: the mean of softmax - one-hot.
 double inference_loss(const Graph& graph, const TrainData& data, int64_t classes, std::vector<double>* bias_gradient) {
   SessionOptions options;
   options.batch = kBatch;
@@ -111,7 +111,7 @@ TEST_CASE("what is frozen stays as it was, all else moves") {
   check_what_moves(graph, "block0.*", [](const std::string& name) { return !starts_with(name, "block0."); });
   check_what_moves(graph, "block?.layers.1.*",
                    [](const std::string& name) { return name.find("layers.1.") == std::string::npos; });
-  // One of scale and shift still trained: batch statistics, and running ones that move.
+  // One of scale and shift is still trained: batch statistics are used, and the running ones change.
   check_what_moves(graph, "*.bn0.weight", [](const std::string& name) { return !ends_with(name, ".bn0.weight"); });
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("a norm with frozen scale and shift uses its running statistics") {
   REQUIRE_MESSAGE(step.ok(), step.status().message());
   CHECK(step->loss == doctest::Approx(reference->cross_entropy()).epsilon(1e-5));
 
-  // Gradients pass through the frozen block to the stem in front of it.
+  // Gradients pass through the frozen block to the stem before it.
   Random random(9);
   for (size_t p = 0; p < trainer.parameters().size(); ++p) {
     const ParameterInfo& info = trainer.parameters()[p];
@@ -229,7 +229,7 @@ TEST_CASE("an op without a gradient is named, unless it lies in a frozen part") 
 TEST_CASE("a Softmax at the end is left out, in front of a Reshape too") {
   const TrainData data = train_data(3 * kBatch, 5, {3, 8, 8});
   std::vector<std::vector<double>> losses;
-  for (const int softmax : {0, 1, 2}) {  // none, at the end, in front of the Reshape
+  for (const int softmax : {0, 1, 2}) {  // none, at the end, before the Reshape
     Random random(8);
     GraphMaker g(random);
     ValueId x = g.global_pool(g.conv(g.relu(g.conv(g.input({1, 3, 8, 8}), 6, 3)), 5, 1));
@@ -244,7 +244,8 @@ TEST_CASE("a Softmax at the end is left out, in front of a Reshape too") {
 }
 
 TEST_CASE("running statistics that something else reads too are refused by name") {
-  // Tools store equal tensors once: all ones may be the scale and the variance of a fresh network, or of two layers.
+  // Exporters store equal tensors once: all ones may be both scale and variance of a new network, or belong to two
+  // layers.
   for (const int shared : {0, 1, 2}) {
     Random random(9);
     GraphMaker g(random);
@@ -290,7 +291,7 @@ TEST_CASE("a new head has the classes asked for, the same weights from the same 
     square += std::pow(static_cast<double>(weight->constant.f32()[i]), 2);
   }
   CHECK(square > 0);
-  for (const Value& value : original.values) {  // all else is as it was
+  for (const Value& value : original.values) {  // everything else is unchanged
     if (!value.is_constant || starts_with(value.name, "fc.")) continue;
     const Value* after = find_value(graph, value.name);
     REQUIRE(after);
@@ -320,14 +321,14 @@ TEST_CASE("a head can be a 1x1 convolution; a graph that ends otherwise has none
   REQUIRE(graph.infer_shapes().ok());
   CHECK(graph.shape(graph.outputs[0]) == Shape{1, 9});
 
-  // As converters write it: the number of classes stands in the Reshape.
+  // As written by converters: the Reshape contains the number of classes.
   GraphMaker l(random);
   const ValueId pooled = l.global_pool(l.conv(l.relu(l.conv(l.input({1, 3, 8, 8}), 6, 3)), 5, 1));
   Graph literal = l.finish({l.node(Op::kReshape, {pooled}, ReshapeAttrs{{0, 5}})});
   const Status again = replace_head(&literal, 9, 1);
   REQUIRE_MESSAGE(again.ok(), again.message());
   CHECK(literal.shape(literal.outputs[0]) == Shape{1, 9});
-  // One that cannot have other classes stays as it was.
+  // A head that cannot have another number of classes stays unchanged.
   GraphMaker o(random);
   const ValueId halves = o.conv(o.relu(o.conv(o.input({1, 3, 1, 1}), 6, 1)), 6, 1);
   Graph odd = o.finish({o.node(Op::kReshape, {halves}, ReshapeAttrs{{0, 2, 3}})});

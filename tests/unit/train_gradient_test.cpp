@@ -1,9 +1,10 @@
-// The gradient of every op against central differences of the loss in double precision, on random small classifiers.
+// The gradient of every op, compared with central differences of the loss in double precision, on random small
+// classifiers.
 //
-// A graph is used where no input of a rectifier, clip or pooling window is nearer than 1e-3 to the point where its
-// slope jumps. Of each trained parameter a few elements, and two directions that move all of its elements at once, are
+// A graph is used only if no input of a rectifier, clip or pooling window is closer than 1e-3 to a discontinuity of its
+// slope. For each trained parameter a few elements, and two directions that change all of its elements at once, are
 // compared. Bound: 1e-3 of the largest element (of the norm, for a direction) plus 1e-6. The loss is compared within
-// 1e-5, and the running statistics after the step within 1e-5 of their largest.
+// 1e-5, and the running statistics after the step within 1e-5 of their largest value.
 #include <doctest/doctest.h>
 #include <sparsenet/trainer.h>
 
@@ -27,7 +28,7 @@ namespace {
 constexpr double kStep = 1e-6;  // of the central difference
 constexpr double kTolerance = 1e-3, kAbsolute = 1e-5;
 constexpr size_t kSamples = 6;  // elements of a parameter
-constexpr int kMaxReports = 2;  // of one generator
+constexpr int kMaxReports = 2;  // per generator
 
 struct Case {
   Graph graph;
@@ -38,7 +39,7 @@ struct Case {
   TrainReference::Options options;
 };
 
-// Freezes some parameters of one case in four: those whose names end or begin in a certain way.
+// Freezes some parameters in one case in four: those whose names end or begin in a certain way.
 void choose_parameters(Case& c, Random& random) {
   std::set<std::string> all;
   for (const Node& node : c.graph.nodes) {
@@ -87,7 +88,7 @@ ValueId find_value(const Graph& graph, const std::string& name) {
   return kNoValue;
 }
 
-// What differs of one parameter's gradient, or nothing.
+// Describes what differs in one parameter's gradient; empty if nothing does.
 std::string check_gradient(const TrainReference& reference, ValueId id, const std::vector<float>& gradient,
                            double absolute, Random& random) {
   double largest = 0, norm = 0;
@@ -195,7 +196,7 @@ std::string check_case(const Case& c, const TrainReference& reference, int threa
   return check_running(reference, c.graph, trainer->graph().value());
 }
 
-// `cases` graphs of a generator that are far from kinks.
+// Checks `cases` graphs of a generator that are far from kinks.
 void check_generator(const Generator& generator, int cases, double kink) {
   int done = 0, failures = 0;
   for (uint64_t seed = 1; done < cases && seed < 400; ++seed) {
@@ -232,7 +233,7 @@ TEST_CASE("gradients of data movement and arithmetic equal finite differences") 
 
 TEST_CASE("gradients of small networks equal finite differences") {
   check_all(train_network_generators(), 8, 1e-4);
-  check_generator(train_network_generators().back(), scaled_by_effort(120), 1e-4);  // random DAGs: many, and quick
+  check_generator(train_network_generators().back(), scaled_by_effort(120), 1e-4);  // random DAGs: many, and fast
 }
 
 namespace {
@@ -266,7 +267,8 @@ double norm_of(const std::vector<float>& v) {
 
 }  // namespace
 
-// Bound: 2e-3 of the tensor's norm (a rectifier may see zero from the other side) plus 1e-5 of the largest norm.
+// Bound: 2e-3 of the tensor's norm (an input of a rectifier may be on the other side of zero) plus 1e-5 of the largest
+// norm.
 TEST_CASE("our kernels have the plain kernels' gradients on wide layers") {
   for (const Generator& generator : train_wide_generators()) {
     const int seeds = scaled_by_effort(6);
@@ -292,7 +294,7 @@ TEST_CASE("our kernels have the plain kernels' gradients on wide layers") {
   }
 }
 
-// The reference itself: a linear network's gradient is known, (softmax - target) x / N.
+// Tests the reference itself: a linear network's gradient is known to be (softmax - target) x / N.
 TEST_CASE("central differences of the reference find a gradient that is known") {
   Graph graph;
   const ValueId x = graph.add_input("x", {2, 3});

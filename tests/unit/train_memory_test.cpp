@@ -1,6 +1,6 @@
-// Memory of training: what is reported, and what a budget does. Activations that are computed a second time change no
-// bit of the result; a budget holds for arena, scratch and packed weights together; the smallest one is named and
-// works.
+// Memory of training: what is reported, and the effect of a budget. Activations that are computed a second time change
+// no bit of the result; a budget limits arena, scratch and packed weights together; the smallest possible one is named
+// and works.
 #include <algorithm>
 #include <cctype>
 
@@ -33,7 +33,7 @@ size_t part_of(size_t bytes, double share) {
   return static_cast<size_t>(static_cast<double>(bytes) * share);
 }
 
-// The largest whole number in a message that names a smallest budget.
+// The largest whole number in a message that states the smallest budget.
 size_t largest_number(const std::string& text) {
   size_t largest = 0;
   for (size_t i = 0; i < text.size();) {
@@ -91,7 +91,7 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
     for (const double share : {1.0, 0.9, 0.7, 0.5}) {
       const size_t budget = part_of(most, share);
       auto trainer = Trainer::create(graph, options_of(budget, share == 0.7 ? 2 : 1));
-      if (!trainer.ok()) {  // may be too small, and then says so
+      if (!trainer.ok()) {  // the budget may be too small, and then the message says so
         CHECK_MESSAGE(trainer.status().code() == StatusCode::kInvalidArgument, trainer.status().message());
         CHECK_MESSAGE(largest_number(trainer.status().message()) > budget, trainer.status().message());
         continue;
@@ -104,19 +104,19 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
       CHECK((m.recomputed > 0) >= (m.extra_macs > 0));
       if (budget < last_budget) CHECK((m.recomputed > 0 || m.micro_batch < kBatch));
       last_budget = budget;
-      if (m.micro_batch != kBatch) continue;  // norms then see other batches
+      if (m.micro_batch != kBatch) continue;  // norms then use other batches
       recomputed = recomputed || m.recomputed > 0;
       CHECK_MESSAGE(train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses, text, " in ", budget, " bytes");
       CHECK_MESSAGE(same_bits(parameters_of(*trainer), expected), text, " in ", budget, " bytes");
       CHECK_MESSAGE(same_bits(constants_of(trainer->graph().value()), statistics), text, " in ", budget, " bytes");
     }
-    // A basic layer keeps its groups alone, which many layers read: there is nothing to recompute.
+    // A basic layer stores only its groups, which many layers read: there is nothing to recompute.
     const bool bottleneck = text.find("basic") == std::string::npos;
     CHECK_MESSAGE(recomputed == bottleneck, text, ": budgets met by recomputing: ", recomputed);
   }
 }
 
-// Norms, views and sums in every order: whatever is computed again must be what it was.
+// Norms, views and sums in every order: whatever is recomputed must be as it was.
 TEST_CASE("recomputing changes no bit of small networks either") {
   int64_t recomputed = 0;
   for (const Generator& generator : train_network_generators()) {
@@ -180,7 +180,7 @@ TEST_CASE("what is called idle may be written to between steps") {
       const IdleMemory idle = disturbed.idle_memory();
       REQUIRE(idle.data);
       CHECK(reinterpret_cast<uintptr_t>(idle.data) % 64 == 0);
-      // All but what parameters, gradients, moments and statistics take.
+      // Everything except what parameters, gradients, moments and statistics take.
       CHECK(idle.bytes + 2 * disturbed.memory().parameter_bytes >= disturbed.memory().arena_bytes);
       const TrainData data = train_data(4 * kBatch, 10);
       for (int64_t i = 0; i < 4; ++i) {
@@ -252,7 +252,7 @@ TEST_CASE("micro-batches have the batch's loss and gradient where no norm sees t
 TEST_CASE("a budget chooses the same, and gives the same bits, for any number of threads") {
   const Graph graph = train_network("sparsenet-abc-v0");
   const TrainData data = train_data(2 * kBatch, 10);
-  constexpr int kMany = 64;  // whose scratch takes more than anything else
+  constexpr int kMany = 64;  // their scratch takes more than anything else
   const size_t smallest = smallest_budget(graph);
   CHECK(smallest_budget(graph, kMany) == smallest);
   int without_room = 0, with_room = 0;

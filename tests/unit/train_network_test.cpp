@@ -1,10 +1,10 @@
-// Whole networks against PyTorch in float64 (tests/goldens/train): every parameter's gradient of one batch, and 20
-// steps of SGD.
+// Whole networks compared with PyTorch in float64 (tests/goldens/train): every parameter's gradient for one batch, and
+// 20 steps of SGD.
 //
-// Bounds. Loss of the one batch: 1e-5. Gradients: 5e-3 of the tensor's norm; where the gradient is zero but for
-// rounding (a bias in front of a BatchNorm) every element at most 1e-5. Losses of the steps: the first three within
-// 1e-3; all 20 within 1e-3 for basic-v0, and within 5e-2 for the others, whose training PyTorch's own float32 repeats
-// to 1e-2 only.
+// Bounds. Loss of the one batch: 1e-5. Gradients: 5e-3 of the tensor's norm; if the gradient is zero except for
+// rounding (a bias before a BatchNorm), at most 1e-5 for every element. Losses of the steps: the first three within
+// 1e-3; all 20 within 1e-3 for basic-v0, and within 5e-2 for the others, for which even PyTorch in float32 agrees only
+// to 1e-2.
 #include <algorithm>
 #include <set>
 

@@ -1,5 +1,5 @@
-// No exception leaves the trainer, its tools and replace_head() where memory runs out: with the n-th allocation
-// failing, alone and with all that follow.
+// No exception leaves the trainer, its tools and replace_head() if memory runs out: with the n-th allocation failing,
+// alone and with all that follow.
 #include <doctest/doctest.h>
 #include <sparsenet/train_tools.h>
 #include <unistd.h>

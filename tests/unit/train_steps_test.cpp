@@ -1,5 +1,5 @@
-// Training steps: each setting of the optimiser against PyTorch in float64 (tests/goldens/train), the same bits
-// whatever the thread count, state that goes on where it was saved, and steps that must leave no trace.
+// Training steps: each setting of the optimiser compared with PyTorch in float64 (tests/goldens/train), the same bits
+// for any number of threads, state that can be saved and restored, and failed steps that must leave no trace.
 #include <algorithm>
 #include <limits>
 
@@ -23,7 +23,7 @@ TrainOptions options_of(int64_t batch, int threads = 1) {
 void check_variant(const std::string& name) {
   const auto golden = read_train_golden(name);
   REQUIRE_MESSAGE(golden.ok(), golden.status().message());
-  // The tiny networks are so well conditioned that float32 follows float64 to 1e-6; ResNet-20 is not.
+  // The tiny networks are so well conditioned that float32 agrees with float64 to 1e-6; ResNet-20 is not.
   const bool tiny = golden->arch.rfind("resnet", 0) != 0;
   const double loss_bound = tiny ? 1e-4 : 5e-3, value_bound = tiny ? 1e-3 : 1e-1;
   Trainer trainer = make_trainer(train_network(golden->arch), golden->options);
@@ -167,7 +167,7 @@ TEST_CASE("a loss that is not finite leaves everything as it was") {
     CHECK(same_bits(constants_of(trainer.graph().value()), before));
     CHECK(state_of(trainer) == state);
 
-    // It goes on as if the step had not been.
+    // It continues as if the step had not happened.
     Trainer other = make_trainer(train_network(kTiny), options_of(6, 2));
     train_steps(other, data, 6, 0, 2, 0.05f);
     CHECK(train_steps(trainer, data, 6, 3, 1, 0.05f) == train_steps(other, data, 6, 3, 1, 0.05f));

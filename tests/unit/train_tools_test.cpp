@@ -1,4 +1,4 @@
-// What surrounds a Trainer: schedules, epoch order, augmentation, checkpoints.
+// The tools around a Trainer: schedules, epoch order, augmentation, checkpoints.
 #include <doctest/doctest.h>
 #include <sparsenet/train_tools.h>
 #include <sys/resource.h>
@@ -66,7 +66,7 @@ TEST_CASE("schedule: cosine, one-cycle, constant") {
   CHECK(cycle.at(30) == 0.5f);
   CHECK(cycle.at(99) == doctest::Approx(5e-5));
   for (int step = 0; step < 99; ++step) CHECK((cycle.at(step) < cycle.at(step + 1)) == (step < 30));
-  // As short as it can be: no division by zero, no rate outside the cycle.
+  // As short as possible: no division by zero, no rate outside the cycle.
   for (int64_t steps = 1; steps < 6; ++steps) {
     const LearningRate tiny = schedule(Schedule::kOneCycle, 1, 1, steps);
     for (int64_t step = 0; step < steps; ++step) {
@@ -98,7 +98,7 @@ TEST_CASE("order: every index once, by seed and epoch alone") {
   CHECK(epoch_order(100, 7, 3) != epoch_order(100, 7, 4));
   CHECK(epoch_order(100, 7, 3) != epoch_order(100, 8, 3));
 
-  // Each of the six orders of three things about as often as the others: 1000 of 6000, four deviations are 115.
+  // Each of the six orders of three things occurs about equally often: 1000 of 6000; four standard deviations are 115.
   std::vector<int> seen(6, 0);
   for (int64_t epoch = 0; epoch < 6000; ++epoch) {
     const std::vector<uint32_t> order = epoch_order(3, 1, epoch);
@@ -108,7 +108,7 @@ TEST_CASE("order: every index once, by seed and epoch alone") {
 }
 
 TEST_CASE("augmentation: crop and flip of a padded image") {
-  // Two channels of 3 x 4; values tell where they come from, none is zero.
+  // Two channels of 3 x 4; the values tell where they come from, and none is zero.
   const int height = 3, width = 4;
   std::vector<float> image;
   for (int i = 0; i < 2 * height * width; ++i) image.push_back(static_cast<float>(i + 1));
@@ -145,7 +145,7 @@ TEST_CASE("augmentation: drawn by seed, epoch and image alone, all places equall
     right[static_cast<size_t>(drawn.right + 4)]++;
     flips += drawn.flip;
   }
-  for (const int times : down) CHECK(std::abs(times - 1000) < 120);  // four deviations
+  for (const int times : down) CHECK(std::abs(times - 1000) < 120);  // four standard deviations
   for (const int times : right) CHECK(std::abs(times - 1000) < 120);
   CHECK(std::abs(flips - 4500) < 190);
 
@@ -239,7 +239,7 @@ TEST_CASE("checkpoint: comes back as it was") {
   CHECK(loaded->step_losses == saved.step_losses);
   CHECK(loaded->state == state);
 
-  // Nothing in it but what was put in: no time, no path.
+  // Contains nothing but what was put in: no time, no path.
   REQUIRE(save(folder.file("b"), saved, state).ok());
   CHECK(bytes_of(folder.file("a")) == bytes_of(folder.file("b")));
   REQUIRE(save(folder.file("empty"), Checkpoint{}, {}).ok());
@@ -264,7 +264,7 @@ TEST_CASE("checkpoint: any cut and any changed byte is noticed") {
   for (size_t at = 0; at < whole.size(); ++at) {
     std::string bytes = whole;
     bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
-    if (at < 12 || at >= 16) refused(bytes);  // the zero word says nothing yet
+    if (at < 12 || at >= 16) refused(bytes);  // the zero word has no meaning yet
   }
   CHECK(refused("GIF89a and so on").find("not a checkpoint") != std::string::npos);
   std::string newer = whole;
@@ -296,7 +296,7 @@ TEST_CASE("checkpoint: where a new one cannot be written the old one stays") {
   REQUIRE(save(path, sample_checkpoint(), {1, 2, 3}).ok());
   const std::string before = bytes_of(path);
 
-  // A full disk, as far as a process can make one of its own: no file may grow beyond 4 KiB.
+  // A full disk, as far as a process can simulate one: no file may grow beyond 4 KiB.
   struct rlimit old {};
   REQUIRE(getrlimit(RLIMIT_FSIZE, &old) == 0);
   struct rlimit small = old;

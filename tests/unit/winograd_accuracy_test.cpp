@@ -1,9 +1,9 @@
-// How much Winograd's convolution rounds, beside a plain sum in float32: both against double precision, on layers as
-// deep networks have them (inputs behind a ReLU, unit weights).
+// The rounding error of Winograd's convolution compared with that of a plain float32 sum: both against double
+// precision, on layers like those of deep networks (inputs after a ReLU, unit weights).
 //
-// Root mean square of the errors. With the interpolation points 0, +-1, +-2 and one sum over all channels, Winograd's
-// error was 2 to 6 times the plain sum's at these widths, and deep networks were 4 to 5 times as far from
-// float64 as with direct convolutions.
+// The measure is the root mean square of the errors. With the interpolation points 0, +-1, +-2 and one sum over all
+// channels, Winograd's error was 2 to 6 times the plain sum's at these widths, and deep networks were 4 to 5 times as
+// far from float64 as with direct convolutions.
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
@@ -27,7 +27,7 @@ Tensor random_weights(const Shape& shape, Random& random) {
   return Tensor::from(shape, std::move(values));
 }
 
-// Sums tap by tap, channels innermost, one float32 product after the other.
+// Sums tap by tap, channels innermost, adding one float32 product after the other.
 std::vector<float> plain_sums(const Array& x, const Tensor& weight) {
   const int64_t channels = x.shape[1];
   const float* w = weight.f32();

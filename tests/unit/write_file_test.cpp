@@ -1,4 +1,4 @@
-// What killed writers leave beside a file is removed by the next one; what a living writer has is not.
+// What killed writers leave beside a file is removed by the next one; the files of a living writer are not.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sparsenet/model.h>
@@ -37,7 +37,7 @@ Status write(const std::string& path, const std::string& text) {
   return write_file_atomically(path, text.data(), text.size());
 }
 
-// Runs `work` in a process of its own. What it returns is the exit code, here as in a shell.
+// Runs `work` in a separate process. Its return value becomes the exit code, returned here as by a shell.
 template <class Work>
 int in_child(const Work& work) {
   const pid_t child = ::fork();
@@ -97,8 +97,9 @@ TEST_CASE("a temporary whose writer lives stays, and goes once the writer was ki
 }
 
 TEST_CASE("a writer holds a lock on its temporary from its first byte to its name") {
-  // The test would be of the helper above otherwise, and not of write_file_atomically: a pipe that nobody empties keeps
-  // no writer, but a large file does for long enough. Everything this finds locked must be locked until it is gone.
+  // Uses a real writer in a loop, so that write_file_atomically is tested and not the code above. The file is large, so
+  // that writing takes long enough to be observed (a pipe that nobody empties would not do). Every file found must be
+  // locked until it is gone.
   const test::ScratchFolder scratch;
   const std::string path = scratch.file("file"), bytes(size_t{32} << 20, 'x');
   const pid_t writer = ::fork();
@@ -120,7 +121,7 @@ TEST_CASE("a writer holds a lock on its temporary from its first byte to its nam
       }
       ++seen;
       const bool ours = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
-      // If it can be locked it must have its name by now.
+      // If it can be locked, it must have been renamed already.
       if (ours) CHECK_FALSE(fs::exists(scratch.file(name)));
       ::close(fd);
     }

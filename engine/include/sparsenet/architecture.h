@@ -15,11 +15,11 @@ namespace sparsenet {
 
 struct Architecture {
   enum class Family : uint8_t { kSparseNet, kDenseNet, kResNet };
-  enum class Layer : uint8_t { kBasic, kBottleneck };  // basic; bc and abc
+  enum class Layer : uint8_t { kBasic, kBottleneck };  // kBottleneck: bc and abc
   enum class Attention : uint8_t { kNone, kPaper, kSqueezeExcite };
   enum class Stem : uint8_t { kCifar, kImageNet };
-  // Where a residual block changes its width: subsampling and zero channels (option A of the paper), or a 1x1
-  // convolution with batch normalisation (option B).
+  // The shortcut of a residual block that changes its width: subsampling and zero channels (option A of the paper), or
+  // a 1x1 convolution with batch normalisation (option B).
   enum class Shortcut : uint8_t { kPad, kConv };
 
   Family family = Family::kSparseNet;
@@ -28,8 +28,8 @@ struct Architecture {
   Stem stem = Stem::kCifar;
   std::vector<int> blocks{8, 12, 16};  // layers of each block
   int k = 16;                          // channels of a group
-  int path = 14;                       // groups a layer reads at most, besides the newest; DenseNet: no limit
-  int keep_far = 7, keep_near = 7;     // F-N of the keep rule, F + N = path
+  int path = 14;                       // most groups that a layer reads besides the newest; DenseNet: no limit
+  int keep_far = 7, keep_near = 7;     // F and N of the keep rule F-N; F + N = path
   bool pre_relu = true;                // the ReLU between BN and the 1x1 convolution of a bottleneck layer
   int classes = 10;
   float bn_epsilon = 1e-5f;
@@ -41,16 +41,16 @@ struct Architecture {
 // Errors (kInvalidArgument) name the key, what was expected and what was found, and list the known names.
 Result<Architecture> parse_architecture(const std::string& text);
 
-// The spelled-out form that parse_architecture reads back to the same architecture.
+// The spelled-out form, from which parse_architecture gives the same architecture again.
 std::string to_string(const Architecture& arch);
 
 // The graph with He initialisation (normal, std sqrt(2 / (KH KW O))), BN scale 1, shift 0, mean 0, variance 1, biases
-// 0. The same seed gives the same bits. Constants are named as in the reference PyTorch form and stand in its order
-// (see docs/converting.md), so weights import by name or by order. Input "input" [1, 3, S, S], output "logits" [1,
-// classes].
+// 0. The same seed gives the same bits. Constants have the names and the order of the reference PyTorch form (see
+//    docs/converting.md), so weights can be imported by name or by order. Input "input" [1, 3, S, S], output "logits"
+//    [1, classes].
 Result<Graph> build_graph(const Architecture& arch, uint64_t seed = 0);
 
-// Short names that `sparsenet create --help` and error messages list.
+// The short names that `sparsenet create --help` and error messages list.
 std::vector<std::string> known_architectures();
 
 }  // namespace sparsenet

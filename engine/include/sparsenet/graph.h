@@ -5,8 +5,8 @@
 // rewrite it, the planner lowers it. Nothing in it says how or where it is executed.
 //
 // Layout. Shapes and data are in the field's usual NCHW order: images [N, C, H, W], vectors [N, C], convolution weights
-// [O, I/groups, KH, KW], fully connected weights [O, I]. (The plan stores rank-4 activations as NHWC; that is its own
-// affair and never shows here.)
+// [O, I/groups, KH, KW], fully connected weights [O, I]. (The plan stores rank-4 activations as NHWC; that is internal
+// to it and never visible here.)
 //
 // Batch. Dimension 0 of every graph input is the batch. set_batch() changes it and infers all shapes again, so one
 // stored graph serves every batch size.
@@ -35,7 +35,7 @@ size_t size_of(DataType type);  // bytes of one element
 
 using Shape = std::vector<int64_t>;
 std::string to_string(const Shape& shape);  // "[1, 3, 32, 32]"
-int64_t element_count(const Shape& shape);  // product of the dimensions; -1 where it does not fit or one is negative
+int64_t element_count(const Shape& shape);  // product of the dimensions; -1 if it overflows or a dimension is negative
 
 // Immutable array of constants, row-major in its own shape. Cheap to copy: the data is shared.
 struct Tensor {
@@ -48,7 +48,7 @@ struct Tensor {
   size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
   const float* f32() const { return static_cast<const float*>(data); }
 
-  static Tensor from(Shape shape, std::vector<float> values);  // takes the vector over
+  static Tensor from(Shape shape, std::vector<float> values);  // takes ownership of the values
   static Tensor filled(Shape shape, float value);
 };
 
@@ -73,7 +73,7 @@ enum class Op : uint16_t {
   kSub = 17,
   kMul = 18,
   kDiv = 19,
-  kMaxPool = 20,            // x [N, C, H, W]; padding never wins                                        PoolAttrs
+  kMaxPool = 20,            // x [N, C, H, W]; padding is never the maximum                              PoolAttrs
   kAveragePool = 21,        // x [N, C, H, W]                                                            PoolAttrs
   kGlobalAveragePool = 22,  // [N, C, H, W] -> [N, C, 1, 1]
   kReduceMean = 23,         // mean over axes                                                            ReduceAttrs
@@ -81,12 +81,13 @@ enum class Op : uint16_t {
   kTranspose = 25,          //                                                                           TransposeAttrs
   kIdentity = 26,           // also Dropout at inference
 
-  // Made by passes for the planner; never stored in a file.
+  // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
   kAttention = 101,  // h, then AttentionAttrs' parameters: h * (1 + f) or h * f, see AttentionAttrs
 
-  // Made by build_backward for training, with TrainAttrs; never stored. s = 1 / sqrt(variance + epsilon) of a batch.
-  // Operands marked (+) are updated in place.
+  // Created by build_backward for training, with TrainAttrs; never stored. s = 1 / sqrt(variance + epsilon) of a batch.
+  // Operands marked (+) are updated in place, those marked ? are optional. "dx unless it is given": dx is an output
+  // only if it is not among the operands.
   kBatchStats = 200,       // x [N, C, ...] -> [3, C]: mean, s, variance                                epsilon
   kFoldStats = 201,        // stats, gamma [C], beta [C] -> [2, C]: scale gamma s, shift beta - mean gamma s
   kNormalize = 202,        // x, scale and shift [2, C] -> activation(x * scale + shift)                 activation
@@ -117,7 +118,7 @@ enum class Op : uint16_t {
 };
 const char* name(Op op);
 
-// An activation fused behind another op. Parameters as in the op of the same name.
+// An activation fused into the op before it. Parameters as in the op of the same name.
 struct Activation {
   enum class Kind : uint8_t {
     kNone = 0,
@@ -137,7 +138,7 @@ struct Activation {
 
 struct NoAttrs {};
 struct ConvAttrs {
-  std::array<int32_t, 2> kernel{1, 1};  // height, width; equals the weight's
+  std::array<int32_t, 2> kernel{1, 1};  // height, width; equal to the weight's
   std::array<int32_t, 2> stride{1, 1};
   std::array<int32_t, 2> dilation{1, 1};
   std::array<int32_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right; zeros
@@ -161,15 +162,15 @@ struct AxisAttrs {
 };
 struct SplitAttrs {
   int32_t axis = 1;
-  std::vector<int64_t> sizes;  // one an output
+  std::vector<int64_t> sizes;  // one per output
 };
-struct SliceAttrs {  // one entry a sliced axis
+struct SliceAttrs {  // one entry per sliced axis
   std::vector<int32_t> axes;
   std::vector<int64_t> starts, ends;  // normalised: 0 <= start < end <= dim
   std::vector<int64_t> steps;         // >= 1
 };
 struct PadAttrs {
-  std::vector<int64_t> before, after;  // one entry a dimension, >= 0
+  std::vector<int64_t> before, after;  // one entry per dimension, >= 0
   float value = 0;
 };
 struct PoolAttrs {
@@ -184,7 +185,7 @@ struct ReduceAttrs {
   bool keep_dims = true;
 };
 struct ReshapeAttrs {
-  std::vector<int64_t> dims;  // 0: the input's dimension at this place; one may be -1: what is left
+  std::vector<int64_t> dims;  // 0: the input's dimension at this position; one may be -1: inferred from the rest
 };
 struct TransposeAttrs {
   std::vector<int32_t> perm;  // output axis i is input axis perm[i]
@@ -203,7 +204,7 @@ struct AttentionAttrs {
   Activation activation{Activation::Kind::kRelu, 0, 0};  // `act`
   Activation gate{Activation::Kind::kSigmoid, 0, 0};     // `gate`
 };
-// Of the training ops; what an op uses stands beside it in Op.
+// Attributes of the training ops; which of them an op uses is stated beside it in Op.
 struct TrainAttrs {
   Shape shape;
   ConvAttrs conv;
@@ -224,7 +225,7 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 struct Value {
   std::string name;  // unique within the graph
   DataType type = DataType::kFloat32;
-  Shape shape;  // filled by infer_shapes() for everything that is not an input or a constant
+  Shape shape;  // infer_shapes() fills it in for everything that is not an input or a constant
   bool is_constant = false;
   Tensor constant;  // only when is_constant; its shape equals `shape`
 };
@@ -240,29 +241,30 @@ struct Node {
 class Graph {
  public:
   std::vector<Value> values;    // a ValueId is an index into this list
-  std::vector<Node> nodes;      // in execution order: every input is made before it is used
+  std::vector<Node> nodes;      // in execution order: every value is produced before it is used
   std::vector<ValueId> inputs;  // in the order of the source file
   std::vector<ValueId> outputs;
 
   ValueId add_input(std::string name, Shape shape, DataType type = DataType::kFloat32);
   ValueId add_constant(std::string name, Tensor tensor);
-  // Appends a node with one new output value and returns that value; its shape is inferred at once where the inputs'
-  // shapes are consistent, else left empty: the error then comes from infer_shapes(). An empty output name makes
-  // a unique one from the node's name.
+  // Appends a node with one new output value and returns that value. Its shape is inferred at once if the inputs'
+  // shapes are consistent; otherwise it is left empty, and infer_shapes() reports the error. If the output name is
+  // empty, a unique one is derived from the node's name.
   ValueId add_node(Op op, std::string node_name, std::vector<ValueId> inputs, Attrs attrs = NoAttrs{},
                    std::string output_name = "");
   // The same for nodes with several outputs (Split).
   std::vector<ValueId> add_node_multi(Op op, std::string node_name, std::vector<ValueId> inputs, Attrs attrs,
                                       std::vector<std::string> output_names);
 
-  // Checks everything: ids in range, one maker a value, execution order, unique names, attributes, and shapes (which
-  // it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what was
-  // found. After a failure the shapes of some nodes' outputs may be new and those of others old.
+  // Checks everything: ids in range, a single producer per value, execution order, unique names, attributes, and shapes
+  // (which it also fills in). A graph that passes is safe to lower. Messages name the node, what was expected and what
+  // was found. After a failure the shapes of some nodes' outputs may be new and those of others old.
   Status infer_shapes();
-  // Sets dimension 0 of every input to n (n >= 1) and infers shapes again; the same holds after a failure.
+  // Sets dimension 0 of every input to n (n >= 1) and infers shapes again. After a failure shapes are as after a failed
+  // infer_shapes().
   Status set_batch(int64_t n);
 
-  // Parameters in the field's sense: elements of convolution and FC weights and biases, BatchNorm scale and shift.
+  // Parameters in the usual sense: elements of convolution and FC weights and biases, and of BatchNorm scale and shift.
   int64_t parameter_count() const;
   // Multiply-accumulates of convolutions (at every output pixel) and FC layers for one image. Needs shapes.
   int64_t macs_per_image() const;
@@ -272,24 +274,24 @@ class Graph {
   const Shape& shape(ValueId id) const { return value(id).shape; }
 };
 
-// What a model file says of itself, so that applications need no flags.
+// What a model file says about itself, so that applications need no options for it.
 struct Metadata {
   std::string name;                  // e.g. "sparsenet-abc-v0"
   std::string architecture;          // ARCH string of the builder, empty for an imported graph
   std::string provenance;            // where the weights come from, free text
   std::string license;               // SPDX identifier or free text
-  std::vector<std::string> labels;   // one a class, or empty
+  std::vector<std::string> labels;   // one per class, or empty
   std::string color_order = "RGB";   // "RGB", "BGR" or "GRAY"
-  std::vector<float> mean, std_dev;  // per channel, of 0..255 pixel values: x = (pixel - mean) / std; empty: 0 and 1
-  std::string resize = "bilinear";   // how an image of another size is brought to the input's: "bilinear",
-                                     // "bilinear-crop" (short side, then centre crop)
+  std::vector<float> mean, std_dev;  // per channel, for 0..255 pixel values: x = (pixel - mean) / std; empty: 0 and 1
+  std::string resize = "bilinear";   // how images of other sizes are resized to the input's: "bilinear",
+                                     // "bilinear-crop" (resizes by the short side, then crops the centre)
 };
 
 // Inputs with the outputs that the source framework (`sparsenet-convert --check`) or the reference kernels
 // (`--test-vectors`) computed for them.
 struct TestVector {
-  std::vector<Tensor> inputs;   // one a graph input, in the graph's own shape with batch 1
-  std::vector<Tensor> outputs;  // one a graph output
+  std::vector<Tensor> inputs;   // one per graph input, in the graph's own shape with batch 1
+  std::vector<Tensor> outputs;  // one per graph output
   float tolerance = 1e-4f;      // on max |difference| / max(1e-6, max |expected|), per output
 };
 

@@ -1,19 +1,19 @@
-// Status and Result<T>: how every fallible call of the library answers.
+// Status and Result<T>: what every call of the library that can fail returns.
 //
 // The library never aborts on bad input. A failed call returns a Status whose message is one line that names the file,
 // the node or the tensor, what was expected and what was found. Both types are plain values; copies are independent,
 // and const access is safe from several threads.
 //
-// Exceptions. No function that returns a Status or a Result throws: where memory runs out the answer is kOutOfMemory,
-// with a message that needs none itself if there is none left (oneDNN and its OpenMP, where they are asked for, end the
-// process then); what a caller's own callback throws is kInternal with its text. Nor do moves, destructors and
-// functions that look something up or copy into the caller's memory. The rest makes values of standard containers, can
-// fail at nothing but memory, and throws std::bad_alloc then, with nothing changed:
+// Exceptions. No function that returns a Status or a Result throws: if memory runs out it returns kOutOfMemory, if need
+// be with a message that itself needs no memory. (oneDNN and its OpenMP runtime, if used, end the process then.) An
+// exception from a caller's callback becomes kInternal with its text. Moves, destructors, and functions that look
+// something up or copy into the caller's memory do not throw either. All others create values of standard containers;
+// they can fail only for lack of memory, and then throw std::bad_alloc and change nothing:
 //
-// - making a Status with a message, with_context(), and copies of Status, Graph, Model and the other value types.
-//   try_copy() below copies without throwing;
+// - constructing a Status with a message, with_context(), and copying Status, Graph, Model and the other value types
+//   (try_copy() below copies without throwing);
 // - to_string(), Tensor::from(), Tensor::filled(), the add_ functions of Graph and Graph::parameter_count();
-// - known_architectures(), epoch_order(), and plan_targets() when it is first called.
+// - known_architectures(), epoch_order(), and the first call of plan_targets().
 #pragma once
 
 #include <cassert>
@@ -28,11 +28,11 @@ enum class StatusCode : int {
   kOk = 0,
   kInvalidArgument = 1,  // the caller's request makes no sense
   kInvalidModel = 2,     // a file or a graph is damaged or contradicts itself
-  kUnsupported = 3,      // meaningful, but not something this build or this backend does
+  kUnsupported = 3,      // meaningful, but not supported by this build or this backend
   kNotFound = 4,         // a file, a name or a tensor is missing
   kIo = 5,               // the operating system refused to read or to write
   kOutOfMemory = 6,
-  kInternal = 7,   // a bug of ours
+  kInternal = 7,   // a bug in the library
   kNotFinite = 8,  // a computation gave NaN or infinity
 };
 
@@ -45,7 +45,7 @@ class [[nodiscard]] Status {
   StatusCode code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  // The same failure seen one level up: "context: message". An ok status stays as it is.
+  // The same failure with context in front: "context: message". An ok status stays as it is.
   Status with_context(const std::string& context) const {
     return ok() ? *this : Status(code_, context + ": " + message_);
   }
@@ -111,28 +111,29 @@ class [[nodiscard]] Result {
   std::optional<T> value_;
 };
 
-// A copy of a Graph, a Model or any other value, or kOutOfMemory; does not throw.
+// Returns a copy of a Graph, a Model or any other value, or kOutOfMemory; does not throw.
 template <class T>
 Result<T> try_copy(const T& value) noexcept {
   try {
     return Result<T>(T(value));
   } catch (const std::bad_alloc&) {
-    return Result<T>(Status(StatusCode::kOutOfMemory, "no memory"));  // short enough to need none itself
+    return Result<T>(Status(StatusCode::kOutOfMemory, "no memory"));  // short enough to need no memory itself
   }
 }
 
 }  // namespace sparsenet
 
-// Leaves the enclosing function with the failure of `expr`, if it failed.
+// Returns the failure of `expr` from the enclosing function, if it failed.
 #define SPARSENET_RETURN_IF_ERROR(expr)                    \
   do {                                                     \
     ::sparsenet::Status sparsenet_status_ = (expr);        \
     if (!sparsenet_status_.ok()) return sparsenet_status_; \
   } while (false)
 
-// The value of a Result, or out of the enclosing function with its failure:
+// Assigns the value of a Result, or returns its failure from the enclosing function:
 //   SPARSENET_ASSIGN_OR_RETURN(const Model model, load_model(path));
-// `target` is a declaration or something that can be assigned to. Two statements: it needs braces after an `if`.
+// `target` is a declaration or something that can be assigned to. Expands to more than one statement, so it needs
+// braces after an `if`.
 #define SPARSENET_ASSIGN_OR_RETURN(target, ...) \
   SPARSENET_ASSIGN_RESULT_OR_RETURN(SPARSENET_JOIN(sparsenet_result_, __LINE__), target, (__VA_ARGS__))
 #define SPARSENET_ASSIGN_RESULT_OR_RETURN(result, target, expression) \

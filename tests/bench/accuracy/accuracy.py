@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How far float32 inference is from float64, for the engine and for its peers, on deep networks with seeded weights.
+"""Measures how far float32 inference is from float64, for the engine and its peers, on deep networks with seeded weights.
 
     accuracy.py [--networks A,B] [--engines X,Y] [--inputs N] [--threads N] [--bin DIR] [--out DIR] [--limit RATIO]
 
 Every network runs on the same N seeded inputs, one image at a time. The error of an engine is the root mean square of
-its outputs' differences from PyTorch's in float64, over all inputs, as a part of the largest float64 output. The table
+its outputs' differences from PyTorch's in float64, over all inputs, relative to the largest float64 output. The table
 goes to stdout and to results.md, all numbers to results.json in DIR. Exits with 1 if the engine's default backend is
 further from float64 than RATIO times ONNX Runtime on any network.
 """
@@ -63,7 +63,7 @@ def calibrate(net, side):
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
-            module.momentum = None  # the plain average
+            module.momentum = None  # use the plain average
     net.train()
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -74,7 +74,7 @@ def calibrate(net, side):
 
 
 def prepare(name, folder, count, binaries):
-    """Writes net.onnx, net.snet, inputs.npy and expected.npy (float64) unless they are there from an earlier run."""
+    """Writes net.onnx, net.snet, inputs.npy and expected.npy (float64) unless they exist from an earlier run."""
     os.makedirs(folder, exist_ok=True)
     paths = {key: os.path.join(folder, key) for key in ("net.onnx", "net.snet", "inputs.npy", "expected.npy", "torch.npy")}
     if not os.path.exists(paths["torch.npy"]) or len(np.load(paths["inputs.npy"], mmap_mode="r")) != count:
@@ -122,7 +122,7 @@ def run_ours(paths, inputs, threads, backend, binaries):
     folder = os.path.dirname(paths["net.snet"])
     one, out = os.path.join(folder, "one.npy"), os.path.join(folder, "out.npy")
     found = []
-    for image in inputs:  # one image at a time: the kernels that a classifier on a device runs
+    for image in inputs:  # one image at a time: uses the kernels that a classifier on a device runs
         np.save(one, image[None])
         subprocess.run([os.path.join(binaries, "sparsenet"), "run", paths["net.snet"], "--input", one, "--output", out,
                         "--backend", backend, "--threads", str(threads)], check=True, stdout=subprocess.DEVNULL)

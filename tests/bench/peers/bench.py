@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures the engine beside its peers, on the same weights and the same input.
+"""Compares the engine's speed with that of its peers, on the same weights and the same input.
 
     bench.py [--archs A,B] [--threads 1,2] [--rounds N] [--runs N] [--batch N] [--engines X,Y] [--out DIR]
 
 Run it with the Python of setup.sh's environment. It writes results.json and results.md to DIR.
 
-Every measurement is a process of its own, so no two engines' thread pools ever share one. A round measures every engine
-once, and rounds follow each other, so that whatever else the machine does falls on all of them. A cell of the table is
-the fastest run of all rounds and, after the slash, the median of the rounds' medians.
+Every measurement is a separate process, so that no two engines' thread pools share one. A round measures every engine
+once, and rounds follow each other, so that other load on the machine affects all of them. A cell of the table is the
+fastest run of all rounds and, after the slash, the median of the rounds' medians.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 DEFAULT_ARCHS = "sparsenet-abc-v1,sparsenet-abc-v4,densenet-bc-100-12"
-PEERS = {  # row of the table -> the ways of running it, the best of which counts
+PEERS = {  # row of the table -> the ways of running it, of which the best counts
     "ONNX Runtime": ["onnxruntime"],
     "OpenVINO": ["openvino", "openvino-unpinned"],
     "MNN": ["mnn", "mnn-normal"],
@@ -36,11 +36,11 @@ PEERS = {  # row of the table -> the ways of running it, the best of which count
     "PyTorch": ["torch-eager", "torch-jit"],
 }
 DEFAULT_ENGINES = "ours,onnxruntime,openvino,openvino-unpinned,mnn,ncnn,torch-eager,torch-jit"
-ACCURATE = 1e-4  # an engine further than this from float64 did not run in fp32, and its time does not count
+ACCURATE = 1e-4  # an engine that differs more from float64 did not run in fp32, and its time does not count
 
 
 def busy_cpus(seconds):
-    """How many CPUs' worth of work the machine did over the next moment."""
+    """Measures for a moment how many CPUs the machine keeps busy."""
 
     def read():
         with open("/proc/stat") as f:
@@ -54,7 +54,7 @@ def busy_cpus(seconds):
 
 
 def wait_for_quiet(patience):
-    """Returns the load it settled for."""
+    """Waits until the machine is quiet, for at most `patience` seconds; returns the last load."""
     end = time.monotonic() + patience
     load = busy_cpus(0.4)
     while load > 0.3 and time.monotonic() < end:
@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("--archs", default=DEFAULT_ARCHS)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=60, help="timed runs a measurement (fewer for large networks)")
+    parser.add_argument("--runs", type=int, default=60, help="timed runs per measurement (fewer for large networks)")
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--batch", type=int, default=1)
     known = "ours, ours-BACKEND, " + ", ".join(sum(PEERS.values(), []))

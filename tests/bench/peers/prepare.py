@@ -1,4 +1,4 @@
-"""Makes one network's files for every engine from the same seeded weights. Run by bench.py in a process of its own.
+"""Makes one network's files for every engine from the same seeded weights. Run by bench.py as a separate process.
 
     prepare.py ARCH BATCH FOLDER
 
@@ -37,7 +37,7 @@ def write_openvino(net, x, folder):
 
 
 def write_mnn(net, x, folder):
-    # Not the `mnnconvert` script: it pip-installs a logging package by itself and reports each use to a server.
+    # Not the `mnnconvert` script, which installs a logging package with pip and reports each use to a server.
     arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", "net.onnx", "--MNNModel", "net.mnn", "--bizCode", "bench"]
     code = "import sys, _tools; _tools.mnnconvert(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -74,7 +74,7 @@ def main():
         try:
             with torch.no_grad():
                 write(net, x, folder)
-        except Exception as problem:  # one engine less, the others go on
+        except Exception as problem:  # one engine is missing, the others go on
             traceback.print_exc()
             failed[write.__name__[6:]] = str(problem)
     done = {"arch": arch, "batch": batch, "parameters": parameters, "macs": macs, "seed": SEED,

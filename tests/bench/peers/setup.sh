@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes a Python environment with the peers and the golden makers' packages.
+# Makes a Python environment with the packages of the peers and of the golden makers.
 #   setup.sh [DIR] [--latest]     DIR defaults to ~/.cache/sparsenet-peers; --latest ignores the pinned versions
-# About 6 GB of disk, most of it libraries that torch links to. PYTHON chooses the interpreter (3.10 to 3.12 have wheels
-# of everything).
+# Takes about 6 GB of disk, most of it libraries that torch links to. PYTHON chooses the interpreter (for 3.10 to 3.12
+# there are wheels of everything).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir="$HOME/.cache/sparsenet-peers"

@@ -1,10 +1,10 @@
-"""One measurement of one engine in a process of its own; prints nothing, writes a JSON file.
+"""One measurement of one engine in a separate process; prints nothing, writes a JSON file.
 
     worker.py ENGINE FOLDER THREADS WARMUP RUNS OUT.json
 
 Measured: import_ms (the engine's Python package), load_ms (read the model, compile or prepare it), first_run_ms, each later
 run, the output's largest difference from float64 relative to the largest logit, and the peak of the resident memory, also
-less what the interpreter and NumPy held before the engine came in.
+without what the interpreter and NumPy took before the engine was loaded.
 """
 
 import json
@@ -20,7 +20,7 @@ def milliseconds(start):
 
 
 def memory_peak():
-    """Bytes. The kernel's high-water mark of this process image, so what was before exec does not count."""
+    """Peak memory in bytes: the kernel's high-water mark of this process image, which excludes the time before exec."""
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
 
@@ -92,7 +92,7 @@ class Mnn:
     precision = "high"
 
     def bring_in(self):
-        if "MNN_PYTHONPATH" in os.environ:  # a build of one's own: the wheel is made without AVX-512
+        if "MNN_PYTHONPATH" in os.environ:  # a custom build: the wheel is built without AVX-512
             sys.path.insert(0, os.environ["MNN_PYTHONPATH"])
         import MNN
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Whether two builds compute the same bits.
+"""Checks whether two builds compute the same bits.
 
 usage: same_bits.py OLD NEW [--models FILE...] [--archs ARCH...] [--quick]
 
 OLD and NEW are folders with the programs of two builds (build/release/bin). Both make, run and train the same networks,
-with every instruction set that this machine has and every backend; the sums (SHA-256) of everything that comes out are
-compared: model files, plans, logits, device files, trained networks. Prints one line for each network; exit code 1
-where a sum differs. Needs nothing but Python's standard library.
+with every instruction set that this machine has and every backend; the checksums (SHA-256) of all results are
+compared: model files, plans, logits, device files, trained networks. Prints one line per network; the exit code is 1
+if a checksum differs. Needs nothing but Python's standard library.
 """
 import argparse
 import hashlib
@@ -60,7 +60,7 @@ def input_shape(binaries, model):
 
 
 def sums(binaries, model, folder, train):
-    """Name -> sum of all that this build makes of the model file."""
+    """Name -> checksum of everything that this build makes from the model file."""
     out = {}
     shape = input_shape(binaries, model)
     if shape is None:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures training beside PyTorch: images per second and peak resident memory, fp32, the same network, data and recipe.
+"""Compares training with PyTorch: images per second and peak resident memory, fp32, the same network, data and recipe.
 
     bench_train.py [--archs A,B] [--engines X,Y] [--rounds N] [--steps N] [--batch N] [--threads N] [--bin DIR] [--out DIR]
 
-Every measurement is a process of its own. A round measures every engine once, and rounds follow each other, so that
-whatever else the machine does falls on all of them; the table has the medians. Writes results.json and results.md.
+Every measurement is a separate process. A round measures every engine once, and rounds follow each other, so that
+other load on the machine affects all of them; the table has the medians. Writes results.json and results.md.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""One measurement of training in PyTorch, in a process of its own; prints one JSON object.
+"""One measurement of training in PyTorch, in a separate process; prints one JSON object.
 
     torch_worker.py ARCH IMAGES.npy LABELS.npy --batch N --threads N --warmup N --steps N [--compile]
 
 A step is the forward pass, cross-entropy, backward pass and SGD's update as in the engine's recipe, channels-last, on
-images that are in memory already.
+images that are already in memory.
 """
 
 import argparse

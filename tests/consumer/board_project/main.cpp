@@ -1,4 +1,4 @@
-// A network on a board, from an installed device library: it checks itself and says so.
+// A network on a board, using an installed device library: checks itself and prints the result.
 #include <sparsenet/sparsenet.h>
 
 #include "board.h"

@@ -1,4 +1,4 @@
-/* A model as a C array with the kernels that it uses, in memory of the size that its header tells. */
+/* A model as a C array with the kernels that it uses, in memory of the size given in its header. */
 #include <sparsenet/sparsenet.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* What a C program does with a model that holds a plan: maps it, asks for memory, runs it, checks it by what the file
- * brings for that. Once with the kernels that are linked, once with the compact ones. */
+/* What a C program does with a model that contains a plan: maps it, allocates memory, runs it, and checks it with the
+ * test data in the file. Once with the linked kernels, once with the compact ones. */
 #include <sparsenet/sparsenet.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// What a program that embeds the engine does, in one screen: build or load a network, save it, run it.
+// What a program that embeds the engine does, in brief: build or load a network, save it, run it.
 #include <sparsenet/architecture.h>
 #include <sparsenet/graph.h>
 #include <sparsenet/model.h>

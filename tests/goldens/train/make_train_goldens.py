@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes data/: what PyTorch makes of training steps, for tests/unit/train_network_test.cpp and train_steps_test.cpp.
+"""Writes data/: PyTorch's results of training steps, for tests/unit/train_network_test.cpp and train_steps_test.cpp.
 
     python make_train_goldens.py [--out DIR] [--only NAME] [--choose]
 
@@ -22,9 +22,10 @@ import reference_net  # noqa: E402
 import train_data  # noqa: E402
 
 BATCH = 16
-ZERO = 1e-9  # a gradient of a smaller norm is zero but for rounding in float64
-# Network -> which of its batches the gradients are of. A rectifier whose input rounding moves across zero turns a
-# pixel's gradient on or off, up to 1e-2 of a tensor's norm; in these batches that is least (--choose looks for them).
+ZERO = 1e-9  # a gradient with a smaller norm is zero except for rounding in float64
+# Network -> which of its batches the gradients are computed for. A rectifier whose input crosses zero by rounding turns
+# a pixel's gradient on or off, up to 1e-2 of a tensor's norm; in these batches this effect is smallest (--choose
+# searches for them).
 NETWORKS = {"sparsenet-basic-v0": 12, "sparsenet-bc-v0": 22, "sparsenet-abc-v0": 19, "densenet-bc-40-12": 57}
 NETWORK_STEPS = 20
 SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9, nesterov=1, weight_decay=1e-4)
@@ -82,7 +83,7 @@ def make_optimizer(net, s):
 
 
 def train(arch, settings, steps, dtype):
-    """Losses of steps * accumulate batches, and the network after them."""
+    """Losses of steps * accumulate batches, and the network afterwards."""
     s = dict(DEFAULTS, **settings)
     net = network(arch, dtype)
     optimizer = make_optimizer(net, s)
@@ -103,7 +104,7 @@ def train(arch, settings, steps, dtype):
 
 
 def one_batch(arch, batch, dtype, perturbed=0):
-    """Loss, right answers and gradients of a batch; `perturbed` > 0: parameters moved by about 3e-7 of themselves."""
+    """Loss, right answers and gradients of a batch; `perturbed` > 0: parameters changed by about 3e-7 of their values."""
     net = network(arch, dtype)
     if perturbed:
         torch.manual_seed(perturbed)
@@ -160,7 +161,7 @@ def write_network(arch, out):
     blob = []
     for name, g in gradients.items():
         norm, scale = np.linalg.norm(g), np.abs(g).max()
-        if norm < ZERO:  # zero but for rounding: a bias in front of a BatchNorm
+        if norm < ZERO:  # zero except for rounding: a bias before a BatchNorm
             lines.append(f"gradient {name} {g.size} 0 0")
             worst_zero = max(worst_zero, np.abs(gradients32[name]).max())
             continue
@@ -189,7 +190,8 @@ def write_variant(name, out):
     lines += [f"losses64 {len(losses)} {numbers(losses)}", f"losses32 {len(losses)} {numbers(losses32)}"]
     state, state32 = net.state_dict(), net32.state_dict()
     kept = [n for n in state if n.startswith(("stem.", "conv1.", "bn.", "bn1.", "fc.", "linear."))]
-    # A bias in front of a BatchNorm has no gradient but rounding, which Adam makes as large as any; means show it.
+    # The gradient of a bias before a BatchNorm is only rounding, which Adam scales up like any other; the running means
+    # show it.
     left_out = ("num_batches_tracked", "running_mean" if settings.get("optimizer", "sgd") != "sgd" else "-")
     kept = [n for n in kept if not n.endswith(left_out)]
     lines += [f"values {n} {state[n].numel()} {numbers(state[n])}" for n in kept]
@@ -201,7 +203,7 @@ def write_variant(name, out):
 
 
 def check_that_variants_differ(found):
-    """The test allows 1e-4; a setting that hardly changed the losses would be tested by nothing."""
+    """The test allows 1e-4; a setting that hardly changed the losses would not be tested at all."""
     for name, losses in found.items():
         for other, others in found.items():
             same = min(len(losses), len(others))
@@ -223,7 +225,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default=os.path.join(HERE, "data"))
     parser.add_argument("--only", help="one network or variant")
-    parser.add_argument("--choose", action="store_true", help="look for the batches in NETWORKS; writes nothing")
+    parser.add_argument("--choose", action="store_true", help="search for the batches listed in NETWORKS; writes nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

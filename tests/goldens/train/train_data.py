@@ -1,7 +1,7 @@
-"""Parameters, images and labels that a C++ test makes too, bit for bit, so that none of them need be stored.
+"""Parameters, images and labels that a C++ test makes too, bit for bit, so that none of them need to be stored.
 
-The twin of this file is tests/support/train_data.cpp. Every number is a 24-bit hash of a name and an index, times or
-plus something exact: no sum is rounded twice, so NumPy and C++ agree whatever the compiler makes of it.
+The counterpart of this file is tests/support/train_data.cpp. Every number is a 24-bit hash of a name and an index, multiplied by
+or added to something exact: no sum is rounded twice, so NumPy and C++ agree however the compiler evaluates it.
 """
 
 import math
@@ -34,7 +34,7 @@ def centred(name, count):
 
 
 def parameter(name, shape):
-    """Initial values of the parameter `name`: He-like weights, a quarter of it for the last layer, BatchNorm
+    """Initial values of the parameter `name`: He-like weights, a quarter of that for the last layer, BatchNorm
     scales in 0.5..1.5, small shifts and biases.
 
     Of tensors of one dimension `.weight` is a BatchNorm's scale and `.bias` a bias or a shift.
@@ -55,10 +55,10 @@ def labels(count, classes):
 
 
 def images(count, classes, shape=(3, 32, 32)):
-    """[count, C, H, W] float32: some noise over a coarse pattern of the image's class, learnt in 20 steps.
+    """[count, C, H, W] float32: noise over a coarse pattern for the image's class, learnt in 20 steps.
 
-    More noise, or a larger last layer, and training would be chaotic: rounding in float32 would grow beyond any bound
-    that tells right from wrong.
+    With more noise or a larger last layer, training would be chaotic: float32 rounding errors would grow beyond any bound
+    that separates right from wrong.
     """
     c, h, w = shape
     noise = centred("images", count * c * h * w).reshape(count, c, h, w)

@@ -1,5 +1,5 @@
-"""Makes exporter_habits.onnx: constant chains and odd forms that exporters write, with a dynamic batch, and what ONNX
-Runtime computes for it, optimisations off. Complements tests/goldens, where each operator has its graph.
+"""Makes exporter_habits.onnx: constant chains and odd forms that exporters write, with a dynamic batch, and the results
+of ONNX Runtime for it, without optimisations. Complements tests/goldens, where each operator has its own graph.
 
     python make_onnx_goldens.py        (needs numpy, onnx and onnxruntime)
 """

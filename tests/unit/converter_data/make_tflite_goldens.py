@@ -1,9 +1,9 @@
-"""Makes the small TensorFlow Lite networks that converter_tflite_test reads, with what LiteRT computes for them.
+"""Makes the small TensorFlow Lite networks that converter_tflite_test reads, with LiteRT's results for them.
 
     python make_tflite_goldens.py [--resnet8 pretrainedResnet.tflite]
 
 Needs numpy, ai-edge-litert and flatc. Files are written through flatc from JSON, straight from the schema the converter
-uses, so that each operator's options are spelled out here. Same versions, same bytes.
+uses, so that each operator's options are spelled out here. The same versions give the same bytes.
 """
 
 import argparse
