@@ -308,7 +308,8 @@ TEST_CASE("what is no regular file is neither waited for nor read") {
     check_refused(convert({file, "--arch", "resnet20", "--map", path}), {path, "expected a regular file"});
 #ifdef SPARSENET_CLI
     for (const char* command : {"info", "bench", "verify"}) {
-      check_refused(sparsenet::test::run_limited({SPARSENET_CLI, command, path}, scratch().string(), kMostWallSeconds), {path});
+      check_refused(sparsenet::test::run_limited({SPARSENET_CLI, command, path}, scratch().string(), kMostWallSeconds),
+                    {path});
     }
 #endif
   }
