@@ -56,7 +56,7 @@ Result<std::unique_ptr<Dataset>> open_npy(const DataSpec& spec) {
   const Shape& shape = label_header.shape;
   const bool column = shape.size() == 2 && shape[1] == 1;
   if (!(shape.size() == 1 || column) || shape[0] != header.shape[0]) {
-    return invalid_argument(file.path() + ": expected one label an image, shape [" + std::to_string(header.shape[0]) +
+    return invalid_argument(file.path() + ": expected one label per image, shape [" + std::to_string(header.shape[0]) +
                             "], found " + to_string(shape));
   }
   std::vector<int64_t> labels(static_cast<size_t>(shape[0]));
