@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "graph/ops.h"
-#include "plan/memory_planner.h"
 
 namespace sparsenet {
 
@@ -290,63 +289,16 @@ Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end)
   return out;
 }
 
-// Two buffers become one where a step may write its output over an input that nobody reads again.
-void Lowering::share_memory() {
-  for (size_t i = 0; i < drafts_.size(); ++i) {
-    Draft& draft = drafts_[i];
-    if (draft.out.pieces.size() != 1) continue;
-    const int out = draft.out.pieces[0].buffer;
-    for (const Lowered* operand : {&draft.in, &draft.in2}) {
-      if (!(operand == &draft.in ? draft.share_in : draft.share_in2)) continue;
-      if (operand->pieces.size() != 1 || operand->pieces[0].buffer < 0 || operand->pieces[0].start != 0) continue;
-      if (operand->pieces[0].pixel_stride != draft.out.pieces[0].pixel_stride) continue;
-      int from = operand->pieces[0].buffer;
-      while (buffers_[static_cast<size_t>(from)].merged_into >= 0)
-        from = buffers_[static_cast<size_t>(from)].merged_into;
-      VirtualBuffer& target = buffers_[static_cast<size_t>(from)];
-      VirtualBuffer& moved = buffers_[static_cast<size_t>(out)];
-      if (from == out || target.bytes != moved.bytes || target.last != static_cast<int>(i) || moved.merged_into >= 0 ||
-          moved.first != static_cast<int>(i)) {
-        continue;
-      }
-      // The other operand must not be the same memory, unless an elementwise step sees it the same way.
-      const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
-      bool clash = false;
-      for (const Piece& piece : other->pieces) {
-        int b = piece.buffer;
-        while (b >= 0 && buffers_[static_cast<size_t>(b)].merged_into >= 0)
-          b = buffers_[static_cast<size_t>(b)].merged_into;
-        const bool same_elements = draft.share_in && other->pieces.size() == 1 && piece.start == 0 &&
-                                   piece.pixel_stride == operand->pieces[0].pixel_stride;
-        clash = clash || (b == from && !same_elements);
-      }
-      if (clash) continue;
-      moved.merged_into = from;
-      target.last = moved.last;
-      target.name = moved.name;
-      break;
-    }
+void Lowering::make_regions() {
+  placements_.assign(graph_.values.size(), nullptr);
+  for (const Persistence::Placement& p : persistence_.placements) placements_[static_cast<size_t>(p.value)] = &p;
+  for (size_t i = 0; i < persistence_.region_floats.size(); ++i) {
+    region_buffers_.push_back(static_cast<int>(buffers_.size()));
+    VirtualBuffer buffer;
+    buffer.name = "region " + std::to_string(i);
+    buffer.bytes = static_cast<size_t>(persistence_.region_floats[i]) * sizeof(float);
+    buffers_.push_back(std::move(buffer));
   }
-}
-
-size_t Lowering::offset_of(const Piece& piece) const {
-  int b = piece.buffer;
-  while (buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
-  return plan_.buffers[static_cast<size_t>(b)].offset + static_cast<size_t>(piece.start) * sizeof(float);
-}
-
-rt::View Lowering::view(const Lowered& value, Plan* plan) {
-  rt::View v{value.n, value.h, value.w, value.c, nullptr, static_cast<int32_t>(value.pieces.size())};
-  if (value.pieces.empty()) return v;
-  std::vector<rt::Segment> segments;
-  for (const Piece& piece : value.pieces) {
-    rt::Segment segment{0, piece.constant, piece.channels, piece.pixel_stride};
-    if (piece.buffer >= 0) segment.offset = offset_of(piece);
-    segments.push_back(segment);
-  }
-  plan->segments.push_back(std::move(segments));
-  v.segments = plan->segments.back().data();
-  return v;
 }
 
 Result<Plan> Lowering::run() {
@@ -358,15 +310,7 @@ Result<Plan> Lowering::run() {
     }
   }
   values_.assign(graph_.values.size(), {});
-  placements_.assign(graph_.values.size(), nullptr);
-  for (const Persistence::Placement& p : persistence_.placements) placements_[static_cast<size_t>(p.value)] = &p;
-  for (size_t i = 0; i < persistence_.region_floats.size(); ++i) {
-    region_buffers_.push_back(static_cast<int>(buffers_.size()));
-    VirtualBuffer buffer;
-    buffer.name = "region " + std::to_string(i);
-    buffer.bytes = static_cast<size_t>(persistence_.region_floats[i]) * sizeof(float);
-    buffers_.push_back(std::move(buffer));
-  }
+  make_regions();
   find_fused_affines();
   find_fused_gradients();
   std::vector<Lowered> input_values;
@@ -395,48 +339,12 @@ Result<Plan> Lowering::run() {
     }
     output_values.push_back(v);
   }
-  share_memory();
-
-  std::vector<PlannedBuffer> planned;
-  std::vector<size_t> planned_id;
-  for (size_t i = 0; i < buffers_.size(); ++i) {
-    const VirtualBuffer& b = buffers_[i];
-    plan_.buffers.push_back({b.name, b.bytes, 0, b.first, b.last});
-    if (b.merged_into >= 0) continue;
-    planned.push_back({b.bytes, b.first, b.last, 0});
-    planned_id.push_back(i);
-  }
-  plan_.lower_bound_bytes = memory_lower_bound(planned);
-  plan_.arena_bytes = plan_memory(&planned);
-  for (size_t i = 0; i < planned.size(); ++i) {
-    plan_.buffers[planned_id[i]].offset = planned[i].offset;
-    plan_.buffers[planned_id[i]].bytes = planned[i].bytes;
-  }
-  for (int id : region_buffers_) plan_.region_offsets.push_back(plan_.buffers[static_cast<size_t>(id)].offset);
-  for (Draft& draft : drafts_) {
-    draft.step.in = view(draft.in, &plan_);
-    draft.step.in2 = view(draft.in2, &plan_);
-    draft.step.out = view(draft.out, &plan_);
-    if (!draft.operands.empty()) {
-      std::vector<rt::View> operands;
-      for (const Lowered& operand : draft.operands) operands.push_back(view(operand, &plan_));
-      draft.step.train.operand_count = static_cast<int32_t>(operands.size());
-      plan_.operands.push_back(std::move(operands));
-      draft.step.train.operands = plan_.operands.back().data();
-    }
-    for (const Draft::Link& link : draft.links) {
-      plan_.links.push_back({plan_.steps.size(), link.slot, offset_of(link.piece)});
-    }
-    plan_.steps.push_back(draft.step);
-    plan_.step_macs.push_back(draft.macs);
-  }
+  place_buffers();
+  make_steps();
   auto port = [&](ValueId id, const Lowered& v) { return PlanPort{graph_.value(id).name, shape(id), view(v, &plan_)}; };
   for (size_t i = 0; i < graph_.inputs.size(); ++i) plan_.inputs.push_back(port(graph_.inputs[i], input_values[i]));
   for (size_t i = 0; i < graph_.outputs.size(); ++i) plan_.outputs.push_back(port(graph_.outputs[i], output_values[i]));
-  // Merged buffers have no memory of their own.
-  std::vector<PlanBuffer> kept;
-  for (size_t id : planned_id) kept.push_back(plan_.buffers[id]);
-  plan_.buffers = std::move(kept);
+  forget_merged_buffers();
   return std::move(plan_);
 }
 

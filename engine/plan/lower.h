@@ -117,7 +117,11 @@ class Lowering {
   size_t offset_of(const Piece& piece) const;
   void find_fused_affines();
   void find_fused_gradients();
+  void make_regions();
   void share_memory();
+  void place_buffers();
+  void make_steps();
+  void forget_merged_buffers();
   rt::View view(const Lowered& value, Plan* plan);
 
   const Graph& graph_;
