@@ -60,6 +60,12 @@ class Words {
   std::vector<uint64_t> words_;
 };
 
+// Graphs are hashed before anybody has checked them: a constant without data, or whose shape makes no sense, is not
+// read.
+uint64_t hash_contents(const Tensor& tensor) {
+  return tensor.data && tensor.elements() > 0 ? xxh64(tensor.data, tensor.bytes()) : 0;
+}
+
 }  // namespace
 
 uint64_t graph_identity(const Graph& graph) {
@@ -68,7 +74,7 @@ uint64_t graph_identity(const Graph& graph) {
   for (const Value& value : graph.values) {
     words.all(value.type, value.is_constant);
     if (!value.is_constant) continue;  // shapes follow from the inputs, and their first dimension is the batch
-    words.all(value.shape, xxh64(value.constant.data, value.constant.bytes()));
+    words.all(value.constant.type, value.constant.shape, hash_contents(value.constant));
   }
   words.add(graph.nodes.size());
   for (const Node& node : graph.nodes) {

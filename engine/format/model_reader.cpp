@@ -394,6 +394,7 @@ class Reader {
     if (count > kMaxPlans) {
       return invalid_model("plans: expected at most " + std::to_string(kMaxPlans) + ", found " + std::to_string(count));
     }
+    const uint64_t identity = count > 0 ? graph_identity(model.graph) : 0;
     for (size_t i = 0; i < count; ++i) {
       const schema::Plan& file = *list->Get(static_cast<fb::uoffset_t>(i));
       if (!is_known_plan(file)) continue;
@@ -403,6 +404,7 @@ class Reader {
       if (!stored.ok()) {
         return stored.status().with_context("plan " + std::to_string(i) + " for " + file.target()->str());
       }
+      stored->graph_identity = identity;
       out->push_back(std::move(*stored));
     }
     return {};

@@ -75,8 +75,8 @@ class DataLayout {
 class Writer {
  public:
   // `with_graph`: false leaves it away, for devices.
-  Writer(const Model& model, const Graph& graph, bool with_graph)
-      : model_(model), graph_(graph), with_graph_(with_graph) {}
+  Writer(const Model& model, const Graph& graph, const std::vector<const StoredPlan*>& plans, bool with_graph)
+      : model_(model), graph_(graph), stored_plans_(plans), with_graph_(with_graph) {}
 
   Result<std::vector<uint8_t>> write() {
     const auto metadata = write_metadata(model_.metadata);
@@ -89,11 +89,10 @@ class Writer {
     }
     const auto vector_list = builder_.CreateVector(vectors);
     std::vector<fb::Offset<schema::Plan>> plans;
-    for (const StoredPlan& stored : model_.plans) {
-      if (!made_of(stored, graph_)) continue;
+    for (const StoredPlan* stored : stored_plans_) {
       auto plan = write_plan(
-          stored, [this](const Tensor& tensor) { return data_.place(tensor); }, &builder_);
-      if (!plan.ok()) return plan.status().with_context("plan for " + stored.target);
+          *stored, [this](const Tensor& tensor) { return data_.place(tensor); }, &builder_);
+      if (!plan.ok()) return plan.status().with_context("plan for " + stored->target);
       plans.push_back(*plan);
     }
     // Absent rather than empty: a file without plans is the same as from a writer that knew none.
@@ -265,6 +264,7 @@ class Writer {
 
   const Model& model_;
   const Graph& graph_;
+  const std::vector<const StoredPlan*>& stored_plans_;
   const bool with_graph_;
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
@@ -278,7 +278,7 @@ class Writer {
   std::map<int32_t, fb::Offset<schema::AxisAttrs>> axes_;
 };
 
-Status writable(const Model& model, const Graph& graph) {
+Status writable(const Model& model, const Graph& graph, const std::vector<const StoredPlan*>& plans) {
   for (const Node& node : graph.nodes) {
     const OpDefinition* definition = find_op(node.op);
     if (!definition || !definition->storable) {
@@ -290,7 +290,7 @@ Status writable(const Model& model, const Graph& graph) {
   for (const Value& value : graph.values) text += value.name.size() + 128;
   for (const Node& node : graph.nodes) text += node.name.size() + (node.inputs.size() + node.outputs.size()) * 4 + 128;
   for (const std::string& label : model.metadata.labels) text += label.size() + 8;
-  for (const StoredPlan& stored : model.plans) text += made_of(stored, graph) ? plan_bytes(stored) : 0;
+  for (const StoredPlan* stored : plans) text += plan_bytes(*stored);
   if (text > kMaxStructureBytes)
     return invalid_model("the graph is too large for a file: " + std::to_string(text) + " bytes of names and nodes");
   SPARSENET_RETURN_IF_ERROR(check_metadata(graph, model.metadata));
@@ -304,8 +304,9 @@ Result<std::vector<uint8_t>> serialize(const Model& model, bool with_graph) {
     if (!FLATBUFFERS_LITTLEENDIAN) return unsupported("writing model files on a big-endian machine");
     Graph graph = model.graph;  // shares the constants
     SPARSENET_RETURN_IF_ERROR(graph.infer_shapes());
-    SPARSENET_RETURN_IF_ERROR(writable(model, graph));
-    Result<std::vector<uint8_t>> bytes = Writer(model, graph, with_graph).write();
+    const std::vector<const StoredPlan*> plans = plans_made_of(model.plans, graph);
+    SPARSENET_RETURN_IF_ERROR(writable(model, graph, plans));
+    Result<std::vector<uint8_t>> bytes = Writer(model, graph, plans, with_graph).write();
     if (!bytes.ok() || !with_graph) return bytes;
     // Nothing is written that could not be read again.
     Result<Model> read = parse_model(bytes->data(), bytes->size(), nullptr);

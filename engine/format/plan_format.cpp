@@ -9,15 +9,35 @@
 
 namespace sparsenet {
 
-bool made_of(const StoredPlan& stored, const Graph& graph) {
+namespace {
+
+bool has_inputs_of(const StoredPlan& stored, const Graph& graph) {
   const size_t labels = stored.trains ? 1 : 0;
   if (!stored.plan || stored.plan->inputs.size() != graph.inputs.size() + labels) return false;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
-    Shape shape = graph.shape(graph.inputs[i]);
+    const ValueId id = graph.inputs[i];
+    if (id < 0 || static_cast<size_t>(id) >= graph.values.size()) return false;
+    Shape shape = graph.shape(id);
     if (!shape.empty()) shape[0] = stored.batch;
     if (shape != stored.plan->inputs[i].shape) return false;
   }
-  return stored.graph_identity == graph_identity(graph);
+  return true;
+}
+
+}  // namespace
+
+bool made_of(const StoredPlan& stored, const Graph& graph) {
+  return has_inputs_of(stored, graph) && stored.graph_identity == graph_identity(graph);
+}
+
+std::vector<const StoredPlan*> plans_made_of(const std::vector<StoredPlan>& plans, const Graph& graph) {
+  std::vector<const StoredPlan*> fitting;
+  if (plans.empty()) return fitting;
+  const uint64_t identity = graph_identity(graph);
+  for (const StoredPlan& stored : plans) {
+    if (stored.graph_identity == identity && has_inputs_of(stored, graph)) fitting.push_back(&stored);
+  }
+  return fitting;
 }
 
 const StoredPlan* find_plan(const Model& model, const std::string& target, int64_t batch) {

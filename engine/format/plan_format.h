@@ -16,6 +16,8 @@ uint64_t graph_identity(const Graph& graph);
 
 // Whether the plan still says what the graph says: for any batch size, the same inputs and the same graph.
 bool made_of(const StoredPlan& stored, const Graph& graph);
+// All of which that holds, with the constants read once. They point into `plans`.
+std::vector<const StoredPlan*> plans_made_of(const std::vector<StoredPlan>& plans, const Graph& graph);
 
 // The model's plan of inference for this target and batch, or that of training, if it is made of the model's graph;
 // else null.
@@ -33,8 +35,8 @@ Result<flatbuffers::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
 // Whether this runtime knows the plan's target and version; others are skipped.
 bool is_known_plan(const schema::Plan& plan);
 
-// Checks all of a plan, also that its inputs and outputs are the graph's. `charge` is told of all that is copied out of
-// the structure and says when it is too much. Messages do not name the plan.
+// Checks all of a plan, also that its inputs and outputs are the graph's; the caller sets graph_identity. `charge` is
+// told of all that is copied out of the structure and says when it is too much. Messages do not name the plan.
 Result<StoredPlan> read_plan(const rt::PlanFile& file, const Graph& graph, const std::shared_ptr<const void>& owner,
                              const std::function<Status(uint64_t)>& charge);
 

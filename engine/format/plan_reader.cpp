@@ -59,7 +59,6 @@ class PlanReader {
       stored.step_checks.push_back({check.sum(), check.norm()});
     }
     stored.plan = std::move(plan_);
-    stored.graph_identity = graph_identity(graph);
     return stored;
   }
 

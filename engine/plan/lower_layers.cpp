@@ -63,30 +63,33 @@ Status Lowering::lower_node(const Node& node) {
   return internal_error(describe(node) + ": not lowered; the passes should have replaced it");
 }
 
+namespace {
+
+// What windows of convolutions and pools have in common.
+template <class Attrs>
+void set_sizes(const Attrs& a, rt::Window* w) {
+  w->kernel_h = a.kernel[0];
+  w->kernel_w = a.kernel[1];
+  w->stride_h = a.stride[0];
+  w->stride_w = a.stride[1];
+  w->pad_top = a.pads[0];
+  w->pad_left = a.pads[1];
+  w->pad_bottom = a.pads[2];
+  w->pad_right = a.pads[3];
+}
+
+}  // namespace
+
 void Lowering::set_window(const ConvAttrs& a, rt::Step* s) const {
-  s->window.kernel_h = a.kernel[0];
-  s->window.kernel_w = a.kernel[1];
-  s->window.stride_h = a.stride[0];
-  s->window.stride_w = a.stride[1];
+  set_sizes(a, &s->window);
   s->window.dilation_h = a.dilation[0];
   s->window.dilation_w = a.dilation[1];
-  s->window.pad_top = a.pads[0];
-  s->window.pad_left = a.pads[1];
-  s->window.pad_bottom = a.pads[2];
-  s->window.pad_right = a.pads[3];
   s->conv.groups = a.groups;
 }
 
 void Lowering::set_window(const PoolAttrs& a, rt::Step* s) const {
+  set_sizes(a, &s->window);
   s->pool.count_include_pad = a.count_include_pad;
-  s->window.kernel_h = a.kernel[0];
-  s->window.kernel_w = a.kernel[1];
-  s->window.stride_h = a.stride[0];
-  s->window.stride_w = a.stride[1];
-  s->window.pad_top = a.pads[0];
-  s->window.pad_left = a.pads[1];
-  s->window.pad_bottom = a.pads[2];
-  s->window.pad_right = a.pads[3];
 }
 
 Status Lowering::lower_conv(const Node& node) {

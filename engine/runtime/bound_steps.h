@@ -2,8 +2,8 @@
 // it as it is; hosts through BoundPlan (session/bound_plan.h).
 //
 // This folder, the steps and the kernels are the whole of what a device needs to run a plan: no heap, no exceptions, no
-// RTTI, no operating system. Order of calls: measure_step() for each step; size_memory(); the caller finds the memory;
-// init(); bind() for each step, in the same order; execute() as often as wanted; release().
+// RTTI, no operating system. Order of calls: measure_step() for each step; the caller finds memory of these
+// sizes; init(); bind() for each step, in the same order; execute() as often as wanted; release().
 #pragma once
 
 #include "runtime/bytes.h"

@@ -319,6 +319,27 @@ TEST_CASE("a plan that does not fit is not used") {
   }
 }
 
+TEST_CASE("a graph that makes no sense is no reason to crash, plan or not") {
+  const Model good = loaded(bytes_of(with_plan(architecture("sparsenet-abc:blocks=2-2-3,k=5,path=3"))));
+  const auto refused = [&](const std::function<void(Graph&)>& change) {
+    Model model = good;
+    change(model.graph);
+    CHECK_FALSE(Session::create(model, {}).ok());
+    CHECK_FALSE(serialize_model(model).ok());
+  };
+  const auto constant = [](Graph& graph) -> Value& {
+    for (Value& value : graph.values) {
+      if (value.is_constant) return value;
+    }
+    return graph.values[0];
+  };
+  refused([&](Graph& g) { constant(g).constant.data = nullptr; });
+  refused([&](Graph& g) { constant(g).constant.shape = {int64_t{1} << 62, int64_t{1} << 62}; });
+  refused([&](Graph& g) { constant(g).constant.shape = {-5}; });
+  refused([&](Graph& g) { g.inputs = {99999}; });
+  refused([&](Graph& g) { g.inputs = {-1}; });
+}
+
 TEST_CASE("every attribute of a node counts for the plan") {
   for (const Model& original : {tiny_model(), model_of_all_ops()}) {
     const uint64_t before = graph_identity(original.graph);

@@ -269,6 +269,7 @@ class Graph {
   // Multiply-accumulates of convolutions (at every output pixel) and FC layers for one image. Needs shapes.
   int64_t macs_per_image() const;
 
+  // `id` must be in [0, values.size()); the reference holds until a value is added.
   Value& value(ValueId id) { return values[static_cast<size_t>(id)]; }
   const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
   const Shape& shape(ValueId id) const { return value(id).shape; }

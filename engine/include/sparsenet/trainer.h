@@ -11,7 +11,7 @@
 //   auto trained = trainer->graph();                        // with the trained parameters
 //   if (trained.ok()) model->graph = std::move(*trained);
 //   model->test_vectors.clear();                            // their outputs are those of the old ones
-//   save_model(*model, "trained.snet");
+//   if (auto saved = save_model(*model, "trained.snet"); !saved.ok()) ...
 //
 // The graph has one input [N, C, H, W] (or [N, C]) and one output of logits [N, classes] (a Softmax at the end is left
 // out of training: the loss is the cross-entropy of the logits). BatchNorm uses the statistics of the batch and updates

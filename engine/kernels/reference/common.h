@@ -23,6 +23,16 @@ inline const char* reference_prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
+// For a kernel that runs every step of a kind.
+template <StepOp kOp>
+bool supports(const Step& step) {
+  return step.op == kOp;
+}
+
+inline int64_t pixels_of(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
 // min(max(x, low), high); NaN stays NaN, which fmin and fmax would drop.
 inline float bounded_one(float x, float low, float high) {
   return x < low ? low : x > high ? high : x;
@@ -57,6 +67,16 @@ inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c
                                   : reinterpret_cast<float*>(arena + segment->offset);
   return base + pixel * segment->pixel_stride + c;
 }
+
+// The operands of a step that trains.
+struct Operands {
+  const ReferenceState& r;
+  const View& view(int i) const { return r.step.train.operands[i]; }
+  bool has(int i) const { return i < r.step.train.operand_count && view(i).segment_count > 0; }
+  float& at(int i, int64_t pixel, int32_t c) const { return *element(view(i), r.arena, pixel, c); }
+  float* dense(int i) const { return element(view(i), r.arena, 0, 0); }
+  int64_t count(int i) const { return pixels_of(view(i)) * view(i).c; }
+};
 
 // The input of a step at a pixel, with the affine and the bounds in front of it.
 inline float input_at(const ReferenceState& s, int64_t pixel, int32_t c) {

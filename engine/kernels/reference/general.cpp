@@ -6,11 +6,6 @@
 namespace sparsenet::rt {
 namespace {
 
-template <StepOp kOp>
-bool supports(const Step& step) {
-  return step.op == kOp;
-}
-
 float* base(const View& view, uint8_t* arena) {
   return element(view, arena, 0, 0);
 }

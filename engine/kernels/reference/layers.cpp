@@ -4,10 +4,6 @@
 namespace sparsenet::rt {
 namespace {
 
-template <StepOp kOp>
-bool supports(const Step& step) {
-  return step.op == kOp;
-}
 bool affine_supports(const Step& step) {
   return step.op == StepOp::kAffine || step.op == StepOp::kUnary;
 }

@@ -5,22 +5,6 @@
 namespace sparsenet::rt {
 namespace {
 
-template <StepOp kOp>
-bool supports(const Step& step) {
-  return step.op == kOp;
-}
-
-int64_t pixels_of(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
-
-struct Operands {
-  const ReferenceState& r;
-  const View& view(int i) const { return r.step.train.operands[i]; }
-  bool has(int i) const { return i < r.step.train.operand_count && view(i).segment_count > 0; }
-  float& at(int i, int64_t pixel, int32_t c) const { return *element(view(i), r.arena, pixel, c); }
-};
-
 // x -> mean, 1 / sqrt(variance + epsilon), variance; two passes.
 void batch_stats_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);

@@ -6,23 +6,6 @@
 namespace sparsenet::rt {
 namespace {
 
-template <StepOp kOp>
-bool supports(const Step& step) {
-  return step.op == kOp;
-}
-
-int64_t pixels_of(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
-
-struct Operands {
-  const ReferenceState& r;
-  const View& view(int i) const { return r.step.train.operands[i]; }
-  float& at(int i, int64_t pixel, int32_t c) const { return *element(view(i), r.arena, pixel, c); }
-  float* dense(int i) const { return element(view(i), r.arena, 0, 0); }
-  int64_t count(int i) const { return pixels_of(view(i)) * view(i).c; }
-};
-
 // The slope at argument x, or from the result where Step's graph op says so (ReLU, sigmoid, tanh).
 float slope(float v, const Act& act) {
   switch (act.kind) {
