@@ -44,10 +44,10 @@ Result<Architecture> parse_architecture(const std::string& text);
 // The spelled-out form, from which parse_architecture gives the same architecture again.
 std::string to_string(const Architecture& arch);
 
-// The graph with He initialisation (normal, std sqrt(2 / (KH KW O))), BN scale 1, shift 0, mean 0, variance 1, biases
-// 0. The same seed gives the same bits. Constants have the names and the order of the reference PyTorch form (see
-//    docs/converting.md), so weights can be imported by name or by order. Input "input" [1, 3, S, S], output "logits"
-//    [1, classes].
+// The graph with He initialisation: convolution weights are normal with standard deviation sqrt(2 / (KH KW O)), BN has
+// scale 1, shift 0, mean 0 and variance 1, and biases are zero. The same seed gives the same bits. Constants have the
+// names and the order of the reference PyTorch form (see docs/converting.md), so weights can be imported by name or by
+// order. Input "input" [1, 3, S, S], output "logits" [1, classes]. Errors: kInvalidArgument names the option.
 Result<Graph> build_graph(const Architecture& arch, uint64_t seed = 0);
 
 // The short names that `sparsenet create --help` and error messages list.
