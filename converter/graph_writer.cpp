@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "converter/activation_patterns.h"
 #include "converter/report.h"
 
 namespace sparsenet::converter {
@@ -187,6 +188,7 @@ void remove_unused(Graph* graph) {
 }  // namespace
 
 Status finish_graph(Graph* graph) {
+  recognise_activations(graph);
   fold_added_biases(graph);
   remove_unused(graph);
   return graph->infer_shapes();

@@ -50,8 +50,9 @@ class GraphWriter {
   std::unordered_set<ValueId> ports_;          // inputs and outputs of the graph
 };
 
-// To be called after the import: merges constants that are added after a convolution or FC layer without a bias into a
-// bias, and removes nodes and constants that nothing reads. Then checks the whole graph.
+// To be called after the import: recognises activations that were written as several nodes, merges constants that are
+// added after a convolution or FC layer without a bias into a bias, and removes nodes and constants that nothing reads.
+// Then checks the whole graph.
 Status finish_graph(Graph* graph);
 
 // Sets float32 constants below the smallest normal number, 1.2e-38, to zero: they are remainders of weights that

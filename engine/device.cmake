@@ -12,6 +12,8 @@ add_library(sparsenet_runtime OBJECT
   step/step_digest.cpp
   format/stored/stored_plan.cpp
   format/stored/training_plan.cpp
+  kernels/reference/activation.cpp
+  kernels/reference/linked_activation.cpp
   kernels/reference/layers.cpp
   kernels/reference/general.cpp
   kernels/reference/train.cpp

@@ -7,30 +7,49 @@
 namespace sparsenet::converter {
 namespace {
 
-Status import_relu(NodeContext& c) {
-  return c.emit_unary(Op::kRelu);
-}
-Status import_sigmoid(NodeContext& c) {
-  return c.emit_unary(Op::kSigmoid);
-}
-Status import_tanh(NodeContext& c) {
-  return c.emit_unary(Op::kTanh);
-}
-Status import_hard_swish(NodeContext& c) {
-  return c.emit_unary(Op::kHardSwish);
+// Operators that are an activation of ours. Attributes "alpha" and "beta", where the operator has them, with their
+// defaults.
+struct ActivationOperator {
+  const char* name;
+  Op op;
+  float alpha = 0, beta = 0;
+};
+const ActivationOperator kActivationOperators[] = {
+    {"Relu", Op::kRelu},
+    {"LeakyRelu", Op::kLeakyRelu, 0.01f},
+    {"Sigmoid", Op::kSigmoid},
+    {"HardSigmoid", Op::kHardSigmoid, 0.2f, 0.5f},
+    {"HardSwish", Op::kHardSwish},
+    {"Tanh", Op::kTanh},
+    {"Elu", Op::kElu, 1.f},
+    {"Softplus", Op::kSoftplus},
+    {"Swish", Op::kSilu, 1.f},
+    {"Mish", Op::kMish},
+    {"Erf", Op::kErf},
+};
+
+const ActivationOperator* find_activation_operator(const std::string& name) {
+  for (const ActivationOperator& row : kActivationOperators) {
+    if (name == row.name) return &row;
+  }
+  return nullptr;
 }
 
-Status import_leaky_relu(NodeContext& c) {
+Status import_activation(NodeContext& c) {
+  const ActivationOperator& row = *find_activation_operator(c.op());
+  if (row.alpha == 0.f) return c.emit_unary(row.op);
   AlphaBetaAttrs attrs;
-  attrs.alpha = c.float_attribute("alpha", 0.01f);
-  return c.emit_unary(Op::kLeakyRelu, attrs);
+  attrs.alpha = c.float_attribute("alpha", row.alpha);
+  if (row.beta != 0.f) attrs.beta = c.float_attribute("beta", row.beta);
+  return c.emit_unary(row.op, attrs);
 }
 
-Status import_hard_sigmoid(NodeContext& c) {
-  AlphaBetaAttrs attrs;
-  attrs.alpha = c.float_attribute("alpha", 0.2f);
-  attrs.beta = c.float_attribute("beta", 0.5f);
-  return c.emit_unary(Op::kHardSigmoid, attrs);
+Status import_gelu(NodeContext& c) {
+  const std::string form = c.string_attribute("approximate", "none");
+  if (form != "none" && form != "tanh") {
+    return invalid_model("approximate: expected none or tanh, found " + printable(form));
+  }
+  return c.emit_unary(form == "tanh" ? Op::kGeluTanh : Op::kGelu);
 }
 
 Status import_prelu(NodeContext& c) {
@@ -101,6 +120,24 @@ Status import_binary(NodeContext& c) {
   return c.emit(op, {a, b});
 }
 
+// Small whole powers, as products.
+Status import_pow(NodeContext& c) {
+  SPARSENET_ASSIGN_OR_RETURN(const float exponent, c.scalar(1, "exponent"));
+  if (exponent != 1.f && exponent != 2.f && exponent != 3.f) {
+    return unsupported("a power of " + std::to_string(exponent) + ": expected 1, 2 or 3");
+  }
+  if (exponent == 1.f) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  ValueId square = x;
+  if (exponent == 3.f) {
+    SPARSENET_ASSIGN_OR_RETURN(square, c.writer().node(Op::kMul, c.name(), {x, x}, NoAttrs{}, c.name() + ".square"));
+  }
+  return c.emit(Op::kMul, {square, x});
+}
+
 Status import_sum(NodeContext& c) {
   if (c.input_count() == 1) {
     c.alias_output(0, 0);
@@ -157,28 +194,15 @@ NodeImporter find_pointwise_op(const std::string& op) {
     NodeImporter importer;
   };
   static const Row kRows[] = {
-      {"Relu", import_relu},
-      {"LeakyRelu", import_leaky_relu},
-      {"PRelu", import_prelu},
-      {"Clip", import_clip},
-      {"Sigmoid", import_sigmoid},
-      {"HardSigmoid", import_hard_sigmoid},
-      {"HardSwish", import_hard_swish},
-      {"Tanh", import_tanh},
-      {"Softmax", import_softmax},
-      {"Add", import_binary},
-      {"Sub", import_binary},
-      {"Mul", import_binary},
-      {"Div", import_binary},
-      {"Sum", import_sum},
-      {"Identity", import_identity},
-      {"Dropout", import_dropout},
+      {"PRelu", import_prelu}, {"Clip", import_clip},  {"Softmax", import_softmax},   {"Add", import_binary},
+      {"Sub", import_binary},  {"Mul", import_binary}, {"Div", import_binary},        {"Sum", import_sum},
+      {"Pow", import_pow},     {"Gelu", import_gelu},  {"Identity", import_identity}, {"Dropout", import_dropout},
       {"Cast", import_cast},
   };
   for (const Row& row : kRows) {
     if (op == row.op) return row.importer;
   }
-  return nullptr;
+  return find_activation_operator(op) ? import_activation : nullptr;
 }
 
 }  // namespace sparsenet::converter

@@ -236,27 +236,51 @@ Status emit_pointwise(TfliteContext& c, Op op, Attrs attrs = NoAttrs{}) {
   return {};
 }
 
-Status import_pointwise(TfliteContext& c) {
-  const std::string& name = c.op_name();
-  if (name == "RELU") return emit_pointwise(c, Op::kRelu);
-  if (name == "RELU6") return emit_pointwise(c, Op::kClip, ClipAttrs{0.f, 6.f});
-  if (name == "RELU_N1_TO_1") return emit_pointwise(c, Op::kClip, ClipAttrs{-1.f, 1.f});
-  if (name == "RELU_0_TO_1") return emit_pointwise(c, Op::kClip, ClipAttrs{0.f, 1.f});
-  if (name == "LOGISTIC") return emit_pointwise(c, Op::kSigmoid);
-  if (name == "TANH") return emit_pointwise(c, Op::kTanh);
-  if (name == "HARD_SWISH") return emit_pointwise(c, Op::kHardSwish);
-  AlphaBetaAttrs attrs;
-  if (name == "LEAKY_RELU") {
-    const auto* options = c.op().builtin_options_as_LeakyReluOptions();
-    attrs.alpha = options ? options->alpha() : 0.f;
-    return emit_pointwise(c, Op::kLeakyRelu, attrs);
+// Operators that are an activation of ours, with fixed parameters.
+struct ActivationOperator {
+  const char* name;
+  Op op;
+  Attrs attrs = NoAttrs{};
+};
+
+const ActivationOperator* find_activation_operator(const std::string& name) {
+  static const ActivationOperator kRows[] = {
+      {"RELU", Op::kRelu},
+      {"RELU6", Op::kClip, ClipAttrs{0.f, 6.f}},
+      {"RELU_N1_TO_1", Op::kClip, ClipAttrs{-1.f, 1.f}},
+      {"RELU_0_TO_1", Op::kClip, ClipAttrs{0.f, 1.f}},
+      {"LOGISTIC", Op::kSigmoid},
+      {"TANH", Op::kTanh},
+      {"HARD_SWISH", Op::kHardSwish},
+      {"ELU", Op::kElu, AlphaBetaAttrs{1.f, 0.f}},
+  };
+  for (const ActivationOperator& row : kRows) {
+    if (name == row.name) return &row;
   }
-  Result<HostTensor> slope = c.floats(1, "slope");  // PRELU
+  return nullptr;
+}
+
+Status import_activation(TfliteContext& c) {
+  const ActivationOperator& row = *find_activation_operator(c.op_name());
+  return emit_pointwise(c, row.op, row.attrs);
+}
+
+Status import_gelu(TfliteContext& c) {
+  const auto* options = c.op().builtin_options_as_GeluOptions();
+  return emit_pointwise(c, options && options->approximate() ? Op::kGeluTanh : Op::kGelu);
+}
+
+Status import_leaky_relu(TfliteContext& c) {
+  const auto* options = c.op().builtin_options_as_LeakyReluOptions();
+  return emit_pointwise(c, Op::kLeakyRelu, AlphaBetaAttrs{options ? options->alpha() : 0.f, 0.f});
+}
+
+Status import_prelu(TfliteContext& c) {
+  Result<HostTensor> slope = c.floats(1, "slope");
   if (!slope.ok()) return slope.status();
   const auto [low, high] = std::minmax_element(slope->floats.begin(), slope->floats.end());
   if (*low != *high) return unsupported("slopes that differ between channels");
-  attrs.alpha = *low;
-  return emit_pointwise(c, Op::kLeakyRelu, attrs);
+  return emit_pointwise(c, Op::kLeakyRelu, AlphaBetaAttrs{*low, 0.f});
 }
 
 }  // namespace
@@ -281,18 +305,14 @@ TfliteImporter find_tflite_compute_op(BuiltinOperator op) {
     case BuiltinOperator::MUL:
     case BuiltinOperator::DIV:
       return import_binary;
-    case BuiltinOperator::RELU:
-    case BuiltinOperator::RELU6:
-    case BuiltinOperator::RELU_N1_TO_1:
-    case BuiltinOperator::RELU_0_TO_1:
-    case BuiltinOperator::LOGISTIC:
-    case BuiltinOperator::TANH:
-    case BuiltinOperator::HARD_SWISH:
+    case BuiltinOperator::GELU:
+      return import_gelu;
     case BuiltinOperator::LEAKY_RELU:
+      return import_leaky_relu;
     case BuiltinOperator::PRELU:
-      return import_pointwise;
+      return import_prelu;
     default:
-      return nullptr;
+      return find_activation_operator(EnumNameBuiltinOperator(op)) ? import_activation : nullptr;
   }
 }
 

@@ -16,7 +16,7 @@
 #include "base/guarded.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
-#include "graph/ops.h"
+#include "graph/activations.h"
 
 namespace sparsenet {
 namespace {
@@ -277,23 +277,9 @@ class Reader {
   static Status read(const schema::Activation* file, Activation* out) {
     if (!file) return {};
     *out = {static_cast<Activation::Kind>(file->kind()), file->a(), file->b()};
-    bool fits = false;
-    switch (out->kind) {
-      case Activation::Kind::kNone:
-      case Activation::Kind::kRelu:
-      case Activation::Kind::kSigmoid:
-      case Activation::Kind::kHardSwish:
-      case Activation::Kind::kTanh:
-        fits = out->a == 0.f && out->b == 0.f;
-        break;
-      case Activation::Kind::kClip:
-        fits = out->a <= out->b;
-        break;
-      case Activation::Kind::kLeakyRelu:
-      case Activation::Kind::kHardSigmoid:
-        fits = std::isfinite(out->a) && std::isfinite(out->b);
-        break;
-    }
+    const ActivationRow* row = find_activation(out->kind);
+    bool fits = row ? check_activation(*out).ok() : out->kind == Activation::Kind::kNone;
+    if (!row || row->parameters == ActivationParameters::kNone) fits = fits && out->a == 0.f && out->b == 0.f;
     if (fits) return {};
     return invalid_model("activation: unknown number or unfit parameters: " + std::to_string(file->kind()) + ", " +
                          std::to_string(file->a()) + ", " + std::to_string(file->b()));

@@ -13,16 +13,25 @@
 #include "base/guarded.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
-#include "graph/ops.h"
+#include "graph/activations.h"
 
 namespace sparsenet {
 namespace {
 
 namespace fb = flatbuffers;
 
-// Raised with kFormatVersion, but only for models that use what the new version brought: older runtimes keep reading
-// the rest.
-constexpr uint32_t kMinRuntime = 1;
+// The oldest version of the format that can say what the graph means: older runtimes keep reading files that use
+// nothing newer.
+uint32_t version_of(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    Activation activation;
+    if (is_activation(node, &activation) && activation.kind > Activation::Kind::kTanh) return 2;
+    if (const auto* a = std::get_if<ConvAttrs>(&node.attrs)) activation = a->activation;
+    if (const auto* a = std::get_if<FullyConnectedAttrs>(&node.attrs)) activation = a->activation;
+    if (activation.kind > Activation::Kind::kTanh) return 2;
+  }
+  return 1;
+}
 
 #ifdef SPARSENET_VERSION
 constexpr char kProducer[] = "sparsenet " SPARSENET_VERSION;
@@ -99,8 +108,9 @@ class Writer {
     const auto plan_list =
         plans.empty() ? fb::Offset<fb::Vector<fb::Offset<schema::Plan>>>() : builder_.CreateVector(plans);
     const auto producer = builder_.CreateString(kProducer);
-    schema::FinishModelBuffer(builder_, schema::CreateModel(builder_, kFormatVersion, kMinRuntime, producer, metadata,
-                                                            graph, vector_list, data_.size(), plan_list));
+    const uint32_t version = version_of(graph_);
+    schema::FinishModelBuffer(builder_, schema::CreateModel(builder_, version, version, producer, metadata, graph,
+                                                            vector_list, data_.size(), plan_list));
     return assemble();
   }
 

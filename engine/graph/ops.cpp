@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "graph/activations.h"
+
 namespace sparsenet {
 namespace {
 
@@ -10,19 +12,12 @@ constexpr size_t kMany = 4096;
 constexpr size_t kNone = attrs_index<NoAttrs>();
 constexpr size_t kTrain = attrs_index<TrainAttrs>();
 
-// In the order of their numbers.
+// In the order of their numbers; activations have a table of their own.
 const OpDefinition kOps[] = {
     {Op::kConv, "Conv", 2, 4, 2, 1, 1, attrs_index<ConvAttrs>(), true, infer_conv},
     {Op::kFullyConnected, "FullyConnected", 2, 3, 2, 1, 1, attrs_index<FullyConnectedAttrs>(), true,
      infer_fully_connected},
     {Op::kBatchNorm, "BatchNorm", 5, 5, 5, 1, 1, attrs_index<BatchNormAttrs>(), true, infer_batch_norm},
-    {Op::kRelu, "Relu", 1, 1, 1, 1, 1, kNone, true, infer_unary},
-    {Op::kClip, "Clip", 1, 1, 1, 1, 1, attrs_index<ClipAttrs>(), true, infer_clip},
-    {Op::kLeakyRelu, "LeakyRelu", 1, 1, 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
-    {Op::kSigmoid, "Sigmoid", 1, 1, 1, 1, 1, kNone, true, infer_unary},
-    {Op::kHardSigmoid, "HardSigmoid", 1, 1, 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_leaky_relu},
-    {Op::kHardSwish, "HardSwish", 1, 1, 1, 1, 1, kNone, true, infer_unary},
-    {Op::kTanh, "Tanh", 1, 1, 1, 1, 1, kNone, true, infer_unary},
     {Op::kSoftmax, "Softmax", 1, 1, 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_softmax},
     {Op::kConcat, "Concat", 1, kMany, 1, 1, 1, attrs_index<AxisAttrs>(), true, infer_concat},
     {Op::kSplit, "Split", 1, 1, 1, 1, kMany, attrs_index<SplitAttrs>(), true, infer_split},
@@ -74,7 +69,8 @@ const OpDefinition* find_op(Op op) {
   for (const OpDefinition& definition : kOps) {
     if (definition.op == op) return &definition;
   }
-  return nullptr;
+  const ActivationRow* activation = find_activation(op);
+  return activation ? &activation->op : nullptr;
 }
 
 const char* name(Op op) {

@@ -1,5 +1,5 @@
 // The table of operations: for each op its name, its arity, the attributes it takes and its shape rule. To add an op: a
-// number in graph.h, a shape rule in one of the ops_*.cpp files, a row in ops.cpp.
+// number in graph.h, a shape rule in one of the ops_*.cpp files, a row in ops.cpp; for an activation see activations.h.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -12,7 +12,7 @@ namespace sparsenet {
 struct ShapeContext {
   const Graph& graph;
   const Node& node;
-  std::vector<Shape> outputs;  // one an output, filled by the rule
+  std::vector<Shape> outputs;  // one per output, filled by the rule
 
   size_t input_count() const { return node.inputs.size(); }
   bool has_input(size_t i) const { return i < node.inputs.size() && node.inputs[i] != kNoValue; }
@@ -55,8 +55,7 @@ Status infer_batch_norm(ShapeContext&);
 Status infer_affine(ShapeContext&);
 Status infer_attention(ShapeContext&);
 Status infer_unary(ShapeContext&);
-Status infer_leaky_relu(ShapeContext&);
-Status infer_clip(ShapeContext&);
+Status infer_activation(ShapeContext&);  // and checks its attributes
 Status infer_softmax(ShapeContext&);
 Status infer_binary(ShapeContext&);
 Status infer_pool(ShapeContext&);

@@ -1,40 +1,13 @@
-// Shape rules of elementwise ops and Softmax.
+// Shape rules of elementwise ops and Softmax. (Those of activations are in activations.cpp.)
 #include <algorithm>
-#include <cmath>
 
 #include "graph/ops.h"
 
 namespace sparsenet {
 
-Status check_activation(const Activation& a) {
-  if (a.kind > Activation::Kind::kTanh) {
-    return ShapeContext::mismatch("activation", "a kind of 0 to 7", std::to_string(static_cast<int>(a.kind)));
-  }
-  const bool bounds = a.kind == Activation::Kind::kClip;  // infinite bounds are meaningful, NaN is not
-  if (bounds ? !(a.a <= a.b) : (!std::isfinite(a.a) || !std::isfinite(a.b))) {
-    return ShapeContext::mismatch("activation", bounds ? "low <= high" : "finite parameters",
-                                  std::to_string(a.a) + " and " + std::to_string(a.b));
-  }
-  return {};
-}
-
 Status infer_unary(ShapeContext& c) {
   c.outputs[0] = c.input(0);
   return {};
-}
-
-Status infer_leaky_relu(ShapeContext& c) {
-  const auto& a = std::get<AlphaBetaAttrs>(c.node.attrs);
-  if (!std::isfinite(a.alpha) || !std::isfinite(a.beta)) return invalid_model("alpha and beta must be finite");
-  return infer_unary(c);
-}
-
-Status infer_clip(ShapeContext& c) {
-  const auto& a = std::get<ClipAttrs>(c.node.attrs);
-  if (!(a.low <= a.high)) {
-    return c.mismatch("bounds", "low <= high", std::to_string(a.low) + " and " + std::to_string(a.high));
-  }
-  return infer_unary(c);
 }
 
 Status infer_softmax(ShapeContext& c) {

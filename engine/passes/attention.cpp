@@ -1,6 +1,7 @@
 // recognize_attention: finds the channel gates by walking back from the product h * f.
 #include <utility>
 
+#include "graph/activations.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 

@@ -1,6 +1,7 @@
 // fuse_residual, fuse_activation, pool_before_conv, convert_flattened_fc.
 #include <utility>
 
+#include "graph/activations.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 

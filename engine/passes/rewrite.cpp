@@ -69,37 +69,4 @@ void erase_nodes(Graph* graph, const std::vector<bool>& removed) {
   graph->nodes.resize(kept);
 }
 
-bool is_activation(const Node& node, Activation* activation) {
-  using Kind = Activation::Kind;
-  switch (node.op) {
-    case Op::kRelu:
-      *activation = {Kind::kRelu, 0, 0};
-      return true;
-    case Op::kSigmoid:
-      *activation = {Kind::kSigmoid, 0, 0};
-      return true;
-    case Op::kHardSwish:
-      *activation = {Kind::kHardSwish, 0, 0};
-      return true;
-    case Op::kTanh:
-      *activation = {Kind::kTanh, 0, 0};
-      return true;
-    case Op::kClip: {
-      const auto& a = std::get<ClipAttrs>(node.attrs);
-      *activation = {Kind::kClip, a.low, a.high};
-      return true;
-    }
-    case Op::kLeakyRelu:
-      *activation = {Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0};
-      return true;
-    case Op::kHardSigmoid: {
-      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
-      *activation = {Kind::kHardSigmoid, a.alpha, a.beta};
-      return true;
-    }
-    default:
-      return false;
-  }
-}
-
 }  // namespace sparsenet

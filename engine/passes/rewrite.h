@@ -39,9 +39,6 @@ void replace_uses(Graph* graph, ValueId from, ValueId to);
 // Removes nodes[i] where removed[i].
 void erase_nodes(Graph* graph, const std::vector<bool>& removed);
 
-// The activation that a node applies, if it is nothing but one.
-bool is_activation(const Node& node, Activation* activation);
-
 inline Node& node_at(Graph* graph, int index) {
   return graph->nodes[static_cast<size_t>(index)];
 }

@@ -4,9 +4,13 @@
 #include <cmath>
 #include <utility>
 
-#include "graph/ops.h"
+#include "graph/activations.h"
 
 namespace sparsenet {
+
+// Both count on alike from LeakyRelu.
+constexpr int kActsBehind = static_cast<int>(Activation::Kind::kLeakyRelu) - static_cast<int>(rt::Act::kLeakyRelu);
+static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLast));
 
 rt::Act to_act(const Activation& a) {
   rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, a.a, a.b};
@@ -20,21 +24,8 @@ rt::Act to_act(const Activation& a) {
       act.low = a.a;
       act.high = a.b;
       break;
-    case Activation::Kind::kLeakyRelu:
-      act.kind = rt::Act::kLeakyRelu;
-      break;
-    case Activation::Kind::kSigmoid:
-      act.kind = rt::Act::kSigmoid;
-      break;
-    case Activation::Kind::kHardSigmoid:
-      act.kind = rt::Act::kHardSigmoid;
-      break;
-    case Activation::Kind::kHardSwish:
-      act.kind = rt::Act::kHardSwish;
-      break;
-    case Activation::Kind::kTanh:
-      act.kind = rt::Act::kTanh;
-      break;
+    default:
+      act.kind = static_cast<rt::Act::Kind>(static_cast<int>(a.kind) - kActsBehind);
   }
   return act;
 }

@@ -1,7 +1,7 @@
 // Lowering of the ops that compute on pixels and channels.
 #include <utility>
 
-#include "graph/ops.h"
+#include "graph/activations.h"
 #include "plan/lower.h"
 
 namespace sparsenet {
@@ -19,14 +19,6 @@ Status Lowering::lower_node(const Node& node) {
       return lower_global_pool(node);
     case Op::kAffine:
       return lower_affine(node);
-    case Op::kRelu:
-    case Op::kClip:
-    case Op::kLeakyRelu:
-    case Op::kSigmoid:
-    case Op::kHardSigmoid:
-    case Op::kHardSwish:
-    case Op::kTanh:
-      return lower_unary(node);
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
@@ -58,7 +50,7 @@ Status Lowering::lower_node(const Node& node) {
     case Op::kBatchNorm:
       break;
     default:
-      return lower_training(node);
+      return find_activation(node.op) ? lower_unary(node) : lower_training(node);
   }
   return internal_error(describe(node) + ": not lowered; the passes should have replaced it");
 }
@@ -166,33 +158,7 @@ Status Lowering::lower_affine(const Node& node) {
 
 Status Lowering::lower_unary(const Node& node) {
   Activation activation;
-  switch (node.op) {
-    case Op::kRelu:
-      activation.kind = Activation::Kind::kRelu;
-      break;
-    case Op::kClip: {
-      const auto& a = std::get<ClipAttrs>(node.attrs);
-      activation = {Activation::Kind::kClip, a.low, a.high};
-      break;
-    }
-    case Op::kLeakyRelu:
-      activation = {Activation::Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0};
-      break;
-    case Op::kHardSigmoid: {
-      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
-      activation = {Activation::Kind::kHardSigmoid, a.alpha, a.beta};
-      break;
-    }
-    case Op::kSigmoid:
-      activation.kind = Activation::Kind::kSigmoid;
-      break;
-    case Op::kHardSwish:
-      activation.kind = Activation::Kind::kHardSwish;
-      break;
-    default:
-      activation.kind = Activation::Kind::kTanh;
-      break;
-  }
+  if (!is_activation(node, &activation)) return internal_error(describe(node) + ": no activation");
   Draft draft = start(node, rt::StepOp::kUnary);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
   draft.step.act = to_act(activation);

@@ -1,6 +1,7 @@
 #include "runtime/bound_steps.h"
 
 #include "runtime/denormals.h"
+#include "runtime/linked_kernels.h"
 
 namespace sparsenet::rt {
 namespace {
@@ -66,9 +67,14 @@ bool outdated(const Step& step, const Kernel& kernel) {
   return step.conv.variable && kernel.copies_parameters && !kernel.refresh;
 }
 
+bool is_linked(const Act& act) {
+  return act.kind <= Act::kTanh || linked_activation(act.kind);
+}
+
 }  // namespace
 
 const Kernel* choose(const Step& step, const KernelLists& kernels) {
+  if (!is_linked(step.act) || !is_linked(step.attention.act) || !is_linked(step.attention.gate)) return nullptr;
   for (int32_t i = 0; i < kernels.count; ++i) {
     for (const Kernel* const* kernel = kernels.lists[i]; *kernel; ++kernel) {
       if (!outdated(step, **kernel) && (*kernel)->supports(step)) return *kernel;

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
 
 #include "base/guarded.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "kernels/compact/compact.h"
+#include "kernels/reference/activation.h"
 #include "kernels/reference/reference.h"
 #include "plan/plan.h"
 #include "runtime/bound_steps.h"
@@ -43,11 +45,33 @@ const Named kNames[] = {
     {&rt::kReferenceUpdateSgd, "kReferenceUpdateSgd"},
 };
 
+// What the steps of a model's plans link.
+struct Used {
+  std::vector<const rt::Kernel*> kernels;
+  std::set<uint8_t> activations;  // of those that have a formula of their own
+};
+
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
+
+// The formulas that the plan's activations need beyond what every kernel has.
+std::string activation_source(const std::set<uint8_t>& activations) {
+  std::string declared, cases;
+  for (const uint8_t kind : activations) {
+    const std::string name = rt::kActivationFormulas[kind - rt::kFirstFormula].name;
+    declared += "float " + name + "(float x, float alpha);\n";
+    cases += "    case " + std::to_string(static_cast<int>(kind)) + ":\n      return activations::" + name + ";\n";
+  }
+  if (!declared.empty()) declared = "namespace activations {\n" + declared + "}\n";
+  const std::string body = cases.empty() ? "  (void)kind;\n  return 0;\n"
+                                         : "  switch (kind) {\n" + cases + "    default:\n      return 0;\n  }\n";
+  return "\ntypedef float (*ActivationFormula)(float x, float alpha);\n" + declared +
+         "ActivationFormula linked_activation(uint8_t kind);\nActivationFormula linked_activation(uint8_t kind) {\n" +
+         body + "}\n";
+}
 
 // Whole in itself: it declares what it names, so that it compiles anywhere, with no header of the engine. (Its
 // function is that of runtime/linked_kernels.h.)
-std::string table_source(const std::vector<std::string>& names) {
+std::string table_source(const std::vector<std::string>& names, const std::set<uint8_t>& activations) {
   constexpr char kCompact[] = "compact::";
   constexpr size_t kCompactLength = sizeof kCompact - 1;
   std::string plain, compact, table;
@@ -61,7 +85,7 @@ std::string table_source(const std::vector<std::string>& names) {
   return "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
          "// Compile it with C++11 or later and link it in front of libsparsenet_device.a; it needs no other file.\n"
          "#include <stdint.h>\n\nnamespace sparsenet {\nnamespace rt {\n\nstruct Kernel;\n" +
-         plain + compact +
+         plain + compact + activation_source(activations) +
          "\nint32_t linked_kernels(const Kernel* const** lists);\n"
          "int32_t linked_kernels(const Kernel* const** lists) {\n"
          "  static const Kernel* const kTable[] = {\n" +
@@ -70,8 +94,8 @@ std::string table_source(const std::vector<std::string>& names) {
          "sparsenet\n";
 }
 
-// What sn_prepare needs for a plan, with the compact kernels and one thread. Adds the kernels to *used.
-Status measure_for_device(const Plan& plan, size_t* memory_bytes, std::vector<const rt::Kernel*>* used) {
+// What sn_prepare needs for a plan, with the compact kernels and one thread. Adds to *used what it links.
+Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
   const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
   std::vector<rt::BoundStep> bound(plan.steps.size());
   rt::PlanNeeds needs{};
@@ -83,9 +107,12 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, std::vector<co
     if (fit == rt::Fit::kTooLarge) return out_of_memory(node + "needs more memory than can be addressed");
     return unsupported(node + "no kernel for devices serves for it");
   }
-  for (const rt::BoundStep& b : bound) used->push_back(b.kernel);
+  for (const rt::BoundStep& b : bound) used->kernels.push_back(b.kernel);
   size_t segments = 0, operands = 0, strided = 0;
   for (const rt::Step& step : plan.steps) {
+    for (const rt::Act* act : {&step.act, &step.attention.act, &step.attention.gate}) {
+      if (act->kind >= rt::kFirstFormula) used->activations.insert(act->kind);
+    }
     for (const rt::View* view : {&step.in, &step.in2, &step.out}) segments += static_cast<size_t>(view->segment_count);
     for (int32_t i = 0; i < step.train.operand_count; ++i)
       segments += static_cast<size_t>(step.train.operands[i].segment_count);
@@ -108,7 +135,7 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
   const StoredPlan* stored = find_plan(model, target, 1);
   if (!stored) return not_found("the model holds no plan " + target + " for batch 1");
   DeviceParts parts;
-  std::vector<const rt::Kernel*> used;
+  Used used;
   parts.arena_bytes = stored->plan->arena_bytes;
   SPARSENET_RETURN_IF_ERROR(measure_for_device(*stored->plan, &parts.memory_bytes, &used));
   // The other plans have no use there.
@@ -120,9 +147,10 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
     slim.plans.push_back(*training);
   }
   for (const Named& named : kNames) {
-    if (std::find(used.begin(), used.end(), named.kernel) != used.end()) parts.kernels.push_back(named.name);
+    if (std::find(used.kernels.begin(), used.kernels.end(), named.kernel) != used.kernels.end())
+      parts.kernels.push_back(named.name);
   }
-  parts.kernel_table = table_source(parts.kernels);
+  parts.kernel_table = table_source(parts.kernels, used.activations);
   SPARSENET_ASSIGN_OR_RETURN(parts.file, serialize(slim, false));
   return parts;
 }

@@ -34,7 +34,23 @@ struct View {
 
 // min/max bounds express none, ReLU and Clip alike; the rest run after the bounds are left open.
 struct Act {
-  enum Kind : uint8_t { kClamp = 0, kLeakyRelu, kSigmoid, kHardSigmoid, kHardSwish, kTanh };
+  // From kLeakyRelu on as in Activation::Kind (sparsenet/graph.h), which gives the formulas. Files hold these numbers.
+  enum Kind : uint8_t {
+    kClamp = 0,
+    kLeakyRelu,
+    kSigmoid,
+    kHardSigmoid,
+    kHardSwish,
+    kTanh,  // the last of those that every kernel has inline; for the others see kernels/reference/activation.h
+    kElu,
+    kSoftplus,
+    kSilu,
+    kMish,
+    kGelu,
+    kGeluTanh,
+    kErf
+  };
+  static constexpr Kind kLast = kErf;
   Kind kind;
   float low, high;  // kClamp: min(max(x, low), high); infinities leave x as it is
   float alpha, beta;

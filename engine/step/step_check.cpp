@@ -50,7 +50,7 @@ bool readable(const float* at, int64_t floats, const PlanRoom& room) {
 }
 
 bool known(const Act& act) {
-  return act.kind <= Act::kTanh;
+  return act.kind <= Act::kLast;
 }
 
 const char* check_pre(const Step& s, const PlanRoom& room) {

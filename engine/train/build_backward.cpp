@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "graph/ops.h"
+#include "graph/activations.h"
 #include "passes/rewrite.h"
 #include "train/gradients.h"
 #include "train/training_form.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "graph/ops.h"
+#include "graph/activations.h"
 
 namespace sparsenet {
 namespace {
@@ -17,13 +17,6 @@ const Row kGradientRules[] = {
     {Op::kConv, conv_gradient},
     {Op::kFullyConnected, conv_gradient},
     {Op::kNormalize, normalize_gradient},
-    {Op::kRelu, activation_gradient},
-    {Op::kClip, activation_gradient},
-    {Op::kLeakyRelu, activation_gradient},
-    {Op::kSigmoid, activation_gradient},
-    {Op::kHardSigmoid, activation_gradient},
-    {Op::kHardSwish, activation_gradient},
-    {Op::kTanh, activation_gradient},
     {Op::kSoftmax, softmax_gradient},
     {Op::kAdd, binary_gradient},
     {Op::kSub, binary_gradient},
@@ -52,7 +45,7 @@ GradientRule find_gradient_rule(Op op) {
   for (const Row& row : kGradientRules) {
     if (row.op == op) return row.rule;
   }
-  return nullptr;
+  return find_activation(op) ? activation_gradient : nullptr;
 }
 
 Gradients::Gradients(Graph* graph, std::vector<bool> active) : graph_(graph), active_(std::move(active)) {}

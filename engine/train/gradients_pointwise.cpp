@@ -1,7 +1,7 @@
 // Gradients of activations and elementwise arithmetic.
 #include <utility>
 
-#include "passes/rewrite.h"
+#include "graph/activations.h"
 #include "train/gradients.h"
 
 namespace sparsenet {
@@ -23,13 +23,14 @@ void contribute_reduced(Gradients& g, const std::string& base, ValueId to, Value
 
 }  // namespace
 
-// From the result where it tells the slope, so that the argument's memory may go: ReLU, bounds, sigmoid, tanh.
+// From the result where it tells the slope, so that the argument's memory may go.
 Status activation_gradient(Gradients& g, const Node& node) {
   if (!g.active(node.inputs[0])) return {};
   TrainAttrs a;
-  if (!is_activation(node, &a.activation)) return internal_error("node '" + node.name + "' is no activation");
-  const bool from_result = node.op == Op::kRelu || node.op == Op::kSigmoid || node.op == Op::kTanh;
-  const ValueId operand = from_result ? node.outputs[0] : node.inputs[0];
+  const ActivationRow* row = find_activation(node.op);
+  if (!row) return internal_error("node '" + node.name + "' is no activation");
+  a.activation = activation_of(*row, node.attrs);
+  const ValueId operand = row->slope_from_result ? node.outputs[0] : node.inputs[0];
   g.contribute(node.inputs[0],
                g.add(Op::kActivationGrad, node.name + ".grad", {g.of(node.outputs[0]), operand}, std::move(a)), true);
   return {};

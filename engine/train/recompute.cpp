@@ -5,7 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "graph/ops.h"
+#include "graph/activations.h"
 #include "passes/rewrite.h"
 
 namespace sparsenet {
@@ -28,13 +28,6 @@ bool can_be_recomputed(Op op) {
     case Op::kConv:
     case Op::kFullyConnected:
     case Op::kScalePixels:
-    case Op::kRelu:
-    case Op::kClip:
-    case Op::kLeakyRelu:
-    case Op::kSigmoid:
-    case Op::kHardSigmoid:
-    case Op::kHardSwish:
-    case Op::kTanh:
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
@@ -43,7 +36,7 @@ bool can_be_recomputed(Op op) {
     case Op::kMaxPool:
       return true;
     default:
-      return false;
+      return find_activation(op) != nullptr;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "graph/activations.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
@@ -44,32 +45,9 @@ Node activation_node(const Activation& a, const std::string& name, ValueId from,
   node.name = name + ".activation";
   node.inputs = {from};
   node.outputs = {to};
-  switch (a.kind) {
-    case Activation::Kind::kRelu:
-      node.op = Op::kRelu;
-      break;
-    case Activation::Kind::kClip:
-      node.op = Op::kClip;
-      node.attrs = ClipAttrs{a.a, a.b};
-      break;
-    case Activation::Kind::kLeakyRelu:
-      node.op = Op::kLeakyRelu;
-      node.attrs = AlphaBetaAttrs{a.a, 0};
-      break;
-    case Activation::Kind::kSigmoid:
-      node.op = Op::kSigmoid;
-      break;
-    case Activation::Kind::kHardSigmoid:
-      node.op = Op::kHardSigmoid;
-      node.attrs = AlphaBetaAttrs{a.a, a.b};
-      break;
-    case Activation::Kind::kHardSwish:
-      node.op = Op::kHardSwish;
-      break;
-    default:
-      node.op = Op::kTanh;
-      break;
-  }
+  const ActivationRow* row = find_activation(a.kind);
+  node.op = row->op.op;
+  node.attrs = attrs_of(*row, a);
   return node;
 }
 

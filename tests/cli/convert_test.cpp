@@ -351,6 +351,7 @@ TEST_CASE("convert: a model as C source, and its kernels") {
   CHECK(parts->kernel_table.find("#include \"") == std::string::npos);  // no header that is missing from an install
   CHECK(parts->kernel_table.find("&compact::kConv,") != std::string::npos);
   CHECK(parts->kernel_table.find("&compact::kPool,") == std::string::npos);
+  CHECK(parts->kernel_table.find("activations::") == std::string::npos);
 }
 
 TEST_CASE("convert: usage") {

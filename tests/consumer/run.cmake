@@ -119,6 +119,23 @@ if(EXISTS ${generated}/net.h)
   must("build of a C array" ${C_COMPILER} -std=c11 -O1 -I${generated} ${projects}/c_project/array.c ${generated}/net.c
     ${work}/kernels.o -o ${work}/array ${flags})
   run("C array" ${work}/array)
+
+  # A table has the activations of its own network, and not those of another.
+  must("sparsenet-convert of other activations" ${CONVERTER}
+    ${SOURCE_DIR}/tests/goldens/data/graphs/smooth-activations.onnx -o ${work}/smooth.snet --plan portable-f32
+    --test-vectors 1 --select-ops ${work}/smooth)
+  must("table of other activations" ${CXX_COMPILER} -std=c++11 -Wall -Wextra -Werror
+    -c ${work}/smooth/sparsenet_kernels.cpp -o ${work}/smooth.o)
+  foreach(table smooth kernels)
+    must("build with the table ${table}" ${C_COMPILER} -std=c11 -O1 ${main} ${work}/${table}.o -o ${work}/with_${table}
+      ${flags})
+  endforeach()
+  run("a table of its own" ${work}/with_smooth ${work}/smooth.snet)
+  execute_process(COMMAND ${EMULATOR} ${work}/with_kernels ${work}/smooth.snet RESULT_VARIABLE result
+    ERROR_VARIABLE message)
+  if(result EQUAL 0 OR NOT message MATCHES "no linked kernel")
+    message(FATAL_ERROR "activations that are not linked: expected a refusal, found ${result}: ${message}")
+  endif()
 endif()
 
 foreach(program sparsenet sparsenet-convert sparsenet-mlperf-tiny)

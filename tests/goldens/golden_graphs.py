@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-IR_VERSION = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 17: 8, 18: 8}
+IR_VERSION = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 17: 8, 18: 8, 20: 9}
 INT64_MAX = np.iinfo(np.int64).max
 
 
@@ -165,6 +165,54 @@ def activations(g):
     ]
     x = g.op("Concat", *parts, axis=1)
     return [g.head(g.relu(g.conv(x, 36, 6, 1)), 6)]
+
+
+def smooth_activations(g):
+    x = g.conv("input", 3, 8)
+    parts = [
+        g.op("Elu", x, alpha=0.7),
+        g.op("Elu", g.conv(x, 8, 4)),
+        g.op("Softplus", x),
+        g.op("Mish", g.conv(x, 8, 4)),
+        g.op("Gelu", x),
+        g.op("Gelu", g.conv(x, 8, 4), approximate="none"),
+        g.op("Gelu", g.conv(x, 8, 4), approximate="tanh"),
+        g.op("Erf", x),
+    ]
+    x = g.op("Concat", *parts, axis=1)
+    return [g.head(g.relu(g.conv(x, 48, 6, 1)), 6)]
+
+
+def activations_spelled_out(g):
+    """As exporters write those that the opset lacks, in the orders that have been seen."""
+    one, half, two, three = g.const(1.0), g.const(0.5), g.const(2.0), g.const(3.0)
+    cubic, root = g.const(0.044715), g.const(math.sqrt(2 / math.pi))
+
+    def gelu_of(x, inner):
+        return g.op("Mul", g.op("Mul", x, g.op("Add", inner, one)), half)
+
+    x = g.conv("input", 3, 8)
+    silu = g.op("Mul", x, g.op("Sigmoid", x))
+    y = g.conv(silu, 8, 8)
+    quick = g.op("Mul", g.op("Sigmoid", g.op("Mul", y, g.const(1.702))), y)
+    y = g.conv(quick, 8, 8)
+    mish = g.op("Mul", y, g.op("Tanh", g.op("Softplus", y)))
+    y = g.conv(mish, 8, 8)
+    gelu = gelu_of(y, g.op("Erf", g.op("Div", y, g.const(math.sqrt(2)))))
+    y = g.conv(gelu, 8, 8)
+    halved = g.op("Mul", y, half)
+    gelu2 = g.op("Mul", halved, g.op("Add", one, g.op("Erf", g.op("Mul", y, g.const(math.sqrt(0.5))))))
+    y = g.conv(gelu2, 8, 8)
+    cube = g.op("Mul", cubic, g.op("Mul", y, g.op("Mul", y, y)))
+    gelu_tanh = gelu_of(y, g.op("Tanh", g.op("Mul", root, g.op("Add", y, cube))))
+    y = g.conv(gelu_tanh, 8, 8)
+    cube = g.op("Mul", g.op("Pow", y, three), cubic)
+    gelu_tanh = g.op("Mul", half, g.op("Mul", y, g.op("Add", g.op("Tanh", g.op("Mul", g.op("Add", y, cube), root)), one)))
+    y = g.conv(gelu_tanh, 8, 8)
+    # Alike, but not these: they stay several nodes.
+    wide = gelu_of(y, g.op("Erf", y))
+    twice = g.op("Mul", two, g.op("Mul", y, g.op("Sigmoid", g.op("Pow", y, two))))
+    return [g.head(g.op("Concat", wide, twice, axis=1), 16)]
 
 
 def softmax_opset11(g):
@@ -468,6 +516,8 @@ GRAPHS = [
     ("clip-attributes-ir3", 8, IMAGE, clip_attributes_ir3),
     ("clip-inputs", 11, IMAGE, clip_inputs),
     ("activations", 14, IMAGE, activations),
+    ("smooth-activations", 20, IMAGE, smooth_activations),
+    ("activations-spelled-out", 14, IMAGE, activations_spelled_out),
     ("softmax-opset11", 11, IMAGE, softmax_opset11),
     ("softmax-opset13", 13, IMAGE, softmax_opset13),
     ("concat-split-opset11", 11, IMAGE, concat_split_opset11),

@@ -5,9 +5,11 @@
 #include <sparsenet/graph.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "graph/activations.h"
 #include "support/graph_maker.h"
 #include "support/reference.h"
 
@@ -15,7 +17,7 @@ namespace sparsenet::test {
 
 struct Generator {
   std::string name;
-  Graph (*make)(Random&);
+  std::function<Graph(Random&)> make;
   // Beyond what the engine guarantees: Session::create may return kUnsupported, but the graph must not run wrongly.
   bool may_refuse = false;
 };
@@ -37,6 +39,11 @@ std::vector<Array> random_inputs(const Graph& graph, uint64_t seed);
 int64_t random_channels(Random& random);
 int64_t random_batch(Random& random);
 Shape random_image(Random& random, int64_t low = 1, int64_t high = 19);  // [N, C, H, W]
-Activation random_activation(Random& random);                            // kNone in one of eight cases
+Activation random_activation(Random& random);                            // one of the table, or none
+Attrs random_activation_attrs(Random& random, const ActivationRow& row);
+
+// One generator per activation of the table, of the graphs that `make` makes.
+std::vector<Generator> with_activations(std::vector<Generator> list,
+                                        Graph (*make)(Random& random, const ActivationRow& row));
 
 }  // namespace sparsenet::test

@@ -22,25 +22,28 @@ Shape random_image(Random& random, int64_t low, int64_t high) {
 }
 
 Activation random_activation(Random& random) {
-  using Kind = Activation::Kind;
-  switch (random.integer(0, 7)) {
-    case 1:
-      return {Kind::kRelu, 0, 0};
-    case 2:
-      return {Kind::kClip, 0, 6};
-    case 3:
-      return {Kind::kLeakyRelu, static_cast<float>(random.real(0.01, 0.4)), 0};
-    case 4:
-      return {Kind::kSigmoid, 0, 0};
-    case 5:
-      return {Kind::kHardSigmoid, 0.2f, 0.5f};
-    case 6:
-      return {Kind::kHardSwish, 0, 0};
-    case 7:
-      return {Kind::kTanh, 0, 0};
-    default:
-      return {};
+  const int kind = random.integer(0, kActivations);
+  if (kind == 0) return {};
+  const ActivationRow& row = kActivationTable[kind - 1];
+  return activation_of(row, random_activation_attrs(random, row));
+}
+
+Attrs random_activation_attrs(Random& random, const ActivationRow& row) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto real = [&](double low, double high) { return static_cast<float>(random.real(low, high)); };
+  switch (row.parameters) {
+    case ActivationParameters::kBounds: {
+      const float low = random.chance(0.2) ? -kInfinity : real(-1, -0.1);
+      return ClipAttrs{low, random.chance(0.2) ? kInfinity : real(0.1, 1.5)};
+    }
+    case ActivationParameters::kAlpha:
+      return AlphaBetaAttrs{real(-0.2, 1.5), 0};
+    case ActivationParameters::kAlphaBeta:
+      return AlphaBetaAttrs{real(0.2, 0.6), real(0.2, 0.7)};
+    case ActivationParameters::kNone:
+      break;
   }
+  return NoAttrs{};
 }
 
 Graph make_graph(const Generator& generator, uint64_t seed) {
@@ -207,45 +210,13 @@ Graph batch_norm_relu_conv(Random& random) {
   return g.finish({y});
 }
 
-Graph activation(Random& random, Op op) {
+Graph activation(Random& random, const ActivationRow& row) {
   GraphMaker g(random);
   Shape shape = random_image(random);
   if (random.chance(0.25)) shape.resize(random.chance(0.5) ? 2 : 3);
   ValueId x = g.input(shape);
   if (shape.size() == 4 && random.chance(0.4)) x = g.conv(x, random_channels(random), 1);
-  Attrs attrs = NoAttrs{};
-  const double infinity = std::numeric_limits<double>::infinity();
-  if (op == Op::kClip) {
-    attrs = ClipAttrs{static_cast<float>(random.chance(0.2) ? -infinity : random.real(-1, 0)),
-                      static_cast<float>(random.chance(0.2) ? infinity : random.real(0, 1))};
-  }
-  if (op == Op::kLeakyRelu) attrs = AlphaBetaAttrs{static_cast<float>(random.real(-0.2, 0.5)), 0};
-  if (op == Op::kHardSigmoid) {
-    attrs = AlphaBetaAttrs{static_cast<float>(random.real(0.1, 0.4)), static_cast<float>(random.real(0.2, 0.7))};
-  }
-  return g.finish({g.node(op, {x}, attrs)});
-}
-
-Graph relu(Random& r) {
-  return activation(r, Op::kRelu);
-}
-Graph clip(Random& r) {
-  return activation(r, Op::kClip);
-}
-Graph leaky_relu(Random& r) {
-  return activation(r, Op::kLeakyRelu);
-}
-Graph sigmoid(Random& r) {
-  return activation(r, Op::kSigmoid);
-}
-Graph hard_sigmoid(Random& r) {
-  return activation(r, Op::kHardSigmoid);
-}
-Graph hard_swish(Random& r) {
-  return activation(r, Op::kHardSwish);
-}
-Graph tanh(Random& r) {
-  return activation(r, Op::kTanh);
+  return g.finish({g.node(row.op.op, {x}, random_activation_attrs(random, row))});
 }
 
 Graph softmax(Random& random) {
@@ -416,36 +387,39 @@ const std::vector<Generator>& wide_generators() {
   return list;
 }
 
+std::vector<Generator> with_activations(std::vector<Generator> list,
+                                        Graph (*make)(Random& random, const ActivationRow& row)) {
+  for (const ActivationRow& row : kActivationTable) {
+    list.push_back({row.op.name, [make, &row](Random& random) { return make(random, row); }});
+  }
+  return list;
+}
+
 const std::vector<Generator>& layer_generators() {
-  static const std::vector<Generator> list{
-      {"conv_1x1", conv_1x1},
-      {"conv_3x3", conv_3x3},
-      {"conv_3x3_stride2", conv_3x3_stride2},
-      {"conv_any", conv_any},
-      {"conv_grouped", conv_grouped},
-      {"conv_depthwise", conv_depthwise},
-      {"fully_connected", fully_connected},
-      {"conv_flatten_fully_connected", conv_flatten_fully_connected},
-      {"batch_norm", batch_norm},
-      {"batch_norm_of_sequence", batch_norm_of_sequence, true},
-      {"conv_batch_norm_activation", conv_batch_norm_activation},
-      {"batch_norm_relu_conv", batch_norm_relu_conv},
-      {"relu", relu},
-      {"clip", clip},
-      {"leaky_relu", leaky_relu},
-      {"sigmoid", sigmoid},
-      {"hard_sigmoid", hard_sigmoid},
-      {"hard_swish", hard_swish},
-      {"tanh", tanh},
-      {"softmax", softmax},
-      {"max_pool", max_pool},
-      {"average_pool", average_pool},
-      {"global_average_pool", global_average_pool},
-      {"reduce_mean", reduce_mean},
-      {"conv_1x1_average_pool", conv_1x1_average_pool},
-      {"affine_step", affine_step, true},
-      {"attention_step", attention_step, true},
-  };
+  static const std::vector<Generator> list = with_activations(
+      {
+          {"conv_1x1", conv_1x1},
+          {"conv_3x3", conv_3x3},
+          {"conv_3x3_stride2", conv_3x3_stride2},
+          {"conv_any", conv_any},
+          {"conv_grouped", conv_grouped},
+          {"conv_depthwise", conv_depthwise},
+          {"fully_connected", fully_connected},
+          {"conv_flatten_fully_connected", conv_flatten_fully_connected},
+          {"batch_norm", batch_norm},
+          {"batch_norm_of_sequence", batch_norm_of_sequence, true},
+          {"conv_batch_norm_activation", conv_batch_norm_activation},
+          {"batch_norm_relu_conv", batch_norm_relu_conv},
+          {"softmax", softmax},
+          {"max_pool", max_pool},
+          {"average_pool", average_pool},
+          {"global_average_pool", global_average_pool},
+          {"reduce_mean", reduce_mean},
+          {"conv_1x1_average_pool", conv_1x1_average_pool},
+          {"affine_step", affine_step, true},
+          {"attention_step", attention_step, true},
+      },
+      activation);
   return list;
 }
 

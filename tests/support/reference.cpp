@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "graph/activations.h"
+
 namespace sparsenet::test {
 
 Status evaluate_node(const Node& node, const Operands& in, Arrays& out) {
@@ -36,15 +38,6 @@ Status evaluate_node(const Node& node, const Operands& in, Arrays& out) {
     case Op::kSoftmax:
       reference::softmax(std::get<AxisAttrs>(node.attrs), in, out[0]);
       return {};
-    case Op::kRelu:
-    case Op::kClip:
-    case Op::kLeakyRelu:
-    case Op::kSigmoid:
-    case Op::kHardSigmoid:
-    case Op::kHardSwish:
-    case Op::kTanh:
-      reference::unary(node, in, out[0]);
-      return {};
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
@@ -70,8 +63,10 @@ Status evaluate_node(const Node& node, const Operands& in, Arrays& out) {
     case Op::kIdentity:
       out[0].data = in[0]->data;
       return {};
-    default:  // ops that only training's passes create
-      break;
+    default:  // an activation, or one of the ops that only training's passes create
+      if (!find_activation(node.op)) break;
+      reference::unary(node, in, out[0]);
+      return {};
   }
   return unsupported("node '" + node.name + "': the test reference does not know op " +
                      std::to_string(static_cast<int>(node.op)));
@@ -96,6 +91,20 @@ double activate(const Activation& activation, double x) {
       return x * std::min(std::max(x / 6 + 0.5, 0.0), 1.0);
     case Activation::Kind::kTanh:
       return std::tanh(x);
+    case Activation::Kind::kElu:
+      return x < 0 ? a * std::expm1(x) : x;
+    case Activation::Kind::kSoftplus:
+      return std::log1p(std::exp(-std::abs(x))) + std::max(x, 0.0);
+    case Activation::Kind::kSilu:
+      return x / (1 + std::exp(-a * x));
+    case Activation::Kind::kMish:
+      return x * std::tanh(std::log1p(std::exp(-std::abs(x))) + std::max(x, 0.0));
+    case Activation::Kind::kGelu:
+      return x / 2 * std::erfc(-x / std::sqrt(2.0));
+    case Activation::Kind::kGeluTanh:
+      return x / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case Activation::Kind::kErf:
+      return std::erf(x);
   }
   return std::nan("");
 }

@@ -3,6 +3,7 @@
 // All of them work on coordinates: out[c] is computed from in[f(c)], one element at a time.
 #include <cmath>
 
+#include "graph/activations.h"
 #include "support/reference.h"
 
 namespace sparsenet::test::reference {
@@ -40,36 +41,11 @@ double broadcast_element(const Array& x, const Coordinates& at) {
   return x.data[flat];
 }
 
-Activation as_activation(const Node& node) {
-  using Kind = Activation::Kind;
-  switch (node.op) {
-    case Op::kRelu:
-      return {Kind::kRelu, 0, 0};
-    case Op::kClip: {
-      const auto& a = std::get<ClipAttrs>(node.attrs);
-      return {Kind::kClip, a.low, a.high};
-    }
-    case Op::kLeakyRelu:
-      return {Kind::kLeakyRelu, std::get<AlphaBetaAttrs>(node.attrs).alpha, 0};
-    case Op::kSigmoid:
-      return {Kind::kSigmoid, 0, 0};
-    case Op::kHardSigmoid: {
-      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
-      return {Kind::kHardSigmoid, a.alpha, a.beta};
-    }
-    case Op::kHardSwish:
-      return {Kind::kHardSwish, 0, 0};
-    case Op::kTanh:
-      return {Kind::kTanh, 0, 0};
-    default:
-      return {};
-  }
-}
-
 }  // namespace
 
 void unary(const Node& node, const Operands& in, Array& out) {
-  const Activation activation = as_activation(node);
+  Activation activation;
+  is_activation(node, &activation);
   for (size_t i = 0; i < out.size(); ++i) out.data[i] = activate(activation, in[0]->data[i]);
 }
 

@@ -145,42 +145,12 @@ Graph batch_norm_relu_conv(Random& random) {
   return g.classify(g.relu(g.batch_norm(y)));
 }
 
-Graph activation(Random& random, Op op) {
+Graph activation(Random& random, const ActivationRow& row) {
   TrainGraphMaker g(random);
   const ValueId x = random.chance(0.7) ? g.front_image() : g.front_vector(random.integer(2, 30));
-  Attrs attrs = NoAttrs{};
-  if (op == Op::kClip) {
-    attrs = ClipAttrs{static_cast<float>(random.real(-1, -0.1)), static_cast<float>(random.real(0.1, 1.5))};
-  }
-  if (op == Op::kLeakyRelu) attrs = AlphaBetaAttrs{static_cast<float>(random.real(-0.2, 0.5)), 0};
-  if (op == Op::kHardSigmoid) {
-    attrs = AlphaBetaAttrs{static_cast<float>(random.real(0.2, 0.6)), static_cast<float>(random.real(0.2, 0.7))};
-  }
   // Wider values half of the time, so that the flat ends are reached.
   const ValueId wide = random.chance(0.5) ? g.node(Op::kMul, {x, g.constant({1}, 4, 0)}) : x;
-  return g.classify(g.node(op, {wide}, attrs));
-}
-
-Graph relu(Random& r) {
-  return activation(r, Op::kRelu);
-}
-Graph clip(Random& r) {
-  return activation(r, Op::kClip);
-}
-Graph leaky_relu(Random& r) {
-  return activation(r, Op::kLeakyRelu);
-}
-Graph sigmoid(Random& r) {
-  return activation(r, Op::kSigmoid);
-}
-Graph hard_sigmoid(Random& r) {
-  return activation(r, Op::kHardSigmoid);
-}
-Graph hard_swish(Random& r) {
-  return activation(r, Op::kHardSwish);
-}
-Graph tanh(Random& r) {
-  return activation(r, Op::kTanh);
+  return g.classify(g.node(row.op.op, {wide}, random_activation_attrs(random, row)));
 }
 
 Graph softmax(Random& random) {
@@ -239,31 +209,26 @@ Graph reduce_mean(Random& random) {
 }  // namespace
 
 const std::vector<Generator>& train_layer_generators() {
-  static const std::vector<Generator> list{
-      {"conv_1x1", conv_1x1},
-      {"conv_3x3", conv_3x3},
-      {"conv_any", conv_any},
-      {"conv_grouped", conv_grouped},
-      {"conv_depthwise", conv_depthwise},
-      {"fully_connected", fully_connected},
-      {"batch_norm", batch_norm},
-      {"batch_norm_clip", batch_norm_clip},
-      {"batch_norm_of_vectors", batch_norm_of_vectors},
-      {"batch_norms_of_one_value", batch_norms_of_one_value},
-      {"batch_norm_relu_conv", batch_norm_relu_conv},
-      {"relu", relu},
-      {"clip", clip},
-      {"leaky_relu", leaky_relu},
-      {"sigmoid", sigmoid},
-      {"hard_sigmoid", hard_sigmoid},
-      {"hard_swish", hard_swish},
-      {"tanh", tanh},
-      {"softmax", softmax},
-      {"max_pool", max_pool},
-      {"average_pool", average_pool},
-      {"global_average_pool", global_average_pool},
-      {"reduce_mean", reduce_mean},
-  };
+  static const std::vector<Generator> list = with_activations(
+      {
+          {"conv_1x1", conv_1x1},
+          {"conv_3x3", conv_3x3},
+          {"conv_any", conv_any},
+          {"conv_grouped", conv_grouped},
+          {"conv_depthwise", conv_depthwise},
+          {"fully_connected", fully_connected},
+          {"batch_norm", batch_norm},
+          {"batch_norm_clip", batch_norm_clip},
+          {"batch_norm_of_vectors", batch_norm_of_vectors},
+          {"batch_norms_of_one_value", batch_norms_of_one_value},
+          {"batch_norm_relu_conv", batch_norm_relu_conv},
+          {"softmax", softmax},
+          {"max_pool", max_pool},
+          {"average_pool", average_pool},
+          {"global_average_pool", global_average_pool},
+          {"reduce_mean", reduce_mean},
+      },
+      activation);
   return list;
 }
 

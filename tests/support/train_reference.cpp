@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "graph/activations.h"
+
 namespace sparsenet::test {
 namespace {
 
@@ -15,6 +17,7 @@ std::vector<double> kinks(const Activation& activation) {
   switch (activation.kind) {
     case Activation::Kind::kRelu:
     case Activation::Kind::kLeakyRelu:
+    case Activation::Kind::kElu:
       return {0};
     case Activation::Kind::kClip:
       return {a, b};
@@ -22,25 +25,6 @@ std::vector<double> kinks(const Activation& activation) {
       return {-b / a, (1 - b) / a};
     case Activation::Kind::kHardSwish:
       return {-3, 3};
-    default:
-      return {};
-  }
-}
-
-Activation activation_of(const Node& node) {
-  using Kind = Activation::Kind;
-  switch (node.op) {
-    case Op::kRelu:
-      return {Kind::kRelu, 0, 0};
-    case Op::kLeakyRelu:
-      return {Kind::kLeakyRelu, 0, 0};
-    case Op::kClip:
-      return {Kind::kClip, std::get<ClipAttrs>(node.attrs).low, std::get<ClipAttrs>(node.attrs).high};
-    case Op::kHardSigmoid:
-      return {Kind::kHardSigmoid, std::get<AlphaBetaAttrs>(node.attrs).alpha,
-              std::get<AlphaBetaAttrs>(node.attrs).beta};
-    case Op::kHardSwish:
-      return {Kind::kHardSwish, 0, 0};
     default:
       return {};
   }
@@ -168,7 +152,9 @@ void TrainReference::measure_kinks(const Node& node, const Operands& in, const A
     kink_distance_ = std::min(kink_distance_, pool_gap(std::get<PoolAttrs>(node.attrs), *in[0], out[0]));
     return;
   }
-  kink_distance_ = std::min(kink_distance_, distance_to(kinks(activation_of(node)), *in[0]));
+  Activation alone;
+  is_activation(node, &alone);
+  kink_distance_ = std::min(kink_distance_, distance_to(kinks(alone), *in[0]));
   Node bare = node;  // the input of a fused activation is the node's output without it
   Activation fused;
   if (auto* conv = std::get_if<ConvAttrs>(&bare.attrs)) std::swap(fused, conv->activation);

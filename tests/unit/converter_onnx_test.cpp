@@ -49,6 +49,42 @@ bool tells(const Report& report, const std::string& text) {
   return false;
 }
 
+TEST_CASE("activations that exporters write as several nodes become one") {
+  const std::vector<uint8_t> bytes = bytes_of(kGraphs + "activations-spelled-out.onnx");
+  Report report;
+  const Graph graph = import_onnx(bytes.data(), bytes.size(), "", &report);
+  CHECK(report.problems.empty());
+  const auto count = [&](Op op) {
+    return std::count_if(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) { return node.op == op; });
+  };
+  CHECK(count(Op::kSilu) == 2);
+  CHECK(count(Op::kMish) == 1);
+  CHECK(count(Op::kGelu) == 2);
+  CHECK(count(Op::kGeluTanh) == 2);
+  CHECK(count(Op::kSoftplus) == 0);
+  CHECK(count(Op::kTanh) == 0);
+  CHECK(count(Op::kErf) == 1);      // of an argument that Gelu does not have
+  CHECK(count(Op::kSigmoid) == 1);  // of another value than it gates
+  std::vector<float> alphas;
+  for (const Node& node : graph.nodes) {
+    if (node.op == Op::kSilu) alphas.push_back(std::get<AlphaBetaAttrs>(node.attrs).alpha);
+  }
+  CHECK(alphas == std::vector<float>{1.f, 1.702f});
+}
+
+TEST_CASE("powers and forms of Gelu that are not imported are told") {
+  std::vector<uint8_t> bytes = bytes_of(kGraphs + "smooth-activations.onnx");
+  CHECK(replace(&bytes, "none", "fast") > 0);
+  CHECK(tells(import(bytes), "approximate: expected none or tanh, found fast"));
+  bytes = bytes_of(kGraphs + "activations-spelled-out.onnx");
+  const float three = 3.f, half = 2.5f;
+  std::string from(4, 0), to(4, 0);
+  std::memcpy(&from[0], &three, 4);
+  std::memcpy(&to[0], &half, 4);
+  CHECK(replace(&bytes, from, to) > 0);
+  CHECK(tells(import(bytes), "a power of 2.5"));
+}
+
 TEST_CASE("all unsupported nodes are told at once, with op, name and reason") {
   std::vector<uint8_t> bytes = bytes_of(kGraphs + "activations.onnx");
   CHECK(replace(&bytes, "HardSwish", "HardSwosh") > 0);

@@ -55,6 +55,7 @@ TEST_CASE("tflite operators compute what LiteRT does") {
   check_network(kData + "flatten_orders.tflite", "flatten_orders", 1);
   check_network(kData + "pools_and_means.tflite", "pools_and_means", 2);
   check_network(kData + "elementwise.tflite", "elementwise", 2);
+  check_network(kData + "smooth_activations.tflite", "smooth_activations", 2);
   check_network(kData + "data_movement.tflite", "data_movement", 2);
   check_network(kData + "half_weights_and_shape_chain.tflite", "half_weights_and_shape_chain", 1);
 }

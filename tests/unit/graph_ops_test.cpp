@@ -207,7 +207,7 @@ TEST_CASE("BatchNorm") {
 }
 
 TEST_CASE("Elementwise ops keep the shape and check their attributes") {
-  for (Op op : {Op::kRelu, Op::kSigmoid, Op::kHardSwish, Op::kTanh, Op::kIdentity}) {
+  for (Op op : {Op::kRelu, Op::kSigmoid, Op::kHardSwish, Op::kTanh, Op::kGelu, Op::kIdentity}) {
     CHECK(inferred({op, {{2, 3, 4, 5}}, {}, NoAttrs{}}) == Shape{2, 3, 4, 5});
     CHECK(contains(refusal({op, {{2, 3}, {2, 3}}, {}, NoAttrs{}}), "inputs, found 2"));
   }
@@ -217,6 +217,8 @@ TEST_CASE("Elementwise ops keep the shape and check their attributes") {
   CHECK(contains(refusal({Op::kClip, {{2, 3}}, {}, ClipAttrs{nan, 0}}), "bounds"));
   CHECK(inferred({Op::kLeakyRelu, {{2, 3}}, {}, AlphaBetaAttrs{0.1f, 0}}) == Shape{2, 3});
   CHECK(contains(refusal({Op::kLeakyRelu, {{2, 3}}, {}, AlphaBetaAttrs{nan, 0}}), "finite"));
+  CHECK(contains(refusal({Op::kSilu, {{2, 3}}, {}, AlphaBetaAttrs{infinity, 0}}), "finite"));
+  CHECK(contains(refusal({Op::kSilu, {{2, 3}}, {}, NoAttrs{}}), "attributes of another op"));
   CHECK(contains(refusal({Op::kHardSigmoid, {{2, 3}}, {}, AlphaBetaAttrs{0.2f, infinity}}), "finite"));
   CHECK(inferred({Op::kSoftmax, {{2, 3}}, {}, AxisAttrs{1}}) == Shape{2, 3});
   CHECK(contains(refusal({Op::kSoftmax, {{2, 3}}, {}, AxisAttrs{2}}), "axis"));

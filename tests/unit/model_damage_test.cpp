@@ -271,7 +271,7 @@ TEST_CASE("the crafted file is right before it is made wrong") {
 }
 
 TEST_CASE("a file for a newer runtime is told with both versions") {
-  refused(crafted([](Craft& c) { c.version = c.min_runtime = 7; }), "format version 7, this one reads up to 1",
+  refused(crafted([](Craft& c) { c.version = c.min_runtime = 7; }), "format version 7, this one reads up to 2",
           StatusCode::kUnsupported);
   // A newer writer that used no new features writes files for this runtime.
   CHECK(load(crafted([](Craft& c) { c.version = 7; }).bytes()).ok());
@@ -344,7 +344,9 @@ TEST_CASE("attributes that make no sense are refused by name") {
                }),
           "NaN");
   refused(with(Op::kFullyConnected, schema::Attrs::FullyConnectedAttrs,
-               [](B& b) { return schema::CreateFullyConnectedAttrs(b, schema::CreateActivation(b, 9)).Union(); }),
+               [](B& b) {
+                 return schema::CreateFullyConnectedAttrs(b, schema::CreateActivation(b, kActivations + 1)).Union();
+               }),
           "activation: unknown number");
   refused(
       with(Op::kFullyConnected, schema::Attrs::FullyConnectedAttrs,

@@ -166,11 +166,15 @@ TEST_CASE("a model is read back as it was written, and written again to the same
 TEST_CASE("the sample holds every op that a file may hold") {
   std::vector<bool> seen(64, false);
   for (const Node& node : graph_of_all_ops().nodes) seen[static_cast<size_t>(node.op)] = true;
-  for (int op = 1; op <= 26; ++op) {
-    CAPTURE(name(static_cast<Op>(op)));
-    CHECK(seen[static_cast<size_t>(op)]);
+  int known = 0;
+  for (int op = 1; op < 64; ++op) {
+    const OpDefinition* definition = find_op(static_cast<Op>(op));
+    if (!definition) continue;
+    ++known;
+    CAPTURE(definition->name);
+    CHECK(seen[static_cast<size_t>(op)] == definition->storable);  // for a new op: extend the sample
   }
-  CHECK(std::string(name(static_cast<Op>(27))) == "unknown op");  // for a new op: extend the sample
+  CHECK(known >= 33);
 }
 
 TEST_CASE("random graphs survive the round trip") {

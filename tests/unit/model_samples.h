@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "graph/activations.h"
 
 namespace sparsenet::test {
 
@@ -42,13 +43,10 @@ inline Graph graph_of_all_ops() {
   x = g.add_node(Op::kBatchNorm, "bn",
                  {x, scale, g.add_constant("shift", ramp({6})), g.add_constant("mean", ramp({6}, 2.f)), one},
                  BatchNormAttrs{1e-3f});
-  x = g.add_node(Op::kRelu, "relu", {x});
-  x = g.add_node(Op::kClip, "clip", {x}, ClipAttrs{-1.f, infinity});
-  x = g.add_node(Op::kLeakyRelu, "leaky", {x}, AlphaBetaAttrs{0.1f, 0.f});
-  x = g.add_node(Op::kSigmoid, "sigmoid", {x});
-  x = g.add_node(Op::kHardSigmoid, "hard sigmoid", {x}, AlphaBetaAttrs{0.2f, 0.5f});
-  x = g.add_node(Op::kHardSwish, "hard swish", {x});
-  x = g.add_node(Op::kTanh, "tanh", {x});
+  for (const ActivationRow& row : kActivationTable) {
+    const Activation with{row.kind, -0.5f, row.parameters == ActivationParameters::kBounds ? infinity : 0.25f};
+    x = g.add_node(row.op.op, row.op.name, {x}, attrs_of(row, with));
+  }
   const std::vector<ValueId> parts =
       g.add_node_multi(Op::kSplit, "split", {x}, SplitAttrs{1, {2, 4}}, {"left", "right"});
   x = g.add_node(Op::kConcat, "concat", {parts[1], parts[0], parts[0]}, AxisAttrs{1});

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <limits>
 
+#include "graph/activations.h"
+
 namespace {
 
 using namespace sparsenet;
 
 // x -> Conv followed by the activation -> Affine + ReLU before a 1x1 Conv.
-Graph network(int32_t kernel, int64_t channels, Op activation) {
+Graph network(int32_t kernel, int64_t channels, const ActivationRow& row) {
   Graph graph;
   const ValueId x = graph.add_input("x", {1, channels, 16, 16});
   const ValueId w = graph.add_constant("w", Tensor::filled({16, channels, kernel, kernel}, 0.01f));
@@ -18,10 +20,8 @@ Graph network(int32_t kernel, int64_t channels, Op activation) {
   attrs.kernel = {kernel, kernel};
   attrs.pads = {kernel / 2, kernel / 2, kernel / 2, kernel / 2};
   ValueId y = graph.add_node(Op::kConv, "conv", {x, w, kNoValue}, attrs, "conv_out");
-  Attrs activation_attrs = NoAttrs{};
-  if (activation == Op::kClip) activation_attrs = ClipAttrs{0.f, 6.f};
-  if (activation == Op::kHardSigmoid) activation_attrs = AlphaBetaAttrs{0.2f, 0.5f};
-  y = graph.add_node(activation, "activation", {y}, activation_attrs, "activated");
+  const Activation with{row.kind, row.parameters == ActivationParameters::kBounds ? 0.f : 0.2f, 0.5f};
+  y = graph.add_node(row.op.op, "activation", {y}, attrs_of(row, with), "activated");
   std::vector<ValueId> bn{y};
   for (const char* name : {"scale", "shift", "mean", "variance"}) {
     bn.push_back(graph.add_constant(name, Tensor::filled({16}, 1.f)));
@@ -40,11 +40,11 @@ TEST_CASE("NaN in the input is NaN in every output that depends on it") {
   for (Backend backend : {Backend::kReference, Backend::kPortable, Backend::kAuto}) {
     for (int32_t kernel : {1, 3, 5}) {
       for (int64_t channels : {3, 16}) {  // 3x3 with 16 channels uses Winograd
-        for (Op activation : {Op::kRelu, Op::kClip, Op::kSigmoid, Op::kHardSigmoid, Op::kHardSwish, Op::kTanh}) {
+        for (const ActivationRow& activation : kActivationTable) {
           CAPTURE(name(backend));
           CAPTURE(kernel);
           CAPTURE(channels);
-          CAPTURE(name(activation));
+          CAPTURE(activation.op.name);
           SessionOptions options;
           options.backend = backend;
           options.threads = 1;

@@ -19,9 +19,10 @@
 #include "backends/onednn/onednn_backend.h"
 #include "kernels/reference/reference.h"
 #include "passes/pipeline.h"
+#include "plan/lower.h"
 #include "plan/plan.h"
 #include "support/check_session.h"
-#include "support/random.h"
+#include "support/random_graphs.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
@@ -71,40 +72,7 @@ struct Case {
 };
 
 rt::Act random_act(Random& random) {
-  rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, 0.f, 0.f};
-  switch (random.integer(0, 8)) {
-    case 0:
-      act.low = 0.f;
-      break;
-    case 1:
-      act.low = 0.f;
-      act.high = 6.f;
-      break;
-    case 2:
-      act.high = 0.5f;
-      break;
-    case 3:
-      act.kind = rt::Act::kLeakyRelu;
-      act.alpha = 0.1f;
-      break;
-    case 4:
-      act.kind = rt::Act::kSigmoid;
-      break;
-    case 5:
-      act.kind = rt::Act::kHardSigmoid;
-      act.alpha = 0.2f;
-      act.beta = 0.5f;
-      break;
-    case 6:
-      act.kind = rt::Act::kHardSwish;
-      break;
-    case 7:
-      act.kind = rt::Act::kTanh;
-      break;
-    default:
-      break;
-  }
-  return act;
+  return to_act(random_activation(random));
 }
 
 void window(Random& random, int32_t in, int32_t* out, int32_t* kernel, int32_t* stride, int32_t dilation,

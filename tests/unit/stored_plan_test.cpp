@@ -480,7 +480,7 @@ TEST_CASE("steps that would leave their memory are refused by name") {
   conv("scale and shift", [](rt::Step& s) { s.affine.scale = s.conv.bias; });
   conv("unknown kind of step", [](rt::Step& s) { s.op = static_cast<rt::StepOp>(99); });
   conv("plans cannot hold", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
-  conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(9); });
+  conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
   conv("attention: expected", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
 }
 
@@ -551,7 +551,7 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[7] = nullptr; });
   refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[2] += 1; });
   refused(attention, gate, "unknown activation",
-          [](Plan&, rt::Step& s) { s.attention.gate.kind = static_cast<rt::Act::Kind>(6); });
+          [](Plan&, rt::Step& s) { s.attention.gate.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
 }
 
 TEST_CASE("plans whose frame does not fit are refused by name") {

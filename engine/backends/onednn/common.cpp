@@ -49,6 +49,26 @@ bool append(const rt::Act& act, dnnl::post_ops* ops) {
       append_activation(ops, algorithm::eltwise_linear, act.alpha, act.beta);
       append_activation(ops, algorithm::eltwise_clip, 0.f, 1.f);
       return true;
+    case rt::Act::kElu:
+      append_activation(ops, algorithm::eltwise_elu, act.alpha, 0.f);
+      return true;
+    case rt::Act::kSoftplus:
+      append_activation(ops, algorithm::eltwise_soft_relu, 1.f, 0.f);
+      return true;
+    case rt::Act::kSilu:
+      append_activation(ops, algorithm::eltwise_swish, act.alpha, 0.f);
+      return true;
+    case rt::Act::kMish:
+      append_activation(ops, algorithm::eltwise_mish, 0.f, 0.f);
+      return true;
+    case rt::Act::kGelu:
+      append_activation(ops, algorithm::eltwise_gelu_erf, 0.f, 0.f);
+      return true;
+    case rt::Act::kGeluTanh:
+      append_activation(ops, algorithm::eltwise_gelu_tanh, 0.f, 0.f);
+      return true;
+    case rt::Act::kErf:
+      break;
   }
   return false;
 }

@@ -17,7 +17,8 @@ static_assert(static_cast<int>(StepOp::kConvGradWeight) == 16 && static_cast<int
               static_cast<int>(StepOp::kCrossEntropy) == 29 && static_cast<int>(StepOp::kSquareSum) == 30 &&
               static_cast<int>(StepOp::kUpdateSgd) == 31);
 static_assert(Act::kClamp == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
-              Act::kHardSwish == 4 && Act::kTanh == 5);
+              Act::kHardSwish == 4 && Act::kTanh == 5 && Act::kElu == 6 && Act::kSoftplus == 7 && Act::kSilu == 8 &&
+              Act::kMish == 9 && Act::kGelu == 10 && Act::kGeluTanh == 11 && Act::kErf == 12);
 static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp::kSub) == 1 &&
               static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
 
@@ -268,7 +269,7 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   if (s.op() >= kStepKinds) return "an unknown kind of step";
   if (s.binary() > static_cast<uint8_t>(BinaryOp::kDiv)) return "unknown arithmetic";
   for (const schema::PlanAct* act : {s.act(), s.attention_act(), s.attention_gate()}) {
-    if (act && act->kind() > Act::kTanh) return "unknown activation";
+    if (act && act->kind() > Act::kLast) return "unknown activation";
   }
   step->op = static_cast<StepOp>(s.op());
   if (!may_be_stored(step->op)) return "a kind of step that plans cannot hold";

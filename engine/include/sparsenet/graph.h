@@ -80,6 +80,14 @@ enum class Op : uint16_t {
   kReshape = 24,            // also Flatten, Squeeze, Unsqueeze                                          ReshapeAttrs
   kTranspose = 25,          //                                                                           TransposeAttrs
   kIdentity = 26,           // also Dropout at inference
+  // Activations, continued; Phi is the normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2.
+  kElu = 27,       // x < 0 ? alpha (exp(x) - 1) : x                                             AlphaBetaAttrs
+  kSoftplus = 28,  // log(1 + exp(x))
+  kSilu = 29,      // x / (1 + exp(-alpha x)); alpha = 1: SiLU, Swish                            AlphaBetaAttrs
+  kMish = 30,      // x tanh(log(1 + exp(x)))
+  kGelu = 31,      // x Phi(x)
+  kGeluTanh = 32,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, its approximation
+  kErf = 33,       // the error function
 
   // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
@@ -128,10 +136,18 @@ struct Activation {
     kSigmoid = 4,
     kHardSigmoid = 5,
     kHardSwish = 6,
-    kTanh = 7
+    kTanh = 7,
+    kElu = 8,
+    kSoftplus = 9,
+    kSilu = 10,
+    kMish = 11,
+    kGelu = 12,
+    kGeluTanh = 13,
+    kErf = 14
   };
+  static constexpr Kind kLast = Kind::kErf;
   Kind kind = Kind::kNone;
-  float a = 0;  // Clip: low; LeakyRelu, HardSigmoid: alpha
+  float a = 0;  // Clip: low; LeakyRelu, HardSigmoid, Elu, Silu: alpha
   float b = 0;  // Clip: high; HardSigmoid: beta
   bool operator==(const Activation& o) const { return kind == o.kind && a == o.a && b == o.b; }
 };

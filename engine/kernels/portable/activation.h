@@ -1,10 +1,13 @@
-// Activations behind a result, over vectors.
+// Activations over vectors, and their slopes.
 #pragma once
 
 #include "kernels/portable/simd.h"
 #include "step/step.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
+
+// The activations behind Act::kTanh: out of line, because kernels call activate() in many places.
+V activate_smooth(V x, const Act& act);
 
 SPARSENET_INLINE V activate(V x, const Act& act) {
   switch (act.kind) {
@@ -20,8 +23,133 @@ SPARSENET_INLINE V activate(V x, const Act& act) {
       return x * bounded(x * (1.f / 6) + 0.5f, V{}, splat(1.f));
     case Act::kTanh:
       return vtanh(x);
+    default:
+      return activate_smooth(x, act);
   }
-  return x;
+}
+
+SPARSENET_INLINE V vabs(V x) {
+  return x < 0.f ? -x : x;
+}
+
+// e^x - 1 for x <= 0; near 0 the Taylor polynomial, whose relative error stays small.
+SPARSENET_INLINE V vexpm1(V x) {
+  V p = splat(1.f / 5040);
+  p = p * x + 1.f / 720;
+  p = p * x + 1.f / 120;
+  p = p * x + 1.f / 24;
+  p = p * x + 1.f / 6;
+  p = p * x + 0.5f;
+  p = p * x + 1.f;
+  return x > -0.5f ? p * x : vexp(x) - 1.f;
+}
+
+// log(1 + u) for 0 <= u <= 1: 2 artanh(s) with s = u / (2 + u) <= 1/3.
+SPARSENET_INLINE V vlog1p(V u) {
+  const V s = u / (u + 2.f), s2 = s * s;
+  V p = splat(1.f / 13);
+  p = p * s2 + 1.f / 11;
+  p = p * s2 + 1.f / 9;
+  p = p * s2 + 1.f / 7;
+  p = p * s2 + 1.f / 5;
+  p = p * s2 + 1.f / 3;
+  p = p * s2 + 1.f;
+  return (s + s) * p;
+}
+
+// 1 - erf(z) for z >= 0, to about 3e-7: formula 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical Functions.
+SPARSENET_INLINE V verfc(V z) {
+  const V t = 1.f / (1.f + z * 0.3275911f);
+  V p = splat(1.061405429f);
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  return p * t * vexp(-z * z);
+}
+
+// Near 0 the odd polynomial, whose relative error stays small.
+SPARSENET_INLINE V verf(V x) {
+  const V x2 = x * x;
+  const V small = x * (1.128379167f + x2 * (-0.376126389f + x2 * (0.112837917f + x2 * -0.026866171f)));
+  const V far = 1.f - verfc(vabs(x));
+  return x2 < 0.04f ? small : (x < 0.f ? -far : far);
+}
+
+// tanh(log(1 + e^x)) = e (e + 2) / (e (e + 2) + 2) with e = e^x; 1 from 20 on.
+SPARSENET_INLINE V vtanh_softplus(V x) {
+  const V e = vexp(vmin(splat(20.f), x)), w = e * (e + 2.f);
+  return w / (w + 2.f);
+}
+
+constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)
+constexpr float kSqrt2OverPi = 0.797884561f;     // sqrt(2 / pi)
+constexpr float kOneOverSqrt2Pi = 0.398942280f;  // 1 / sqrt(2 pi)
+constexpr float kGeluCubic = 0.044715f;
+
+SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
+  switch (act.kind) {
+    case Act::kElu:
+      return x < 0.f ? vexpm1(x) * act.alpha : x;
+    case Act::kSoftplus:
+      return (x < 0.f ? V{} : x) + vlog1p(vexp(-vabs(x)));
+    case Act::kSilu:
+      return x * vsigmoid(x * act.alpha);
+    case Act::kMish:
+      return x * vtanh_softplus(x);
+    case Act::kGelu:  // x Phi(x) with Phi(-x) = 1 - Phi(x) = erfc(x / sqrt 2) / 2: nothing cancels
+      return (x < 0.f ? V{} : x) - vabs(x) * 0.5f * verfc(vabs(x) * kSqrtHalf);
+    case Act::kGeluTanh:
+      return x * 0.5f * (1.f + vtanh(x * kSqrt2OverPi * (1.f + x * x * kGeluCubic)));
+    case Act::kErf:
+      return verf(x);
+    default:
+      return x;
+  }
+}
+
+// The slope at v: the argument, or the result where the activation's row in graph/activations.cpp says so.
+SPARSENET_INLINE V slope(V v, const Act& act) {
+  const V one = splat(1.f), zero{};
+  switch (act.kind) {
+    case Act::kClamp:
+      return v > splat(act.low) ? (v < splat(act.high) ? one : zero) : zero;
+    case Act::kLeakyRelu:
+      return v < zero ? splat(act.alpha) : one;
+    case Act::kSigmoid:
+      return v * (1.f - v);
+    case Act::kHardSigmoid: {
+      const V y = v * act.alpha + act.beta;
+      return y > zero ? (y < one ? splat(act.alpha) : zero) : zero;
+    }
+    case Act::kHardSwish:
+      return v > splat(-3.f) ? (v < splat(3.f) ? v * (1.f / 3) + 0.5f : one) : zero;
+    case Act::kTanh:
+      return 1.f - v * v;
+    case Act::kElu:
+      return v < zero ? vexp(v) * act.alpha : one;
+    case Act::kSoftplus:
+      return vsigmoid(v);
+    case Act::kSilu: {
+      const V s = vsigmoid(v * act.alpha);
+      return s + v * act.alpha * s * (1.f - s);
+    }
+    case Act::kMish: {
+      const V w = vtanh_softplus(v);
+      return w + v * vsigmoid(v) * (1.f - w * w);
+    }
+    case Act::kGelu: {
+      const V half = verfc(vabs(v) * kSqrtHalf) * 0.5f;
+      return (v < 0.f ? half : 1.f - half) + v * kOneOverSqrt2Pi * vexp(v * v * -0.5f);
+    }
+    case Act::kGeluTanh: {
+      const V v2 = v * v, t = vtanh(v * kSqrt2OverPi * (1.f + v2 * kGeluCubic));
+      return 0.5f + t * 0.5f + v * 0.5f * (1.f - t * t) * kSqrt2OverPi * (1.f + v2 * (3.f * kGeluCubic));
+    }
+    case Act::kErf:
+      return vexp(-v * v) * (2.f * kSqrt2OverPi * kSqrtHalf);
+  }
+  return one;
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -79,28 +79,6 @@ void accumulate_run(const void* memory, int32_t chunk, void*) {
   });
 }
 
-// The slope at v: the argument, or the result where that tells (ReLU, sigmoid, tanh).
-SPARSENET_INLINE V slope(V v, const Act& act) {
-  const V one = splat(1.f), zero{};
-  switch (act.kind) {
-    case Act::kClamp:
-      return v > splat(act.low) ? (v < splat(act.high) ? one : zero) : zero;
-    case Act::kLeakyRelu:
-      return v < zero ? splat(act.alpha) : one;
-    case Act::kSigmoid:
-      return v * (1.f - v);
-    case Act::kHardSigmoid: {
-      const V y = v * act.alpha + act.beta;
-      return y > zero ? (y < one ? splat(act.alpha) : zero) : zero;
-    }
-    case Act::kHardSwish:
-      return v > splat(-3.f) ? (v < splat(3.f) ? v * (1.f / 3) + 0.5f : one) : zero;
-    case Act::kTanh:
-      return 1.f - v * v;
-  }
-  return one;
-}
-
 bool activation_supports(const Step& s) {
   return all_flat(s, StepOp::kActivationGrad);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/reference/activation.h"
 #include "runtime/kernel.h"
 
 namespace sparsenet::rt {
@@ -31,29 +32,6 @@ bool supports(const Step& step) {
 
 inline int64_t pixels_of(const View& v) {
   return int64_t{v.n} * v.h * v.w;
-}
-
-// min(max(x, low), high); NaN stays NaN, which fmin and fmax would drop.
-inline float bounded_one(float x, float low, float high) {
-  return x < low ? low : x > high ? high : x;
-}
-
-inline float activate_one(float x, const Act& act) {
-  switch (act.kind) {
-    case Act::kClamp:
-      return bounded_one(x, act.low, act.high);
-    case Act::kLeakyRelu:
-      return x < 0.f ? act.alpha * x : x;
-    case Act::kSigmoid:
-      return 1.f / (1.f + std::exp(-x));
-    case Act::kHardSigmoid:
-      return bounded_one(act.alpha * x + act.beta, 0.f, 1.f);
-    case Act::kHardSwish:
-      return x * bounded_one(x / 6.f + 0.5f, 0.f, 1.f);
-    case Act::kTanh:
-      return std::tanh(x);
-  }
-  return x;
 }
 
 // Channel c of a pixel of a view.

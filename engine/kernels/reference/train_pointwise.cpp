@@ -6,33 +6,12 @@
 namespace sparsenet::rt {
 namespace {
 
-// The slope at argument x, or from the result where Step's graph op says so (ReLU, sigmoid, tanh).
-float slope(float v, const Act& act) {
-  switch (act.kind) {
-    case Act::kClamp:
-      return v > act.low && v < act.high ? 1.f : 0.f;
-    case Act::kLeakyRelu:
-      return v < 0.f ? act.alpha : 1.f;
-    case Act::kSigmoid:
-      return v * (1.f - v);
-    case Act::kHardSigmoid: {
-      const float y = act.alpha * v + act.beta;
-      return y > 0.f && y < 1.f ? act.alpha : 0.f;
-    }
-    case Act::kHardSwish:
-      return v <= -3.f ? 0.f : v >= 3.f ? 1.f : v / 3.f + 0.5f;
-    case Act::kTanh:
-      return 1.f - v * v;
-  }
-  return 1.f;
-}
-
 void activation_grad_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
   const float *dy = o.dense(0), *x = o.dense(1);
   float* dx = o.dense(2);
-  for (int64_t i = 0; i < o.count(2); ++i) dx[i] = dy[i] * slope(x[i], r.step.act);
+  for (int64_t i = 0; i < o.count(2); ++i) dx[i] = dy[i] * slope_one(x[i], r.step.act);
 }
 
 void softmax_grad_run(const void* state, int32_t, void*) {

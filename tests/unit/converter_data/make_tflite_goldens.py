@@ -135,8 +135,9 @@ class Maker:
 def run(name, path, values):
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    # The plain kernels: optimised ones regroup sums.
-    interpreter = Interpreter(model_path=path, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    # The plain kernels: optimised ones regroup sums. They lack ELU.
+    plain = OpResolverType.BUILTIN_REF if name != "smooth_activations" else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_path=path, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
     values = values.astype(np.float32)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
@@ -197,6 +198,18 @@ def elementwise(m):
     return [m.concat(parts, 3), m.mean(m.concat(parts, -2), [1, 2], False)]
 
 
+def smooth_activations(m):
+    x = m.conv(m.input, 6)
+    parts = [
+        m.unary("ELU", x),
+        m.unary("GELU", x, "GeluOptions", approximate=False),
+        m.unary("GELU", m.conv(x, 6), "GeluOptions", approximate=True),
+    ]
+    y = m.conv(x, 6)
+    silu = m.binary("MUL", y, m.unary("LOGISTIC", y))
+    return [m.concat([*parts, silu], 3), m.mean(m.conv(silu, 4), [1, 2], False)]
+
+
 def data_movement(m):
     x = m.conv(m.input, 6)
     a, b = m.op("SPLIT", [m.const(3, "int32"), x], [[1, *m.shape(x)[1:3], 3]] * 2, "SplitOptions", num_splits=2)
@@ -240,6 +253,7 @@ NETWORKS = {
     "elementwise": ((1, 5, 6, 3), elementwise),
     "data_movement": ((1, 6, 7, 3), data_movement),
     "half_weights_and_shape_chain": ((1, 5, 4, 3), half_weights_and_shape_chain),
+    "smooth_activations": ((1, 5, 6, 3), smooth_activations),
 }
 
 

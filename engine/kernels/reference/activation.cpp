@@ -1,0 +1,90 @@
+#include "kernels/reference/activation.h"
+
+namespace sparsenet::rt {
+namespace {
+
+constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)
+constexpr float kSqrt2OverPi = 0.797884561f;     // sqrt(2 / pi)
+constexpr float kOneOverSqrt2Pi = 0.398942280f;  // 1 / sqrt(2 pi)
+constexpr float kGeluCubic = 0.044715f;
+
+float sigmoid(float x) {
+  return 1.f / (1.f + expf(-x));
+}
+
+}  // namespace
+
+// Tables that `sparsenet-convert --select-ops` writes declare them for themselves.
+namespace activations {
+
+float elu(float x, float alpha) {
+  return x < 0.f ? alpha * expm1f(x) : x;
+}
+float softplus(float x, float) {
+  return (x < 0.f ? 0.f : x) + log1pf(expf(-fabsf(x)));
+}
+float silu(float x, float alpha) {
+  return x * sigmoid(alpha * x);
+}
+float mish(float x, float) {
+  return x * tanhf(softplus(x, 0.f));
+}
+float gelu(float x, float) {
+  return 0.5f * x * erfcf(-x * kSqrtHalf);
+}
+float gelu_tanh(float x, float) {
+  return 0.5f * x * (1.f + tanhf(kSqrt2OverPi * x * (1.f + kGeluCubic * x * x)));
+}
+float erf(float x, float) {
+  return erff(x);
+}
+
+}  // namespace activations
+
+const NamedFormula kActivationFormulas[kFormulas] = {
+    {"elu", activations::elu},   {"softplus", activations::softplus}, {"silu", activations::silu},
+    {"mish", activations::mish}, {"gelu", activations::gelu},         {"gelu_tanh", activations::gelu_tanh},
+    {"erf", activations::erf},
+};
+
+float slope_one(float v, const Act& act) {
+  switch (act.kind) {
+    case Act::kClamp:
+      return v > act.low && v < act.high ? 1.f : 0.f;
+    case Act::kLeakyRelu:
+      return v < 0.f ? act.alpha : 1.f;
+    case Act::kSigmoid:
+      return v * (1.f - v);
+    case Act::kHardSigmoid: {
+      const float y = act.alpha * v + act.beta;
+      return y > 0.f && y < 1.f ? act.alpha : 0.f;
+    }
+    case Act::kHardSwish:
+      return v <= -3.f ? 0.f : v >= 3.f ? 1.f : v / 3.f + 0.5f;
+    case Act::kTanh:
+      return 1.f - v * v;
+    case Act::kElu:
+      return v < 0.f ? act.alpha * expf(v) : 1.f;
+    case Act::kSoftplus:
+      return sigmoid(v);
+    case Act::kSilu: {
+      const float s = sigmoid(act.alpha * v);
+      return s + act.alpha * v * s * (1.f - s);
+    }
+    case Act::kMish: {
+      const float w = tanhf(activations::softplus(v, 0.f));
+      return w + v * sigmoid(v) * (1.f - w * w);
+    }
+    case Act::kGelu:
+      return 0.5f * erfcf(-v * kSqrtHalf) + v * kOneOverSqrt2Pi * expf(-0.5f * v * v);
+    case Act::kGeluTanh: {
+      const float t = tanhf(kSqrt2OverPi * v * (1.f + kGeluCubic * v * v));
+      return 0.5f * (1.f + t) + 0.5f * v * (1.f - t * t) * kSqrt2OverPi * (1.f + 3.f * kGeluCubic * v * v);
+    }
+    case Act::kErf:
+      return 2.f * kSqrt2OverPi * kSqrtHalf * expf(-v * v);
+  }
+  return 1.f;
+}
+
+}  // namespace sparsenet::rt

@@ -1,0 +1,11 @@
+// All formulas, for programs that bring no table of their own. A file of its own, so that such a table takes its place.
+#include "kernels/reference/activation.h"
+
+namespace sparsenet::rt {
+
+ActivationFormula linked_activation(uint8_t kind) {
+  const int index = kind - kFirstFormula;
+  return index >= 0 && index < kFormulas ? kActivationFormulas[index].formula : nullptr;
+}
+
+}  // namespace sparsenet::rt
