@@ -14,6 +14,7 @@
 #include "converter/graph_writer.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
+#include "converter/precision.h"
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
 #include "converter/weights/recognise.h"
@@ -298,21 +299,30 @@ Status add_plan(Result<StoredPlan> made, Model* model) {
   return {};
 }
 
-Status set_test_vectors(const Options& options, Model* model, Report* report) {
+// Test vectors and precision. --check compares the network as it was imported; --test-vectors are of the one that is
+// written.
+Status finish_network(const Options& options, Model* model, Report* report, bool* changed) {
+  report->test_vectors_from = "the file that was converted";
   if (!options.check.empty()) {
     report->test_vectors_from = "the outputs given with --check";
     const bool channels_last = report->format == "TensorFlow Lite";
-    return check_outputs({options.check, options.check_tolerance, channels_last}, model, report);
+    SPARSENET_RETURN_IF_ERROR(check_outputs({options.check, options.check_tolerance, channels_last}, model, report));
   }
-  report->test_vectors_from = options.test_vectors > 0 ? "the reference kernels" : "the file that was converted";
+  SPARSENET_RETURN_IF_ERROR(set_precision(options.precision, model, report, changed));
+  if (*changed && !model->test_vectors.empty()) report->test_vectors_from = "the reference kernels";
+  if (options.test_vectors <= 0) return {};
+  report->test_vectors_from = "the reference kernels";
   return add_test_vectors(options.test_vectors, model).with_context("test vectors");
 }
 
-// Plans check themselves with the test vectors: if these have changed, the remaining plans need new expected values.
-Status refresh_plans(Model* model) {
+// Plans check themselves with the test vectors: if these have changed, the remaining plans need new expected values. If
+// the graph has changed, they are made anew.
+Status refresh_plans(Model* model, bool graph_changed) {
   const std::vector<StoredPlan> plans = model->plans;
   for (const StoredPlan& plan : plans) {
-    Result<StoredPlan> again = plan.trains ? make_training_plan(*model, plan.target) : Result<StoredPlan>(plan);
+    Result<StoredPlan> again = plan.trains     ? make_training_plan(*model, plan.target)
+                               : graph_changed ? make_stored_plan(model->graph, plan.target, plan.batch)
+                                               : Result<StoredPlan>(plan);
     SPARSENET_RETURN_IF_ERROR(add_plan(std::move(again), model));
   }
   return {};
@@ -351,8 +361,9 @@ Status convert_within(const Options& options, Report* report) {
   const bool plans = for_device || options.training_plan || !options.plan.empty();
   const bool new_vectors = options.test_vectors > 0 || !options.check.empty();
   Status status = check_runs(*model, plans || new_vectors);
-  if (status.ok()) status = set_test_vectors(options, &*model, report);
-  if (status.ok() && new_vectors) status = refresh_plans(&*model).with_context("plans");
+  bool changed = false;
+  if (status.ok()) status = finish_network(options, &*model, report, &changed);
+  if (status.ok() && (new_vectors || changed)) status = refresh_plans(&*model, changed).with_context("plans");
   const std::string target = options.plan.empty() ? plan_targets().front() : options.plan;
   if (status.ok() && (for_device || !options.plan.empty())) {
     status = add_plan(make_stored_plan(model->graph, target, 1), &*model).with_context("--plan");

@@ -18,6 +18,9 @@ Result<Format> parse_format(const std::string& text);
 // Decided by the first bytes, or by the name's extension if they do not suffice (ONNX has no magic number).
 Result<Format> detect_format(const std::string& path, const FileBytes& bytes);
 
+// --precision: in which type parameters are stored.
+enum class Precision { kAsItIs, kFloat32, kFloat16 };
+
 struct Options {
   std::string input;
   std::string output;
@@ -28,6 +31,7 @@ struct Options {
   NormalisationOptions normalisation;
   std::string name;  // of the model; empty: from the file's name
   std::string license;
+  Precision precision = Precision::kAsItIs;
   int test_vectors = 0;
   std::vector<std::string> check;  // --check: lists of .npy files, see check_model.h; used instead of test_vectors
   float check_tolerance = 1e-4f;
@@ -44,8 +48,8 @@ Result<Model> import_model(const Options& options, Report* report);
 // own test vectors.
 Status add_test_vectors(int count, Model* model);
 
-// Runs import_model, check_runs, check_outputs or add_test_vectors, make_stored_plan, save_model, and device_source.h.
-// After a failure there is no file at `output`.
+// Runs import_model, check_runs, check_outputs, set_precision or add_test_vectors, make_stored_plan, save_model, and
+// device_source.h. After a failure there is no file at `output`.
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

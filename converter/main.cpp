@@ -17,6 +17,7 @@
 namespace {
 
 using sparsenet::converter::Options;
+using sparsenet::converter::Precision;
 using sparsenet::converter::ProblemGroup;
 using sparsenet::converter::Report;
 
@@ -33,8 +34,9 @@ Examples:
   sparsenet-convert weights.npz -o net.snet --arch sparsenet-abc-v0 --map 'conv_stem\.(.*)=stem.$1' --report report.json -v
 )";
 
-// Checks the values of --arch, --map and --precision as far as possible without the file.
-sparsenet::Status check_values(const Options& options, const std::string& precision) {
+// Checks the values of --arch and --map as far as possible without the file, and reads that of --precision.
+sparsenet::Status check_values(const std::string& precision, Options* given) {
+  Options& options = *given;
   if (!options.architecture.empty()) {
     const auto arch = sparsenet::parse_architecture(options.architecture);
     if (!arch.ok()) return arch.status().with_context("--arch");
@@ -44,10 +46,12 @@ sparsenet::Status check_values(const Options& options, const std::string& precis
     // A missing file of rules is not a usage error; the conversion will report it.
     if (rules.status().code() == sparsenet::StatusCode::kInvalidArgument) return rules.status().with_context("--map");
   }
-  for (const char* known : {"f32", "f16", "bf16"}) {
-    if (precision == known) return {};
-  }
-  return sparsenet::invalid_argument("--precision: expected f32, f16 or bf16, found '" + precision + "'");
+  if (precision == "f32") options.precision = Precision::kFloat32;
+  if (precision == "f16") options.precision = Precision::kFloat16;
+  if (precision.empty() || precision == "f32" || precision == "f16") return {};
+  if (precision == "bf16")
+    return sparsenet::unsupported("--precision bf16 is not available in this version (f32 and f16 are)");
+  return sparsenet::invalid_argument("--precision: expected f32 or f16, found '" + precision + "'");
 }
 
 // The name of an option whose value is empty, for example because a script's variable is empty; "" if there is none. A
@@ -131,7 +135,7 @@ int run(int argc, char** argv) {
   app.option_defaults()->always_capture_default(false);
   Options options;
   std::vector<std::string> inputs;
-  std::string from = "auto", mean, std_dev, report_file, precision = "f32";
+  std::string from = "auto", mean, std_dev, report_file, precision;
   bool verbose = false;
   app.add_option("INPUT", inputs, "File to convert")->required();
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
@@ -162,7 +166,10 @@ int run(int argc, char** argv) {
                  "Largest difference that --check allows, relative to an output's largest value (default 1e-4)")
       ->needs(check)
       ->check(CLI::Range(1e-9, 1.0));
-  app.add_option("--precision", precision, "f32 (f16 and bf16 are not available in this version)");
+  app.add_option(
+      "--precision", precision,
+      "Store weights, biases and BatchNorm's scales and shifts as f16 (half the size) or f32 (default: f32, or "
+      "as a .snet file has them)");
   app.add_option("--max-memory", options.max_memory,
                  "Memory in bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB + 8 x the file)")
       ->transform(CLI::AsSizeValue(false))
@@ -206,12 +213,12 @@ int run(int argc, char** argv) {
     return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
   const sparsenet::Status normalisation = sparsenet::converter::check_normalisation(options.normalisation);
   if (!normalisation.ok()) return usage_error(normalisation.message());
-  const sparsenet::Status readable = check_values(options, precision);
-  if (!readable.ok()) return usage_error(readable.message());
-  if (precision != "f32") {
-    std::fprintf(stderr, "error: --precision %s is not available in this version (f32 is)\n", precision.c_str());
+  const sparsenet::Status readable = check_values(precision, &options);
+  if (readable.code() == sparsenet::StatusCode::kUnsupported) {
+    std::fprintf(stderr, "error: %s\n", readable.message().c_str());
     return kFailed;
   }
+  if (!readable.ok()) return usage_error(readable.message());
 
   Report report;
   const sparsenet::Status status = convert(options, &report);

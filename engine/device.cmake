@@ -16,7 +16,7 @@ add_library(sparsenet_runtime OBJECT
   kernels/reference/linked_activation.cpp
   kernels/reference/layers.cpp
   kernels/reference/general.cpp
-  kernels/reference/train.cpp
+  kernels/reference/train_layers.cpp
   kernels/reference/train_pointwise.cpp
 )
 target_include_directories(sparsenet_runtime PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
@@ -30,7 +30,7 @@ add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/layers.cpp
   kernels/compact/list.cpp
 )
-target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
 

@@ -14,8 +14,12 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # QEMU's semihosting prints to standard error.
 timeout 300 "$@" </dev/null 2>&1 | tee "$log" || { echo "error: the firmware failed" >&2; exit 1; }
+kernels=$(sed -n 's/^flash: .*kernels \([0-9]*\),.*/\1/p' "$log" | head -n 1)
 if [ "$(lines <"$log" | wc -l)" -eq 0 ]; then
   echo "error: the firmware printed no logits" >&2
+  exit 1
+elif [ -n "$kernels" ] && [ "$kernels" -lt 4096 ]; then
+  echo "error: only $kernels bytes of kernels: the linker script names files that are called otherwise now" >&2
   exit 1
 elif [ -n "${UPDATE_RECORDS-}" ]; then
   { echo "compiler $version"; lines <"$log"; } >"$record"

@@ -23,10 +23,16 @@ uint64_t read32(const uint8_t* p) {
   return uint64_t{p[0]} | uint64_t{p[1]} << 8 | uint64_t{p[2]} << 16 | uint64_t{p[3]} << 24;
 }
 
-constexpr uint64_t mix(uint64_t lane, uint64_t word) {
+#if defined(__OPTIMIZE_SIZE__)
+#define SPARSENET_MIX_INLINE __attribute__((noinline))  // flash counts: 64-bit products take many instructions there
+#else
+#define SPARSENET_MIX_INLINE inline
+#endif
+
+SPARSENET_MIX_INLINE uint64_t mix(uint64_t lane, uint64_t word) {
   return rotate(lane + word * kP2, 31) * kP1;
 }
-constexpr uint64_t merge(uint64_t hash, uint64_t lane) {
+SPARSENET_MIX_INLINE uint64_t merge(uint64_t hash, uint64_t lane) {
   return (hash ^ mix(0, lane)) * kP1 + kP4;
 }
 
@@ -37,15 +43,15 @@ uint64_t xxh64(const void* data, size_t size, uint64_t seed) {
   size_t left = size;
   uint64_t hash = seed + kP5;
   if (left >= 32) {  // four independent lanes over 32-byte stripes
-    uint64_t a = seed + kP1 + kP2, b = seed + kP2, c = seed, d = seed - kP1;
-    for (; left >= 32; p += 32, left -= 32) {
-      a = mix(a, read64(p));
-      b = mix(b, read64(p + 8));
-      c = mix(c, read64(p + 16));
-      d = mix(d, read64(p + 24));
+    uint64_t lanes[4] = {seed + kP1 + kP2, seed + kP2, seed, seed - kP1};
+    for (; left >= 32; left -= 32) {
+      for (uint64_t& lane : lanes) {
+        lane = mix(lane, read64(p));
+        p += 8;
+      }
     }
-    hash = rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18);
-    hash = merge(merge(merge(merge(hash, a), b), c), d);
+    hash = rotate(lanes[0], 1) + rotate(lanes[1], 7) + rotate(lanes[2], 12) + rotate(lanes[3], 18);
+    for (const uint64_t lane : lanes) hash = merge(hash, lane);
   }
   hash += size;
   for (; left >= 8; p += 8, left -= 8) hash = rotate(hash ^ mix(0, read64(p)), 27) * kP1 + kP4;

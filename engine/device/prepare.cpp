@@ -149,7 +149,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   *layout = {};
   uint64_t segment_count = 0, operand_count = 0, strided_count = 0;
   size_t used = 0;
-  for (const rt::ArenaRange& region : training.regions) raise(region.offset + region.floats * sizeof(float), &used);
+  for (const rt::ArenaRange& region : training.regions) raise(region.offset + region.bytes, &used);
   rt::Segment segments[kMaxSegments];
   rt::View operands[kMaxOperands];
   const sn_status ports = measure_ports(plan, segments, &used, message);
@@ -258,8 +258,8 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
     // The first round has seen that these succeed.
     (void)rt::count_parts(plan, i, &parts);
     (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
-    if (links.weight >= 0) step.conv.weight = arena + links.weight;
-    if (links.bias >= 0) step.conv.bias = arena + links.bias;
+    if (links.weight >= 0) step.conv.weight.data = arena + links.weight;
+    if (links.bias >= 0) step.conv.bias.data = arena + links.bias;
     (void)rt::measure_step(step, kernels, &steps[i], &again);
     if (const char* why = session->steps.bind(step)) return step_error(i, step, SN_UNSUPPORTED, why, message);
     segments += parts.segments;
@@ -323,7 +323,7 @@ sn_status sn_measure(const void* model, size_t model_bytes, const sn_options* gi
   value.scratch_bytes = layout.scratch_bytes;
   value.weights_bytes = layout.needs.weight_bytes + layout.needs.refreshed_bytes;
   value.state_bytes = layout.weights_at;
-  if (options.trains) value.parameters_bytes = training.regions[rt::kStoredParameters].floats * sizeof(float);
+  if (options.trains) value.parameters_bytes = training.regions[rt::kStoredParameters].bytes;
   give(needs, value);
   return SN_OK;
 }

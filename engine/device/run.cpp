@@ -12,8 +12,7 @@ namespace {
 // The largest difference of a view from what is expected, and the largest expected value; NaN counts as infinite.
 void compare(const rt::View& view, const uint8_t* arena, const float* expected, float* difference, float* largest) {
   rt::for_each_channel(view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
-    const float* found =
-        (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
+    const float* found = rt::f32(s, arena) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) {
       const float want = expected[from + p], d = __builtin_fabsf(found[p * s.pixel_stride] - want);
       if (!(d <= *difference)) *difference = d == d ? d : __builtin_inff();

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "device/device_session.h"
+#include "kernels/reference/common.h"
 #include "runtime/port_copy.h"
 
 namespace rt = sparsenet::rt;
@@ -19,7 +20,7 @@ float* region(sn_session* session, rt::StoredRegion id) {
 }
 
 size_t region_bytes(const sn_session* session, rt::StoredRegion id) {
-  return session->training.regions[id].floats * sizeof(float);
+  return session->training.regions[id].bytes;
 }
 
 void forget_images(sn_session* session) {
@@ -113,7 +114,8 @@ void restart_training(sn_session* session) {
   for (uint32_t i = 0; i < count; ++i) {
     rt::InitialParameter parameter;
     (void)rt::read_initial(session->plan, session->training, i, &parameter);
-    memcpy(session->steps.arena() + parameter.offset, parameter.values, parameter.floats * sizeof(float));
+    auto* to = reinterpret_cast<float*>(session->steps.arena() + parameter.offset);
+    for (size_t k = 0; k < parameter.elements; ++k) to[k] = rt::number(parameter.values, static_cast<int64_t>(k));
   }
 }
 

@@ -23,6 +23,9 @@ namespace fb = flatbuffers;
 // The oldest version of the format that can say what the graph means: older runtimes keep reading files that use
 // nothing newer.
 uint32_t version_of(const Graph& graph) {
+  for (const Value& value : graph.values) {
+    if (value.type == DataType::kFloat16) return 2;
+  }
   for (const Node& node : graph.nodes) {
     Activation activation;
     if (is_activation(node, &activation) && activation.kind > Activation::Kind::kTanh) return 2;
@@ -50,6 +53,7 @@ struct Blob {
   const void* data;
   size_t bytes;
   uint64_t offset;
+  DataType type;
 };
 
 // Where each constant goes in the data section.
@@ -57,15 +61,17 @@ class DataLayout {
  public:
   uint64_t place(const Tensor& tensor) {
     const size_t bytes = tensor.bytes();
+    // Of one type: a plan lists constants by their places.
     const uint64_t hash = xxh64(tensor.data, bytes);
     const auto range = by_hash_.equal_range(hash);
     for (auto it = range.first; it != range.second; ++it) {
       const Blob& blob = blobs_[it->second];
-      if (blob.bytes == bytes && std::memcmp(blob.data, tensor.data, bytes) == 0) return blob.offset;
+      if (blob.type == tensor.type && blob.bytes == bytes && std::memcmp(blob.data, tensor.data, bytes) == 0)
+        return blob.offset;
     }
     const uint64_t offset = align_up(size_);
     by_hash_.emplace(hash, blobs_.size());
-    blobs_.push_back({tensor.data, bytes, offset});
+    blobs_.push_back({tensor.data, bytes, offset, tensor.type});
     size_ = offset + bytes;
     return offset;
   }

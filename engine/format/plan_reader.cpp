@@ -48,8 +48,10 @@ class PlanReader {
     SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanConstant) * constants));
     for (size_t i = 0; i < constants; ++i) {
       const schema::PlanConstant& c = *from.constants()->Get(static_cast<fb::uoffset_t>(i));
-      stored.constants.push_back(
-          {DataType::kFloat32, {c.elements()}, owner, file_.data + c.block() * uint64_t{kDataAlignment}});
+      stored.constants.push_back({static_cast<DataType>(rt::constant_type(file_, static_cast<uint32_t>(i))),
+                                  {c.elements()},
+                                  owner,
+                                  file_.data + c.block() * uint64_t{kDataAlignment}});
     }
     const size_t checks = from.step_checks() ? from.step_checks()->size() : 0;
     if (checks != 0 && checks != plan_->steps.size()) return invalid_model("step checks: expected one for each step");
@@ -149,7 +151,7 @@ class PlanReader {
                            to_string(out) + ", found " + to_string(image.shape) + " and " + to_string(logits.shape));
     }
     for (const rt::ArenaRange& region : training.layout.regions) {
-      note_use(region.offset + region.floats * sizeof(float));
+      note_use(region.offset + region.bytes);
     }
     const uint32_t count = rt::count_initial(file_);
     if ((from.parameter_names() ? from.parameter_names()->size() : 0) != count) {
@@ -163,7 +165,7 @@ class PlanReader {
       rt::InitialParameter initial{};
       SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_initial(file_, training.layout, i, &initial)));
       parameter.values = initial.values;
-      parameter.floats = initial.floats;
+      parameter.elements = initial.elements;
       parameter.offset = initial.offset;
       training.parameters.push_back(std::move(parameter));
     }
@@ -213,7 +215,8 @@ class PlanReader {
       for (size_t i = 0; i < side.ids.size(); ++i) {
         const Value& value = fitting->values[static_cast<size_t>(side.ids[i])];
         const PlanPort& port = side.ports[i];
-        if (value.name != port.name || value.shape != port.shape || value.type != DataType::kFloat32) {
+        if (value.name != port.name || value.shape != port.shape ||
+            static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +
                                value.name + "' " + to_string(value.shape) + ", found '" + port.name + "' " +
                                to_string(port.shape));

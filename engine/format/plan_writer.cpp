@@ -55,13 +55,24 @@ class PlanWriter {
     const auto constants = builder_.CreateVectorOfStructs(constants_);
     const auto buffer_list = builder_.CreateVectorOfStructs(buffers);
     const auto name_list = builder_.CreateVector(names);
-    const uint32_t version = plan_.training ? rt::kPlanVersion : rt::kInferencePlanVersion;
+    std::vector<uint8_t> all_types = view_types_;
+    all_types.insert(all_types.end(), constant_types_.begin(), constant_types_.end());
+    const auto types = write_types(all_types);
+    uint32_t version = plan_.training ? rt::kTrainingPlanVersion : 1;
+    if (!types.IsNull() || has_new_activations_) version = rt::kTypedPlanVersion;
     return schema::CreatePlan(builder_, version, target, static_cast<uint32_t>(stored_.batch), plan_.arena_bytes,
                               plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments, refs, constants,
-                              buffer_list, name_list, training, step_checks);
+                              buffer_list, name_list, training, step_checks, types);
   }
 
  private:
+  // Absent where all are float32, as in files of versions that knew no other type.
+  fb::Offset<fb::Vector<uint8_t>> write_types(const std::vector<uint8_t>& types) {
+    const auto is_float32 = [](uint8_t type) { return type == static_cast<uint8_t>(DataType::kFloat32); };
+    if (std::all_of(types.begin(), types.end(), is_float32)) return {};
+    return builder_.CreateVector(types);
+  }
+
   static Status too_large(const std::string& what) { return unsupported(what + ": too large for a stored plan"); }
 
   // In the file they stand in the order of their offsets; equal ones are one.
@@ -76,6 +87,7 @@ class PlanWriter {
       if (elements > UINT32_MAX || offset / kDataAlignment > UINT32_MAX) status_ = too_large("constants");
       if (offset != previous) {
         constants_.emplace_back(static_cast<uint32_t>(offset / kDataAlignment), static_cast<uint32_t>(elements));
+        constant_types_.push_back(static_cast<uint8_t>(stored_.constants[i].type));
       }
       previous = offset;
       index_[i] = static_cast<uint32_t>(constants_.size() - 1);
@@ -83,24 +95,29 @@ class PlanWriter {
   }
 
   // The constant that `at` lies in; of several the one that goes on for longest.
-  schema::PlanRef find(const float* at) {
+  schema::PlanRef find(const void* place) {
+    const auto* at = static_cast<const uint8_t*>(place);
     const Tensor* best = nullptr;
     size_t index = 0;
+    const auto begin_of = [](const Tensor& t) { return static_cast<const uint8_t*>(t.data); };
     for (size_t i = 0; i < stored_.constants.size(); ++i) {
       const Tensor& t = stored_.constants[i];
-      if (at < t.f32() || at >= t.f32() + t.elements()) continue;
-      if (best && best->f32() + best->elements() >= t.f32() + t.elements()) continue;
+      if (at < begin_of(t) || at >= begin_of(t) + t.bytes()) continue;
+      if (best && begin_of(*best) + best->bytes() >= begin_of(t) + t.bytes()) continue;
       best = &t;
       index = i;
     }
-    if (best) return {index_[index], static_cast<uint32_t>(at - best->f32())};
+    if (best) {
+      const auto bytes = static_cast<size_t>(at - begin_of(*best));
+      return {index_[index], static_cast<uint32_t>(bytes / size_of(best->type))};
+    }
     status_ = internal_error("the plan reads a constant that is not listed");
     return {};
   }
 
-  int32_t ref(const float* at) {
-    if (!at || at == &rt::kUnplaced) return -1;
-    refs_.push_back(find(at));
+  int32_t ref(const rt::Parameter& parameter) {
+    if (!parameter || parameter.data == &rt::kUnplaced) return -1;
+    refs_.push_back(find(parameter.data));
     return static_cast<int32_t>(refs_.size() - 1);
   }
 
@@ -108,9 +125,10 @@ class PlanWriter {
     if (v.segment_count == 0) return -1;
     views_.emplace_back(v.n, v.h, v.w, v.c, static_cast<uint32_t>(segments_.size()),
                         static_cast<uint32_t>(v.segment_count));
+    view_types_.push_back(static_cast<uint8_t>(v.type));
     for (int32_t i = 0; i < v.segment_count; ++i) {
       const rt::Segment& s = v.segments[i];
-      schema::PlanRef at(0, static_cast<uint32_t>(s.offset / sizeof(float)));
+      schema::PlanRef at(0, static_cast<uint32_t>(s.offset / rt::size_of(v.type)));
       if (s.constant) at = find(s.constant);
       segments_.emplace_back(s.constant ? static_cast<int32_t>(at.constant()) : -1, at.element(), s.channels,
                              s.pixel_stride);
@@ -119,6 +137,7 @@ class PlanWriter {
   }
 
   fb::Offset<schema::PlanAct> act(const rt::Act& a) {
+    has_new_activations_ = has_new_activations_ || a.kind > rt::Act::kTanh;
     const bool none = a.kind == rt::Act::kClamp && a.low == -INFINITY && a.high == INFINITY;
     return none ? fb::Offset<schema::PlanAct>()
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
@@ -148,14 +167,15 @@ class PlanWriter {
   fb::Offset<schema::PlanTraining> write_training(const TrainingSection& t) {
     std::vector<schema::PlanRegion> regions;
     for (const rt::ArenaRange& r : t.layout.regions) {
-      regions.emplace_back(static_cast<uint32_t>(r.offset / sizeof(float)), static_cast<uint32_t>(r.floats));
+      regions.emplace_back(static_cast<uint32_t>(r.offset / sizeof(float)),
+                           static_cast<uint32_t>(r.bytes / sizeof(float)));
     }
     std::vector<schema::PlanParameter> parameters;
     std::vector<fb::Offset<fb::String>> names;
     const size_t begin = t.layout.regions[rt::kStoredParameters].offset;
     for (const PlanParameter& p : t.parameters) {
-      const schema::PlanRef at = find(p.values);
-      parameters.emplace_back(at.constant(), at.element(), static_cast<uint32_t>(p.floats),
+      const schema::PlanRef at = find(p.values.data);
+      parameters.emplace_back(at.constant(), at.element(), static_cast<uint32_t>(p.elements),
                               static_cast<uint32_t>((p.offset - begin) / sizeof(float)));
       names.push_back(builder_.CreateString(p.name));
     }
@@ -181,7 +201,7 @@ class PlanWriter {
     fb::Offset<fb::Vector<int32_t>> params;
     if (s.op == rt::StepOp::kAttention) {
       std::vector<int32_t> refs;
-      for (const float* at : s.attention.params) refs.push_back(ref(at));
+      for (const rt::Parameter& parameter : s.attention.params) refs.push_back(ref(parameter));
       params = builder_.CreateVector(refs);
     }
     fb::Offset<fb::Vector<int32_t>> operands;
@@ -251,6 +271,8 @@ class PlanWriter {
   std::vector<schema::PlanRef> refs_;
   std::vector<schema::PlanSegment> segments_;
   std::vector<schema::PlanView> views_;
+  std::vector<uint8_t> view_types_, constant_types_;
+  bool has_new_activations_ = false;
 };
 
 }  // namespace

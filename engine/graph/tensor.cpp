@@ -1,5 +1,7 @@
 #include <sparsenet/graph.h>
+#include <sparsenet/half.h>
 
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -17,6 +19,8 @@ const char* name(DataType type) {
       return "uint8";
     case DataType::kInt8:
       return "int8";
+    case DataType::kFloat16:
+      return "float16";
   }
   return "unknown";
 }
@@ -26,6 +30,8 @@ size_t size_of(DataType type) {
     case DataType::kFloat32:
     case DataType::kInt32:
       return 4;
+    case DataType::kFloat16:
+      return 2;
     case DataType::kInt64:
       return 8;
     case DataType::kUInt8:
@@ -63,6 +69,27 @@ Tensor Tensor::from(Shape shape, std::vector<float> values) {
 Tensor Tensor::filled(Shape shape, float value) {
   const int64_t count = element_count(shape);
   return from(std::move(shape), std::vector<float>(static_cast<size_t>(count < 0 ? 0 : count), value));
+}
+
+std::vector<float> to_float32(const Tensor& tensor) {
+  const auto count = static_cast<size_t>(tensor.elements());
+  if (tensor.type != DataType::kFloat16) return std::vector<float>(tensor.f32(), tensor.f32() + count);
+  std::vector<float> values(count);
+  half_to_float(static_cast<const uint16_t*>(tensor.data), count, values.data());
+  return values;
+}
+
+bool to_float16(const Tensor& tensor, Tensor* out) {
+  const auto count = static_cast<size_t>(tensor.elements());
+  auto storage = std::make_shared<std::vector<uint16_t>>(count);
+  for (size_t i = 0; i < count; ++i) {
+    constexpr float kFirstInfinite = 65520.f;
+    const float value = tensor.f32()[i];
+    if (std::isfinite(value) && std::fabs(value) >= kFirstInfinite) return false;
+    (*storage)[i] = float_to_half(value);
+  }
+  *out = {DataType::kFloat16, tensor.shape, storage, storage->data()};
+  return true;
 }
 
 }  // namespace sparsenet

@@ -1,5 +1,6 @@
 #include "passes/pipeline.h"
 
+#include "passes/half_constants.h"
 #include "passes/passes.h"
 
 namespace sparsenet {
@@ -31,6 +32,7 @@ const Pass kPasses[] = {
 
 Status run_passes(Graph* graph, PassLevel level) {
   SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
+  const HalfConstants halves(graph);
   for (const Pass& pass : kPasses) {
     if (level == PassLevel::kRequired && !pass.required) continue;
     SPARSENET_RETURN_IF_ERROR(pass.run(graph).with_context(pass.name));
@@ -38,6 +40,7 @@ Status run_passes(Graph* graph, PassLevel level) {
     if (status.code() == StatusCode::kOutOfMemory) return status;
     if (!status.ok()) return internal_error("pass " + std::string(pass.name) + " broke the graph: " + status.message());
   }
+  halves.restore(graph);
   return {};
 }
 

@@ -30,9 +30,21 @@ rt::Act to_act(const Activation& a) {
   return act;
 }
 
+static_assert(static_cast<int>(DataType::kFloat32) == static_cast<int>(rt::DataType::kFloat32) &&
+              static_cast<int>(DataType::kInt32) == static_cast<int>(rt::DataType::kInt32) &&
+              static_cast<int>(DataType::kInt64) == static_cast<int>(rt::DataType::kInt64) &&
+              static_cast<int>(DataType::kUInt8) == static_cast<int>(rt::DataType::kUInt8) &&
+              static_cast<int>(DataType::kInt8) == static_cast<int>(rt::DataType::kInt8) &&
+              static_cast<int>(DataType::kFloat16) == static_cast<int>(rt::DataType::kFloat16));
+
+rt::DataType rt_type(DataType type) {
+  return static_cast<rt::DataType>(type);
+}
+
 Lowered Lowering::frame(ValueId id) const {
   const Shape& s = shape(id);
   Lowered v;
+  v.type = graph_.value(id).type;
   v.n = v.h = v.w = 1;
   if (s.size() == 4) {
     v.n = static_cast<int32_t>(s[0]);
@@ -48,15 +60,15 @@ Lowered Lowering::frame(ValueId id) const {
   return v;
 }
 
-Result<const float*> Lowering::constant(const Node& node, size_t input, ReadIn when) {
-  if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return static_cast<const float*>(nullptr);
+Result<rt::Parameter> Lowering::constant(const Node& node, size_t input, ReadIn when) {
+  if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return rt::Parameter{};
   const Value& value = graph_.value(node.inputs[input]);
-  if (!value.is_constant || value.type != DataType::kFloat32) {
-    return unsupported(describe(node) + ": input '" + value.name + "': expected a float32 constant, found " +
+  if (!value.is_constant || (value.type != DataType::kFloat32 && value.type != DataType::kFloat16)) {
+    return unsupported(describe(node) + ": input '" + value.name + "': expected a constant of real numbers, found " +
                        (value.is_constant ? name(value.type) : "a computed value"));
   }
   (when == ReadIn::kRun ? plan_.view_owners : plan_.parameter_owners).push_back(value.constant.owner);
-  return value.constant.f32();
+  return rt::Parameter{value.constant.data, rt_type(value.type)};
 }
 
 Status Lowering::parameter(const Node& node, size_t input, rt::ParamSlot slot, Draft* draft) {
@@ -65,12 +77,11 @@ Status Lowering::parameter(const Node& node, size_t input, rt::ParamSlot slot, D
     SPARSENET_ASSIGN_OR_RETURN(Lowered v, value(id));
     draft->links.push_back({slot, v.pieces[0]});
     draft->reads.push_back(v);
-    rt::param(draft->step, slot) = &rt::kUnplaced;
+    rt::param(draft->step, slot) = {&rt::kUnplaced};
     draft->step.conv.variable = true;
     return {};
   }
-  SPARSENET_ASSIGN_OR_RETURN(const float* data, constant(node, input));
-  rt::param(draft->step, slot) = data;
+  SPARSENET_ASSIGN_OR_RETURN(rt::param(draft->step, slot), constant(node, input));
   return {};
 }
 
@@ -83,13 +94,18 @@ Result<Lowered> Lowering::value(ValueId id) {
     return known;
   }
   if (!v.is_constant) return internal_error("value '" + v.name + "' is used before it is made");
-  if (v.type != DataType::kFloat32) {
-    return unsupported("constant '" + v.name + "': expected float32, found " + std::string(name(v.type)));
+  if (v.type != DataType::kFloat32 && v.type != DataType::kFloat16) {
+    return unsupported("constant '" + v.name + "': expected float32 or float16, found " + std::string(name(v.type)));
   }
-  // A constant operand, brought to pixel order where it has pixels.
+  // A constant operand: float32, and brought to pixel order where it has pixels.
   Lowered lowered = frame(id);
   const float* data = v.constant.f32();
   plan_.view_owners.push_back(v.constant.owner);
+  if (v.type == DataType::kFloat16) {
+    lowered.type = DataType::kFloat32;
+    plan_.constants.push_back(to_float32(v.constant));
+    data = plan_.constants.back().data();
+  }
   const int64_t area = int64_t{lowered.h} * lowered.w;
   if (area > 1 && lowered.c > 1) {
     std::vector<float> pixels(static_cast<size_t>(v.constant.elements()));
@@ -119,7 +135,7 @@ Lowered Lowering::new_value(ValueId id) {
   Lowered v = frame(id);
   VirtualBuffer buffer;
   buffer.name = graph_.value(id).name;
-  buffer.bytes = static_cast<size_t>(v.pixels() * v.c) * sizeof(float);
+  buffer.bytes = static_cast<size_t>(v.pixels() * v.c) * size_of(v.type);
   buffer.first = buffer.last = static_cast<int>(drafts_.size());
   v.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, v.c, v.c}};
   buffers_.push_back(std::move(buffer));
@@ -227,13 +243,14 @@ Status Lowering::set_affine(const Node& affine, Draft* draft) {
   if (affine.op == Op::kNormalize) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered fold, dense(affine.inputs[1], affine));
     Piece scale = fold.pieces[0], shift = fold.pieces[0];
+    const size_t behind = static_cast<size_t>(fold.c) * size_of(fold.type);
     if (scale.constant) {
-      draft->step.affine.scale = scale.constant;
-      draft->step.affine.shift = shift.constant + fold.c;
+      draft->step.affine.scale = {scale.constant};
+      draft->step.affine.shift = {static_cast<const uint8_t*>(shift.constant) + behind};
       return {};
     }
-    shift.start += fold.c;
-    draft->step.affine.scale = draft->step.affine.shift = &rt::kUnplaced;
+    shift.start += behind;
+    draft->step.affine.scale = draft->step.affine.shift = {&rt::kUnplaced};
     draft->links.push_back({rt::ParamSlot::kScale, scale});
     draft->links.push_back({rt::ParamSlot::kShift, shift});
     draft->reads.push_back(fold);
@@ -268,10 +285,11 @@ Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end)
     if (lo < hi) {
       Piece part = piece;
       part.channels = static_cast<int32_t>(hi - lo);
+      const size_t before = static_cast<size_t>(lo - at) * size_of(from.type);
       if (part.buffer >= 0) {
-        part.start += lo - at;
+        part.start += before;
       } else {
-        part.constant += lo - at;
+        part.constant = static_cast<const uint8_t*>(part.constant) + before;
       }
       out.pieces.push_back(part);
     }
@@ -283,11 +301,11 @@ Lowered Lowering::channel_range(const Lowered& from, int64_t begin, int64_t end)
 void Lowering::make_regions() {
   placements_.assign(graph_.values.size(), nullptr);
   for (const Persistence::Placement& p : persistence_.placements) placements_[static_cast<size_t>(p.value)] = &p;
-  for (size_t i = 0; i < persistence_.region_floats.size(); ++i) {
+  for (size_t i = 0; i < persistence_.region_bytes.size(); ++i) {
     region_buffers_.push_back(static_cast<int>(buffers_.size()));
     VirtualBuffer buffer;
     buffer.name = "region " + std::to_string(i);
-    buffer.bytes = static_cast<size_t>(persistence_.region_floats[i]) * sizeof(float);
+    buffer.bytes = persistence_.region_bytes[i];
     buffers_.push_back(std::move(buffer));
   }
 }

@@ -9,9 +9,9 @@ namespace sparsenet {
 
 // A piece of a value's channels while offsets are not known yet.
 struct Piece {
-  int buffer = -1;                  // index of a virtual buffer; -1: constant
-  int64_t start = 0;                // floats into the buffer
-  const float* constant = nullptr;  // when buffer is -1
+  int buffer = -1;                 // index of a virtual buffer; -1: constant
+  size_t start = 0;                // bytes into the buffer
+  const void* constant = nullptr;  // when buffer is -1
   int32_t channels = 0;
   int32_t pixel_stride = 0;
 };
@@ -19,6 +19,7 @@ struct Piece {
 // A value as the plan sees it: n x h x w pixels with the channels of all pieces side by side.
 struct Lowered {
   int32_t n = 0, h = 0, w = 0, c = 0;
+  DataType type = DataType::kFloat32;
   std::vector<Piece> pieces;
   bool known() const { return !pieces.empty(); }
   int64_t pixels() const { return int64_t{n} * h * w; }
@@ -94,7 +95,7 @@ class Lowering {
                         const Node& node);  // one piece in the arena, pixels side by side; copies if it must
   Lowered new_value(ValueId id);            // a new buffer for a node's output
   enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter: it must live as long
-  Result<const float*> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
+  Result<rt::Parameter> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
   // Points a member of the draft's step to a parameter: a constant, or a variable in the arena.
   Status parameter(const Node& node, size_t input, rt::ParamSlot slot, Draft* draft);
   const Persistence::Placement* placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }

@@ -174,8 +174,7 @@ Status Lowering::lower_attention(const Node& node) {
   Draft draft = start(node, rt::StepOp::kAttention);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(node.inputs[0], node));
   for (size_t i = 1; i < node.inputs.size(); ++i) {
-    SPARSENET_ASSIGN_OR_RETURN(const float* parameter, constant(node, i));
-    draft.step.attention.params[i - 1] = parameter;
+    SPARSENET_ASSIGN_OR_RETURN(draft.step.attention.params[i - 1], constant(node, i));
   }
   draft.step.attention.hidden =
       a.kind == AttentionAttrs::Kind::kPaper ? 0 : static_cast<int32_t>(shape(node.inputs[1])[0]);

@@ -48,11 +48,12 @@ void Lowering::share_memory() {
 size_t Lowering::offset_of(const Piece& piece) const {
   int b = piece.buffer;
   while (buffers_[static_cast<size_t>(b)].merged_into >= 0) b = buffers_[static_cast<size_t>(b)].merged_into;
-  return plan_.buffers[static_cast<size_t>(b)].offset + static_cast<size_t>(piece.start) * sizeof(float);
+  return plan_.buffers[static_cast<size_t>(b)].offset + piece.start;
 }
 
 rt::View Lowering::view(const Lowered& value, Plan* plan) {
-  rt::View v{value.n, value.h, value.w, value.c, nullptr, static_cast<int32_t>(value.pieces.size())};
+  rt::View v{
+      value.n, value.h, value.w, value.c, nullptr, static_cast<int32_t>(value.pieces.size()), rt_type(value.type)};
   if (value.pieces.empty()) return v;
   std::vector<rt::Segment> segments;
   for (const Piece& piece : value.pieces) {

@@ -375,7 +375,7 @@ Status Lowering::lower_reshape(const Node& node) {
   if (!rows_already(s)) {
     VirtualBuffer buffer;
     buffer.name = graph_.value(node.outputs[0]).name;
-    buffer.bytes = static_cast<size_t>(element_count(s)) * sizeof(float);
+    buffer.bytes = static_cast<size_t>(element_count(s)) * size_of(in.type);
     buffer.first = buffer.last = static_cast<int>(drafts_.size());
     rows = frame(node.inputs[0]);
     rows.pieces = {{static_cast<int>(buffers_.size()), 0, nullptr, rows.c, rows.c}};

@@ -34,9 +34,9 @@ struct Persistence {
   struct Placement {
     ValueId value;
     int region;
-    int64_t offset;  // floats from the region's start; row-major in the value's own shape
+    size_t offset;  // bytes from the region's start; row-major in the value's own shape
   };
-  std::vector<int64_t> region_floats;
+  std::vector<size_t> region_bytes;
   std::vector<Placement> placements;
 };
 
@@ -50,9 +50,9 @@ struct PlanLink {
 // A trained parameter: its values before the first step, and where they go.
 struct PlanParameter {
   std::string name;
-  const float* values;
-  size_t floats;
-  size_t offset;  // bytes from the start of the arena
+  rt::Parameter values;
+  size_t elements;
+  size_t offset;  // bytes from the start of the arena, where they are float32
 };
 
 // Of a plan that is stored and trains.
@@ -83,6 +83,8 @@ struct Plan {
   std::vector<std::shared_ptr<const void>>
       parameter_owners;  // of parameters that kernels read in prepare, the reference ones also in run
 };
+
+rt::DataType rt_type(DataType type);
 
 // Lowers a graph whose shapes are inferred. Errors name the node.
 Result<Plan> make_plan(const Graph& graph, const Persistence& persistence = {});

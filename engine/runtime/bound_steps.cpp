@@ -1,7 +1,6 @@
 #include "runtime/bound_steps.h"
 
 #include "runtime/denormals.h"
-#include "runtime/linked_kernels.h"
 
 namespace sparsenet::rt {
 namespace {
@@ -67,17 +66,41 @@ bool outdated(const Step& step, const Kernel& kernel) {
   return step.conv.variable && kernel.copies_parameters && !kernel.refresh;
 }
 
-bool is_linked(const Act& act) {
-  return act.kind <= Act::kTanh || linked_activation(act.kind);
+void add_types(const View* view, int32_t count, uint32_t* types) {
+  for (; count > 0; ++view, --count) {
+    if (view->segment_count > 0) *types |= of_views(view->type);
+  }
+}
+
+void add_types(const Parameter* parameter, int32_t count, uint32_t* types) {
+  for (; count > 0; ++parameter, --count) {
+    if (*parameter) *types |= of_parameters(parameter->type);
+  }
+}
+
+uint32_t types_of(const Step& step) {
+  uint32_t types = 0;
+  add_types(&step.in, 1, &types);
+  add_types(&step.in2, 1, &types);
+  add_types(&step.out, 1, &types);
+  add_types(step.train.operands, step.train.operand_count, &types);
+  add_types(&step.affine.scale, 1, &types);
+  add_types(&step.affine.shift, 1, &types);
+  add_types(&step.conv.weight, 1, &types);
+  add_types(&step.conv.bias, 1, &types);
+  add_types(step.attention.params, 8, &types);
+  return types;
 }
 
 }  // namespace
 
 const Kernel* choose(const Step& step, const KernelLists& kernels) {
-  if (!is_linked(step.act) || !is_linked(step.attention.act) || !is_linked(step.attention.gate)) return nullptr;
+  const uint32_t types = types_of(step);
   for (int32_t i = 0; i < kernels.count; ++i) {
-    for (const Kernel* const* kernel = kernels.lists[i]; *kernel; ++kernel) {
-      if (!outdated(step, **kernel) && (*kernel)->supports(step)) return *kernel;
+    for (const Kernel* const* list = kernels.lists[i]; *list; ++list) {
+      const Kernel& kernel = **list;
+      const bool fits = (types & ~kernel.types) == 0;
+      if (fits && !outdated(step, kernel) && kernel.supports(step)) return &kernel;
     }
   }
   return nullptr;

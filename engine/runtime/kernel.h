@@ -33,6 +33,16 @@ struct Place {
 
 inline constexpr char kNoMemory[] = "no memory left";
 
+// Types as bits: those of a step's views, and those of its parameters.
+constexpr uint32_t of_views(DataType type) {
+  return 1u << static_cast<uint32_t>(type);
+}
+constexpr uint32_t of_parameters(DataType type) {
+  return of_views(type) << 16;
+}
+constexpr uint32_t kFloat32 = of_views(DataType::kFloat32) | of_parameters(DataType::kFloat32);
+constexpr uint32_t kHalfParameters = of_views(DataType::kFloat32) | of_parameters(DataType::kFloat16);
+
 // Tables name what a kernel has: {.name = "...", ...}.
 struct Kernel {
   const char* name;     // op, variant, type and instruction set: "conv2d_winograd4_f32_avx512"
@@ -50,6 +60,7 @@ struct Kernel {
   // Packs the parameters anew, one part of `parts`: before every run of a step with variable parameters, whose packed
   // weights share one place with other steps'. So it writes all that run() reads, or nothing depends on.
   void (*refresh)(const void* state, int32_t part, int32_t parts) = nullptr;
+  uint32_t types = kFloat32;       // all that the steps may have that it runs
   bool copies_parameters = false;  // in prepare; without a refresh such a kernel is not used for those steps
 };
 

@@ -17,9 +17,4 @@ int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]);
 // not bring in what it leaves out.
 int32_t compact_kernels(const Kernel* const* lists[kMaxLinkedLists]);
 
-// The formula of an activation behind Act::kTanh; null if the program does not link it. A table that
-// `sparsenet-convert --select-ops` wrote has those that its plan uses.
-using ActivationFormula = float (*)(float x, float alpha);
-ActivationFormula linked_activation(uint8_t kind);
-
 }  // namespace sparsenet::rt

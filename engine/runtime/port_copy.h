@@ -30,8 +30,7 @@ inline void copy_to_view(const View& v, uint8_t* arena, const float* data) {
 
 inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
   for_each_channel(v, [&](int64_t to, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
-    const float* from =
-        (s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset)) + pixel * s.pixel_stride + c;
+    const float* from = f32(s, arena) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
   });
 }

@@ -10,7 +10,7 @@
 
 namespace sparsenet {
 
-constexpr int32_t kMaxKernelLists = 4;
+constexpr int32_t kMaxKernelLists = 3;
 
 struct BackendEntry {
   Backend backend;

@@ -6,6 +6,7 @@
 
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
+#include "session/half_parameters.h"
 #include "step/step_kinds.h"
 
 namespace sparsenet {
@@ -49,7 +50,7 @@ uint64_t PlanCost::scratch_bytes(int threads) const {
 uint64_t PlanCost::total_bytes(int threads) const {
   rt::MemoryLayout memory_layout;
   for (const uint64_t bytes :
-       {uint64_t{arena_bytes}, uint64_t{needs.state_bytes}, uint64_t{weights_bytes()}, scratch_bytes(threads)}) {
+       {uint64_t{arena_bytes}, uint64_t{needs.state_bytes}, weights_bytes(), scratch_bytes(threads)}) {
     (void)memory_layout.take(bytes);
   }
   return memory_layout.fits() ? memory_layout.end() : UINT64_MAX;
@@ -67,13 +68,21 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   PlanCost cost;
   cost.arena_bytes = plan.arena_bytes;
   cost.lower_bound_bytes = plan.lower_bound_bytes;
-  rt::Fit fit = rt::Fit::kFits;
-  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), kernels,
-                                       bound->data(), &cost.needs, &fit);
-  if (at < 0) return cost;
-  const rt::Step& step = plan.steps[static_cast<size_t>(at)];
-  if (fit == rt::Fit::kTooLarge) return out_of_memory(of_node(step) + "needs more memory than can be addressed");
-  return unsupported(of_node(step) + "backend '" + backend.name + "' has no kernel for " + rt::step_name(step.op));
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const rt::Step& step = plan.steps[i];
+    rt::BoundStep& b = (*bound)[i];
+    const rt::Fit fit = rt::measure_step(for_choice(step, kernels), kernels, &b, &cost.needs);
+    if (fit == rt::Fit::kNoKernel) {
+      return unsupported(of_node(step) + "backend '" + backend.name + "' has no kernel for " + rt::step_name(step.op));
+    }
+    uint64_t copies = cost.copied_bytes;
+    if (needs_float32(step, *b.kernel)) copies = rt::add_bytes(copies, kept_copies_bytes(step, *b.kernel));
+    if (fit == rt::Fit::kTooLarge || copies > rt::kMostBytes) {
+      return out_of_memory(of_node(step) + "needs more memory than can be addressed");
+    }
+    cost.copied_bytes = static_cast<size_t>(copies);
+  }
+  return cost;
 }
 
 Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options) {
@@ -81,8 +90,8 @@ Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& opti
   if (total > rt::kMostBytes)
     return out_of_memory(options.owner + std::string(" needs more memory than can be addressed"));
   return MemoryReport{cost.arena_bytes, cost.lower_bound_bytes,
-                      static_cast<size_t>(cost.scratch_bytes(options.threads)), cost.weights_bytes(),
-                      static_cast<size_t>(total)};
+                      static_cast<size_t>(cost.scratch_bytes(options.threads)),
+                      static_cast<size_t>(cost.weights_bytes()), static_cast<size_t>(total)};
 }
 
 Status BoundPlan::create(const Plan& plan, const BindOptions& options) {
@@ -109,7 +118,7 @@ Status BoundPlan::find_memory(const PlanCost& cost, const BindOptions& options, 
   }
   const std::pair<Block*, size_t> parts[] = {{&arena_, cost.arena_bytes},
                                              {&state_, cost.needs.state_bytes},
-                                             {&weights_, cost.weights_bytes()},
+                                             {&weights_, memory_.weights_bytes},
                                              {&scratch_, memory_.scratch_bytes}};
   auto* at = static_cast<uint8_t*>(options.memory);
   if (at && reinterpret_cast<uintptr_t>(at) % rt::kAlignment != 0) {
@@ -136,17 +145,21 @@ Status BoundPlan::find_memory(const PlanCost& cost, const BindOptions& options, 
              scratch_.get(),
              scratch_.get() + rt::scratch_of(cost.needs, threads_),
              cost.needs.scratch_bytes};
+  copies_ = weights_.get() + cost.needs.weight_bytes + cost.needs.refreshed_bytes;
   return {};
 }
 
 Status BoundPlan::bind_steps(const rt::PlanMemory& memory) {
   steps_.init(bound_.data(), memory, {nullptr, nullptr, 1}, flush_denormals_);
   auto link = plan_->links.begin();
+  uint8_t* copies = copies_;
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     rt::Step step = plan_->steps[i];
     for (; link != plan_->links.end() && link->step == i; ++link) {
-      rt::param(step, link->slot) = reinterpret_cast<const float*>(memory.arena + link->offset);
+      rt::param(step, link->slot).data = memory.arena + link->offset;
     }
+    std::vector<std::vector<float>> temporary;
+    if (needs_float32(step, *bound_[i].kernel)) copy_parameters(*bound_[i].kernel, &step, &copies, &temporary);
     if (const char* message = steps_.bind(step)) {
       return backend_status(message).with_context(of_node(step) + "kernel " + bound_[i].kernel->name);
     }

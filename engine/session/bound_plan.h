@@ -15,6 +15,7 @@
 
 #include "plan/plan.h"
 #include "runtime/bound_steps.h"
+#include "runtime/bytes.h"
 #include "session/backend_table.h"
 #include "session/block.h"
 #include "session/hooked_threads.h"
@@ -42,8 +43,11 @@ Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindO
 struct PlanCost {
   rt::PlanNeeds needs{};
   size_t arena_bytes = 0, lower_bound_bytes = 0;
+  size_t copied_bytes = 0;  // of float16 parameters that kernels read as float32
 
-  size_t weights_bytes() const { return needs.weight_bytes + needs.refreshed_bytes; }
+  uint64_t weights_bytes() const {
+    return rt::add_bytes(rt::add_bytes(needs.weight_bytes, needs.refreshed_bytes), copied_bytes);
+  }
   // Working memory of so many threads, and all of it together with arena, weights and states; UINT64_MAX: more than can
   // be addressed.
   uint64_t scratch_bytes(int threads) const;
@@ -99,6 +103,7 @@ class BoundPlan {
   bool flush_denormals_ = true;
   int threads_ = 1;
   Block arena_, state_, weights_, scratch_;
+  uint8_t* copies_ = nullptr;  // in weights_
   std::vector<rt::BoundStep> bound_;
   rt::BoundSteps steps_{};
   std::unique_ptr<ThreadPool> pool_;

@@ -1,13 +1,19 @@
 #include "runtime/linked_kernels.h"
 
+#include "kernels/compact/compact.h"
 #include "session/backend_table.h"
 
 namespace sparsenet::rt {
 
-static_assert(kMaxLinkedLists >= kMaxKernelLists);
+static_assert(kMaxLinkedLists > kMaxKernelLists);
 
+// The portable kernels take no float16 parameters, and sn_prepare makes no copies: in front of the plain kernels, which
+// take them, stand the compact ones that do.
 int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]) {
-  return find_backend(Backend::kPortable)->kernel_lists(lists);
+  const int32_t count = find_backend(Backend::kPortable)->kernel_lists(lists);
+  lists[count] = lists[count - 1];
+  lists[count - 1] = compact::kHalfKernels;
+  return count + 1;
 }
 
 }  // namespace sparsenet::rt

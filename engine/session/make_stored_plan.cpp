@@ -23,15 +23,15 @@ void for_each_constant(const Plan& plan, Visit visit) {
   for (const rt::Step& step : plan.steps) {
     for (const rt::View* v : {&step.in, &step.in2, &step.out}) view(*v);
     for (int32_t i = 0; i < step.train.operand_count; ++i) view(step.train.operands[i]);
-    for (const float* at : {step.affine.scale, step.affine.shift, step.conv.weight, step.conv.bias}) {
-      if (at && at != &rt::kUnplaced) visit(at);
+    for (const rt::Parameter& p : {step.affine.scale, step.affine.shift, step.conv.weight, step.conv.bias}) {
+      if (p && p.data != &rt::kUnplaced) visit(p.data);
     }
-    for (const float* at : step.attention.params) {
-      if (at) visit(at);
+    for (const rt::Parameter& p : step.attention.params) {
+      if (p) visit(p.data);
     }
   }
   if (plan.training) {
-    for (const PlanParameter& parameter : plan.training->parameters) visit(parameter.values);
+    for (const PlanParameter& parameter : plan.training->parameters) visit(parameter.values.data);
   }
   for (const PlanPort& port : plan.inputs) view(port.view);
   for (const PlanPort& port : plan.outputs) view(port.view);
@@ -41,7 +41,8 @@ void for_each_constant(const Plan& plan, Visit visit) {
 std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const Plan>& plan) {
   std::vector<Tensor> all;
   for (const Value& value : graph.values) {
-    if (!value.is_constant || value.type != DataType::kFloat32 || value.constant.elements() < 1) continue;
+    const bool real = value.type == DataType::kFloat32 || value.type == DataType::kFloat16;
+    if (!value.is_constant || !real || value.constant.elements() < 1) continue;
     Tensor flat = value.constant;
     flat.shape = {value.constant.elements()};
     all.push_back(std::move(flat));
@@ -52,7 +53,7 @@ std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const P
   }
   // By place; of those that begin together the longest first.
   std::sort(all.begin(), all.end(), [](const Tensor& a, const Tensor& b) {
-    return a.data != b.data ? a.data < b.data : a.elements() > b.elements();
+    return a.data != b.data ? a.data < b.data : a.bytes() > b.bytes();
   });
   return all;
 }
@@ -80,11 +81,12 @@ Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph
   const std::vector<Tensor> all = candidates(lowered, stored.plan);
   std::vector<bool> taken(all.size(), false);
   bool found = true;
-  for_each_constant(*plan, [&](const float* at) {
+  for_each_constant(*plan, [&](const void* at) {
     // The last that begins at `at` or before, and reaches beyond it.
-    auto after = std::upper_bound(all.begin(), all.end(), at,
-                                  [](const float* place, const Tensor& t) { return place < t.f32(); });
-    while (after != all.begin() && (after - 1)->f32() + (after - 1)->elements() <= at) --after;
+    auto after =
+        std::upper_bound(all.begin(), all.end(), at, [](const void* place, const Tensor& t) { return place < t.data; });
+    const auto end_of = [](const Tensor& t) { return static_cast<const uint8_t*>(t.data) + t.bytes(); };
+    while (after != all.begin() && end_of(*(after - 1)) <= at) --after;
     if (after == all.begin()) {
       found = false;
       return;

@@ -1,12 +1,12 @@
 // Step: one thing that a plan does, as plain data. The planner makes steps from a graph; kernels read them in prepare.
 //
 // Everything is a view into memory that a plan owns: no step owns anything. Kernel files for wider instruction sets
-// include this header, so nothing here may have code that a compiler could emit out of line.
+// include this header, so nothing that they use may have code that a compiler could emit out of line.
 //
 // Activations. A tensor of n images, h rows, w columns and c channels is stored pixel by pixel (NHWC). A View lists the
 // channel ranges (segments) that make up its channels, in order; concatenation, splitting and slicing of channels are
 // views and cost nothing. Channel c of pixel p = (image * h + y) * w + x of a segment lies at
-//     base + p * pixel_stride + c      (float elements)
+//     base + p * pixel_stride + c      (elements of the view's type)
 // where base is `constant`, or arena + offset.
 #pragma once
 
@@ -19,17 +19,42 @@ namespace sparsenet::rt {
 // hold leaves their loops room to step over an edge.
 constexpr int32_t kMostElements = 1 << 30;
 
+// Of an element; numbered as sparsenet::DataType.
+enum class DataType : uint8_t { kFloat32 = 0, kInt32, kInt64, kUInt8, kInt8, kFloat16 };
+constexpr uint8_t kDataTypes = 6;
+
+// Bytes of an element.
+inline constexpr uint8_t kTypeBytes[kDataTypes] = {4, 4, 8, 1, 1, 2};
+[[gnu::always_inline]] constexpr size_t size_of(DataType type) {
+  return kTypeBytes[static_cast<uint8_t>(type)];
+}
+
 struct Segment {
-  size_t offset;          // bytes from the start of the arena; unused for constants
-  const float* constant;  // not null: constant data instead of the arena
+  size_t offset;         // bytes from the start of the arena; unused for constants
+  const void* constant;  // not null: constant data instead of the arena
   int32_t channels;
   int32_t pixel_stride;  // elements from one pixel to the next; 0: the same channels at every pixel
 };
+
+// Where its elements lie, if they are float32.
+[[gnu::always_inline]] inline const float* f32(const Segment& segment, const uint8_t* arena) {
+  return static_cast<const float*>(segment.constant ? segment.constant : arena + segment.offset);
+}
 
 struct View {
   int32_t n, h, w, c;
   const Segment* segments;  // their channels add up to c
   int32_t segment_count;
+  DataType type = DataType::kFloat32;
+};
+
+// A list of parameters of a step: constant, or in the arena, where a training changes them.
+struct Parameter {
+  const void* data = nullptr;  // null: there are none
+  DataType type = DataType::kFloat32;
+
+  [[gnu::always_inline]] explicit operator bool() const { return data != nullptr; }
+  [[gnu::always_inline]] const float* f32() const { return static_cast<const float*>(data); }  // only of this type
 };
 
 // min/max bounds express none, ReLU and Clip alike; the rest run after the bounds are left open.
@@ -133,8 +158,7 @@ struct Strided {
 // x -> min(max(x * scale[c] + shift[c], low), high), of kAffine, and in front of kConv, kPool, kGlobalPool and
 // kConvGradWeight. Padding is applied after it. Null scale and shift: nothing.
 struct AffineParams {
-  const float* scale;
-  const float* shift;
+  Parameter scale, shift;  // [in c]
   float low, high;
 };
 
@@ -147,8 +171,8 @@ struct Window {
 
 // kConv, kConvGradInput, kConvGradWeight.
 struct ConvParams {
-  const float* weight;  // [out c][in c / groups][kh][kw]
-  const float* bias;    // [out c], or null
+  Parameter weight;  // [out c][in c / groups][kh][kw]
+  Parameter bias;    // [out c], or none
   int32_t groups;
   bool variable;    // weight and bias lie in the arena and change between runs
   bool transposed;  // the weight is that of the convolution whose input gradient this kConv computes:
@@ -166,7 +190,7 @@ struct BinaryParams {
 
 // `params` in the order of AttentionAttrs (sparsenet/graph.h).
 struct AttentionParams {
-  const float* params[8];
+  Parameter params[8];
   int32_t hidden;  // R of the squeeze-excite form; 0: the paper's
   Act act, gate;
 };
@@ -201,7 +225,7 @@ struct Step {
 
 // The parameters of a step that may lie in the arena, where a training changes them.
 enum class ParamSlot : uint8_t { kWeight, kBias, kScale, kShift };
-inline const float*& param(Step& step, ParamSlot slot) {
+inline Parameter& param(Step& step, ParamSlot slot) {
   return slot == ParamSlot::kWeight  ? step.conv.weight
          : slot == ParamSlot::kBias  ? step.conv.bias
          : slot == ParamSlot::kScale ? step.affine.scale

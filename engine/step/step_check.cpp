@@ -1,5 +1,6 @@
 #include "step/step_check.h"
 
+#include "step/linked_activation.h"
 #include "step/step_kinds.h"
 
 namespace sparsenet::rt {
@@ -8,7 +9,21 @@ const float kUnplaced = 0;
 
 namespace {
 
+bool readable(const void* at, DataType type, int64_t elements, const PlanRoom& room) {
+  return at && room.bytes(room.self, at) >= elements * static_cast<int64_t>(size_of(type));
+}
+
+}  // namespace
+
+bool readable(const Parameter& parameter, int64_t elements, const PlanRoom& room) {
+  const bool real = parameter.type == DataType::kFloat32 || parameter.type == DataType::kFloat16;
+  return real && readable(parameter.data, parameter.type, elements, room);
+}
+
+namespace {
+
 constexpr int32_t kMaxWindow = 1 << 12;  // as for graphs
+constexpr char kNotLinked[] = "an activation that is not linked";
 constexpr char kNotStored[] = "a kind of step that plans cannot hold";
 
 int64_t pixels(const View& v) {
@@ -31,12 +46,12 @@ bool countable(const View& v) {
   return countable(factors, 4);
 }
 
-// Floats from the first that a segment covers to its last; the view's sizes are checked.
+// Elements from the first that a segment covers to its last; the view's sizes are checked.
 int64_t extent(const View& v, const Segment& s) {
   return (pixels(v) - 1) * s.pixel_stride + s.channels;
 }
 
-// Floats behind the beginning of a view that is one segment.
+// Elements behind the beginning of a view that is one segment.
 int64_t extent(const View& v) {
   return extent(v, v.segments[0]);
 }
@@ -45,12 +60,8 @@ bool same_pixels(const View& a, const View& b) {
   return a.n == b.n && a.h == b.h && a.w == b.w;
 }
 
-bool readable(const float* at, int64_t floats, const PlanRoom& room) {
-  return at && room.floats(room.self, at) >= floats;
-}
-
-bool known(const Act& act) {
-  return act.kind <= Act::kLast;
+bool linked(const Act& act) {
+  return act.kind <= Act::kTanh || linked_activation(act.kind);
 }
 
 const char* check_pre(const Step& s, const PlanRoom& room) {
@@ -111,7 +122,7 @@ const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& ro
   if (s.conv.variable ? !in_arena(links.weight, weights, room) : !readable(s.conv.weight, weights, room)) {
     return "convolution: expected a weight for each output, input and tap";
   }
-  const bool has_bias = s.conv.variable ? links.bias >= 0 : s.conv.bias != nullptr;
+  const bool has_bias = s.conv.variable ? links.bias >= 0 : static_cast<bool>(s.conv.bias);
   if (has_bias && !(s.conv.variable ? in_arena(links.bias, s.out.c, room) : readable(s.conv.bias, s.out.c, room))) {
     return "convolution: expected a bias for each output";
   }
@@ -141,7 +152,7 @@ const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& roo
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "attention: expected an output of the input's size";
   if (s.in.segment_count != 1) return "attention: expected an input in one piece";
   if (s.attention.hidden < 0) return "attention: expected 0 or more hidden values";
-  if (!known(s.attention.act) || !known(s.attention.gate)) return "attention: unknown activation";
+  if (!linked(s.attention.act) || !linked(s.attention.gate)) return kNotLinked;
   const int64_t c = s.in.c, r = s.attention.hidden;
   const int32_t matrix[] = {2, s.in.c, s.attention.hidden > s.in.c ? s.attention.hidden : s.in.c};
   // Kernels keep sums of up to four parts of each image, for channels rounded up to whole vectors.
@@ -304,6 +315,7 @@ const StepKind& kind_of(StepOp op) {
 const char* check_view(const View& view, const PlanRoom& room, bool written) {
   if (view.segment_count < 1) return "expected at least one range of channels";
   if (!countable(view)) return "expected 1 to 1073741824 elements";
+  const size_t size = size_of(view.type);
   int64_t channels = 0;
   for (int32_t i = 0; i < view.segment_count; ++i) {
     const Segment& s = view.segments[i];
@@ -312,17 +324,17 @@ const char* check_view(const View& view, const PlanRoom& room, bool written) {
     // Stride 0, the same channels at every pixel, is for what is only read.
     if (s.pixel_stride < s.channels && (written || s.pixel_stride != 0)) return "expected pixels that do not overlap";
     // It stands beside operands that have all these pixels, so no sum over pixels is beyond what the arena holds.
-    if (s.pixel_stride == 0 && static_cast<uint64_t>(pixels(view)) > room.arena_bytes / sizeof(float)) {
+    if (s.pixel_stride == 0 && static_cast<uint64_t>(pixels(view)) > room.arena_bytes / size) {
       return "expected at most as many pixels as the arena has elements";
     }
-    const int64_t floats = extent(view, s);
+    const int64_t elements = extent(view, s);
     if (s.constant) {
       if (written) return "a constant is not written to";
-      if (!readable(s.constant, floats, room)) return "it leaves its constant";
+      if (!readable(s.constant, view.type, elements, room)) return "it leaves its constant";
     } else {
-      const auto all = static_cast<int64_t>(room.arena_bytes / sizeof(float));
-      const auto first = static_cast<int64_t>(s.offset / sizeof(float));
-      if (s.offset % sizeof(float) != 0 || first > all || floats > all - first) return "it leaves the arena";
+      const auto all = static_cast<int64_t>(room.arena_bytes / size);
+      const auto first = static_cast<int64_t>(s.offset / size);
+      if (s.offset % size != 0 || first > all || elements > all - first) return "it leaves the arena";
     }
   }
   return channels == view.c ? nullptr : "expected ranges of channels that add up";
@@ -332,7 +344,7 @@ size_t arena_end(const View& view) {
   size_t end = 0;
   for (int32_t i = 0; i < view.segment_count; ++i) {
     const Segment& s = view.segments[i];
-    const size_t last = s.constant ? 0 : s.offset + static_cast<size_t>(extent(view, s)) * sizeof(float);
+    const size_t last = s.constant ? 0 : s.offset + static_cast<size_t>(extent(view, s)) * size_of(view.type);
     if (last > end) end = last;
   }
   return end;
@@ -368,7 +380,7 @@ const char* check_step(const Step& step, const StepLinks& links, const PlanRoom&
   for (int32_t i = 0; i < step.train.operand_count; ++i) {
     if (const char* message = check_view(step.train.operands[i], room, true)) return message;
   }
-  if (!known(step.act)) return "unknown activation";
+  if (!linked(step.act)) return kNotLinked;
   if (kind.data == StepData::kOperands) {
     const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
                                 step.out.segment_count == 0 && !step.strided && !step.affine.scale &&

@@ -10,8 +10,8 @@ namespace sparsenet::rt {
 // What a plan's steps may touch.
 struct PlanRoom {
   size_t arena_bytes;
-  // How many floats can be read from `at` on; 0 where it is in no constant.
-  int64_t (*floats)(const void* self, const float* at);
+  // How many bytes can be read from `at` on; 0 where it is in no constant.
+  int64_t (*bytes)(const void* self, const void* at);
   const void* self;
 };
 
@@ -19,6 +19,9 @@ struct PlanRoom {
 struct StepLinks {
   int64_t weight, bias;
 };
+
+// Whether so many elements of a parameter lie in a constant; float32 or float16.
+bool readable(const Parameter& parameter, int64_t elements, const PlanRoom& room);
 
 // Sizes, segments, and that all of it lies within the arena or its constants. `written`: in the arena alone.
 const char* check_view(const View& view, const PlanRoom& room, bool written);

@@ -21,7 +21,7 @@ StepDigest digest(const View& view, const uint8_t* arena) {
   const int64_t pixels = int64_t{view.n} * view.h * view.w;
   for (int32_t s = 0; s < view.segment_count; ++s) {
     const Segment& segment = view.segments[s];
-    const float* values = segment.constant ? segment.constant : reinterpret_cast<const float*>(arena + segment.offset);
+    const float* values = f32(segment, arena);
     for (int64_t p = 0; p < pixels; ++p, values += segment.pixel_stride) {
       float pixel_sum = 0, pixel_square = 0;
       for (int32_t c = 0; c < segment.channels; ++c) {

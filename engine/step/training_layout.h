@@ -16,8 +16,7 @@ enum StoredRegion : int32_t {
 };
 
 struct ArenaRange {
-  size_t offset;  // bytes
-  size_t floats;
+  size_t offset, bytes;
 };
 
 // Phases begin at these steps: loss and gradients of one image; their sum; its norm; the update. What comes before

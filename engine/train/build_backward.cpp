@@ -29,8 +29,8 @@ class Builder {
   };
 
   void place_parameters();
-  ValueId place(const std::string& name, Shape shape, int region, int64_t offset);
-  int64_t reserve(int region, int64_t floats);
+  ValueId place(const std::string& name, Shape shape, int region, size_t offset);
+  size_t reserve(int region, int64_t floats);
   Status forward();
   Status normalize(const Node& node, const Node* activation);
   Status check_statistics(const Node& node) const;
@@ -48,14 +48,14 @@ class Builder {
   std::map<ValueId, float> epsilon_;
 };
 
-int64_t Builder::reserve(int region, int64_t floats) {
-  int64_t& size = out_.persistence.region_floats[static_cast<size_t>(region)];
-  const int64_t at = size;
-  size += (floats + 15) / 16 * 16;
+size_t Builder::reserve(int region, int64_t floats) {
+  size_t& size = out_.persistence.region_bytes[static_cast<size_t>(region)];
+  const size_t at = size;
+  size += static_cast<size_t>((floats + 15) / 16 * 16) * sizeof(float);
   return at;
 }
 
-ValueId Builder::place(const std::string& name, Shape shape, int region, int64_t offset) {
+ValueId Builder::place(const std::string& name, Shape shape, int region, size_t offset) {
   const ValueId id = add_pass_value(&out_.graph, name, std::move(shape));
   out_.persistence.placements.push_back({id, region, offset});
   return id;
@@ -63,7 +63,7 @@ ValueId Builder::place(const std::string& name, Shape shape, int region, int64_t
 
 // Decayed parameters first, so that one range of floats is decayed and the rest is not.
 void Builder::place_parameters() {
-  out_.persistence.region_floats.assign(kRegionCount, 0);
+  out_.persistence.region_bytes.assign(kRegionCount, 0);
   std::vector<ValueId> order;
   for (int pass = 0; pass < 2; ++pass) {
     for (size_t i = 0; i < options_.trained.size(); ++i) {
@@ -76,15 +76,15 @@ void Builder::place_parameters() {
     }
   }
   for (ValueId id : order) {
-    const int64_t at = reserve(kParameterRegion, element_count(out_.graph.shape(id)));
+    const size_t at = reserve(kParameterRegion, element_count(out_.graph.shape(id)));
     out_.persistence.placements.push_back({id, kParameterRegion, at});
     out_.trained.push_back(id);
   }
-  auto& floats = out_.persistence.region_floats;
-  floats[kGradientRegion] = floats[kMoment1Region] = floats[kParameterRegion];
-  if (options_.optimizer != Optimizer::kSgd) floats[kMoment2Region] = floats[kParameterRegion];
-  if (options_.accumulate) floats[kAccumulatedRegion] = floats[kParameterRegion];
-  floats[kControlRegion] = rt::kControlFloats;
+  auto& bytes = out_.persistence.region_bytes;
+  bytes[kGradientRegion] = bytes[kMoment1Region] = bytes[kParameterRegion];
+  if (options_.optimizer != Optimizer::kSgd) bytes[kMoment2Region] = bytes[kParameterRegion];
+  if (options_.accumulate) bytes[kAccumulatedRegion] = bytes[kParameterRegion];
+  bytes[kControlRegion] = rt::kControlFloats * sizeof(float);
 }
 
 ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
@@ -238,7 +238,7 @@ Status Builder::backward() {
 void Builder::updates() {
   Graph& graph = out_.graph;
   auto begin_phase = [&]() { out_.phase_begins.push_back(graph.nodes.size()); };
-  const int64_t floats = out_.persistence.region_floats[kParameterRegion];
+  const auto floats = static_cast<int64_t>(out_.persistence.region_bytes[kParameterRegion] / sizeof(float));
   auto region = [&](const std::string& name, int id) { return place(name, {floats}, id, 0); };
 
   begin_phase();
@@ -292,7 +292,7 @@ Result<TrainingGraph> Builder::build() {
   g_ = std::make_unique<Gradients>(&graph, std::move(active));
   for (size_t i = 0; i < out_.trained.size(); ++i) {
     const ValueId id = out_.trained[i];
-    const int64_t offset = out_.persistence.placements[i].offset;
+    const size_t offset = out_.persistence.placements[i].offset;
     const ValueId gradient = place(graph.value(id).name + ".grad", Shape(graph.shape(id)), kGradientRegion, offset);
     g_->set_parameter_gradient(id, gradient);
   }

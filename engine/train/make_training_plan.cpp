@@ -11,6 +11,7 @@
 #include "session/stored_constants.h"
 #include "step/step_kinds.h"
 #include "train/parameters.h"
+#include "train/trainer_access.h"
 #include "train/training_graph.h"
 
 namespace sparsenet {
@@ -48,15 +49,16 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   const int regions[] = {kParameterRegion, kGradientRegion, kAccumulatedRegion, kMoment1Region, kControlRegion};
   for (size_t i = 0; i < rt::kStoredRegions; ++i) {
     const auto id = static_cast<size_t>(regions[i]);
-    t.layout.regions[i] = {plan->region_offsets[id], static_cast<size_t>(training.persistence.region_floats[id])};
+    t.layout.regions[i] = {plan->region_offsets[id], training.persistence.region_bytes[id]};
   }
   for (const Persistence::Placement& p : training.persistence.placements) {
     // A region as a whole is no value of the source.
     if (p.region != kParameterRegion || static_cast<size_t>(p.value) >= source.values.size()) continue;
     const Value& value = source.value(p.value);
-    t.parameters.push_back(
-        {value.name, value.constant.f32(), static_cast<size_t>(value.constant.elements()),
-         t.layout.regions[rt::kStoredParameters].offset + static_cast<size_t>(p.offset) * sizeof(float)});
+    t.parameters.push_back({value.name,
+                            {value.constant.data, rt_type(value.type)},
+                            static_cast<size_t>(value.constant.elements()),
+                            t.layout.regions[rt::kStoredParameters].offset + p.offset});
   }
   return {};
 }
@@ -74,7 +76,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   options.threads = 1;
   options.backend = Backend::kPortable;
   options.accumulate = static_cast<int>(check->labels.size());
-  SPARSENET_ASSIGN_OR_RETURN(Trainer trainer, Trainer::create(model.graph, options));
+  SPARSENET_ASSIGN_OR_RETURN(Trainer trainer, TrainerAccess::create(model.graph, options));
   check->learning_rate = kCheckRate;
   check->momentum = options.momentum;
   check->weight_decay = options.weight_decay;

@@ -57,7 +57,8 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
     for (size_t input = 1; input <= 2 && input < node.inputs.size(); ++input) {
       const ValueId id = node.inputs[input];
       if (id == kNoValue || !graph.value(id).is_constant) continue;
-      if (graph.value(id).type != DataType::kFloat32) continue;
+      const DataType type = graph.value(id).type;
+      if (type != DataType::kFloat32 && type != DataType::kFloat16) continue;
       kinds[static_cast<size_t>(id)] = !layer ? Kind::kNorm : input == 1 ? Kind::kWeight : Kind::kBias;
       if (static_cast<int>(i) == head) in_head[static_cast<size_t>(id)] = true;
     }

@@ -1,5 +1,7 @@
 #include "train/state.h"
 
+#include <sparsenet/half.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -32,13 +34,13 @@ void TrainingState::init(Persistence regions, std::vector<size_t> region_offsets
 
 size_t TrainingState::all_bytes() const {
   size_t bytes = 0;
-  for (const int64_t floats : regions_.region_floats) bytes += static_cast<size_t>(floats) * sizeof(float);
+  for (const size_t of_region : regions_.region_bytes) bytes += of_region;
   return bytes;
 }
 
 int64_t TrainingState::offset_in(int region_id, ValueId value) const {
   for (const Persistence::Placement& p : regions_.placements) {
-    if (p.value == value && p.region == region_id) return p.offset;
+    if (p.value == value && p.region == region_id) return static_cast<int64_t>(p.offset / sizeof(float));
   }
   return -1;
 }
@@ -47,7 +49,12 @@ void TrainingState::load_parameters(const Graph& source) {
   for (const Persistence::Placement& p : regions_.placements) {
     if (!of_source(p, source)) continue;
     const Tensor& t = source.value(p.value).constant;
-    std::memcpy(region(p.region) + p.offset, t.data, t.bytes());
+    if (t.type == DataType::kFloat16) {
+      half_to_float(static_cast<const uint16_t*>(t.data), static_cast<size_t>(t.elements()),
+                    reinterpret_cast<float*>(place(p)));
+    } else {
+      std::memcpy(place(p), t.data, t.bytes());
+    }
   }
 }
 
@@ -56,7 +63,8 @@ Graph TrainingState::view(const Graph& source) const {
   for (const Persistence::Placement& p : regions_.placements) {
     if (!of_source(p, source)) continue;
     Value& value = graph.value(p.value);
-    value.constant = {DataType::kFloat32, value.shape, nullptr, region(p.region) + p.offset};
+    value.type = DataType::kFloat32;
+    value.constant = {DataType::kFloat32, value.shape, nullptr, place(p)};
   }
   return graph;
 }

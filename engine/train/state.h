@@ -15,9 +15,7 @@ class TrainingState {
   void init(Persistence regions, std::vector<size_t> region_offsets, uint8_t* arena, size_t arena_bytes);
 
   float* region(int id) const { return reinterpret_cast<float*>(arena_ + offsets_[static_cast<size_t>(id)]); }
-  size_t region_bytes(int id) const {
-    return static_cast<size_t>(regions_.region_floats[static_cast<size_t>(id)]) * sizeof(float);
-  }
+  size_t region_bytes(int id) const { return regions_.region_bytes[static_cast<size_t>(id)]; }
   size_t all_bytes() const;  // of all regions
 
   // Where a value of the source graph begins in a region, in floats; -1: it is not there.
@@ -46,6 +44,10 @@ class TrainingState {
   Counters counters;
 
  private:
+  uint8_t* place(const Persistence::Placement& p) const {
+    return arena_ + offsets_[static_cast<size_t>(p.region)] + p.offset;
+  }
+
   Persistence regions_;
   std::vector<size_t> offsets_;
   uint8_t* arena_ = nullptr;

@@ -1,4 +1,5 @@
 // Trainer: a program bound to memory, its state, and the steps that move it.
+#include <sparsenet/precision.h>
 #include <sparsenet/trainer.h>
 
 #include <cmath>
@@ -11,6 +12,7 @@
 #include "train/budget.h"
 #include "train/parameters.h"
 #include "train/state.h"
+#include "train/trainer_access.h"
 
 namespace sparsenet {
 namespace {
@@ -49,7 +51,7 @@ Status check_options(const TrainOptions& o) {
 
 class Trainer::Impl {
  public:
-  Status create(const Graph& graph, const TrainOptions& wanted);
+  Status create(Graph graph, const TrainOptions& wanted);
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate, bool timed);
 
   TrainOptions options;
@@ -75,12 +77,12 @@ class Trainer::Impl {
   int64_t input_elements = 0;
 };
 
-Status Trainer::Impl::create(const Graph& graph, const TrainOptions& wanted) {
+Status Trainer::Impl::create(Graph graph, const TrainOptions& wanted) {
   options = wanted;
   SPARSENET_RETURN_IF_ERROR(check_options(options));
   BindOptions bind_options;
   SPARSENET_RETURN_IF_ERROR(choose_trainer_backend(options, &bind_options));
-  source = graph;
+  source = std::move(graph);
   SPARSENET_RETURN_IF_ERROR(source.set_batch(1));
   std::vector<bool> trained, decayed;  // by value
   SPARSENET_RETURN_IF_ERROR(choose_parameters(source, options, &parameters, &parameter_ids, &trained, &decayed));
@@ -226,10 +228,16 @@ Result<TrainStep> Trainer::Impl::step(const float* images, const int32_t* labels
 
 Result<Trainer> Trainer::create(const Graph& graph, const TrainOptions& options) {
   return guarded("planning a training", [&]() -> Result<Trainer> {
-    auto impl = std::make_unique<Impl>();
-    SPARSENET_RETURN_IF_ERROR(impl->create(graph, options));
-    return Trainer(std::move(impl));
+    Graph wide = graph;
+    SPARSENET_RETURN_IF_ERROR(constants_to_float32(&wide));
+    return TrainerAccess::create(std::move(wide), options);
   });
+}
+
+Result<Trainer> TrainerAccess::create(Graph graph, const TrainOptions& options) {
+  auto impl = std::make_unique<Trainer::Impl>();
+  SPARSENET_RETURN_IF_ERROR(impl->create(std::move(graph), options));
+  return Trainer(std::move(impl));
 }
 
 Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

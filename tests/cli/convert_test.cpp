@@ -311,7 +311,7 @@ TEST_CASE("convert: what cannot be read or written") {
       {onnx, "-o", (scratch() / "no" / "such" / "folder.snet").string()},
       {onnx, "-o", model, "--c-array", (scratch() / "noise" / "x").string()},
       {onnx, "-o", model, "--select-ops", (scratch() / "noise" / "x").string()},
-      {onnx, "-o", model, "--precision", "f16"},
+      {onnx, "-o", model, "--precision", "bf16"},
       {kGoldens + "nets/abc.pth", "-o", model, "--arch", "resnet20", "--map", "no-such-file"},
       {kGoldens + "nets/abc.pth", "-o", model},
   };

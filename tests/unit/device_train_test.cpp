@@ -413,10 +413,10 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
   frame("phases", [](Plan& p) { p.training->layout.accumulate = p.training->layout.loss; });
   frame("phases", [](Plan& p) { p.training->layout.update = static_cast<int32_t>(p.steps.size()); });
   frame("region leaves", [](Plan& p) { p.training->layout.regions[2].offset = p.arena_bytes; });
-  frame("as many gradients", [](Plan& p) { p.training->layout.regions[1].floats -= 16; });
-  frame("control", [](Plan& p) { p.training->layout.regions[rt::kStoredControl].floats = 8; });
+  frame("as many gradients", [](Plan& p) { p.training->layout.regions[1].bytes -= 64; });
+  frame("control", [](Plan& p) { p.training->layout.regions[rt::kStoredControl].bytes = 32; });
   frame("leaves its region", [](Plan& p) { p.training->parameters[0].offset += 1 << 20; });
-  frame("leaves its constant", [](Plan& p) { p.training->parameters[0].floats += 1; });
+  frame("leaves its constant", [](Plan& p) { p.training->parameters[0].elements += 1; });
   frame("image and a label", [](Plan& p) { p.outputs.pop_back(); });
   frame("graph's input and output", [](Plan& p) {
     p.outputs[0].shape = {1, 5}, p.outputs[0].view.c = 5,
@@ -433,7 +433,7 @@ TEST_CASE("training needs a plan of a version that has it") {
     const char* why = nullptr;
     REQUIRE(rt::open_model_file(model.at(), model.bytes(), &file, &why) == rt::FileState::kGood);
     auto* plan = reinterpret_cast<flatbuffers::Table*>(const_cast<schema::Plan*>(file.model->plans()->Get(1)));
-    REQUIRE(plan->SetField<uint32_t>(schema::Plan::VT_VERSION, rt::kInferencePlanVersion, 0));
+    REQUIRE(plan->SetField<uint32_t>(schema::Plan::VT_VERSION, uint32_t{1}, 0));
     std::copy(model.at(), model.at() + model.bytes(), bytes.begin());
   }
   repair(bytes);

@@ -128,16 +128,16 @@ Case random_convolution(uint64_t seed) {
   };
   const auto in_group = static_cast<size_t>(channels / s.conv.groups);
   fill(&c.weight, static_cast<size_t>(outputs) * in_group * static_cast<size_t>(s.window.kernel_h * s.window.kernel_w));
-  s.conv.weight = c.weight.data();
+  s.conv.weight.data = c.weight.data();
   if (random.chance(0.7)) {
     fill(&c.bias, static_cast<size_t>(outputs));
-    s.conv.bias = c.bias.data();
+    s.conv.bias.data = c.bias.data();
   }
   if (random.chance(0.5)) {
     fill(&c.scale, static_cast<size_t>(channels));
     fill(&c.shift, static_cast<size_t>(channels));
-    s.affine.scale = c.scale.data();
-    s.affine.shift = c.shift.data();
+    s.affine.scale.data = c.scale.data();
+    s.affine.shift.data = c.shift.data();
     s.affine.low = random.chance(0.7) ? 0.f : -INFINITY;
     s.affine.high = random.chance(0.7) ? INFINITY : 0.75f;
   }

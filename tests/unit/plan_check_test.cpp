@@ -22,7 +22,7 @@ const float kSomewhere = 0;
 // As if there were constants of any length, and an arena with as many floats as plans can address.
 const rt::PlanRoom kRoom = {
     SIZE_MAX / 2 < 4 * uint64_t{UINT32_MAX} ? SIZE_MAX / 2 : static_cast<size_t>(4 * uint64_t{UINT32_MAX}),
-    [](const void*, const float*) { return INT64_MAX; }, nullptr};
+    [](const void*, const void*) { return INT64_MAX; }, nullptr};
 
 // A step whose views consist of one piece each, at the arena's start.
 struct Extreme {
@@ -36,8 +36,8 @@ struct Extreme {
     step.conv.groups = step.window.kernel_h = step.window.kernel_w = step.window.stride_h = step.window.stride_w =
         step.window.dilation_h = step.window.dilation_w = 1;
     step.act = {rt::Act::kClamp, -1.f, 1.f, 0.f, 0.f};
-    step.conv.weight = &kSomewhere;
-    for (const float*& p : step.attention.params) p = &kSomewhere;
+    step.conv.weight.data = &kSomewhere;
+    for (rt::Parameter& p : step.attention.params) p.data = &kSomewhere;
   }
   static void set(rt::View* view, rt::Segment* segment, const std::vector<int32_t>& nhwc, int32_t pixel_stride) {
     *segment = {0, nullptr, nhwc[3], pixel_stride};
@@ -123,7 +123,7 @@ TEST_CASE("extreme convolutions are refused, or counted rightly") {
       }
       if (weights > INT32_MAX) continue;
       Extreme::set(&s.out, &e.out, {1, 1, 1, static_cast<int32_t>(weights)}, static_cast<int32_t>(weights));
-      s.conv.weight = nullptr;
+      s.conv.weight = {};
     } else {
       Extreme::set(&s.out, &e.out, out, oc);
     }
@@ -154,7 +154,7 @@ TEST_CASE("other extreme steps are refused, or counted rightly") {
     }
     std::vector<int32_t> out = in;
     if (s.op == rt::StepOp::kGlobalPool) out = {in[0], 1, 1, in[3]};
-    if (s.op == rt::StepOp::kAffine) s.affine.scale = s.affine.shift = &kSomewhere;
+    if (s.op == rt::StepOp::kAffine) s.affine.scale = s.affine.shift = {&kSomewhere};
     if (s.op == rt::StepOp::kBinary) Extreme::set(&s.in2, &e.in2, in, in[3]);
     if (s.op == rt::StepOp::kAttention) s.attention.hidden = random() % 2 == 0 ? 0 : pick(&random, kSizes);
     Extreme::set(&s.in, &e.in, in, in[3]);

@@ -450,6 +450,10 @@ void refused(const Graph& graph, const std::string& step_name, const std::string
   CHECK(status.message().find('\n') == std::string::npos);
 }
 
+void skip(rt::Parameter* parameter, size_t elements) {
+  parameter->data = parameter->f32() + elements;
+}
+
 rt::Segment& segment(const rt::View& view, int32_t i = 0) {
   return const_cast<rt::Segment&>(view.segments[i]);
 }
@@ -474,13 +478,13 @@ TEST_CASE("steps that would leave their memory are refused by name") {
   conv("kernel, stride and dilation", [](rt::Step& s) { s.window.dilation_h = 5000; });
   conv("groups", [](rt::Step& s) { s.conv.groups = 0; });
   conv("groups", [](rt::Step& s) { s.conv.groups = 3; });
-  conv("weight", [](rt::Step& s) { s.conv.weight = nullptr; });
-  conv("weight", [](rt::Step& s) { s.conv.weight += 1; });
-  conv("bias", [](rt::Step& s) { s.conv.bias += 1; });
+  conv("weight", [](rt::Step& s) { s.conv.weight = {}; });
+  conv("weight", [](rt::Step& s) { skip(&s.conv.weight, 1); });
+  conv("bias", [](rt::Step& s) { skip(&s.conv.bias, 1); });
   conv("scale and shift", [](rt::Step& s) { s.affine.scale = s.conv.bias; });
   conv("unknown kind of step", [](rt::Step& s) { s.op = static_cast<rt::StepOp>(99); });
   conv("plans cannot hold", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
-  conv("unknown activation", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
+  conv("not linked", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
   conv("attention: expected", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
 }
 
@@ -497,8 +501,8 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   conv("add up", [](rt::Step& s) { segment(s.in).channels = -1; });
   conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 0; });
   conv("do not overlap", [](rt::Step& s) { segment(s.out).pixel_stride = 3; });
-  conv("not written", [](rt::Step& s) { segment(s.out).constant = s.conv.weight; });
-  conv("leaves its constant", [](rt::Step& s) { segment(s.in).constant = s.conv.weight + 60; });
+  conv("not written", [](rt::Step& s) { segment(s.out).constant = s.conv.weight.data; });
+  conv("leaves its constant", [](rt::Step& s) { segment(s.in).constant = s.conv.weight.f32() + 60; });
   conv("elements", [](rt::Step& s) { s.in.h = 0; });
   conv("elements", [](rt::Step& s) { s.in.h = s.in.w = 1 << 16; });
   conv("at least one range", [](rt::Step& s) { s.out.segment_count = 0; });
@@ -548,9 +552,9 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   REQUIRE_FALSE(gate.empty());
   refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.hidden = 1 << 20; });
   refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.hidden = -1; });
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[7] = nullptr; });
-  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[2] += 1; });
-  refused(attention, gate, "unknown activation",
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { s.attention.params[7] = {}; });
+  refused(attention, gate, "attention", [](Plan&, rt::Step& s) { skip(&s.attention.params[2], 1); });
+  refused(attention, gate, "not linked",
           [](Plan&, rt::Step& s) { s.attention.gate.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
 }
 

@@ -36,7 +36,7 @@ inline size_t round_up(size_t bytes) {
 }
 
 inline const float* resolve(const rt::Segment& segment, const uint8_t* arena) {
-  return segment.constant ? segment.constant : reinterpret_cast<const float*>(arena + segment.offset);
+  return rt::f32(segment, arena);
 }
 
 // While it lives the calling thread works alone.

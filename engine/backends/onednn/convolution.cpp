@@ -114,7 +114,7 @@ void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) 
   const OneThread one_thread;
   const memory::desc given(weight_dims(step), memory::data_type::f32,
                            step.conv.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
-  memory from(given, cpu(), const_cast<float*>(step.conv.weight));  // only read
+  memory from(given, cpu(), const_cast<void*>(step.conv.weight.data));  // only read
   memory to = packed;
   dnnl::reorder(from, to).execute(*stream, from, to);
   stream->wait();
@@ -131,7 +131,7 @@ const char* prepare(const Step& step, const rt::Place& place) {
     const memory packed(pd->weights_desc(), cpu(), place.weights);
     pack_weights(step, packed, &c->stream);
     float* bias = place.weights + round_up(pd->weights_desc().get_size()) / sizeof(float);
-    if (step.conv.bias) std::memcpy(bias, step.conv.bias, static_cast<size_t>(step.out.c) * sizeof(float));
+    if (step.conv.bias) std::memcpy(bias, step.conv.bias.data, static_cast<size_t>(step.out.c) * sizeof(float));
 
     const int32_t count = step.in.segment_count;
     c->ranges = std::make_unique<rt::GatherRange[]>(static_cast<size_t>(count));
@@ -141,8 +141,8 @@ const char* prepare(const Step& step, const rt::Place& place) {
     }
     c->gathers = needs_gather(step);
     c->gather_size = gather_bytes(step);
-    c->source_gather = {c->ranges.get(),   count,           step.in.c,       step.affine.scale,
-                        step.affine.shift, step.affine.low, step.affine.high};
+    c->source_gather = {c->ranges.get(),         count,           step.in.c,       step.affine.scale.f32(),
+                        step.affine.shift.f32(), step.affine.low, step.affine.high};
     c->source_pixels = int64_t{step.in.n} * step.in.h * step.in.w;
 
     c->out = reinterpret_cast<float*>(place.arena + step.out.segments[0].offset);

@@ -20,7 +20,7 @@ struct Model;
 namespace sparsenet::rt {
 
 // The newest that this runtime writes and reads; raised by schemas/README.md's rules.
-//   2: Elu, Softplus, Silu, Mish, Gelu, GeluTanh, Erf
+//   2: Elu, Softplus, Silu, Mish, Gelu, GeluTanh, Erf; float16; quantisation
 constexpr uint32_t kFormatVersion = 2;
 
 constexpr size_t kDataAlignment = 64;

@@ -29,12 +29,23 @@ uint32_t size_of(const flatbuffers::Vector<T>* list) {
   return list ? list->size() : 0;
 }
 
-const float* constant_data(const PlanFile& file, uint32_t index) {
-  return reinterpret_cast<const float*>(file.data + file.plan->constants()->Get(index)->block() * kBlock);
+const uint8_t* constant_data(const PlanFile& file, uint32_t index) {
+  return file.data + file.plan->constants()->Get(index)->block() * kBlock;
 }
 
-// PlanRoom::floats: the constants stand in the order of their places.
-int64_t floats_from(const void* self, const float* at) {
+// Of a view; of constants, which follow the views in the list of types.
+DataType type_at(const PlanFile& file, uint32_t index) {
+  const flatbuffers::Vector<uint8_t>* types = file.plan->types();
+  return types ? static_cast<DataType>(types->Get(index)) : DataType::kFloat32;
+}
+
+uint64_t constant_bytes(const PlanFile& file, uint32_t index) {
+  return file.plan->constants()->Get(index)->elements() * uint64_t{size_of(constant_type(file, index))};
+}
+
+// PlanRoom::bytes: the constants stand in the order of their places.
+int64_t bytes_from(const void* self, const void* place) {
+  const auto* at = static_cast<const uint8_t*>(place);
   const auto& file = *static_cast<const PlanFile*>(self);
   uint32_t low = 0, high = size_of(file.plan->constants());
   while (low < high) {  // the number of constants that begin at `at` or before
@@ -46,12 +57,20 @@ int64_t floats_from(const void* self, const float* at) {
     }
   }
   if (low == 0) return 0;
-  const int64_t left = constant_data(file, low - 1) + file.plan->constants()->Get(low - 1)->elements() - at;
+  const int64_t left = constant_data(file, low - 1) + constant_bytes(file, low - 1) - at;
   return left > 0 ? left : 0;
 }
 
-const char* resolve(const PlanFile& file, int32_t ref, const float** out) {
-  *out = nullptr;
+bool types_fit(const schema::Plan& plan) {
+  const flatbuffers::Vector<uint8_t>* types = plan.types();
+  if (!types) return true;
+  uint8_t largest = 0;
+  for (const uint8_t type : *types) largest = type > largest ? type : largest;
+  return largest < kDataTypes && types->size() == size_of(plan.views()) + size_of(plan.constants());
+}
+
+const char* resolve(const PlanFile& file, int32_t ref, Parameter* out) {
+  *out = {};
   if (ref == -1) return nullptr;
   if (ref < 0 || static_cast<uint32_t>(ref) >= size_of(file.plan->refs())) return "there is no such parameter";
   const schema::PlanRef& r = *file.plan->refs()->Get(static_cast<uint32_t>(ref));
@@ -140,7 +159,7 @@ const char* read_parameters(const PlanFile& file, const schema::PlanStep& s, Ste
     return "expected at most 8 parameters";
   const struct {
     int32_t ref;
-    const float** to;
+    Parameter* to;
   } singles[] = {{s.pre_scale(), &step->affine.scale},
                  {s.pre_shift(), &step->affine.shift},
                  {s.weight(), &step->conv.weight},
@@ -162,8 +181,8 @@ const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) 
     return "expected weight and bias in constants, or both in the arena";
   }
   step->conv.variable = true;
-  step->conv.weight = &kUnplaced;
-  if (s.bias_at() >= 0) step->conv.bias = &kUnplaced;
+  step->conv.weight.data = &kUnplaced;
+  if (s.bias_at() >= 0) step->conv.bias.data = &kUnplaced;
   return nullptr;
 }
 
@@ -181,21 +200,26 @@ const char* read_operands(const PlanFile& file, const schema::PlanStep& s, Segme
 
 }  // namespace
 
-const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, const float** out) {
+DataType constant_type(const PlanFile& file, uint32_t index) {
+  return type_at(file, size_of(file.plan->views()) + index);
+}
+
+const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, Parameter* out) {
   if (constant >= size_of(file.plan->constants())) return "there is no such constant";
   if (element >= file.plan->constants()->Get(constant)->elements()) return "there is no such element of a constant";
-  *out = constant_data(file, constant) + element;
+  const DataType type = constant_type(file, constant);
+  *out = {constant_data(file, constant) + element * size_of(type), type};
   return nullptr;
 }
 
 PlanRoom room_of(const PlanFile& file) {
-  return {static_cast<size_t>(file.plan->arena_bytes()), floats_from, &file};
+  return {static_cast<size_t>(file.plan->arena_bytes()), bytes_from, &file};
 }
 
 const char* check_plan(const PlanFile& file) {
   const schema::Plan& plan = *file.plan;
   if (plan.version() < 1 || plan.version() > kPlanVersion) return "a version that this runtime does not know";
-  if (plan.training() && plan.version() <= kInferencePlanVersion)
+  if (plan.training() && plan.version() < kTrainingPlanVersion)
     return "expected version 2 or later of a plan that trains, found 1";
   if (!plan.target()) return "it names no target";
   if (plan.batch() < 1 || plan.batch() > INT32_MAX) return "expected a batch of 1 to 2147483647";
@@ -204,10 +228,11 @@ const char* check_plan(const PlanFile& file) {
     return "expected a smaller arena";
   }
   if (size_of(plan.inputs()) == 0 || size_of(plan.outputs()) == 0) return "expected inputs and outputs";
+  if (!types_fit(plan)) return "types: expected one for each view and constant";
   uint64_t end = 0;
   for (uint32_t i = 0; i < size_of(plan.constants()); ++i) {
     const schema::PlanConstant& c = *plan.constants()->Get(i);
-    const uint64_t begin = c.block() * kBlock, bytes = uint64_t{c.elements()} * sizeof(float);
+    const uint64_t begin = c.block() * kBlock, bytes = constant_bytes(file, i);
     if (bytes == 0 || begin < end || begin + bytes > file.data_bytes) {
       return "constants: expected places in the data section, in order";
     }
@@ -222,20 +247,23 @@ const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, u
   const uint32_t all = size_of(file.plan->segments());
   if (v->first_segment() > all || v->segments() > all - v->first_segment()) return "there is no such range of channels";
   if (v->segments() > capacity || v->segments() > INT32_MAX) return "more ranges of channels than there is room for";
+  const DataType type = type_at(file, index);
   for (uint32_t i = 0; i < v->segments(); ++i) {
     const schema::PlanSegment& s = *file.plan->segments()->Get(v->first_segment() + i);
     segments[i] = {0, nullptr, s.channels(), s.pixel_stride()};
     if (s.constant() == -1) {
-      if (s.element() > file.plan->arena_bytes() / sizeof(float)) return "it leaves the arena";
-      segments[i].offset = sizeof(float) * size_t{s.element()};
+      if (s.element() > file.plan->arena_bytes() / size_of(type)) return "it leaves the arena";
+      segments[i].offset = size_of(type) * size_t{s.element()};
     } else {
       if (s.constant() < 0) return "there is no such constant";
-      const char* message =
-          resolve_constant(file, static_cast<uint32_t>(s.constant()), s.element(), &segments[i].constant);
+      Parameter constant;
+      const char* message = resolve_constant(file, static_cast<uint32_t>(s.constant()), s.element(), &constant);
       if (message) return message;
+      if (constant.type != type) return "its constant is of another type";
+      segments[i].constant = constant.data;
     }
   }
-  *view = {v->n(), v->h(), v->w(), v->c(), segments, static_cast<int32_t>(v->segments())};
+  *view = {v->n(), v->h(), v->w(), v->c(), segments, static_cast<int32_t>(v->segments()), type};
   return nullptr;
 }
 
@@ -268,9 +296,6 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   *step = {};
   if (s.op() >= kStepKinds) return "an unknown kind of step";
   if (s.binary() > static_cast<uint8_t>(BinaryOp::kDiv)) return "unknown arithmetic";
-  for (const schema::PlanAct* act : {s.act(), s.attention_act(), s.attention_gate()}) {
-    if (act && act->kind() > Act::kLast) return "unknown activation";
-  }
   step->op = static_cast<StepOp>(s.op());
   if (!may_be_stored(step->op)) return "a kind of step that plans cannot hold";
   const bool of_training = trains(step->op) || s.weight_at() != -1 || s.bias_at() != -1;

@@ -10,8 +10,11 @@ struct Plan;
 
 namespace sparsenet::rt {
 
-constexpr uint32_t kPlanVersion = 2;           // the newest that this runtime reads
-constexpr uint32_t kInferencePlanVersion = 1;  // what plans without training say
+// The newest that this runtime reads. Plans say the oldest that has what they need:
+//   2: training
+//   3: types other than float32; activations from Elu on
+constexpr uint32_t kPlanVersion = 3;
+constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3;
 
 constexpr uint32_t kMaxOperands = 8;  // of one step
 
@@ -33,7 +36,8 @@ PlanRoom room_of(const PlanFile& file);  // `file` must stay
 const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, uint32_t capacity, View* view);
 
 // An element of a constant.
-const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, const float** out);
+const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, Parameter* out);
+DataType constant_type(const PlanFile& file, uint32_t constant);  // of one that exists
 
 // What a step's views take together.
 struct StepParts {

@@ -49,14 +49,15 @@ const char* read_training(const PlanFile& file, TrainingLayout* training) {
     if (uint64_t{region.element()} + region.elements() > file.plan->arena_bytes() / sizeof(float)) {
       return "training: a region leaves the arena";
     }
-    training->regions[i] = {sizeof(float) * size_t{region.element()}, region.elements()};
+    training->regions[i] = {sizeof(float) * size_t{region.element()}, sizeof(float) * size_t{region.elements()}};
   }
-  const size_t floats = training->regions[kStoredParameters].floats;
-  if (floats == 0 || training->regions[kStoredGradients].floats != floats ||
-      training->regions[kStoredGradientSum].floats != floats || training->regions[kStoredMomentum].floats != floats) {
+  const size_t bytes = training->regions[kStoredParameters].bytes;
+  if (bytes == 0 || training->regions[kStoredGradients].bytes != bytes ||
+      training->regions[kStoredGradientSum].bytes != bytes || training->regions[kStoredMomentum].bytes != bytes) {
     return "training: expected parameters, and as many gradients, sums and momenta";
   }
-  if (training->regions[kStoredControl].floats != kControlFloats) return "training: expected 16 values of control";
+  if (training->regions[kStoredControl].bytes != kControlFloats * sizeof(float))
+    return "training: expected 16 values of control";
   return nullptr;
 }
 
@@ -69,12 +70,12 @@ const char* read_initial(const PlanFile& file, const TrainingLayout& training, u
   const schema::PlanParameter& from = *file.plan->training()->parameters()->Get(index);
   if (const char* message = resolve_constant(file, from.constant(), from.element(), &parameter->values)) return message;
   const PlanRoom room = room_of(file);
-  if (from.elements() == 0 || room.floats(room.self, parameter->values) < int64_t{from.elements()}) {
+  if (from.elements() == 0 || !readable(parameter->values, from.elements(), room)) {
     return "a parameter leaves its constant";
   }
   const ArenaRange& region = training.regions[kStoredParameters];
-  if (uint64_t{from.at()} + from.elements() > region.floats) return "a parameter leaves its region";
-  parameter->floats = from.elements();
+  if (uint64_t{from.at()} + from.elements() > region.bytes / sizeof(float)) return "a parameter leaves its region";
+  parameter->elements = from.elements();
   parameter->offset = region.offset + sizeof(float) * size_t{from.at()};
   return nullptr;
 }

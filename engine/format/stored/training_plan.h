@@ -9,9 +9,9 @@ namespace sparsenet::rt {
 
 // A parameter, or a piece of it, before the first step.
 struct InitialParameter {
-  const float* values;
-  size_t floats;
-  size_t offset;  // bytes from the start of the arena
+  Parameter values;  // float32 or float16
+  size_t elements;
+  size_t offset;  // bytes from the start of the arena, where they are float32
 };
 
 // Of a plan that has one: `file` has passed check_plan.

@@ -29,7 +29,7 @@
 
 namespace sparsenet {
 
-enum class DataType : uint8_t { kFloat32 = 0, kInt32 = 1, kInt64 = 2, kUInt8 = 3, kInt8 = 4 };
+enum class DataType : uint8_t { kFloat32 = 0, kInt32 = 1, kInt64 = 2, kUInt8 = 3, kInt8 = 4, kFloat16 = 5 };
 const char* name(DataType type);
 size_t size_of(DataType type);  // bytes of one element
 
@@ -46,11 +46,17 @@ struct Tensor {
 
   int64_t elements() const { return element_count(shape); }
   size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
-  const float* f32() const { return static_cast<const float*>(data); }
+  const float* f32() const { return static_cast<const float*>(data); }  // only of this type
 
   static Tensor from(Shape shape, std::vector<float> values);  // takes ownership of the values
   static Tensor filled(Shape shape, float value);
 };
+
+// The elements of a tensor of type kFloat32 or kFloat16, whose conversion is exact.
+std::vector<float> to_float32(const Tensor& tensor);
+// Rounds a kFloat32 tensor to half precision, ties to even. False, and *out is left alone, where a finite element would
+// become infinite (beyond 65,519).
+bool to_float16(const Tensor& tensor, Tensor* out);
 
 // Numbers are part of the file format: never reused, never renumbered.
 enum class Op : uint16_t {

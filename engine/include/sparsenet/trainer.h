@@ -149,6 +149,7 @@ class Trainer {
   Result<TrainStep> step_profiled(const float* images, const int32_t* labels, float learning_rate);
 
  private:
+  friend struct TrainerAccess;
   class Impl;
   explicit Trainer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

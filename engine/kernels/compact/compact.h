@@ -18,8 +18,30 @@ extern const Kernel kGlobalPool;
 extern const Kernel kAttention;
 extern const Kernel kAffine;
 
-// In compact_list.cpp; terminated by null.
+// The same for float16 parameters, which they widen as they read them.
+extern const Kernel kConvHalf;
+extern const Kernel kPoolHalf;
+extern const Kernel kGlobalPoolHalf;
+extern const Kernel kAttentionHalf;
+extern const Kernel kAffineHalf;
+
+// In list.cpp; terminated by null.
 extern const Kernel* const kPortableKernels[];
+extern const Kernel* const kHalfKernels[];  // those of them for float16 parameters
+
+// A float16 parameter as a float. (Kernels are templates over the type of their parameters, float or Half.)
+struct Half {
+  uint16_t bits;
+  operator float() const {
+#if defined(__ARM_FP) && (__ARM_FP & 2) && !defined(__aarch64__)
+    float value;
+    asm("vmov %0, %1\n vcvtb.f32.f16 %0, %0" : "=t"(value) : "r"(bits));
+    return value;
+#else
+    return half_to_float(bits);
+#endif
+  }
+};
 
 // A channel range of an input: channel c of pixel p at base + p * pixel_stride + c.
 struct Range {
@@ -28,10 +50,11 @@ struct Range {
 };
 
 // An input with the affine and the bounds in front of it.
+template <class Real>
 struct Input {
   const Range* ranges;
   int32_t count, channels;
-  const float *scale, *shift;  // null: nothing in front
+  const Real *scale, *shift;  // null: nothing in front
   float low, high;
 };
 
@@ -39,13 +62,18 @@ inline size_t ranges_bytes(const View& view) {
   return static_cast<size_t>(view.segment_count) * sizeof(Range);
 }
 
-inline Input make_input(const Step& step, uint8_t* arena, Range* ranges) {
+template <class Real>
+const Real* as(const Parameter& parameter) {
+  return static_cast<const Real*>(parameter.data);
+}
+
+template <class Real>
+Input<Real> make_input(const Step& step, uint8_t* arena, Range* ranges) {
   for (int32_t i = 0; i < step.in.segment_count; ++i) {
     const Segment& s = step.in.segments[i];
-    ranges[i] = {s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset), s.channels,
-                 s.pixel_stride};
+    ranges[i] = {f32(s, arena), s.channels, s.pixel_stride};
   }
-  return {ranges,          step.in.segment_count, step.in.c, step.affine.scale, step.affine.shift,
+  return {ranges,          step.in.segment_count, step.in.c, as<Real>(step.affine.scale), as<Real>(step.affine.shift),
           step.affine.low, step.affine.high};
 }
 
@@ -65,8 +93,8 @@ inline Dense make_dense(const View& view, uint8_t* arena) {
 }
 
 // Calls f(x, channel, value) for all channels of a pixel: value is what is in memory after the affine and the bounds.
-template <class F>
-inline void for_each_channel(const Input& in, int64_t pixel, F f) {
+template <class Real, class F>
+inline void for_each_channel(const Input<Real>& in, int64_t pixel, F f) {
   int32_t channel = 0;
   for (int32_t r = 0; r < in.count; ++r) {
     const Range& range = in.ranges[r];

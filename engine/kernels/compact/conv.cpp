@@ -16,11 +16,12 @@ namespace {
 
 constexpr int32_t kPixels = 4, kOutputs = 4;
 
+template <class Real>
 struct State {
-  Input in;
+  Input<Real> in;
   Dense out, residual;
   Act act;
-  const float *weight, *bias;
+  const Real *weight, *bias;
   int32_t in_h, in_w, out_h, out_w, outputs;
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int32_t patch_w;  // pixels of a gathered row
@@ -42,23 +43,25 @@ bool supports(const Step& s) {
          (s.in2.segment_count == 0 || is_dense(s.in2));
 }
 
+template <class Real>
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
-  needs->state_bytes = sizeof(State) + ranges_bytes(s.in);
+  needs->state_bytes = sizeof(State<Real>) + ranges_bytes(s.in);
   needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * static_cast<uint64_t>(s.window.kernel_h) *
                          static_cast<uint64_t>(patch_width(s)) * sizeof(float);
   needs->chunks = s.out.n * s.out.h;
 }
 
+template <class Real>
 const char* prepare(const Step& s, const Place& place) {
-  auto* state = static_cast<State*>(place.state);
+  auto* state = static_cast<State<Real>*>(place.state);
   auto* ranges = reinterpret_cast<Range*>(state + 1);
-  *state = {make_input(s, place.arena, ranges),
+  *state = {make_input<Real>(s, place.arena, ranges),
             make_dense(s.out, place.arena),
             make_dense(s.in2, place.arena),
             s.act,
-            s.conv.weight,
-            s.conv.bias,
+            as<Real>(s.conv.weight),
+            as<Real>(s.conv.bias),
             s.in.h,
             s.in.w,
             s.out.h,
@@ -91,34 +94,36 @@ const char* prepare(const Step& s, const Place& place) {
   }
 #define SPARSENET_FOUR(each) each(0) each(1) each(2) each(3)
 #define SPARSENET_SIX(each) SPARSENET_FOUR(each) each(4) each(5)
-#define SPARSENET_GATHER(pixels)                                          \
-  if (!s.scale) {                                                         \
-    for (; n > 0; --n, to += column) {                                    \
-      pixels(SPARSENET_COPY)                                              \
-    }                                                                     \
-  } else {                                                                \
-    const float *scales = s.scale + channel, *shifts = s.shift + channel; \
-    const float low = s.low, high = s.high;                               \
-    if (high == INFINITY) {                                               \
-      for (; n > 0; --n, to += column) {                                  \
-        const float scale = *scales++, shift = *shifts++;                 \
-        pixels(SPARSENET_RELU)                                            \
-      }                                                                   \
-    } else {                                                              \
-      for (; n > 0; --n, to += column) {                                  \
-        const float scale = *scales++, shift = *shifts++;                 \
-        pixels(SPARSENET_AFFINE)                                          \
-      }                                                                   \
-    }                                                                     \
+#define SPARSENET_GATHER(pixels)                                         \
+  if (!s.scale) {                                                        \
+    for (; n > 0; --n, to += column) {                                   \
+      pixels(SPARSENET_COPY)                                             \
+    }                                                                    \
+  } else {                                                               \
+    const Real *scales = s.scale + channel, *shifts = s.shift + channel; \
+    const float low = s.low, high = s.high;                              \
+    if (high == INFINITY) {                                              \
+      for (; n > 0; --n, to += column) {                                 \
+        const float scale = *scales++, shift = *shifts++;                \
+        pixels(SPARSENET_RELU)                                           \
+      }                                                                  \
+    } else {                                                             \
+      for (; n > 0; --n, to += column) {                                 \
+        const float scale = *scales++, shift = *shifts++;                \
+        pixels(SPARSENET_AFFINE)                                         \
+      }                                                                  \
+    }                                                                    \
   }
 
-void gather_four(const Input& s, const float* x0, int32_t stride, int32_t channel, int32_t n, float* to,
+template <class Real>
+void gather_four(const Input<Real>& s, const float* x0, int32_t stride, int32_t channel, int32_t n, float* to,
                  int32_t column) {
   const float *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
   SPARSENET_GATHER(SPARSENET_FOUR)
 }
 
-void gather_six(const Input& s, const float* x0, int32_t stride, int32_t channel, int32_t n, float* to,
+template <class Real>
+void gather_six(const Input<Real>& s, const float* x0, int32_t stride, int32_t channel, int32_t n, float* to,
                 int32_t column) {
   const float *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride, *x4 = x3 + stride, *x5 = x4 + stride;
   SPARSENET_GATHER(SPARSENET_SIX)
@@ -132,7 +137,8 @@ void gather_six(const Input& s, const float* x0, int32_t stride, int32_t channel
 #undef SPARSENET_COPY
 
 // One pixel; outside of the image: zeros.
-void gather_one(const State& s, bool inside, int64_t pixel, float* to, int32_t column) {
+template <class Real>
+void gather_one(const State<Real>& s, bool inside, int64_t pixel, float* to, int32_t column) {
   if (inside) {
     for_each_channel(s.in, pixel, [&](int32_t, float value) {
       *to = value;
@@ -144,7 +150,8 @@ void gather_one(const State& s, bool inside, int64_t pixel, float* to, int32_t c
 }
 
 // What the pixels from (oy, ox) on read.
-void gather(const State& s, int64_t image, int32_t oy, int32_t ox, float* patch) {
+template <class Real>
+void gather(const State<Real>& s, int64_t image, int32_t oy, int32_t ox, float* patch) {
   const int32_t width = s.patch_w, column = s.kernel_h * width, left = ox * s.stride_w - s.pad_left;
   const bool whole = left >= 0 && left + width <= s.in_w && (width == 4 || width == 6);
   for (int32_t ky = 0; ky < s.kernel_h; ++ky, patch += width) {
@@ -155,8 +162,9 @@ void gather(const State& s, int64_t image, int32_t oy, int32_t ox, float* patch)
       int32_t channel = 0;
       for (int32_t r = 0; r < s.in.count; ++r) {
         const Range& range = s.in.ranges[r];
-        (width == 4 ? gather_four : gather_six)(s.in, range.base + pixel * range.pixel_stride, range.pixel_stride,
-                                                channel, range.channels, patch + channel * column, column);
+        (width == 4 ? gather_four<Real> : gather_six<Real>)(s.in, range.base + pixel * range.pixel_stride,
+                                                            range.pixel_stride, channel, range.channels,
+                                                            patch + channel * column, column);
         channel += range.channels;
       }
       continue;
@@ -183,12 +191,17 @@ void gather(const State& s, int64_t image, int32_t oy, int32_t ox, float* patch)
   s[8] = a20, s[9] = a21, s[10] = a22, s[11] = a23; \
   s[12] = a30, s[13] = a31, s[14] = a32, s[15] = a33;
 
-#if !defined(SPARSENET_ARM_TILES)
+#if defined(SPARSENET_ARM_TILES)
+using compact::sums_1x1;  // those of float
+using compact::sums_3x3;
+#endif
+
 // n inputs of a 1x1 kernel; x: [n][4]; w: four rows of weights, `row` apart.
-void sums_1x1(const float* w, const float* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
+template <class Real>
+void sums_1x1(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
   float a20 = b[2], a21 = a20, a22 = a20, a23 = a20, a30 = b[3], a31 = a30, a32 = a30, a33 = a30;
-  const float *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+  const Real *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
   for (; n >= 4; n -= 4, x += 16, v0 += 4, v1 += 4, v2 += 4, v3 += 4) {
     SPARSENET_TAP(v0[0], v1[0], v2[0], v3[0], x[0], x[1], x[2], x[3])
     SPARSENET_TAP(v0[1], v1[1], v2[1], v3[1], x[4], x[5], x[6], x[7])
@@ -200,10 +213,11 @@ void sums_1x1(const float* w, const float* b, ptrdiff_t row, const float* x, int
 }
 
 // n inputs of a 3x3 kernel, stride and dilation 1; x: [n][3][6].
-void sums_3x3(const float* w, const float* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
+template <class Real>
+void sums_3x3(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
   float a20 = b[2], a21 = a20, a22 = a20, a23 = a20, a30 = b[3], a31 = a30, a32 = a30, a33 = a30;
-  const float *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+  const Real *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
   for (n *= 3; n > 0; --n, x += 6, v0 += 3, v1 += 3, v2 += 3, v3 += 3) {
     SPARSENET_TAP(v0[0], v1[0], v2[0], v3[0], x[0], x[1], x[2], x[3])
     SPARSENET_TAP(v0[1], v1[1], v2[1], v3[1], x[1], x[2], x[3], x[4])
@@ -212,13 +226,12 @@ void sums_3x3(const float* w, const float* b, ptrdiff_t row, const float* x, int
   SPARSENET_STORE(sums)
 }
 
-#endif
-
 // Any kernel.
-void sums_any(const State& s, const float* w, const float* b, ptrdiff_t row, const float* x, float* sums) {
+template <class Real>
+void sums_any(const State<Real>& s, const Real* w, const Real* b, ptrdiff_t row, const float* x, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
   float a20 = b[2], a21 = a20, a22 = a20, a23 = a20, a30 = b[3], a31 = a30, a32 = a30, a33 = a30;
-  const float *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+  const Real *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
   const int32_t stride = s.stride_w;
   for (int32_t n = s.in.channels * s.kernel_h; n > 0; --n, x += s.patch_w) {
     for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
@@ -249,22 +262,26 @@ __attribute__((noinline)) void store_tile(const float* sums, float low, float hi
 }
 
 // One output at one pixel: what is left at the edges, and fully connected layers.
-float single(const State& s, const float* w, const float* x, float sum) {
+template <class Real>
+float single(const State<Real>& s, const Real* w, const float* x, float sum) {
   for (int32_t n = s.in.channels * s.kernel_h; n > 0; --n, x += s.patch_w) {
     for (int32_t kx = 0; kx < s.kernel_w; ++kx) sum += *w++ * x[kx * s.dilation_w];
   }
   return sum;
 }
 
-void finish(const State& s, int64_t pixel, int32_t output, float sum) {
+template <class Real>
+void finish(const State<Real>& s, int64_t pixel, int32_t output, float sum) {
   if (s.residual.base) sum += s.residual.base[pixel * s.residual.pixel_stride + output];
   s.out.base[pixel * s.out.pixel_stride + output] = activate_one(sum, s.act);
 }
 
-constexpr float kNoBias[kOutputs] = {};
+template <class Real>
+constexpr Real kNoBias[kOutputs] = {};
 
+template <class Real>
 void run(const void* state, int32_t chunk, void* scratch) {
-  const State& s = *static_cast<const State*>(state);
+  const auto& s = *static_cast<const State<Real>*>(state);
   auto* patch = static_cast<float*>(scratch);
   const int32_t oy = chunk % s.out_h, inputs = s.in.channels;
   const int64_t image = chunk / s.out_h;
@@ -277,10 +294,10 @@ void run(const void* state, int32_t chunk, void* scratch) {
     const int64_t pixel = int64_t{chunk} * s.out_w + ox;
     const int32_t pixels = s.out_w - ox < kPixels ? s.out_w - ox : kPixels;
     int32_t o = 0;
-    const float* w = s.weight;
+    const Real* w = s.weight;
     for (; pixels == kPixels && o + kOutputs <= s.outputs; o += kOutputs, w += kOutputs * row) {
       float sums[kOutputs * kPixels];
-      const float* bias = s.bias ? s.bias + o : kNoBias;
+      const Real* bias = s.bias ? s.bias + o : kNoBias<Real>;
       if (is_1x1) {
         sums_1x1(w, bias, row, patch, inputs, sums);
       } else if (is_3x3) {
@@ -295,7 +312,7 @@ void run(const void* state, int32_t chunk, void* scratch) {
       }
     }
     for (; o < s.outputs; ++o, w += row) {
-      const float bias = s.bias ? s.bias[o] : 0.f;
+      const float bias = s.bias ? static_cast<float>(s.bias[o]) : 0.f;
       for (int32_t p = 0; p < pixels; ++p) finish(s, pixel + p, o, single(s, w, patch + p * s.stride_w, bias));
     }
   }
@@ -307,9 +324,18 @@ const Kernel kConv = {
     .name = "conv2d_f32_compact",
     .backend = "portable",
     .supports = supports,
-    .query = query,
-    .prepare = prepare,
-    .run = run,
+    .query = query<float>,
+    .prepare = prepare<float>,
+    .run = run<float>,
+};
+const Kernel kConvHalf = {
+    .name = "conv2d_f16_compact",
+    .backend = "portable",
+    .supports = supports,
+    .query = query<Half>,
+    .prepare = prepare<Half>,
+    .run = run<Half>,
+    .types = kHalfParameters,
 };
 
 }  // namespace sparsenet::rt::compact

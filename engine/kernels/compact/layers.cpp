@@ -5,8 +5,9 @@ namespace sparsenet::rt::compact {
 namespace {
 
 // What pooling and pointwise steps need.
+template <class Real>
 struct State {
-  Input in;
+  Input<Real> in;
   Dense out;
   Act act;
   int32_t in_h, in_w, out_h, out_w, channels;
@@ -14,15 +15,17 @@ struct State {
   bool max_pool, count_include_pad;
 };
 
+template <class Real>
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
-  needs->state_bytes = sizeof(State) + ranges_bytes(s.in);
+  needs->state_bytes = sizeof(State<Real>) + ranges_bytes(s.in);
   needs->chunks = s.out.n * s.out.h;
 }
 
+template <class Real>
 const char* prepare(const Step& s, const Place& place) {
-  auto* state = static_cast<State*>(place.state);
-  *state = {make_input(s, place.arena, reinterpret_cast<Range*>(state + 1)),
+  auto* state = static_cast<State<Real>*>(place.state);
+  *state = {make_input<Real>(s, place.arena, reinterpret_cast<Range*>(state + 1)),
             make_dense(s.out, place.arena),
             s.act,
             s.in.h,
@@ -54,8 +57,9 @@ int32_t smaller(int32_t a, int32_t b) {
   return a < b ? a : b;
 }
 
+template <class Real>
 void pool_run(const void* state, int32_t chunk, void*) {
-  const State& s = *static_cast<const State*>(state);
+  const auto& s = *static_cast<const State<Real>*>(state);
   const int64_t image = chunk / s.out_h;
   const int32_t top = chunk % s.out_h * s.stride_h - s.pad_top, bottom = top + s.kernel_h;
   for (int32_t ox = 0; ox < s.out_w; ++ox) {
@@ -86,14 +90,16 @@ bool global_pool_supports(const Step& s) {
   return s.op == StepOp::kGlobalPool && is_dense(s.out);
 }
 
+template <class Real>
 void global_pool_query(const Step& s, KernelNeeds* needs) {
-  query(s, needs);
+  query<Real>(s, needs);
   needs->scratch_bytes = static_cast<uint64_t>(s.in.c) * sizeof(float);
   needs->chunks = s.in.n;
 }
 
+template <class Real>
 void global_pool_run(const void* state, int32_t image, void* scratch) {
-  const State& s = *static_cast<const State*>(state);
+  const auto& s = *static_cast<const State<Real>*>(state);
   auto* row = static_cast<float*>(scratch);
   float* out = s.out.base + int64_t{image} * s.out.pixel_stride;
   for (int32_t c = 0; c < s.channels; ++c) out[c] = 0.f;
@@ -113,8 +119,9 @@ bool affine_supports(const Step& s) {
   return (s.op == StepOp::kAffine || s.op == StepOp::kUnary) && is_dense(s.out);
 }
 
+template <class Real>
 void affine_run(const void* state, int32_t chunk, void*) {
-  const State& s = *static_cast<const State*>(state);
+  const auto& s = *static_cast<const State<Real>*>(state);
   for (int32_t x = 0; x < s.out_w; ++x) {
     const int64_t pixel = int64_t{chunk} * s.out_w + x;
     float* out = s.out.base + pixel * s.out.pixel_stride;
@@ -123,10 +130,11 @@ void affine_run(const void* state, int32_t chunk, void*) {
 }
 
 // The channel gate; formulas at AttentionAttrs in sparsenet/graph.h.
+template <class Real>
 struct AttentionState {
   Dense in, out;
   int32_t pixels, row, channels, hidden;  // `row`: pixels of an image row
-  const float* params[8];
+  const Real* params[8];
   Act act, gate;
 };
 
@@ -134,15 +142,17 @@ bool attention_supports(const Step& s) {
   return s.op == StepOp::kAttention && is_dense(s.in) && is_dense(s.out);
 }
 
+template <class Real>
 void attention_query(const Step& s, KernelNeeds* needs) {
   *needs = {};
-  needs->state_bytes = sizeof(AttentionState);
+  needs->state_bytes = sizeof(AttentionState<Real>);
   needs->scratch_bytes = static_cast<uint64_t>(5 * s.in.c + s.attention.hidden) * sizeof(float);
   needs->chunks = s.in.n;
 }
 
+template <class Real>
 const char* attention_prepare(const Step& s, const Place& place) {
-  auto* state = static_cast<AttentionState*>(place.state);
+  auto* state = static_cast<AttentionState<Real>*>(place.state);
   *state = {make_dense(s.in, place.arena),
             make_dense(s.out, place.arena),
             s.in.h * s.in.w,
@@ -152,17 +162,19 @@ const char* attention_prepare(const Step& s, const Place& place) {
             {},
             s.attention.act,
             s.attention.gate};
-  memcpy(state->params, s.attention.params, sizeof state->params);
+  for (int i = 0; i < 8; ++i) state->params[i] = as<Real>(s.attention.params[i]);
   return nullptr;
 }
 
-float dot(const float* w, const float* x, int32_t n, float sum) {
+template <class Real>
+float dot(const Real* w, const float* x, int32_t n, float sum) {
   for (int32_t i = 0; i < n; ++i) sum += w[i] * x[i];
   return sum;
 }
 
 // Means over an image's pixels, row by row.
-void means(const AttentionState& s, const float* in, float* row, float* g) {
+template <class Real>
+void means(const AttentionState<Real>& s, const float* in, float* row, float* g) {
   for (int32_t c = 0; c < s.channels; ++c) g[c] = 0.f;
   for (int32_t p = 0; p < s.pixels; p += s.row) {
     for (int32_t c = 0; c < s.channels; ++c) row[c] = 0.f;
@@ -175,8 +187,9 @@ void means(const AttentionState& s, const float* in, float* row, float* g) {
   for (int32_t c = 0; c < s.channels; ++c) g[c] *= factor;
 }
 
+template <class Real>
 void attention_run(const void* state, int32_t image, void* scratch) {
-  const AttentionState& s = *static_cast<const AttentionState*>(state);
+  const auto& s = *static_cast<const AttentionState<Real>*>(state);
   const int32_t n = s.channels;
   auto* g = static_cast<float*>(scratch);  // n
   float* t = g + n;                        // 2 n
@@ -184,7 +197,7 @@ void attention_run(const void* state, int32_t image, void* scratch) {
   float* f = e + (s.hidden > n ? s.hidden : n);
   const float* in = s.in.base + int64_t{image} * s.pixels * s.in.pixel_stride;
   means(s, in, t, g);
-  const float* const* p = s.params;
+  const Real* const* p = s.params;
   if (s.hidden == 0) {
     for (int32_t i = 0; i < n; ++i) t[i] = activate_one(p[0][i] * g[i] + p[1][i], s.act);
     for (int32_t i = 0; i < n; ++i) e[i] = dot(p[2] + int64_t{i} * n, t, n, p[3][i]);
@@ -209,33 +222,69 @@ const Kernel kPool = {
     .name = "pool2d_f32_compact",
     .backend = "portable",
     .supports = pool_supports,
-    .query = query,
-    .prepare = prepare,
-    .run = pool_run,
+    .query = query<float>,
+    .prepare = prepare<float>,
+    .run = pool_run<float>,
 };
 const Kernel kGlobalPool = {
     .name = "global_pool_f32_compact",
     .backend = "portable",
     .supports = global_pool_supports,
-    .query = global_pool_query,
-    .prepare = prepare,
-    .run = global_pool_run,
+    .query = global_pool_query<float>,
+    .prepare = prepare<float>,
+    .run = global_pool_run<float>,
 };
 const Kernel kAffine = {
     .name = "affine_f32_compact",
     .backend = "portable",
     .supports = affine_supports,
-    .query = query,
-    .prepare = prepare,
-    .run = affine_run,
+    .query = query<float>,
+    .prepare = prepare<float>,
+    .run = affine_run<float>,
 };
 const Kernel kAttention = {
     .name = "attention_f32_compact",
     .backend = "portable",
     .supports = attention_supports,
-    .query = attention_query,
-    .prepare = attention_prepare,
-    .run = attention_run,
+    .query = attention_query<float>,
+    .prepare = attention_prepare<float>,
+    .run = attention_run<float>,
+};
+const Kernel kPoolHalf = {
+    .name = "pool2d_f16_compact",
+    .backend = "portable",
+    .supports = pool_supports,
+    .query = query<Half>,
+    .prepare = prepare<Half>,
+    .run = pool_run<Half>,
+    .types = kHalfParameters,
+};
+const Kernel kGlobalPoolHalf = {
+    .name = "global_pool_f16_compact",
+    .backend = "portable",
+    .supports = global_pool_supports,
+    .query = global_pool_query<Half>,
+    .prepare = prepare<Half>,
+    .run = global_pool_run<Half>,
+    .types = kHalfParameters,
+};
+const Kernel kAffineHalf = {
+    .name = "affine_f16_compact",
+    .backend = "portable",
+    .supports = affine_supports,
+    .query = query<Half>,
+    .prepare = prepare<Half>,
+    .run = affine_run<Half>,
+    .types = kHalfParameters,
+};
+const Kernel kAttentionHalf = {
+    .name = "attention_f16_compact",
+    .backend = "portable",
+    .supports = attention_supports,
+    .query = attention_query<Half>,
+    .prepare = attention_prepare<Half>,
+    .run = attention_run<Half>,
+    .types = kHalfParameters,
 };
 
 }  // namespace sparsenet::rt::compact

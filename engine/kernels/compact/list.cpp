@@ -2,6 +2,9 @@
 
 namespace sparsenet::rt::compact {
 
-const Kernel* const kPortableKernels[] = {&kConv, &kPool, &kGlobalPool, &kAttention, &kAffine, nullptr};
+const Kernel* const kPortableKernels[] = {&kConv,          &kPool,       &kGlobalPool, &kAttention,
+                                          &kAffine,        &kConvHalf,   &kPoolHalf,   &kGlobalPoolHalf,
+                                          &kAttentionHalf, &kAffineHalf, nullptr};
+const Kernel* const kHalfKernels[] = {&kConvHalf, &kPoolHalf, &kGlobalPoolHalf, &kAttentionHalf, &kAffineHalf, nullptr};
 
 }  // namespace sparsenet::rt::compact

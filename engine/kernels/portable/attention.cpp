@@ -100,21 +100,21 @@ const char* prepare(const Step& step, const Place& place) {
   const int c = s->c;
   const size_t bytes = static_cast<size_t>(c) * sizeof(float);
   if (s->paper) {
-    memcpy(at[0], step.attention.params[0], bytes);
-    memcpy(at[1], step.attention.params[1], bytes);
-    transpose(step.attention.params[2], c, c, s->padded, at[2]);
-    memcpy(at[3], step.attention.params[3], bytes);
+    memcpy(at[0], step.attention.params[0].f32(), bytes);
+    memcpy(at[1], step.attention.params[1].f32(), bytes);
+    transpose(step.attention.params[2].f32(), c, c, s->padded, at[2]);
+    memcpy(at[3], step.attention.params[3].f32(), bytes);
     for (int half = 0; half < 2; ++half) {  // e's and g's halves each begin at a whole vector
-      memcpy(at[4] + half * s->padded, step.attention.params[4] + half * c, bytes);
-      memcpy(at[5] + half * s->padded, step.attention.params[5] + half * c, bytes);
+      memcpy(at[4] + half * s->padded, step.attention.params[4].f32() + half * c, bytes);
+      memcpy(at[5] + half * s->padded, step.attention.params[5].f32() + half * c, bytes);
     }
-    transpose(step.attention.params[6], c, 2 * c, s->padded, at[6]);
-    memcpy(at[7], step.attention.params[7], bytes);
+    transpose(step.attention.params[6].f32(), c, 2 * c, s->padded, at[6]);
+    memcpy(at[7], step.attention.params[7].f32(), bytes);
   } else {
-    transpose(step.attention.params[0], s->hidden, c, s->hidden_padded, at[2]);
-    memcpy(at[3], step.attention.params[1], static_cast<size_t>(imax(s->hidden, 0)) * sizeof(float));
-    transpose(step.attention.params[2], c, s->hidden, s->padded, at[6]);
-    memcpy(at[7], step.attention.params[3], bytes);
+    transpose(step.attention.params[0].f32(), s->hidden, c, s->hidden_padded, at[2]);
+    memcpy(at[3], step.attention.params[1].f32(), static_cast<size_t>(imax(s->hidden, 0)) * sizeof(float));
+    transpose(step.attention.params[2].f32(), c, s->hidden, s->padded, at[6]);
+    memcpy(at[7], step.attention.params[3].f32(), bytes);
   }
   s->s1 = at[0];
   s->t1 = at[1];

@@ -49,7 +49,7 @@ const char* prepare(const Step& step, const Place& place) {
   const int32_t c = step.train.operands[1].c;
   s->d = dense_pointer(step.in, place.arena);
   s->d_stride = step.in.segments[0].pixel_stride;
-  s->parameters = {step.conv.weight, nullptr, 1, c, 1, 0, c, step.in.c, 1};  // weight [in.c][c]
+  s->parameters = {step.conv.weight.f32(), nullptr, 1, c, 1, 0, c, step.in.c, 1};  // weight [in.c][c]
   s->weights = place.weights;
   s->zeros = place.weights + packed_elements(c, step.in.c, 1);
   s->tile = tile_pixels(step);

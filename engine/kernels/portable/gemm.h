@@ -241,9 +241,10 @@ SPARSENET_INLINE Parameters parameters_of(const Step& s) {
   const int32_t outputs = s.out.c / s.conv.groups, inputs = s.in.c / s.conv.groups,
                 taps = s.window.kernel_h * s.window.kernel_w;
   if (s.conv.transposed) {
-    return {s.conv.weight, s.conv.bias, taps, ptrdiff_t{outputs} * taps, -1, taps - 1, outputs, inputs, taps};
+    return {
+        s.conv.weight.f32(), s.conv.bias.f32(), taps, ptrdiff_t{outputs} * taps, -1, taps - 1, outputs, inputs, taps};
   }
-  return {s.conv.weight, s.conv.bias, ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
+  return {s.conv.weight.f32(), s.conv.bias.f32(), ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
 }
 
 // Packs the weights of one group as gemm_tile reads them, channels innermost: [block][tap][input][kLanes]. A `part` of

@@ -34,8 +34,7 @@ struct Ranges {
 inline Ranges resolve(const View& view, uint8_t* arena, GatherRange* storage) {
   for (int32_t i = 0; i < view.segment_count; ++i) {
     const Segment& s = view.segments[i];
-    storage[i] = {s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset), s.channels,
-                  s.pixel_stride};
+    storage[i] = {f32(s, arena), s.channels, s.pixel_stride};
   }
   return {storage, view.segment_count};
 }
@@ -107,7 +106,7 @@ inline void prepare_normalize_grad(const Step& step, const Place& place, Normali
   s->dy = dense_pointer(step.train.operands[0], place.arena);
   s->dy_stride = s->dy ? step.train.operands[0].segments[0].pixel_stride : 0;
   const Segment& fold = step.train.operands[2].segments[0];
-  s->scale = fold.constant ? fold.constant : reinterpret_cast<const float*>(place.arena + fold.offset);
+  s->scale = f32(fold, place.arena);
   s->shift = s->scale + fold.pixel_stride;
   s->sums = dense_pointer(step.train.operands[5], place.arena);
   s->sums_stride = step.train.operands[5].segments[0].pixel_stride;

@@ -29,7 +29,7 @@ ptrdiff_t stride_of(const View& v) {
 const float* read_pointer(const View& v, uint8_t* arena) {
   if (v.segment_count == 0) return nullptr;
   const Segment& s = v.segments[0];
-  return s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset);
+  return f32(s, arena);
 }
 
 // The view that has pixels, and where the result goes.

@@ -46,7 +46,7 @@ const char* prepare(const Step& step, const Place& place) {
   if (step.in2.segment_count > 0) {
     Step second = step;
     second.in = step.in2;
-    second.affine.scale = nullptr;
+    second.affine.scale = {};
     s->b = make_source(second, place.arena, reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
   }
   s->act = step.act;

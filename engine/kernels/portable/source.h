@@ -28,12 +28,12 @@ inline Source make_source(const Step& step, uint8_t* arena, void* storage) {
   auto* segments = static_cast<GatherRange*>(storage);
   for (int32_t i = 0; i < step.in.segment_count; ++i) {
     const Segment& s = step.in.segments[i];
-    segments[i].base = s.constant ? s.constant : reinterpret_cast<const float*>(arena + s.offset);
+    segments[i].base = f32(s, arena);
     segments[i].channels = s.channels;
     segments[i].pixel_stride = s.pixel_stride;
   }
-  return {segments,          step.in.segment_count, step.in.c,       step.affine.scale,
-          step.affine.shift, step.affine.low,       step.affine.high};
+  return {segments,        step.in.segment_count, step.in.c, step.affine.scale.f32(), step.affine.shift.f32(),
+          step.affine.low, step.affine.high};
 }
 
 SPARSENET_INLINE float* dense_pointer(const View& view, uint8_t* arena) {

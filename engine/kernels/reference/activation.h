@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-#include "runtime/linked_kernels.h"
+#include "step/linked_activation.h"
+#include "step/step.h"
 
 namespace sparsenet::rt {
 
@@ -23,7 +24,7 @@ inline float bounded_one(float x, float low, float high) {
   return x < low ? low : x > high ? high : x;
 }
 
-// The activation must be linked, which choose() sees to.
+// The activation must be linked, which check_step() sees to.
 inline float activate_one(float x, const Act& act) {
   switch (act.kind) {
     case Act::kClamp:

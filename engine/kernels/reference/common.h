@@ -1,6 +1,8 @@
 // What the reference kernels share: their state is the step itself.
 #pragma once
 
+#include <sparsenet/half.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -34,6 +36,12 @@ inline int64_t pixels_of(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
+// An element of a parameter of float32 or float16.
+__attribute__((noinline)) inline float number(const Parameter& parameter, int64_t i) {
+  return parameter.type == DataType::kFloat16 ? half_to_float(static_cast<const uint16_t*>(parameter.data)[i])
+                                              : parameter.f32()[i];
+}
+
 // Channel c of a pixel of a view.
 inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c) {
   const Segment* segment = view.segments;
@@ -41,8 +49,7 @@ inline float* element(const View& view, uint8_t* arena, int64_t pixel, int32_t c
     c -= segment->channels;
     ++segment;
   }
-  float* base = segment->constant ? const_cast<float*>(segment->constant)  // read only by construction
-                                  : reinterpret_cast<float*>(arena + segment->offset);
+  auto* base = const_cast<float*>(f32(*segment, arena));  // constants are only read, by construction
   return base + pixel * segment->pixel_stride + c;
 }
 
@@ -59,8 +66,9 @@ struct Operands {
 // The input of a step at a pixel, with the affine and the bounds in front of it.
 inline float input_at(const ReferenceState& s, int64_t pixel, int32_t c) {
   const float x = *element(s.step.in, s.arena, pixel, c);
-  if (!s.step.affine.scale) return x;
-  return bounded_one(x * s.step.affine.scale[c] + s.step.affine.shift[c], s.step.affine.low, s.step.affine.high);
+  const AffineParams& affine = s.step.affine;
+  if (!affine.scale) return x;
+  return bounded_one(x * number(affine.scale, c) + number(affine.shift, c), affine.low, affine.high);
 }
 
 }  // namespace sparsenet::rt

@@ -28,7 +28,7 @@ void conv_run(const void* state, int32_t, void*) {
         const int64_t pixel = (int64_t{n} * s.out.h + oy) * s.out.w + ox;
         for (int32_t o = 0; o < s.out.c; ++o) {
           const int32_t first = o / group_out * group_in;
-          float sum = s.conv.bias ? s.conv.bias[o] : 0.f;
+          float sum = s.conv.bias ? number(s.conv.bias, o) : 0.f;
           for (int32_t ky = 0; ky < s.window.kernel_h; ++ky) {
             const int32_t y = oy * s.window.stride_h - s.window.pad_top + ky * s.window.dilation_h;
             if (y < 0 || y >= s.in.h) continue;
@@ -37,7 +37,7 @@ void conv_run(const void* state, int32_t, void*) {
               if (x < 0 || x >= s.in.w) continue;
               const int64_t from = (int64_t{n} * s.in.h + y) * s.in.w + x;
               for (int32_t c = 0; c < group_in; ++c) {
-                sum += input_at(r, from, first + c) * s.conv.weight[weight_index(s, o, c, ky, kx)];
+                sum += input_at(r, from, first + c) * number(s.conv.weight, weight_index(s, o, c, ky, kx));
               }
             }
           }
@@ -101,10 +101,11 @@ void affine_run(const void* state, int32_t, void*) {
   }
 }
 
-// y = W x + b for a row-major W, one output.
-float row(const float* w, const float* x, int32_t n, float b) {
-  for (int32_t i = 0; i < n; ++i) b += w[i] * x[i];
-  return b;
+// y = W x + b for a row-major W with n inputs: output i.
+float row(const Parameter& w, const Parameter& b, int32_t i, const float* x, int32_t n) {
+  float sum = number(b, i);
+  for (int32_t k = 0; k < n; ++k) sum += number(w, int64_t{i} * n + k) * x[k];
+  return sum;
 }
 
 void attention_query(const Step& step, KernelNeeds* needs) {
@@ -128,30 +129,24 @@ void attention_run(const void* state, int32_t, void* scratch) {
       for (int64_t p = 0; p < pixels; ++p) sum += *element(s.in, r.arena, n * pixels + p, i);
       g[i] = static_cast<float>(sum / static_cast<double>(pixels));
     }
+    const Parameter* p = s.attention.params;
     if (s.attention.hidden == 0) {
-      const float *s1 = s.attention.params[0], *t1 = s.attention.params[1], *w1 = s.attention.params[2],
-                  *b1 = s.attention.params[3];
-      const float *s2 = s.attention.params[4], *t2 = s.attention.params[5], *w2 = s.attention.params[6],
-                  *b2 = s.attention.params[7];
-      for (int32_t i = 0; i < c; ++i) t[i] = activate_one(s1[i] * g[i] + t1[i], s.attention.act);
-      for (int32_t i = 0; i < c; ++i) e[i] = row(w1 + int64_t{i} * c, t, c, b1[i]);
-      for (int32_t i = 0; i < 2 * c; ++i) t[i] = bounded_one(s2[i] * (i < c ? e[i] : g[i - c]) + t2[i], 0.f, INFINITY);
-      for (int32_t i = 0; i < c; ++i) {
-        f[i] = 1.f + activate_one(row(w2 + int64_t{i} * 2 * c, t, 2 * c, b2[i]), s.attention.gate);
+      for (int32_t i = 0; i < c; ++i) t[i] = activate_one(number(p[0], i) * g[i] + number(p[1], i), s.attention.act);
+      for (int32_t i = 0; i < c; ++i) e[i] = row(p[2], p[3], i, t, c);
+      for (int32_t i = 0; i < 2 * c; ++i) {
+        t[i] = bounded_one(number(p[4], i) * (i < c ? e[i] : g[i - c]) + number(p[5], i), 0.f, INFINITY);
       }
+      for (int32_t i = 0; i < c; ++i) f[i] = 1.f + activate_one(row(p[6], p[7], i, t, 2 * c), s.attention.gate);
     } else {
-      const float *w1 = s.attention.params[0], *b1 = s.attention.params[1], *w2 = s.attention.params[2],
-                  *b2 = s.attention.params[3];
       float* h = f + c;
-      for (int32_t i = 0; i < s.attention.hidden; ++i)
-        h[i] = activate_one(row(w1 + int64_t{i} * c, g, c, b1[i]), s.attention.act);
+      for (int32_t i = 0; i < s.attention.hidden; ++i) h[i] = activate_one(row(p[0], p[1], i, g, c), s.attention.act);
       for (int32_t i = 0; i < c; ++i) {
-        f[i] = activate_one(row(w2 + int64_t{i} * s.attention.hidden, h, s.attention.hidden, b2[i]), s.attention.gate);
+        f[i] = activate_one(row(p[2], p[3], i, h, s.attention.hidden), s.attention.gate);
       }
     }
-    for (int64_t p = 0; p < pixels; ++p) {
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
       for (int32_t i = 0; i < c; ++i) {
-        *element(s.out, r.arena, n * pixels + p, i) = *element(s.in, r.arena, n * pixels + p, i) * f[i];
+        *element(s.out, r.arena, n * pixels + pixel, i) = *element(s.in, r.arena, n * pixels + pixel, i) * f[i];
       }
     }
   }
@@ -166,6 +161,7 @@ const Kernel kReferenceConv = {
     .query = reference_query,
     .prepare = reference_prepare,
     .run = conv_run,
+    .types = kFloat32 | kHalfParameters,
 };
 const Kernel kReferencePool = {
     .name = "pool2d_f32_reference",
@@ -174,6 +170,7 @@ const Kernel kReferencePool = {
     .query = reference_query,
     .prepare = reference_prepare,
     .run = pool_run,
+    .types = kFloat32 | kHalfParameters,
 };
 const Kernel kReferenceGlobalPool = {
     .name = "global_pool_f32_reference",
@@ -182,6 +179,7 @@ const Kernel kReferenceGlobalPool = {
     .query = reference_query,
     .prepare = reference_prepare,
     .run = global_pool_run,
+    .types = kFloat32 | kHalfParameters,
 };
 const Kernel kReferenceAffine = {
     .name = "affine_f32_reference",
@@ -190,6 +188,7 @@ const Kernel kReferenceAffine = {
     .query = reference_query,
     .prepare = reference_prepare,
     .run = affine_run,
+    .types = kFloat32 | kHalfParameters,
 };
 const Kernel kReferenceAttention = {
     .name = "attention_f32_reference",
@@ -198,6 +197,7 @@ const Kernel kReferenceAttention = {
     .query = attention_query,
     .prepare = reference_prepare,
     .run = attention_run,
+    .types = kFloat32 | kHalfParameters,
 };
 
 }  // namespace sparsenet::rt

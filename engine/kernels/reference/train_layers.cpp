@@ -54,7 +54,7 @@ float normalize_dy(const Operands& o, int64_t p, int32_t c) {
   if (!s.conv.weight) return o.at(0, p, c);
   float sum = 0;
   for (int32_t i = 0; i < s.in.c; ++i)
-    sum += *element(s.in, o.r.arena, p, i) * s.conv.weight[int64_t{i} * o.view(1).c + c];
+    sum += *element(s.in, o.r.arena, p, i) * s.conv.weight.f32()[int64_t{i} * o.view(1).c + c];
   return sum;
 }
 
@@ -165,7 +165,7 @@ void conv_grad_input_run(const void* state, int32_t, void*) {
       const float g = *element(dy, r.arena, from, o);
       for (int32_t c = 0; c < group_in; ++c) {
         *element(dx, r.arena, to, o / group_out * group_in + c) +=
-            g * s.conv.weight[(int64_t{o} * group_in + c) * taps + t];
+            g * s.conv.weight.f32()[(int64_t{o} * group_in + c) * taps + t];
       }
     }
   });

@@ -1,0 +1,92 @@
+#include "converter/precision.h"
+
+#include <sparsenet/precision.h>
+#include <sparsenet/session.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace sparsenet::converter {
+namespace {
+
+std::string counted(int64_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+// The largest difference relative to the largest value that was expected.
+double difference(const Tensor& before, const std::vector<float>& after) {
+  double largest = 0, apart = 0;
+  for (size_t i = 0; i < after.size(); ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(before.f32()[i])));
+    apart = std::max(apart, std::fabs(static_cast<double>(before.f32()[i]) - static_cast<double>(after[i])));
+  }
+  return apart / std::max(largest, 1e-6);
+}
+
+Status recompute_outputs(Model* model, double* moved) {
+  SessionOptions options;
+  options.backend = Backend::kReference;
+  options.threads = 1;
+  SPARSENET_ASSIGN_OR_RETURN(Session session, Session::create(model->graph, options));
+  for (TestVector& vector : model->test_vectors) {
+    for (size_t i = 0; i < vector.inputs.size(); ++i) {
+      const Tensor& in = vector.inputs[i];
+      SPARSENET_RETURN_IF_ERROR(session.set_input(i, in.f32(), static_cast<size_t>(in.elements())));
+    }
+    SPARSENET_RETURN_IF_ERROR(session.run());
+    for (size_t i = 0; i < vector.outputs.size(); ++i) {
+      Tensor& out = vector.outputs[i];
+      std::vector<float> values(static_cast<size_t>(out.elements()));
+      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
+      *moved = std::max(*moved, difference(out, values));
+      out = Tensor::from(out.shape, std::move(values));
+    }
+  }
+  return {};
+}
+
+Status round_parameters(Model* model, Report* report, bool* changed) {
+  SPARSENET_ASSIGN_OR_RETURN(const PrecisionReport done, parameters_to_float16(&model->graph));
+  *changed = done.rounded > 0;
+  if (!*changed && done.too_large.empty()) {
+    report->note("--precision f16: every parameter is float16 already");
+    return {};
+  }
+  std::string text = counted(done.rounded, "tensor") + " rounded to float16";
+  if (done.statistics > 0) {
+    text += "; " + counted(done.statistics, "tensor") + " of BatchNorm's means and variances " +
+            (done.statistics == 1 ? "stays" : "stay") + " float32";
+  }
+  report->note(std::move(text));
+  if (!done.too_large.empty()) {
+    const bool one = done.too_large.size() == 1;
+    report->warn("'" + printable(done.too_large[0]) + "'" +
+                 (one ? "" : " and " + counted(static_cast<int64_t>(done.too_large.size()) - 1, "other tensor")) +
+                 (one ? " stays" : " stay") + " float32: float16 ends at 65,504");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status set_precision(Precision precision, Model* model, Report* report, bool* changed) {
+  *changed = false;
+  if (precision == Precision::kAsItIs) return {};
+  if (precision == Precision::kFloat16) {
+    SPARSENET_RETURN_IF_ERROR(round_parameters(model, report, changed));
+  } else {
+    for (const Value& value : model->graph.values) *changed = *changed || value.type == DataType::kFloat16;
+    SPARSENET_RETURN_IF_ERROR(constants_to_float32(&model->graph));
+  }
+  if (!*changed || model->test_vectors.empty()) return {};
+  double moved = 0;
+  SPARSENET_RETURN_IF_ERROR(recompute_outputs(model, &moved).with_context("test vectors"));
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1e", moved);
+  report->note("the outputs of the test vectors are computed anew; relative to the largest, they moved by at most " +
+               std::string(text));
+  return {};
+}
+
+}  // namespace sparsenet::converter
