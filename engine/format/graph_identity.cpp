@@ -73,6 +73,7 @@ uint64_t graph_identity(const Graph& graph) {
   words.add(graph.values.size());
   for (const Value& value : graph.values) {
     words.all(value.type, value.is_constant);
+    if (const Quantization& q = value.quantization; !q.empty()) words.all(q.scales, q.zero_points, q.axis);
     if (!value.is_constant) continue;  // shapes follow from the inputs, and their first dimension is the batch
     words.all(value.constant.type, value.constant.shape, hash_contents(value.constant));
   }

@@ -16,6 +16,7 @@
 #include "base/guarded.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
+#include "format/read_attrs.h"
 #include "graph/activations.h"
 
 namespace sparsenet {
@@ -104,34 +105,11 @@ class Reader {
   }
 
  private:
-  Status charge(uint64_t bytes) {
-    if (bytes > budget_) return invalid_model("the structure refers to the same parts again and again");
-    budget_ -= bytes;
-    return {};
-  }
-
   Status read_text(const fb::String* text, const std::string& what, size_t limit, bool lines, std::string* out) {
     if (!text) return {};
-    SPARSENET_RETURN_IF_ERROR(charge(text->size()));
+    SPARSENET_RETURN_IF_ERROR(budget_.charge(text->size()));
     out->assign(text->c_str(), text->size());
     return check_text(what, *out, limit, lines);
-  }
-
-  template <class T, class U>
-  Status read_list(const fb::Vector<T>* list, const std::string& what, size_t limit, std::vector<U>* out) {
-    static_assert(std::is_same_v<T, U>);
-    out->clear();
-    if (!list) return {};
-    if (list->size() > limit) {
-      return invalid_model(what + ": expected at most " + std::to_string(limit) + " numbers, found " +
-                           std::to_string(list->size()));
-    }
-    SPARSENET_RETURN_IF_ERROR(charge(list->size() * sizeof(T)));
-    // The verifier lets 8-byte numbers stand at multiples of 4; the host is little-endian, so copying the bytes reads
-    // them.
-    out->resize(list->size());
-    if (!out->empty()) std::memcpy(out->data(), list->Data(), list->size() * sizeof(T));
-    return {};
   }
 
   Status read_type(uint8_t number, const std::string& what, DataType* type) {
@@ -141,7 +119,7 @@ class Reader {
   }
 
   Status read_shape(const fb::Vector<int64_t>* list, const std::string& what, Shape* shape) {
-    SPARSENET_RETURN_IF_ERROR(read_list(list, what + ": shape", kMaxRank, shape));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(list, what + ": shape", kMaxRank, shape));
     for (int64_t dim : *shape) {
       if (dim < 1 || dim > INT32_MAX) {
         return invalid_model(what + ": expected dimensions of 1 to 2147483647, found " + to_string(*shape));
@@ -181,7 +159,7 @@ class Reader {
     }
     // What one takes here; in a file that writes each of them out it is less than four times its bytes there.
     constexpr uint64_t kEntryBytes = 64;
-    SPARSENET_RETURN_IF_ERROR(charge(kEntryBytes * (value_count + node_count)));
+    SPARSENET_RETURN_IF_ERROR(budget_.charge(kEntryBytes * (value_count + node_count)));
     graph->values.resize(value_count);
     for (size_t i = 0; i < value_count; ++i) {
       SPARSENET_RETURN_IF_ERROR(read_value(*file.values()->Get(static_cast<fb::uoffset_t>(i)), i, &graph->values[i]));
@@ -190,8 +168,8 @@ class Reader {
     for (size_t i = 0; i < node_count; ++i) {
       SPARSENET_RETURN_IF_ERROR(read_node(*file.nodes()->Get(static_cast<fb::uoffset_t>(i)), i, &graph->nodes[i]));
     }
-    SPARSENET_RETURN_IF_ERROR(read_list(file.inputs(), "graph inputs", value_count, &graph->inputs));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.outputs(), "graph outputs", value_count, &graph->outputs));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.inputs(), "graph inputs", value_count, &graph->inputs));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.outputs(), "graph outputs", value_count, &graph->outputs));
     // Ids, order, names, arity, kinds of attributes and shapes.
     SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
     for (const Value& value : graph->values) {
@@ -206,11 +184,24 @@ class Reader {
     what = "value '" + value->name + "'";
     SPARSENET_RETURN_IF_ERROR(read_type(file.type(), what, &value->type));
     SPARSENET_RETURN_IF_ERROR(read_shape(file.shape(), what, &value->shape));
+    if (file.quantization()) {
+      SPARSENET_RETURN_IF_ERROR(read_quantization(*file.quantization(), what, &value->quantization));
+    }
     value->is_constant = file.constant();
     if (!value->is_constant) return {};
     value->constant.type = value->type;
     value->constant.shape = value->shape;
     return bind(file.offset(), what, &value->constant);
+  }
+
+  Status read_quantization(const schema::Quantization& file, const std::string& what, Quantization* out) {
+    constexpr size_t kMostScales = size_t{1} << 20;
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.scales(), what + ": scales", kMostScales, &out->scales));
+    SPARSENET_RETURN_IF_ERROR(
+        budget_.read_list(file.zero_points(), what + ": zero points", kMostScales, &out->zero_points));
+    out->axis = file.axis();
+    if (out->empty()) return invalid_model(what + ": quantisation without scales");
+    return {};
   }
 
   Status read_node(const schema::Node& file, size_t index, Node* node) {
@@ -222,95 +213,9 @@ class Reader {
     if (!definition || !definition->storable) {
       return invalid_model(what + ": unknown op number " + std::to_string(file.op()));
     }
-    SPARSENET_RETURN_IF_ERROR(read_list(file.inputs(), what + ": inputs", kMaxValues, &node->inputs));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.outputs(), what + ": outputs", kMaxValues, &node->outputs));
-    return read_attrs(file, &node->attrs).with_context(what);
-  }
-
-  Status read_attrs(const schema::Node& file, Attrs* out) {
-    if (file.attrs_type() == schema::Attrs::NONE) return {};
-    if (!file.attrs()) return invalid_model("attributes are missing");
-    switch (file.attrs_type()) {
-      case schema::Attrs::ConvAttrs:
-        return read(*file.attrs_as_ConvAttrs(), &out->emplace<ConvAttrs>());
-      case schema::Attrs::FullyConnectedAttrs:
-        return read(file.attrs_as_FullyConnectedAttrs()->activation(), &out->emplace<FullyConnectedAttrs>().activation);
-      case schema::Attrs::BatchNormAttrs:
-        out->emplace<BatchNormAttrs>().epsilon = file.attrs_as_BatchNormAttrs()->epsilon();
-        return {};
-      case schema::Attrs::ClipAttrs:
-        *out = ClipAttrs{file.attrs_as_ClipAttrs()->low(), file.attrs_as_ClipAttrs()->high()};
-        return {};
-      case schema::Attrs::AlphaBetaAttrs:
-        *out = AlphaBetaAttrs{file.attrs_as_AlphaBetaAttrs()->alpha(), file.attrs_as_AlphaBetaAttrs()->beta()};
-        return {};
-      case schema::Attrs::AxisAttrs:
-        *out = AxisAttrs{file.attrs_as_AxisAttrs()->axis()};
-        return {};
-      case schema::Attrs::SplitAttrs: {
-        auto& a = out->emplace<SplitAttrs>();
-        a.axis = file.attrs_as_SplitAttrs()->axis();
-        return read_list(file.attrs_as_SplitAttrs()->sizes(), "sizes", kMaxValues, &a.sizes);
-      }
-      case schema::Attrs::SliceAttrs:
-        return read(*file.attrs_as_SliceAttrs(), &out->emplace<SliceAttrs>());
-      case schema::Attrs::PadAttrs:
-        return read(*file.attrs_as_PadAttrs(), &out->emplace<PadAttrs>());
-      case schema::Attrs::PoolAttrs:
-        return read(*file.attrs_as_PoolAttrs(), &out->emplace<PoolAttrs>());
-      case schema::Attrs::ReduceAttrs: {
-        auto& a = out->emplace<ReduceAttrs>();
-        a.keep_dims = file.attrs_as_ReduceAttrs()->keep_dims();
-        return read_list(file.attrs_as_ReduceAttrs()->axes(), "axes", kMaxRank, &a.axes);
-      }
-      case schema::Attrs::ReshapeAttrs:
-        return read_list(file.attrs_as_ReshapeAttrs()->dims(), "dims", kMaxRank, &out->emplace<ReshapeAttrs>().dims);
-      case schema::Attrs::TransposeAttrs:
-        return read_list(file.attrs_as_TransposeAttrs()->perm(), "perm", kMaxRank,
-                         &out->emplace<TransposeAttrs>().perm);
-      case schema::Attrs::NONE:
-        break;
-    }
-    return invalid_model("unknown kind of attributes " + std::to_string(static_cast<int>(file.attrs_type())));
-  }
-
-  static Status read(const schema::Activation* file, Activation* out) {
-    if (!file) return {};
-    *out = {static_cast<Activation::Kind>(file->kind()), file->a(), file->b()};
-    const ActivationRow* row = find_activation(out->kind);
-    bool fits = row ? check_activation(*out).ok() : out->kind == Activation::Kind::kNone;
-    if (!row || row->parameters == ActivationParameters::kNone) fits = fits && out->a == 0.f && out->b == 0.f;
-    if (fits) return {};
-    return invalid_model("activation: unknown number or unfit parameters: " + std::to_string(file->kind()) + ", " +
-                         std::to_string(file->a()) + ", " + std::to_string(file->b()));
-  }
-  static Status read(const schema::ConvAttrs& file, ConvAttrs* out) {
-    out->kernel = {file.kernel_height(), file.kernel_width()};
-    out->stride = {file.stride_height(), file.stride_width()};
-    out->dilation = {file.dilation_height(), file.dilation_width()};
-    out->pads = {file.pad_top(), file.pad_left(), file.pad_bottom(), file.pad_right()};
-    out->groups = file.groups();
-    return read(file.activation(), &out->activation);
-  }
-  static Status read(const schema::PoolAttrs& file, PoolAttrs* out) {
-    out->kernel = {file.kernel_height(), file.kernel_width()};
-    out->stride = {file.stride_height(), file.stride_width()};
-    out->pads = {file.pad_top(), file.pad_left(), file.pad_bottom(), file.pad_right()};
-    out->ceil_mode = file.ceil_mode();
-    out->count_include_pad = file.count_include_pad();
-    return {};
-  }
-  Status read(const schema::SliceAttrs& file, SliceAttrs* out) {
-    SPARSENET_RETURN_IF_ERROR(read_list(file.axes(), "axes", kMaxRank, &out->axes));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.starts(), "starts", kMaxRank, &out->starts));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.ends(), "ends", kMaxRank, &out->ends));
-    return read_list(file.steps(), "steps", kMaxRank, &out->steps);
-  }
-  Status read(const schema::PadAttrs& file, PadAttrs* out) {
-    out->value = file.value();
-    if (std::isnan(out->value)) return invalid_model("padding value: expected a number, found NaN");
-    SPARSENET_RETURN_IF_ERROR(read_list(file.before(), "before", kMaxRank, &out->before));
-    return read_list(file.after(), "after", kMaxRank, &out->after);
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.inputs(), what + ": inputs", kMaxValues, &node->inputs));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.outputs(), what + ": outputs", kMaxValues, &node->outputs));
+    return read_attrs(file, &budget_, &node->attrs).with_context(what);
   }
 
   Status read_metadata(const schema::Metadata& file, Metadata* out) {
@@ -324,14 +229,14 @@ class Reader {
     SPARSENET_RETURN_IF_ERROR(
         read_text(file.color_order(), "metadata: colour order", kMaxNameBytes, false, &out->color_order));
     SPARSENET_RETURN_IF_ERROR(read_text(file.resize(), "metadata: resize rule", kMaxNameBytes, false, &out->resize));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.mean(), "metadata: mean", kMaxLabels, &out->mean));
-    SPARSENET_RETURN_IF_ERROR(read_list(file.std_dev(), "metadata: std", kMaxLabels, &out->std_dev));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.mean(), "metadata: mean", kMaxLabels, &out->mean));
+    SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.std_dev(), "metadata: std", kMaxLabels, &out->std_dev));
     const size_t count = file.labels() ? file.labels()->size() : 0;
     if (count > kMaxLabels) {
       return invalid_model("metadata: labels: expected at most " + std::to_string(kMaxLabels) + ", found " +
                            std::to_string(count));
     }
-    SPARSENET_RETURN_IF_ERROR(charge(32 * count));
+    SPARSENET_RETURN_IF_ERROR(budget_.charge(32 * count));
     out->labels.resize(count);
     for (size_t i = 0; i < count; ++i) {
       SPARSENET_RETURN_IF_ERROR(read_text(file.labels()->Get(static_cast<fb::uoffset_t>(i)),
@@ -344,7 +249,7 @@ class Reader {
   Status read_tensors(const fb::Vector<fb::Offset<schema::Tensor>>* list, const std::string& what,
                       std::vector<Tensor>* out) {
     const size_t count = list ? list->size() : 0;
-    SPARSENET_RETURN_IF_ERROR(charge(8 * count));
+    SPARSENET_RETURN_IF_ERROR(budget_.charge(8 * count));
     out->resize(count);
     for (size_t i = 0; i < count; ++i) {
       const schema::Tensor& file = *list->Get(static_cast<fb::uoffset_t>(i));
@@ -362,7 +267,7 @@ class Reader {
       return invalid_model("test vectors: expected at most " + std::to_string(kMaxTestVectors) + ", found " +
                            std::to_string(count));
     }
-    SPARSENET_RETURN_IF_ERROR(charge(8 * count));
+    SPARSENET_RETURN_IF_ERROR(budget_.charge(8 * count));
     out->resize(count);
     for (size_t i = 0; i < count; ++i) {
       const schema::TestVector& file = *list->Get(static_cast<fb::uoffset_t>(i));
@@ -386,7 +291,7 @@ class Reader {
       if (!is_known_plan(file)) continue;
       const rt::PlanFile plan{&file, sections_.data, sections_.data_bytes};
       Result<StoredPlan> stored =
-          read_plan(plan, model.graph, owner_, [this](uint64_t bytes) { return charge(bytes); });
+          read_plan(plan, model.graph, owner_, [this](uint64_t bytes) { return budget_.charge(bytes); });
       if (!stored.ok()) {
         return stored.status().with_context("plan " + std::to_string(i) + " for " + file.target()->str());
       }
@@ -398,7 +303,7 @@ class Reader {
 
   const Sections sections_;
   const std::shared_ptr<const void> owner_;
-  uint64_t budget_;
+  StructureBudget budget_;
 };
 
 // The data at a 64-byte boundary: itself, or a copy that `owner` then owns.

@@ -24,7 +24,7 @@ namespace fb = flatbuffers;
 // nothing newer.
 uint32_t version_of(const Graph& graph) {
   for (const Value& value : graph.values) {
-    if (value.type == DataType::kFloat16) return 2;
+    if (value.type == DataType::kFloat16 || !value.quantization.empty()) return 2;
   }
   for (const Node& node : graph.nodes) {
     Activation activation;
@@ -164,8 +164,14 @@ class Writer {
       const auto value_name = builder_.CreateString(value.name);
       names.push_back(value_name);
       const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : shared_shape(value.shape);
+      fb::Offset<schema::Quantization> quantization;
+      if (const Quantization& q = value.quantization; !q.empty()) {
+        const auto scales = builder_.CreateVector(q.scales);
+        const auto zero_points = builder_.CreateVector(q.zero_points);
+        quantization = schema::CreateQuantization(builder_, scales, zero_points, q.axis);
+      }
       values.push_back(schema::CreateValue(builder_, value_name, static_cast<uint8_t>(value.type), shape,
-                                           value.is_constant, offset));
+                                           value.is_constant, offset, quantization));
     }
     const auto value_list = builder_.CreateVector(values);
     std::vector<fb::Offset<schema::Node>> nodes;

@@ -1,5 +1,6 @@
 #include <sparsenet/graph.h>
 
+#include <cmath>
 #include <unordered_set>
 #include <utility>
 
@@ -24,6 +25,37 @@ std::string unique_name(const Graph& graph, const std::string& base) {
 }
 
 // The body of infer_shapes().
+Status check_quantization(const Value& value) {
+  const Quantization& q = value.quantization;
+  const std::string what = "value '" + value.name + "': quantisation";
+  const size_t count = q.scales.size();
+  if (value.type != DataType::kInt8 && value.type != DataType::kUInt8 && value.type != DataType::kInt32) {
+    return ShapeContext::mismatch(what, "a value of int8, uint8 or int32", name(value.type));
+  }
+  if (q.zero_points.size() != count) {
+    return ShapeContext::mismatch(what, "as many zero points as scales, " + std::to_string(count),
+                                  std::to_string(q.zero_points.size()));
+  }
+  const bool has_axis = q.axis >= 0 && static_cast<size_t>(q.axis) < value.shape.size();
+  const int64_t along = has_axis ? value.shape[static_cast<size_t>(q.axis)] : 1;
+  if (count != 1 && (!has_axis || static_cast<int64_t>(count) != along)) {
+    return ShapeContext::mismatch(what, "one scale, or one for each index of an axis of " + to_string(value.shape),
+                                  std::to_string(count) + " and axis " + std::to_string(q.axis));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (!(q.scales[i] > 0.f) || !std::isfinite(q.scales[i])) {
+      return ShapeContext::mismatch(what, "positive scales", std::to_string(q.scales[i]));
+    }
+    const int32_t zero = q.zero_points[i];
+    const int32_t low = value.type == DataType::kUInt8 ? 0 : value.type == DataType::kInt8 ? -128 : INT32_MIN;
+    const int32_t high = value.type == DataType::kUInt8 ? 255 : value.type == DataType::kInt8 ? 127 : INT32_MAX;
+    if (zero < low || zero > high) {
+      return ShapeContext::mismatch(what, "zero points that its type holds", std::to_string(zero));
+    }
+  }
+  return {};
+}
+
 Status infer_all(Graph* graph) {
   auto in_range = [graph](ValueId id) { return id >= 0 && static_cast<size_t>(id) < graph->values.size(); };
   std::vector<bool> made(graph->values.size(), false);
@@ -85,6 +117,9 @@ Status infer_all(Graph* graph) {
     if (!in_range(id) || !made[static_cast<size_t>(id)]) {
       return invalid_model("graph output " + std::to_string(id) + " is never made");
     }
+  }
+  for (const Value& value : graph->values) {
+    if (!value.quantization.empty()) SPARSENET_RETURN_IF_ERROR(check_quantization(value));
   }
   return {};
 }

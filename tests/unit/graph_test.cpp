@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <sparsenet/graph.h>
 
+#include <cmath>
 #include <limits>
 
 #include "support/random_graphs.h"
@@ -200,4 +201,31 @@ TEST_CASE("element_count survives hostile shapes") {
   CHECK(element_count({2, -1}) == -1);
   CHECK(element_count({0, 5}) == 0);
   CHECK(element_count({int64_t{1} << 32, int64_t{1} << 32}) == -1);
+}
+
+TEST_CASE("quantisation belongs to integers and fits their shape") {
+  Graph g;
+  const ValueId x = g.add_input("x", {1, 2, 4, 4});
+  static const int8_t kData[6] = {-127, 0, 127, 1, 2, 3};
+  const ValueId w = g.add_constant("w", Tensor{DataType::kInt8, {3, 2}, nullptr, kData});
+  g.outputs = {g.add_node(Op::kRelu, "relu", {x})};
+  const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  const auto refusal = [&](ValueId id, Quantization q) {
+    Graph copy = g;
+    copy.value(id).quantization = std::move(q);
+    return copy.infer_shapes().message();
+  };
+  CHECK(refusal(w, {{0.5f}, {3}, 0}) == "");
+  CHECK(refusal(w, {{0.5f, 1.f, 2.f}, {0, -128, 127}, 0}) == "");
+  CHECK(refusal(w, {{0.5f, 1.f}, {0, 0}, 1}) == "");
+  CHECK(has(refusal(x, {{0.5f}, {0}, 0}), "expected a value of int8, uint8 or int32, found float32"));
+  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, 0}), "one scale, or one for each index of an axis of [3, 2]"));
+  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, 2}), "found 2 and axis 2"));
+  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, -1}), "found 2 and axis -1"));
+  CHECK(has(refusal(w, {{0.5f}, {}, 0}), "as many zero points as scales"));
+  CHECK(has(refusal(w, {{}, {1}, 0}), "as many zero points as scales"));
+  CHECK(has(refusal(w, {{0.f}, {0}, 0}), "positive scales"));
+  CHECK(has(refusal(w, {{std::numeric_limits<float>::infinity()}, {0}, 0}), "positive scales"));
+  CHECK(has(refusal(w, {{std::nanf("")}, {0}, 0}), "positive scales"));
+  CHECK(has(refusal(w, {{1.f}, {128}, 0}), "zero points that its type holds, found 128"));
 }

@@ -77,15 +77,20 @@ struct Craft {
   std::string names[3] = {"x", "c", "y"};
   std::vector<float> std_dev;
   size_t repeated_labels = 0, repeated_values = 0;
-  bool graph = true;
+  bool graph = true, quantized = false;
+  std::vector<float> scales;
+  std::vector<int32_t> zero_points;
   uint64_t structure_bytes = 0;  // in the footer; 0: the true one
 
   std::vector<uint8_t> bytes() const {
     fb::FlatBufferBuilder b;
     std::vector<fb::Offset<schema::Value>> values;
     values.push_back(schema::CreateValue(b, b.CreateString(names[0]), input_type, b.CreateVector(input_shape)));
-    values.push_back(
-        schema::CreateValue(b, b.CreateString(names[1]), constant_type, b.CreateVector(constant_shape), true, offset));
+    fb::Offset<schema::Quantization> quantization;
+    if (quantized) quantization = schema::CreateQuantizationDirect(b, &scales, &zero_points, 0);
+    const auto constant_name = b.CreateString(names[1]);
+    const auto constant_dims = b.CreateVector(constant_shape);
+    values.push_back(schema::CreateValue(b, constant_name, constant_type, constant_dims, true, offset, quantization));
     values.push_back(schema::CreateValue(b, b.CreateString(names[2])));
     for (size_t i = 0; i < repeated_values; ++i) values.push_back(values[2]);
     const auto attrs_offset = attrs ? attrs(b) : fb::Offset<void>();
@@ -318,6 +323,26 @@ TEST_CASE("numbers that make no sense are refused by name") {
   refused(crafted([](Craft& c) { c.structure_bytes = uint64_t{1} << 63; }), "structure: expected 12 to");
   refused(crafted([](Craft& c) { c.structure_bytes = ~uint64_t{0}; }), "structure: expected 12 to");
   refused(crafted([](Craft& c) { c.structure_bytes = 40; }), "not a sound FlatBuffer");
+}
+
+TEST_CASE("quantisation that makes no sense is refused") {
+  const auto with = [](uint8_t type, std::vector<float> scales, std::vector<int32_t> zero_points) {
+    Craft craft;
+    craft.version = craft.min_runtime = 2;
+    craft.quantized = true;
+    craft.constant_type = type;
+    craft.scales = std::move(scales);
+    craft.zero_points = std::move(zero_points);
+    return craft;
+  };
+  const auto int8 = static_cast<uint8_t>(DataType::kInt8);
+  CHECK(load(with(int8, {0.5f}, {1}).bytes()).ok());
+  CHECK(load(with(int8, {1, 2, 3, 4}, {1, 2, 3, 4}).bytes()).ok());
+  refused(with(0, {0.5f}, {1}), "expected a value of int8, uint8 or int32, found float32");
+  refused(with(int8, {}, {}), "quantisation without scales");
+  refused(with(int8, {1, 2}, {1, 2}), "one for each index of an axis");
+  refused(with(int8, {-1.f}, {1}), "positive scales");
+  refused(with(int8, {1.f}, {300}), "zero points that its type holds");
 }
 
 TEST_CASE("attributes that make no sense are refused by name") {

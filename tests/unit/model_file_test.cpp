@@ -93,6 +93,9 @@ void check_graph(const Graph& a, const Graph& b) {
     CHECK(a.values[i].type == b.values[i].type);
     CHECK(a.values[i].shape == b.values[i].shape);
     REQUIRE(a.values[i].is_constant == b.values[i].is_constant);
+    CHECK(a.values[i].quantization.scales == b.values[i].quantization.scales);
+    CHECK(a.values[i].quantization.zero_points == b.values[i].quantization.zero_points);
+    CHECK(a.values[i].quantization.axis == b.values[i].quantization.axis);
     if (a.values[i].is_constant) check_tensor(a.values[i].constant, b.values[i].constant);
   }
   REQUIRE(a.nodes.size() == b.nodes.size());

@@ -77,6 +77,12 @@ inline Graph graph_of_all_ops() {
                  {x, g.add_constant("fc.weight", ramp({3, 6})), g.add_constant("fc.bias", ramp({3}))},
                  FullyConnectedAttrs{{Activation::Kind::kHardSigmoid, 0.2f, 0.5f}});
   x = g.add_node(Op::kIdentity, "identity", {x});
+  Tensor half;
+  to_float16(ramp({3}), &half);
+  x = g.add_node(Op::kAdd, "add half", {x, g.add_constant("half", half)});
+  static const int8_t kIntegers[6] = {-127, 0, 127, 1, 2, 3};  // nothing reads them
+  const ValueId q = g.add_constant("integers", Tensor{DataType::kInt8, {3, 2}, nullptr, kIntegers});
+  g.value(q).quantization = {{0.5f, 0.25f, 2.f}, {0, -128, 127}, 0};
   x = g.add_node(Op::kSoftmax, "softmax", {x}, AxisAttrs{1}, "probabilities");
   g.outputs = {x, y};
   return g;

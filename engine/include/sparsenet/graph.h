@@ -244,12 +244,23 @@ using Attrs = std::variant<NoAttrs, ConvAttrs, FullyConnectedAttrs, BatchNormAtt
 using ValueId = int32_t;
 constexpr ValueId kNoValue = -1;  // an optional input that is absent
 
+// What the integers of a value stand for: real = scale * (integer - zero point). One scale and zero point for all, or
+// one for each index along an axis. Graphs and files hold it; this version runs no steps on integers.
+struct Quantization {
+  std::vector<float> scales;         // positive
+  std::vector<int32_t> zero_points;  // as many
+  int32_t axis = 0;                  // where there are several: 0 .. rank-1
+
+  bool empty() const { return scales.empty() && zero_points.empty(); }
+};
+
 struct Value {
   std::string name;  // unique within the graph
   DataType type = DataType::kFloat32;
   Shape shape;  // infer_shapes() fills it in for everything that is not an input or a constant
   bool is_constant = false;
-  Tensor constant;  // only when is_constant; its shape equals `shape`
+  Tensor constant;            // only when is_constant; its shape equals `shape`
+  Quantization quantization;  // of kInt8, kUInt8 and kInt32 only; empty: none
 };
 
 struct Node {
