@@ -4,6 +4,7 @@
 
 #include "base/checksum.h"
 #include "format/plan_format.h"
+#include "graph/training_ops.h"
 
 namespace sparsenet {
 namespace {
@@ -47,7 +48,9 @@ class Words {
   void operator()(const TransposeAttrs& a) { add(a.perm); }
   void operator()(const AffineAttrs& a) { add(a.activation); }
   void operator()(const AttentionAttrs& a) { all(a.kind, a.activation, a.gate); }
-  void operator()(const TrainAttrs& a) {
+  void operator()(const TrainAttrsPointer& pointer) {
+    if (!pointer) return;
+    const TrainAttrs& a = *pointer;
     (*this)(a.conv);
     (*this)(a.pool);
     (*this)(a.slice);

@@ -282,7 +282,7 @@ class Writer {
   // Attributes of ops that are never stored; writable() has refused them.
   Union write(const AffineAttrs&) { return {schema::Attrs::NONE, {}}; }
   Union write(const AttentionAttrs&) { return {schema::Attrs::NONE, {}}; }
-  Union write(const TrainAttrs&) { return {schema::Attrs::NONE, {}}; }
+  Union write(const std::shared_ptr<const TrainAttrs>&) { return {schema::Attrs::NONE, {}}; }
 
   const Model& model_;
   const Graph& graph_;

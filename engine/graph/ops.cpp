@@ -3,6 +3,7 @@
 #include <string>
 
 #include "graph/activations.h"
+#include "graph/training_ops.h"
 
 namespace sparsenet {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 constexpr size_t kMany = 4096;
 
 constexpr size_t kNone = attrs_index<NoAttrs>();
-constexpr size_t kTrain = attrs_index<TrainAttrs>();
+constexpr size_t kTrain = attrs_index<TrainAttrsPointer>();
 
 // In the order of their numbers; activations have a table of their own.
 const OpDefinition kOps[] = {
@@ -36,31 +37,31 @@ const OpDefinition kOps[] = {
     {Op::kIdentity, "Identity", 1, 1, 1, 1, 1, kNone, true, infer_unary},
     {Op::kAffine, "Affine", 3, 3, 3, 1, 1, attrs_index<AffineAttrs>(), false, infer_affine},
     {Op::kAttention, "Attention", 5, 9, 5, 1, 1, attrs_index<AttentionAttrs>(), false, infer_attention},
-    {Op::kBatchStats, "BatchStats", 1, 1, 1, 1, 1, kTrain, false, infer_train},
-    {Op::kFoldStats, "FoldStats", 3, 3, 3, 1, 1, kTrain, false, infer_train},
-    {Op::kNormalize, "Normalize", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kUpdateRunning, "UpdateRunning", 3, 3, 3, 0, 0, kTrain, false, infer_train},
-    {Op::kNormalizeGrad, "NormalizeGrad", 3, 5, 3, 1, 2, kTrain, false, infer_train},
-    {Op::kFoldStatsGrad, "FoldStatsGrad", 4, 4, 4, 2, 2, kTrain, false, infer_train},
-    {Op::kBatchStatsGrad, "BatchStatsGrad", 4, 4, 4, 0, 0, kTrain, false, infer_train},
-    {Op::kConvGradWeight, "ConvGradWeight", 2, 2, 2, 1, 2, kTrain, false, infer_train},
-    {Op::kConvGradInput, "ConvGradInput", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kActivationGrad, "ActivationGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kMaxPoolGrad, "MaxPoolGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kAveragePoolGrad, "AveragePoolGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
-    {Op::kSoftmaxGrad, "SoftmaxGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kReduceSum, "ReduceSum", 1, 1, 1, 1, 1, kTrain, false, infer_train},
-    {Op::kExpand, "Expand", 1, 1, 1, 1, 1, kTrain, false, infer_train},
-    {Op::kExpandPixels, "ExpandPixels", 1, 2, 1, 0, 1, kTrain, false, infer_train},
-    {Op::kDotPixels, "DotPixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kScalePixels, "ScalePixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
-    {Op::kFill, "Fill", 0, 0, 0, 1, 1, kTrain, false, infer_train},
-    {Op::kAccumulate, "Accumulate", 2, 2, 2, 0, 0, kTrain, false, infer_train},
-    {Op::kCrossEntropy, "CrossEntropy", 2, 2, 2, 2, 2, kTrain, false, infer_train},
-    {Op::kSquareSum, "SquareSum", 2, 2, 2, 0, 0, kTrain, false, infer_train},
-    {Op::kUpdateSgd, "UpdateSgd", 4, 4, 4, 0, 0, kTrain, false, infer_train},
-    {Op::kUpdateAdam, "UpdateAdam", 5, 5, 5, 0, 0, kTrain, false, infer_train},
-    {Op::kSliceGrad, "SliceGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kBatchStats, "BatchStats", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kFoldStats, "FoldStats", 3, 3, 3, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kNormalize, "Normalize", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kUpdateRunning, "UpdateRunning", 3, 3, 3, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kNormalizeGrad, "NormalizeGrad", 3, 5, 3, 1, 2, kTrain, false, infer_train},
+    {TrainOp::kFoldStatsGrad, "FoldStatsGrad", 4, 4, 4, 2, 2, kTrain, false, infer_train},
+    {TrainOp::kBatchStatsGrad, "BatchStatsGrad", 4, 4, 4, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kConvGradWeight, "ConvGradWeight", 2, 2, 2, 1, 2, kTrain, false, infer_train},
+    {TrainOp::kConvGradInput, "ConvGradInput", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kActivationGrad, "ActivationGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kMaxPoolGrad, "MaxPoolGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kAveragePoolGrad, "AveragePoolGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kSoftmaxGrad, "SoftmaxGrad", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kReduceSum, "ReduceSum", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kExpand, "Expand", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kExpandPixels, "ExpandPixels", 1, 2, 1, 0, 1, kTrain, false, infer_train},
+    {TrainOp::kDotPixels, "DotPixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kScalePixels, "ScalePixels", 2, 2, 2, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kFill, "Fill", 0, 0, 0, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kAccumulate, "Accumulate", 2, 2, 2, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kCrossEntropy, "CrossEntropy", 2, 2, 2, 2, 2, kTrain, false, infer_train},
+    {TrainOp::kSquareSum, "SquareSum", 2, 2, 2, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kUpdateSgd, "UpdateSgd", 4, 4, 4, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kUpdateAdam, "UpdateAdam", 5, 5, 5, 0, 0, kTrain, false, infer_train},
+    {TrainOp::kSliceGrad, "SliceGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "graph/activations.h"
+#include "graph/training_ops.h"
 
 namespace sparsenet {
 
@@ -190,8 +191,7 @@ Result<Lowered> Lowering::dense(ValueId id, const Node& node) {
 namespace {
 
 const Activation& affine_activation(const Node& node) {
-  return node.op == Op::kNormalize ? std::get<TrainAttrs>(node.attrs).activation
-                                   : std::get<AffineAttrs>(node.attrs).activation;
+  return node.op == TrainOp::kNormalize ? train_attrs(node).activation : std::get<AffineAttrs>(node.attrs).activation;
 }
 
 }  // namespace
@@ -208,14 +208,13 @@ void Lowering::find_fused_affines() {
       case Op::kAveragePool:
       case Op::kGlobalAveragePool:
       case Op::kFullyConnected:
-      case Op::kConvGradWeight:
         return true;
       case Op::kConv: {
         const int32_t groups = std::get<ConvAttrs>(node.attrs).groups;
         return !(groups > 1 && groups == shape(node.inputs[0])[1]);  // a depthwise kernel reads its input in place
       }
       default:
-        return false;
+        return node.op == TrainOp::kConvGradWeight;
     }
   };
   for (const Node& node : graph_.nodes) {
@@ -229,18 +228,18 @@ void Lowering::find_fused_affines() {
   }
   for (ValueId id : graph_.outputs) ++uses_[static_cast<size_t>(id)];
   for (const Node& node : graph_.nodes) {
-    if (node.op != Op::kAffine && node.op != Op::kNormalize) continue;
+    if (node.op != Op::kAffine && node.op != TrainOp::kNormalize) continue;
     const auto kind = affine_activation(node).kind;
     if (kind != Activation::Kind::kNone && kind != Activation::Kind::kRelu && kind != Activation::Kind::kClip) continue;
     // In inference it would be computed twice for two readers; in training that is cheaper than to keep it.
     const auto out = static_cast<size_t>(node.outputs[0]);
-    fused_[out] = taken[out] == uses_[out] && taken[out] >= 1 && (taken[out] == 1 || node.op == Op::kNormalize);
+    fused_[out] = taken[out] == uses_[out] && taken[out] >= 1 && (taken[out] == 1 || node.op == TrainOp::kNormalize);
   }
 }
 
 // The affine that a node stands for, as what a step applies to its input.
 Status Lowering::set_affine(const Node& affine, Draft* draft) {
-  if (affine.op == Op::kNormalize) {
+  if (affine.op == TrainOp::kNormalize) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered fold, dense(affine.inputs[1], affine));
     Piece scale = fold.pieces[0], shift = fold.pieces[0];
     const size_t behind = static_cast<size_t>(fold.c) * size_of(fold.type);
@@ -333,9 +332,9 @@ Result<Plan> Lowering::run() {
   }
   for (const Node& node : graph_.nodes) {
     plan_.node_steps.push_back(drafts_.size());
-    const bool affine = node.op == Op::kAffine || node.op == Op::kNormalize;
+    const bool affine = node.op == Op::kAffine || node.op == TrainOp::kNormalize;
     if (affine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
-    if (node.op == Op::kConvGradInput && fused_gradients_[static_cast<size_t>(node.outputs[0])]) continue;
+    if (node.op == TrainOp::kConvGradInput && fused_gradients_[static_cast<size_t>(node.outputs[0])]) continue;
     SPARSENET_RETURN_IF_ERROR(lower_node(node));
   }
   const int end = static_cast<int>(drafts_.size());

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "graph/ops.h"
+#include "graph/training_ops.h"
 #include "plan/lower.h"
 
 namespace sparsenet {
@@ -16,24 +17,24 @@ struct OperandRow {
 };
 
 const OperandRow kOperandRows[] = {
-    {Op::kBatchStats, rt::StepOp::kBatchStats, "v", false},
-    {Op::kFoldStats, rt::StepOp::kFoldStats, "vdd", false},
-    {Op::kUpdateRunning, rt::StepOp::kUpdateRunning, "vdd", false},
-    {Op::kNormalizeGrad, rt::StepOp::kNormalizeGrad, "dvdvv", true},
-    {Op::kFoldStatsGrad, rt::StepOp::kFoldStatsGrad, "dvdv", false},
-    {Op::kBatchStatsGrad, rt::StepOp::kBatchStatsGrad, "vvvv", false},
-    {Op::kActivationGrad, rt::StepOp::kActivationGrad, "dd", true},
-    {Op::kMaxPoolGrad, rt::StepOp::kMaxPoolGrad, "dd", false},
-    {Op::kAveragePoolGrad, rt::StepOp::kAveragePoolGrad, "d", false},
-    {Op::kExpandPixels, rt::StepOp::kExpandPixels, "dv", false},
-    {Op::kDotPixels, rt::StepOp::kDotPixels, "vv", false},
-    {Op::kScalePixels, rt::StepOp::kScalePixels, "vd", true},
-    {Op::kFill, rt::StepOp::kFill, "", false},
-    {Op::kAccumulate, rt::StepOp::kAccumulate, "vv", false},
-    {Op::kCrossEntropy, rt::StepOp::kCrossEntropy, "dd", false},
-    {Op::kSquareSum, rt::StepOp::kSquareSum, "dd", false},
-    {Op::kUpdateSgd, rt::StepOp::kUpdateSgd, "dddd", false},
-    {Op::kUpdateAdam, rt::StepOp::kUpdateAdam, "ddddd", false},
+    {TrainOp::kBatchStats, rt::StepOp::kBatchStats, "v", false},
+    {TrainOp::kFoldStats, rt::StepOp::kFoldStats, "vdd", false},
+    {TrainOp::kUpdateRunning, rt::StepOp::kUpdateRunning, "vdd", false},
+    {TrainOp::kNormalizeGrad, rt::StepOp::kNormalizeGrad, "dvdvv", true},
+    {TrainOp::kFoldStatsGrad, rt::StepOp::kFoldStatsGrad, "dvdv", false},
+    {TrainOp::kBatchStatsGrad, rt::StepOp::kBatchStatsGrad, "vvvv", false},
+    {TrainOp::kActivationGrad, rt::StepOp::kActivationGrad, "dd", true},
+    {TrainOp::kMaxPoolGrad, rt::StepOp::kMaxPoolGrad, "dd", false},
+    {TrainOp::kAveragePoolGrad, rt::StepOp::kAveragePoolGrad, "d", false},
+    {TrainOp::kExpandPixels, rt::StepOp::kExpandPixels, "dv", false},
+    {TrainOp::kDotPixels, rt::StepOp::kDotPixels, "vv", false},
+    {TrainOp::kScalePixels, rt::StepOp::kScalePixels, "vd", true},
+    {TrainOp::kFill, rt::StepOp::kFill, "", false},
+    {TrainOp::kAccumulate, rt::StepOp::kAccumulate, "vv", false},
+    {TrainOp::kCrossEntropy, rt::StepOp::kCrossEntropy, "dd", false},
+    {TrainOp::kSquareSum, rt::StepOp::kSquareSum, "dd", false},
+    {TrainOp::kUpdateSgd, rt::StepOp::kUpdateSgd, "dddd", false},
+    {TrainOp::kUpdateAdam, rt::StepOp::kUpdateAdam, "ddddd", false},
 };
 
 }  // namespace
@@ -41,11 +42,11 @@ const OperandRow kOperandRows[] = {
 void Lowering::find_fused_gradients() {
   fused_gradients_.assign(graph_.values.size(), false);
   for (const Node& node : graph_.nodes) {
-    if (node.op != Op::kNormalizeGrad) continue;
+    if (node.op != TrainOp::kNormalizeGrad) continue;
     const auto dy = static_cast<size_t>(node.inputs[0]);
     const Node* maker = producer_[dy];
-    if (!maker || maker->op != Op::kConvGradInput || uses_[dy] != 1) continue;
-    const ConvAttrs& c = std::get<TrainAttrs>(maker->attrs).conv;
+    if (!maker || maker->op != TrainOp::kConvGradInput || uses_[dy] != 1) continue;
+    const ConvAttrs& c = train_attrs(*maker).conv;
     const std::array<int32_t, 2> one{1, 1};
     fused_gradients_[dy] =
         c.kernel == one && c.stride == one && c.groups == 1 && c.pads == std::array<int32_t, 4>{0, 0, 0, 0};
@@ -53,24 +54,14 @@ void Lowering::find_fused_gradients() {
 }
 
 Status Lowering::lower_training(const Node& node) {
-  switch (node.op) {
-    case Op::kNormalize:
-      return lower_normalize(node);
-    case Op::kConvGradWeight:
-      return lower_conv_grad_weight(node);
-    case Op::kConvGradInput:
-      return lower_conv_grad_input(node);
-    case Op::kSoftmaxGrad:
-      return lower_softmax_grad(node);
-    case Op::kReduceSum:
-      return lower_reduce_sum(node);
-    case Op::kExpand:
-      return lower_expand(node);
-    case Op::kSliceGrad:
-      return lower_slice_grad(node);
-    default:
-      return lower_operands(node);
-  }
+  if (node.op == TrainOp::kNormalize) return lower_normalize(node);
+  if (node.op == TrainOp::kConvGradWeight) return lower_conv_grad_weight(node);
+  if (node.op == TrainOp::kConvGradInput) return lower_conv_grad_input(node);
+  if (node.op == TrainOp::kSoftmaxGrad) return lower_softmax_grad(node);
+  if (node.op == TrainOp::kReduceSum) return lower_reduce_sum(node);
+  if (node.op == TrainOp::kExpand) return lower_expand(node);
+  if (node.op == TrainOp::kSliceGrad) return lower_slice_grad(node);
+  return lower_operands(node);
 }
 
 Status Lowering::lower_operands(const Node& node) {
@@ -79,14 +70,14 @@ Status Lowering::lower_operands(const Node& node) {
     if (candidate.op == node.op) row = &candidate;
   }
   if (!row) return internal_error(describe(node) + ": not lowered");
-  const auto& a = std::get<TrainAttrs>(node.attrs);
+  const auto& a = train_attrs(node);
   Draft draft = start(node, row->step);
   draft.step.train.epsilon = a.epsilon;
   draft.step.train.alpha = a.alpha;
   draft.step.train.beta = a.beta;
   draft.step.act = to_act(a.activation);
   set_window(a.pool, &draft.step);
-  const bool fused = node.op == Op::kNormalizeGrad && fused_gradients_[static_cast<size_t>(node.inputs[0])];
+  const bool fused = node.op == TrainOp::kNormalizeGrad && fused_gradients_[static_cast<size_t>(node.inputs[0])];
   if (fused) {
     const Node& conv = *producer_[static_cast<size_t>(node.inputs[0])];
     SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(conv.inputs[0], conv));
@@ -106,7 +97,7 @@ Status Lowering::lower_operands(const Node& node) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered v, row->inputs[i] == 'd' ? dense(node.inputs[i], node) : value(node.inputs[i]));
     draft.operands.push_back(v);
   }
-  if (node.op == Op::kBatchStatsGrad || node.op == Op::kNormalizeGrad || node.op == Op::kExpandPixels) {
+  if (node.op == TrainOp::kBatchStatsGrad || node.op == TrainOp::kNormalizeGrad || node.op == TrainOp::kExpandPixels) {
     draft.step.train.accumulate = node.inputs.size() == std::string(row->inputs).size();
   }
   for (ValueId id : node.outputs) {
@@ -128,7 +119,7 @@ Status Lowering::lower_normalize(const Node& node) {
   Draft draft = start(node, rt::StepOp::kAffine);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
   SPARSENET_RETURN_IF_ERROR(set_affine(node, &draft));
-  draft.step.act = to_act(std::get<TrainAttrs>(node.attrs).activation);
+  draft.step.act = to_act(train_attrs(node).activation);
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
@@ -140,7 +131,7 @@ Status Lowering::lower_conv_grad_weight(const Node& node) {
   Draft draft = start(node, rt::StepOp::kConvGradWeight);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
   SPARSENET_ASSIGN_OR_RETURN(draft.in2, dense(node.inputs[1], node));
-  set_window(std::get<TrainAttrs>(node.attrs).conv, &draft.step);
+  set_window(train_attrs(node).conv, &draft.step);
   draft.out = new_value(node.outputs[0]);
   // Row-major in the weight's own shape, wherever it lies.
   Lowered& out = draft.out;
@@ -159,7 +150,7 @@ Status Lowering::lower_conv_grad_weight(const Node& node) {
 
 // For stride 1 a convolution of dy with the transposed weight; else a step of its own.
 Status Lowering::lower_conv_grad_input(const Node& node) {
-  const ConvAttrs& c = std::get<TrainAttrs>(node.attrs).conv;
+  const ConvAttrs& c = train_attrs(node).conv;
   ConvAttrs back = c;
   bool plain = c.stride[0] == 1 && c.stride[1] == 1;
   for (size_t i = 0; i < 4; ++i) {
@@ -188,7 +179,7 @@ Status Lowering::lower_softmax_grad(const Node& node) {
   draft.in = dy;
   draft.in2 = y;
   draft.out = new_value(node.outputs[0]);
-  const auto axis = static_cast<size_t>(std::get<TrainAttrs>(node.attrs).axis);
+  const auto axis = static_cast<size_t>(train_attrs(node).axis);
   const std::vector<int64_t> a = physical_strides(s, dy), b = physical_strides(s, y),
                              to = physical_strides(s, draft.out);
   rt::Strided st{};
@@ -220,7 +211,7 @@ Status Lowering::lower_reduce_sum(const Node& node) {
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kReduceSum);
-  draft.step.train.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.step.train.alpha = train_attrs(node).alpha;
   draft.in = in;
   draft.out = new_value(node.outputs[0]);
   const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);
@@ -256,7 +247,7 @@ Status Lowering::lower_expand(const Node& node) {
   if (t.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(t));
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, rt::StepOp::kExpand);
-  draft.step.train.alpha = std::get<TrainAttrs>(node.attrs).alpha;
+  draft.step.train.alpha = train_attrs(node).alpha;
   draft.in = in;
   draft.out = new_value(node.outputs[0]);
   const std::vector<int64_t> from = physical_strides(s, in), to = physical_strides(t, draft.out);
@@ -277,7 +268,7 @@ Status Lowering::lower_expand(const Node& node) {
 
 // dy at the elements that the slice took, zero elsewhere.
 Status Lowering::lower_slice_grad(const Node& node) {
-  const SliceAttrs& a = std::get<TrainAttrs>(node.attrs).slice;
+  const SliceAttrs& a = train_attrs(node).slice;
   const Shape& s = shape(node.inputs[0]);
   const Shape& t = shape(node.outputs[0]);
   if (s.size() > rt::kMaxDims) return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(s));

@@ -94,7 +94,7 @@ ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
     if (known != g_->stats.end() && epsilon_[root] == epsilon) return known->second;
     TrainAttrs a;
     a.epsilon = epsilon;
-    const ValueId stats = g_->add(Op::kBatchStats, out_.graph.value(root).name + ".stats", {root}, std::move(a));
+    const ValueId stats = g_->add(TrainOp::kBatchStats, out_.graph.value(root).name + ".stats", {root}, std::move(a));
     g_->stats[root] = stats;
     epsilon_[root] = epsilon;
     return stats;
@@ -139,7 +139,7 @@ Status Builder::normalize(const Node& node, const Node* activation) {
     }
     SPARSENET_RETURN_IF_ERROR(check_statistics(node));
     const ValueId stats = stats_of(x, epsilon, node.name);
-    fold = g_->add(Op::kFoldStats, node.name + ".fold", {stats, gamma, beta});
+    fold = g_->add(TrainOp::kFoldStats, node.name + ".fold", {stats, gamma, beta});
     g_->folds[fold] = {stats, gamma, beta};
     running_.push_back({node.name, stats, node.inputs[3], node.inputs[4], count});
   } else {
@@ -160,7 +160,7 @@ Status Builder::normalize(const Node& node, const Node* activation) {
     is_activation(*activation, &a.activation);
     result = activation->outputs[0];
   }
-  g_->add_into(Op::kNormalize, node.name, {x, fold}, std::move(a), {result});
+  g_->add_into(TrainOp::kNormalize, node.name, {x, fold}, std::move(a), {result});
   return {};
 }
 
@@ -207,7 +207,7 @@ Status Builder::loss() {
   TrainAttrs a;
   a.alpha = options_.label_smoothing;
   a.beta = static_cast<float>(1.0 / static_cast<double>(s[0]));
-  const std::vector<ValueId> made = g_->add_node(Op::kCrossEntropy, "train.loss", {logits, labels}, a, 2).outputs;
+  const std::vector<ValueId> made = g_->add_node(TrainOp::kCrossEntropy, "train.loss", {logits, labels}, a, 2).outputs;
   graph.outputs = {made[0]};
   out_.logits = logits;
   out_.backward_begin = graph.nodes.size();
@@ -224,8 +224,8 @@ Status Builder::backward() {
     for (ValueId y : node.outputs) {
       const auto found = g_->dstats.find(y);
       if (found == g_->dstats.end()) continue;
-      g_->add_node(Op::kBatchStatsGrad, node.name + ".stats.grad", {y, g_->stats[y], found->second, g_->accumulator(y)},
-                   {}, 0);
+      g_->add_node(TrainOp::kBatchStatsGrad, node.name + ".stats.grad",
+                   {y, g_->stats[y], found->second, g_->accumulator(y)}, {}, 0);
     }
     const GradientRule rule = find_gradient_rule(node.op);
     if (!rule) return unsupported(describe(node) + ": has no gradient; freeze everything in front of it");
@@ -254,7 +254,7 @@ void Builder::updates() {
     TrainAttrs a;
     a.alpha = kRunningMomentum;
     a.beta = static_cast<float>(static_cast<double>(r.count) / static_cast<double>(r.count - 1));
-    g_->add_node(Op::kUpdateRunning, r.name + ".running", {r.stats, r.mean, r.variance}, std::move(a), 0);
+    g_->add_node(TrainOp::kUpdateRunning, r.name + ".running", {r.stats, r.mean, r.variance}, std::move(a), 0);
   }
   const ValueId parameters = region("train.parameters", kParameterRegion);
   ValueId gradients = region("train.gradients", kGradientRegion);
@@ -262,20 +262,20 @@ void Builder::updates() {
   begin_phase();
   if (options_.accumulate) {
     const ValueId sum = region("train.accumulated", kAccumulatedRegion);
-    g_->add_node(Op::kAccumulate, "train.accumulate", {gradients, sum}, {}, 0);
+    g_->add_node(TrainOp::kAccumulate, "train.accumulate", {gradients, sum}, {}, 0);
     gradients = sum;
   }
   begin_phase();
-  g_->add_node(Op::kSquareSum, "train.norm", {gradients, control}, {}, 0);
+  g_->add_node(TrainOp::kSquareSum, "train.norm", {gradients, control}, {}, 0);
   begin_phase();
   TrainAttrs a;
   a.alpha = static_cast<float>(out_.decayed_floats);
   const ValueId moment1 = region("train.moment1", kMoment1Region);
   if (options_.optimizer == Optimizer::kSgd) {
-    g_->add_node(Op::kUpdateSgd, "train.update", {parameters, gradients, moment1, control}, a, 0);
+    g_->add_node(TrainOp::kUpdateSgd, "train.update", {parameters, gradients, moment1, control}, a, 0);
   } else {
     const ValueId moment2 = region("train.moment2", kMoment2Region);
-    g_->add_node(Op::kUpdateAdam, "train.update", {parameters, gradients, moment1, moment2, control}, a, 0);
+    g_->add_node(TrainOp::kUpdateAdam, "train.update", {parameters, gradients, moment1, moment2, control}, a, 0);
   }
 }
 

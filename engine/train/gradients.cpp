@@ -16,13 +16,13 @@ struct Row {
 const Row kGradientRules[] = {
     {Op::kConv, conv_gradient},
     {Op::kFullyConnected, conv_gradient},
-    {Op::kNormalize, normalize_gradient},
+    {TrainOp::kNormalize, normalize_gradient},
     {Op::kSoftmax, softmax_gradient},
     {Op::kAdd, binary_gradient},
     {Op::kSub, binary_gradient},
     {Op::kMul, binary_gradient},
     {Op::kDiv, binary_gradient},
-    {Op::kScalePixels, scale_pixels_gradient},
+    {TrainOp::kScalePixels, scale_pixels_gradient},
     {Op::kMaxPool, max_pool_gradient},
     {Op::kAveragePool, average_pool_gradient},
     {Op::kGlobalAveragePool, global_pool_gradient},
@@ -58,7 +58,7 @@ Node& Gradients::add_node(Op op, const std::string& base, std::vector<ValueId> i
                           size_t outputs) {
   std::vector<std::string> names;
   for (size_t i = 0; i < outputs; ++i) names.push_back(unique(base) + "." + std::to_string(i));
-  graph_->add_node_multi(op, base, std::move(inputs), std::move(attrs), std::move(names));
+  graph_->add_node_multi(op, base, std::move(inputs), to_attrs(std::move(attrs)), std::move(names));
   return graph_->nodes.back();
 }
 
@@ -69,7 +69,7 @@ void Gradients::add_into(Op op, const std::string& base, std::vector<ValueId> in
   node.name = base;
   node.inputs = std::move(inputs);
   node.outputs = std::move(outputs);
-  node.attrs = std::move(attrs);
+  node.attrs = to_attrs(std::move(attrs));
   graph_->nodes.push_back(std::move(node));
 }
 
@@ -94,7 +94,7 @@ ValueId Gradients::zeros(const std::string& base, Shape shape) {
   TrainAttrs a;
   a.shape = std::move(shape);
   a.alpha = 0;
-  return add(Op::kFill, base, {}, std::move(a));
+  return add(TrainOp::kFill, base, {}, std::move(a));
 }
 
 ValueId Gradients::slice(const std::string& base, ValueId from, int64_t begin, int64_t end) {
@@ -205,7 +205,7 @@ void Gradients::own(ValueId root) {
   } else if (!e.owned) {
     TrainAttrs copy;
     copy.shape = shape(root);
-    e = {add(Op::kExpand, name, {e.value}, std::move(copy)), true};
+    e = {add(TrainOp::kExpand, name, {e.value}, std::move(copy)), true};
   }
 }
 
@@ -231,7 +231,7 @@ void Gradients::contribute(ValueId to, ValueId gradient, bool owned) {
     }
   }
   const ValueId target = accumulator(to);
-  add_node(Op::kAccumulate, name, {gradient, target}, {}, 0);
+  add_node(TrainOp::kAccumulate, name, {gradient, target}, {}, 0);
 }
 
 ValueId Gradients::parameter_gradient(ValueId parameter) {
@@ -249,7 +249,7 @@ ValueId Gradients::parameter_gradient(ValueId parameter) {
 
 void Gradients::finish_parameters() {
   for (const auto& [from, to] : to_add_) {
-    add_node(Op::kAccumulate, graph_->value(to).name, {from, to}, {}, 0);
+    add_node(TrainOp::kAccumulate, graph_->value(to).name, {from, to}, {}, 0);
   }
   to_add_.clear();
 }

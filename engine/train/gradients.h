@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "graph/training_ops.h"
+
 namespace sparsenet {
 
 // A range of channels of a value that is no view of others ("root").

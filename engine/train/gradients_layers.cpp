@@ -18,11 +18,11 @@ Status conv_gradient(Gradients& g, const Node& node) {
     std::vector<ValueId> outputs{g.trained(weight) ? g.parameter_gradient(weight)
                                                    : g.temporary(node.name + ".weight.grad", g.shape(weight))};
     if (has_bias) outputs.push_back(g.parameter_gradient(bias));
-    g.add_into(Op::kConvGradWeight, node.name + ".weight.grad", {x, dy}, a, std::move(outputs));
+    g.add_into(TrainOp::kConvGradWeight, node.name + ".weight.grad", {x, dy}, a, std::move(outputs));
   }
   if (g.active(x)) {
     a.shape = g.shape(x);
-    g.contribute(x, g.add(Op::kConvGradInput, node.name + ".grad", {dy, weight}, a), true);
+    g.contribute(x, g.add(TrainOp::kConvGradInput, node.name + ".grad", {dy, weight}, a), true);
   }
   return {};
 }
@@ -33,14 +33,14 @@ Status conv_gradient(Gradients& g, const Node& node) {
 // in BatchStatsGrad.
 Status normalize_gradient(Gradients& g, const Node& node) {
   const ValueId x = node.inputs[0], fold = node.inputs[1];
-  TrainAttrs a = std::get<TrainAttrs>(node.attrs);
+  TrainAttrs a = train_attrs(node);
   const auto known = g.folds.find(fold);
   const bool batch = known != g.folds.end();
   std::vector<ValueId> inputs{g.of(node.outputs[0]), x, fold, batch ? known->second.stats : kNoValue};
   const bool fresh = g.is_single_root(x) && !g.has(x);
   if (!fresh) inputs.push_back(g.accumulator(x));
   const std::vector<ValueId> outputs =
-      g.add_node(Op::kNormalizeGrad, node.name + ".grad", std::move(inputs), a, fresh ? 2 : 1).outputs;
+      g.add_node(TrainOp::kNormalizeGrad, node.name + ".grad", std::move(inputs), a, fresh ? 2 : 1).outputs;
   if (fresh) g.contribute(x, outputs[1], true);
   if (!batch) return {};
   const Gradients::Fold f = known->second;
@@ -58,7 +58,7 @@ Status normalize_gradient(Gradients& g, const Node& node) {
                                 : g.temporary(node.name + ".unused", g.shape(parameter));
   };
   const ValueId dgamma = gradient(f.gamma), dbeta = gradient(f.beta);
-  g.add_into(Op::kFoldStatsGrad, node.name + ".grad", {outputs[0], f.stats, f.gamma, dstats}, a, {dgamma, dbeta});
+  g.add_into(TrainOp::kFoldStatsGrad, node.name + ".grad", {outputs[0], f.stats, f.gamma, dstats}, a, {dgamma, dbeta});
   return {};
 }
 

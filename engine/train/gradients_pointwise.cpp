@@ -17,7 +17,7 @@ void contribute_reduced(Gradients& g, const std::string& base, ValueId to, Value
   TrainAttrs a;
   a.shape = g.shape(to);
   a.alpha = factor;
-  const Op op = g.shape(to) == g.shape(gradient) ? Op::kExpand : Op::kReduceSum;
+  const Op op = g.shape(to) == g.shape(gradient) ? TrainOp::kExpand : TrainOp::kReduceSum;
   g.contribute(to, g.add(op, base, {gradient}, std::move(a)), true);
 }
 
@@ -32,7 +32,8 @@ Status activation_gradient(Gradients& g, const Node& node) {
   a.activation = activation_of(*row, node.attrs);
   const ValueId operand = row->slope_from_result ? node.outputs[0] : node.inputs[0];
   g.contribute(node.inputs[0],
-               g.add(Op::kActivationGrad, node.name + ".grad", {g.of(node.outputs[0]), operand}, std::move(a)), true);
+               g.add(TrainOp::kActivationGrad, node.name + ".grad", {g.of(node.outputs[0]), operand}, std::move(a)),
+               true);
   return {};
 }
 
@@ -41,9 +42,9 @@ Status softmax_gradient(Gradients& g, const Node& node) {
   if (!g.active(node.inputs[0])) return {};
   TrainAttrs a;
   a.axis = std::get<AxisAttrs>(node.attrs).axis;
-  g.contribute(node.inputs[0],
-               g.add(Op::kSoftmaxGrad, node.name + ".grad", {g.of(node.outputs[0]), node.outputs[0]}, std::move(a)),
-               true);
+  g.contribute(
+      node.inputs[0],
+      g.add(TrainOp::kSoftmaxGrad, node.name + ".grad", {g.of(node.outputs[0]), node.outputs[0]}, std::move(a)), true);
   return {};
 }
 
@@ -77,8 +78,8 @@ Status binary_gradient(Gradients& g, const Node& node) {
 // y[n, p, c] = x[n, p, c] f[n, c]
 Status scale_pixels_gradient(Gradients& g, const Node& node) {
   const ValueId x = node.inputs[0], f = node.inputs[1], dy = g.of(node.outputs[0]);
-  if (g.active(f)) g.contribute(f, g.add(Op::kDotPixels, node.name + ".grad", {dy, x}), true);
-  if (g.active(x)) g.contribute(x, g.add(Op::kScalePixels, node.name + ".grad", {dy, f}), true);
+  if (g.active(f)) g.contribute(f, g.add(TrainOp::kDotPixels, node.name + ".grad", {dy, x}), true);
+  if (g.active(x)) g.contribute(x, g.add(TrainOp::kScalePixels, node.name + ".grad", {dy, f}), true);
   return {};
 }
 

@@ -12,7 +12,7 @@ Status max_pool_gradient(Gradients& g, const Node& node) {
   TrainAttrs a;
   a.pool = std::get<PoolAttrs>(node.attrs);
   g.contribute(node.inputs[0],
-               g.add(Op::kMaxPoolGrad, node.name + ".grad", {g.of(node.outputs[0]), node.inputs[0]}, std::move(a)),
+               g.add(TrainOp::kMaxPoolGrad, node.name + ".grad", {g.of(node.outputs[0]), node.inputs[0]}, std::move(a)),
                true);
   return {};
 }
@@ -22,8 +22,8 @@ Status average_pool_gradient(Gradients& g, const Node& node) {
   TrainAttrs a;
   a.pool = std::get<PoolAttrs>(node.attrs);
   a.shape = g.shape(node.inputs[0]);
-  g.contribute(node.inputs[0], g.add(Op::kAveragePoolGrad, node.name + ".grad", {g.of(node.outputs[0])}, std::move(a)),
-               true);
+  g.contribute(node.inputs[0],
+               g.add(TrainOp::kAveragePoolGrad, node.name + ".grad", {g.of(node.outputs[0])}, std::move(a)), true);
   return {};
 }
 
@@ -35,9 +35,9 @@ Status global_pool_gradient(Gradients& g, const Node& node) {
   a.alpha = static_cast<float>(1.0 / static_cast<double>(a.shape[2] * a.shape[3]));
   const ValueId dy = g.of(node.outputs[0]);
   if (g.has(x)) {
-    g.add_node(Op::kExpandPixels, node.name + ".grad", {dy, g.accumulator(x)}, std::move(a), 0);
+    g.add_node(TrainOp::kExpandPixels, node.name + ".grad", {dy, g.accumulator(x)}, std::move(a), 0);
   } else {
-    g.contribute(x, g.add(Op::kExpandPixels, node.name + ".grad", {dy}, std::move(a)), true);
+    g.contribute(x, g.add(TrainOp::kExpandPixels, node.name + ".grad", {dy}, std::move(a)), true);
   }
   return {};
 }
@@ -57,7 +57,7 @@ Status reduce_mean_gradient(Gradients& g, const Node& node) {
   a.alpha = static_cast<float>(1.0 / static_cast<double>(count));
   ValueId dy = g.of(node.outputs[0]);
   if (g.shape(dy) != kept) dy = g.add_view(Op::kReshape, node.name + ".grad", {dy}, ReshapeAttrs{kept});
-  g.contribute(x, g.add(Op::kExpand, node.name + ".grad", {dy}, std::move(a)), true);
+  g.contribute(x, g.add(TrainOp::kExpand, node.name + ".grad", {dy}, std::move(a)), true);
   return {};
 }
 
@@ -135,7 +135,7 @@ Status slice_gradient(Gradients& g, const Node& node) {
   TrainAttrs a;
   a.slice = std::get<SliceAttrs>(node.attrs);
   a.shape = g.shape(x);
-  g.contribute(x, g.add(Op::kSliceGrad, node.name + ".grad", {g.of(node.outputs[0])}, std::move(a)), true);
+  g.contribute(x, g.add(TrainOp::kSliceGrad, node.name + ".grad", {g.of(node.outputs[0])}, std::move(a)), true);
   return {};
 }
 

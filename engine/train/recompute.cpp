@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "graph/activations.h"
+#include "graph/training_ops.h"
 #include "passes/rewrite.h"
 
 namespace sparsenet {
@@ -20,14 +21,13 @@ constexpr size_t kLongestNeed = 32;
 // Made of its inputs at no cost, or applied by whoever reads it: follows what it is made of.
 bool follows(Op op) {
   return op == Op::kConcat || op == Op::kSplit || op == Op::kSlice || op == Op::kReshape || op == Op::kIdentity ||
-         op == Op::kNormalize;
+         op == TrainOp::kNormalize;
 }
 
 bool can_be_recomputed(Op op) {
   switch (op) {
     case Op::kConv:
     case Op::kFullyConnected:
-    case Op::kScalePixels:
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
@@ -36,7 +36,7 @@ bool can_be_recomputed(Op op) {
     case Op::kMaxPool:
       return true;
     default:
-      return find_activation(op) != nullptr;
+      return op == TrainOp::kScalePixels || find_activation(op);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "graph/activations.h"
+#include "graph/training_ops.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
@@ -124,8 +125,8 @@ void merge_gates(Graph* graph) {
     if (node.op != Op::kMul) continue;
     if (is_pixel_factor(*graph, node.inputs[1], node.inputs[0])) std::swap(node.inputs[0], node.inputs[1]);
     if (!is_pixel_factor(*graph, node.inputs[0], node.inputs[1])) continue;
-    node.op = Op::kScalePixels;
-    node.attrs = TrainAttrs{};
+    node.op = TrainOp::kScalePixels;
+    node.attrs = to_attrs({});
   }
   erase_nodes(graph, removed);
 }

@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include "graph/training_ops.h"
+
 namespace sparsenet::test {
 namespace {
 
@@ -55,7 +57,7 @@ struct Printer {
   void operator()(const ReshapeAttrs& a) { out << " dims=" << join(a.dims); }
   void operator()(const TransposeAttrs& a) { out << " perm=" << join(a.perm); }
   void operator()(const AffineAttrs& a) { out << text(a.activation); }
-  void operator()(const TrainAttrs& a) { out << " alpha=" << a.alpha << " beta=" << a.beta; }
+  void operator()(const TrainAttrsPointer& a) { out << " alpha=" << a->alpha << " beta=" << a->beta; }
   void operator()(const AttentionAttrs& a) {
     out << (a.kind == AttentionAttrs::Kind::kPaper ? " paper" : " se") << text(a.activation) << " gate" << text(a.gate);
   }

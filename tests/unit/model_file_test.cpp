@@ -78,8 +78,8 @@ struct SameAttrs {
   }
   bool operator()(const ReshapeAttrs& a) const { return a.dims == std::get<ReshapeAttrs>(other).dims; }
   bool operator()(const TransposeAttrs& a) const { return a.perm == std::get<TransposeAttrs>(other).perm; }
-  bool operator()(const AffineAttrs&) const { return false; }  // never stored
-  bool operator()(const TrainAttrs&) const { return false; }   // never stored
+  bool operator()(const AffineAttrs&) const { return false; }                        // never stored
+  bool operator()(const std::shared_ptr<const TrainAttrs>&) const { return false; }  // never stored
   bool operator()(const AttentionAttrs&) const { return false; }
 };
 

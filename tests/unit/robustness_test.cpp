@@ -139,7 +139,7 @@ struct AttrMutator {
   void operator()(ReshapeAttrs& a) { random.chance(0.5) ? change_one(a.dims) : resize(a.dims); }
   void operator()(TransposeAttrs& a) { random.chance(0.5) ? change_one(a.perm) : resize(a.perm); }
   void operator()(AffineAttrs& a) { (*this)(a.activation); }
-  void operator()(TrainAttrs&) {}  // not in graphs made by users
+  void operator()(std::shared_ptr<const TrainAttrs>&) {}  // not in graphs made by users
   void operator()(AttentionAttrs& a) { (*this)(a.activation); }
 };
 

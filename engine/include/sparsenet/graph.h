@@ -99,36 +99,7 @@ enum class Op : uint16_t {
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
   kAttention = 101,  // h, then AttentionAttrs' parameters: h * (1 + f) or h * f, see AttentionAttrs
 
-  // Created by build_backward for training, with TrainAttrs; never stored. s = 1 / sqrt(variance + epsilon) of a batch.
-  // Operands marked (+) are updated in place, those marked ? are optional. "dx unless it is given": dx is an output
-  // only if it is not among the operands.
-  kBatchStats = 200,       // x [N, C, ...] -> [3, C]: mean, s, variance                                epsilon
-  kFoldStats = 201,        // stats, gamma [C], beta [C] -> [2, C]: scale gamma s, shift beta - mean gamma s
-  kNormalize = 202,        // x, scale and shift [2, C] -> activation(x * scale + shift)                 activation
-  kUpdateRunning = 203,    // stats, running mean (+), running variance (+)                    alpha: momentum; beta
-  kNormalizeGrad = 204,    // dy, x, scale and shift, stats?, dx (+)? -> sums [2, C]: of dy' and of dy' (x - mean), with
-                           // dy' = dy where the activation is not at a bound; dx unless it is given
-  kFoldStatsGrad = 205,    // sums, stats, gamma, dstats (+) -> dgamma, dbeta
-  kBatchStatsGrad = 206,   // x, stats, dstats [2, C] of mean and s, dx (+)
-  kConvGradWeight = 207,   // x, dy -> dw, db?; also of FullyConnected                                        conv
-  kConvGradInput = 208,    // dy, weight -> dx                                                             conv, shape
-  kActivationGrad = 209,   // dy, x -> dx                                                                 activation
-  kMaxPoolGrad = 210,      // dy, x -> dx: to the first of the largest                                          pool
-  kAveragePoolGrad = 211,  // dy -> dx                                                                  pool, shape
-  kSoftmaxGrad = 212,      // dy, y -> dx                                                                      axis
-  kReduceSum = 213,        // x -> alpha * sum over the dimensions that `shape` has as 1 or not at all        shape
-  kExpand = 214,           // x -> alpha * x, broadcast to `shape`
-  kExpandPixels = 215,     // dy [N, C, 1, 1], dx (+)? -> dx unless it is given: alpha * dy at every pixel    shape
-  kDotPixels = 216,        // a, b [N, C, H, W] -> [N, C, 1, 1]: sum of a b over the pixels
-  kScalePixels = 217,      // x [N, C, H, W], f [N, C, 1, 1] -> x f
-  kFill = 218,             // -> alpha everywhere                                                             shape
-  kAccumulate = 219,       // from, to (+): to += from
-  kCrossEntropy = 220,     // logits [N, K], labels [N, 1] -> [1, 2]: sum of the losses, number correct;
-                           // dlogits: beta * (softmax - target)                        alpha: label smoothing; beta
-  kSquareSum = 221,        // x [P], control (+)
-  kUpdateSgd = 222,        // parameters (+), gradients, momentum (+), control
-  kUpdateAdam = 223,       // parameters (+), gradients, first moment (+), second moment (+), control
-  kSliceGrad = 224,        // dy -> dx                                                                 slice, shape
+  // From 200 on: made by the engine for training, never stored.
 };
 const char* name(Op op);
 
@@ -226,20 +197,10 @@ struct AttentionAttrs {
   Activation activation{Activation::Kind::kRelu, 0, 0};  // `act`
   Activation gate{Activation::Kind::kSigmoid, 0, 0};     // `gate`
 };
-// Attributes of the training ops; which of them an op uses is stated beside it in Op.
-struct TrainAttrs {
-  Shape shape;
-  ConvAttrs conv;
-  PoolAttrs pool;
-  SliceAttrs slice;
-  Activation activation;
-  int32_t axis = 1;
-  float epsilon = 0;
-  float alpha = 1, beta = 0;
-};
+struct TrainAttrs;  // of the engine's training ops
 using Attrs = std::variant<NoAttrs, ConvAttrs, FullyConnectedAttrs, BatchNormAttrs, ClipAttrs, AlphaBetaAttrs,
                            AxisAttrs, SplitAttrs, SliceAttrs, PadAttrs, PoolAttrs, ReduceAttrs, ReshapeAttrs,
-                           TransposeAttrs, AffineAttrs, AttentionAttrs, TrainAttrs>;
+                           TransposeAttrs, AffineAttrs, AttentionAttrs, std::shared_ptr<const TrainAttrs>>;
 
 using ValueId = int32_t;
 constexpr ValueId kNoValue = -1;  // an optional input that is absent
