@@ -9,6 +9,7 @@ add_library(sparsenet_runtime OBJECT
   runtime/hook_guard.cpp
   format/stored/model_file.cpp
   step/step_check.cpp
+  step/view_check.cpp
   step/step_digest.cpp
   format/stored/stored_plan.cpp
   format/stored/training_plan.cpp
