@@ -128,26 +128,28 @@ int report_failure(const Options& options, const Report& report, const std::stri
   return report.wrong_usage ? kUsage : kFailed;
 }
 
-int run(int argc, char** argv) {
-  CLI::App app{
-      "Converts networks trained elsewhere (ONNX, TensorFlow Lite, PyTorch, safetensors, NumPy) to .snet files."};
-  app.footer(kExamples);
-  app.option_defaults()->always_capture_default(false);
+// What is given on the command line.
+struct Arguments {
   Options options;
   std::vector<std::string> inputs;
   std::string from = "auto", mean, std_dev, report_file, precision;
   bool verbose = false;
-  app.add_option("INPUT", inputs, "File to convert")->required();
+};
+
+void add_input_options(CLI::App& app, Arguments& given) {
+  Options& options = given.options;
+  app.add_option("INPUT", given.inputs, "File to convert")->required();
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
-  app.add_option("--from", from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
+  app.add_option("--from", given.from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
   app.add_option("--arch", options.architecture,
                  "Network to put weights without a graph into, e.g. sparsenet-abc-v0, resnet20:shortcut=conv "
                  "(docs/architectures.md)");
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
   app.add_option("--labels", options.labels_file, "A file with the names of the classes, one per line");
-  app.add_option("--mean", mean, "a,b,c: per channel, for pixels of 0..1 or 0..255, which the values tell (default 0)");
-  app.add_option("--std", std_dev, "a,b,c: likewise (default 1)");
+  app.add_option("--mean", given.mean,
+                 "a,b,c: per channel, for pixels of 0..1 or 0..255, which the values tell (default 0)");
+  app.add_option("--std", given.std_dev, "a,b,c: likewise (default 1)");
   app.add_option("--pixel-scale", options.normalisation.pixel_scale,
                  "1 or 255: the largest pixel value that --mean and --std are for, if the values do not tell")
       ->check(CLI::IsMember({1, 255}));
@@ -155,6 +157,10 @@ int run(int argc, char** argv) {
                  "Mean and std by name: imagenet, cifar10, 0..1, -1..1, or none (pixels of 0..255, unchanged)");
   app.add_option("--name", options.name, "Name of the model (default: the file's)");
   app.add_option("--license", options.license, "Licence of the weights, kept in the file");
+}
+
+void add_output_options(CLI::App& app, Arguments& given) {
+  Options& options = given.options;
   app.add_option("--test-vectors", options.test_vectors,
                  "Store N random inputs with the reference kernels' outputs, for 'sparsenet verify'")
       ->check(CLI::Range(0, 1000));
@@ -167,14 +173,14 @@ int run(int argc, char** argv) {
       ->needs(check)
       ->check(CLI::Range(1e-9, 1.0));
   app.add_option(
-      "--precision", precision,
+      "--precision", given.precision,
       "Store weights, biases and BatchNorm's scales and shifts as f16 (half the size) or f32 (default: f32, or "
       "as a .snet file has them)");
   app.add_option("--max-memory", options.max_memory,
                  "Memory in bytes (or 500MB, 2GiB) that the conversion may take (default: 256 MiB + 8 x the file)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber);
-  app.add_option("--report", report_file, "Write a JSON report of what happened to every tensor");
+  app.add_option("--report", given.report_file, "Write a JSON report of what happened to every tensor");
   app.add_option("--plan", options.plan,
                  "Store a plan made ahead of time for TARGET (portable-f32), so that devices need not make one");
   app.add_flag("--training-plan", options.training_plan,
@@ -182,7 +188,45 @@ int run(int argc, char** argv) {
   app.add_option("--c-array", options.c_array, "Also write the model as C source into this folder, for firmware");
   app.add_option("--select-ops", options.select_ops,
                  "Also write the table of the kernels that the model uses into this folder, for firmware");
-  app.add_flag("-v,--verbose", verbose, "List every tensor and where it went");
+  app.add_flag("-v,--verbose", given.verbose, "List every tensor and where it went");
+}
+
+// Reads the values that are more than a number or a name; a failure is wrong usage.
+sparsenet::Status read_values(Arguments* given) {
+  Options& options = given->options;
+  const auto format = sparsenet::converter::parse_format(given->from);
+  if (!format.ok()) return format.status();
+  options.format = *format;
+  const std::vector<std::string>& targets = sparsenet::plan_targets();
+  if (!options.plan.empty() && std::find(targets.begin(), targets.end(), options.plan) == targets.end()) {
+    std::string known;
+    for (const std::string& target : targets) known += (known.empty() ? "" : ", ") + target;
+    return sparsenet::invalid_argument("--plan: expected one of: " + known + "; found '" + options.plan + "'");
+  }
+  if (!options.check.empty() && options.test_vectors > 0) {
+    return sparsenet::invalid_argument(
+        "--check stores the source framework's outputs, --test-vectors the reference kernels': give one");
+  }
+  if (given->inputs.size() != 1)
+    return sparsenet::invalid_argument("expected one INPUT, found " + std::to_string(given->inputs.size()));
+  options.input = given->inputs[0];
+  if (!given->mean.empty() && !sparsenet::converter::parse_number_list(given->mean, &options.normalisation.mean))
+    return sparsenet::invalid_argument("--mean: expected numbers a,b,c, found '" + given->mean + "'");
+  if (!given->std_dev.empty() &&
+      !sparsenet::converter::parse_number_list(given->std_dev, &options.normalisation.std_dev))
+    return sparsenet::invalid_argument("--std: expected numbers a,b,c, found '" + given->std_dev + "'");
+  return sparsenet::converter::check_normalisation(options.normalisation);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Converts networks trained elsewhere (ONNX, TensorFlow Lite, PyTorch, safetensors, NumPy) to .snet files."};
+  app.footer(kExamples);
+  app.option_defaults()->always_capture_default(false);
+  Arguments given;
+  Options& options = given.options;
+  add_input_options(app, given);
+  add_output_options(app, given);
   try {  // CLI11 reports errors by exceptions, which are caught here
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -192,28 +236,9 @@ int run(int argc, char** argv) {
   }
   const std::string empty = option_without_value(app);
   if (!empty.empty()) return usage_error(empty + ": expected a value, found an empty one");
-  const auto format = sparsenet::converter::parse_format(from);
-  if (!format.ok()) return usage_error(format.status().message());
-  options.format = *format;
-  const std::vector<std::string>& targets = sparsenet::plan_targets();
-  if (!options.plan.empty() && std::find(targets.begin(), targets.end(), options.plan) == targets.end()) {
-    std::string known;
-    for (const std::string& target : targets) known += (known.empty() ? "" : ", ") + target;
-    return usage_error("--plan: expected one of: " + known + "; found '" + options.plan + "'");
-  }
-  if (!options.check.empty() && options.test_vectors > 0) {
-    return usage_error(
-        "--check stores the source framework's outputs, --test-vectors the reference kernels': give one");
-  }
-  if (inputs.size() != 1) return usage_error("expected one INPUT, found " + std::to_string(inputs.size()));
-  options.input = inputs[0];
-  if (!mean.empty() && !sparsenet::converter::parse_number_list(mean, &options.normalisation.mean))
-    return usage_error("--mean: expected numbers a,b,c, found '" + mean + "'");
-  if (!std_dev.empty() && !sparsenet::converter::parse_number_list(std_dev, &options.normalisation.std_dev))
-    return usage_error("--std: expected numbers a,b,c, found '" + std_dev + "'");
-  const sparsenet::Status normalisation = sparsenet::converter::check_normalisation(options.normalisation);
-  if (!normalisation.ok()) return usage_error(normalisation.message());
-  const sparsenet::Status readable = check_values(precision, &options);
+  const sparsenet::Status values = read_values(&given);
+  if (!values.ok()) return usage_error(values.message());
+  const sparsenet::Status readable = check_values(given.precision, &options);
   if (readable.code() == sparsenet::StatusCode::kUnsupported) {
     std::fprintf(stderr, "error: %s\n", readable.message().c_str());
     return kFailed;
@@ -222,17 +247,17 @@ int run(int argc, char** argv) {
 
   Report report;
   const sparsenet::Status status = convert(options, &report);
-  if (!report_file.empty()) {
+  if (!given.report_file.empty()) {
     const std::string json = to_json(report);
-    const sparsenet::Status written = sparsenet::write_file_atomically(report_file, json.data(), json.size());
+    const sparsenet::Status written = sparsenet::write_file_atomically(given.report_file, json.data(), json.size());
     if (!written.ok()) {
       std::fprintf(stderr, "error: --report: %s\n", written.message().c_str());
       return kFailed;
     }
   }
   for (const std::string& warning : report.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
-  if (!status.ok()) return report_failure(options, report, report_file, verbose);
-  print_summary(report, verbose);
+  if (!status.ok()) return report_failure(options, report, given.report_file, given.verbose);
+  print_summary(report, given.verbose);
   return kDone;
 }
 

@@ -173,6 +173,36 @@ Result<std::vector<FileLock>> lock_files(const TrainCommand& command) {
   return locks;
 }
 
+Result<Trainer> create_trainer(const TrainCommand& command, const TrainStart& start) {
+  TrainOptions train_options = command.train_options();
+  // A file may come from anywhere and ask for any amount of memory; an architecture is what the user typed.
+  const bool limited = start.file_bytes > 0 && train_options.memory_budget == 0;
+  if (limited) train_options.max_memory_bytes = default_memory(start.file_bytes, train_options.batch);
+  auto trainer = Trainer::create(start.model.graph, train_options);
+  if (!trainer.ok()) {
+    Status status = trainer.status();
+    if (limited && status.code() == StatusCode::kOutOfMemory) {
+      status = out_of_memory(status.message() + " (--memory-budget BYTES says how much it may take)");
+    }
+    return status.with_context(start.model_name);
+  }
+  return trainer;
+}
+
+void begin_report(const TrainCommand& command, const TrainStart& start, const TrainMemory& memory, int threads,
+                  const Checkpoint& checkpoint, int64_t steps_per_epoch, TrainReport& report) {
+  for (const std::string& line : start.data_lines) report.line(line);
+  for (const std::string& note : start.notes) report.line("note    " + note);
+  report.memory(memory, threads, command.batch);
+  if (static_cast<int64_t>(checkpoint.epochs.size()) == command.epochs) {
+    report.line("note    " + command.checkpoint + ": this training is finished; " + command.output +
+                " is written again");
+  } else if (checkpoint.step > 0) {
+    report.line("note    going on after step " + std::to_string(checkpoint.step) + " of " +
+                std::to_string(command.epochs * steps_per_epoch));
+  }
+}
+
 int train(TrainCommand command) {
   const Status resolved = command.resolve();
   if (!resolved.ok()) return usage_error(resolved.message());
@@ -215,18 +245,8 @@ int train(TrainCommand command) {
   TrainFigures figures;
   figures.data = start->data;
   figures.start_rss = rss_bytes();
-  TrainOptions train_options = command.train_options();
-  // A file may come from anywhere and ask for any amount of memory; an architecture is what the user typed.
-  const bool limited = start->file_bytes > 0 && train_options.memory_budget == 0;
-  if (limited) train_options.max_memory_bytes = default_memory(start->file_bytes, train_options.batch);
-  auto trainer = Trainer::create(start->model.graph, train_options);
-  if (!trainer.ok()) {
-    Status status = trainer.status();
-    if (limited && status.code() == StatusCode::kOutOfMemory) {
-      status = out_of_memory(status.message() + " (--memory-budget BYTES says how much it may take)");
-    }
-    return fail(status.with_context(start->model_name));
-  }
+  auto trainer = create_trainer(command, *start);
+  if (!trainer.ok()) return fail(trainer.status());
   warn_of_threads(trainer->threads());
   figures.memory = trainer->memory();
   // Of the budget, only its consequence for the numbers is recorded.
@@ -239,16 +259,7 @@ int train(TrainCommand command) {
   checkpoint->has_step_losses = command.log_steps;
   if (!command.log_steps) checkpoint->step_losses.clear();
 
-  for (const std::string& line : start->data_lines) report.line(line);
-  for (const std::string& note : start->notes) report.line("note    " + note);
-  report.memory(figures.memory, trainer->threads(), command.batch);
-  if (static_cast<int64_t>(checkpoint->epochs.size()) == command.epochs) {
-    report.line("note    " + command.checkpoint + ": this training is finished; " + command.output +
-                " is written again");
-  } else if (checkpoint->step > 0) {
-    report.line("note    going on after step " + std::to_string(checkpoint->step) + " of " +
-                std::to_string(command.epochs * steps_per_epoch));
-  }
+  begin_report(command, *start, figures.memory, trainer->threads(), *checkpoint, steps_per_epoch, report);
   const Status opened = report.open(*checkpoint);
   if (!opened.ok()) return fail(opened);
 

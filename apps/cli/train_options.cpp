@@ -49,10 +49,7 @@ std::string splits_text(const io::DataSpec& spec) {
   return text;
 }
 
-}  // namespace
-
-void TrainCommand::add_to(CLI::App& command) {
-  const auto natural = in_range(1, kMost);
+void add_learning_options(CLI::App& command, TrainCommand& c) {
   // Runs before the conversion, which would turn a negative number into one near 2^64.
   const CLI::Validator some_bytes(
       [](std::string& text) {
@@ -60,6 +57,54 @@ void TrainCommand::add_to(CLI::App& command) {
         return bad ? "expected a number of bytes, found '" + text + "'" : std::string();
       },
       "");
+  const std::string how = "How it learns";
+  command.add_option("--optimizer", c.optimizer, "sgd (Nesterov), adam or adamw")->default_str("sgd")->group(how);
+  command.add_option("--lr", c.rate, "learning rate (default: 0.1 for sgd, 0.001 for the others)")
+      ->check(real_in(0, 1e6, "a number from 0 to 1e6"))
+      ->group(how);
+  c.momentum_option = command.add_option("--momentum", c.momentum, "momentum of sgd")
+                          ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
+                          ->default_str("0.9")
+                          ->group(how);
+  command.add_option("--weight-decay", c.weight_decay, "L2, on every trained tensor")
+      ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
+      ->default_str("0.0001")
+      ->group(how);
+  command.add_option("--label-smoothing", c.smoothing, "share of the target that is spread evenly over all classes")
+      ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
+      ->default_str("0")
+      ->group(how);
+  command.add_option("--clip", c.clip, "largest L2 norm of all gradients; 0: no limit")
+      ->check(real_in(0, 1e9, "a number from 0 to 1e9"))
+      ->default_str("0")
+      ->group(how);
+  command.add_option("--accumulate", c.accumulate, "batches whose mean gradient makes one update")
+      ->check(in_range(1, 1 << 16))
+      ->default_str("1")
+      ->group(how);
+  command.add_option("--schedule", c.schedule, "paper, cosine, onecycle or constant")->default_str("paper")->group(how);
+  command.add_option("--warmup", c.warmup, "epochs of linear warm-up before the schedule")
+      ->check(in_range(0, kMost))
+      ->default_str("0")
+      ->group(how);
+  command.add_option("--augment", c.augment, "crop-flip or none (default: crop-flip for cifar10 and cifar100)")
+      ->group(how);
+  command
+      .add_option("--freeze", c.freeze, "none, all-but-head, bn-and-bias, or a pattern of names of tensors to freeze")
+      ->default_str("none")
+      ->group(how);
+  command
+      .add_option("--memory-budget", c.memory_budget,
+                  "most memory for computing, as 64M or 1G; met by recomputing and micro-batches")
+      ->transform(CLI::AsSizeValue(false))
+      ->transform(some_bytes)  // runs before the conversion
+      ->group(how);
+}
+
+}  // namespace
+
+void TrainCommand::add_to(CLI::App& command) {
+  const auto natural = in_range(1, kMost);
   command.add_option("ARCH|MODEL", source, "an architecture, or the .snet file to start from")->required();
   command.add_option("-d,--data", data, "the training data, see below")->required();
   command.add_option("-o,--output", output, "the .snet file to write")->required();
@@ -81,47 +126,7 @@ void TrainCommand::add_to(CLI::App& command) {
       ->default_str("auto");
   command.add_flag("--json", json, "print one JSON document");
 
-  const std::string how = "How it learns";
-  command.add_option("--optimizer", optimizer, "sgd (Nesterov), adam or adamw")->default_str("sgd")->group(how);
-  command.add_option("--lr", rate, "learning rate (default: 0.1 for sgd, 0.001 for the others)")
-      ->check(real_in(0, 1e6, "a number from 0 to 1e6"))
-      ->group(how);
-  momentum_option = command.add_option("--momentum", momentum, "momentum of sgd")
-                        ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
-                        ->default_str("0.9")
-                        ->group(how);
-  command.add_option("--weight-decay", weight_decay, "L2, on every trained tensor")
-      ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
-      ->default_str("0.0001")
-      ->group(how);
-  command.add_option("--label-smoothing", smoothing, "share of the target that is spread evenly over all classes")
-      ->check(real_in(0, 0.9999, "a number from 0 to 0.9999"))
-      ->default_str("0")
-      ->group(how);
-  command.add_option("--clip", clip, "largest L2 norm of all gradients; 0: no limit")
-      ->check(real_in(0, 1e9, "a number from 0 to 1e9"))
-      ->default_str("0")
-      ->group(how);
-  command.add_option("--accumulate", accumulate, "batches whose mean gradient makes one update")
-      ->check(in_range(1, 1 << 16))
-      ->default_str("1")
-      ->group(how);
-  command.add_option("--schedule", schedule, "paper, cosine, onecycle or constant")->default_str("paper")->group(how);
-  command.add_option("--warmup", warmup, "epochs of linear warm-up before the schedule")
-      ->check(in_range(0, kMost))
-      ->default_str("0")
-      ->group(how);
-  command.add_option("--augment", augment, "crop-flip or none (default: crop-flip for cifar10 and cifar100)")
-      ->group(how);
-  command.add_option("--freeze", freeze, "none, all-but-head, bn-and-bias, or a pattern of names of tensors to freeze")
-      ->default_str("none")
-      ->group(how);
-  command
-      .add_option("--memory-budget", memory_budget,
-                  "most memory for computing, as 64M or 1G; met by recomputing and micro-batches")
-      ->transform(CLI::AsSizeValue(false))
-      ->transform(some_bytes)  // runs before the conversion
-      ->group(how);
+  add_learning_options(command, *this);
 
   const std::string files = "Checkpoints and logs";
   command.add_option("--checkpoint", checkpoint, "checkpoint file (default: OUT.checkpoint)")->group(files);
