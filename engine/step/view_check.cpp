@@ -1,6 +1,34 @@
 #include "step/view_check.h"
 
 namespace sparsenet::rt {
+
+int64_t pixels(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
+bool countable(const int32_t* factors, int count) {
+  int64_t product = 1;
+  for (int i = 0; i < count; ++i) {
+    if (factors[i] < 1) return false;
+    product *= factors[i];
+    if (product > kMostElements) return false;
+  }
+  return true;
+}
+
+bool countable(const View& v) {
+  const int32_t factors[] = {v.n, v.h, v.w, v.c};
+  return countable(factors, 4);
+}
+
+int64_t extent(const View& v, const Segment& s) {
+  return (pixels(v) - 1) * s.pixel_stride + s.channels;
+}
+
+int64_t extent(const View& v) {
+  return extent(v, v.segments[0]);
+}
+
 namespace {
 
 bool readable(const void* at, DataType type, int64_t elements, const PlanRoom& room) {

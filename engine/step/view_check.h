@@ -5,34 +5,17 @@
 
 namespace sparsenet::rt {
 
-inline int64_t pixels(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
+int64_t pixels(const View& v);
 
 // Factors of at least 1 whose product is at most kMostElements.
-inline bool countable(const int32_t* factors, int count) {
-  int64_t product = 1;
-  for (int i = 0; i < count; ++i) {
-    if (factors[i] < 1) return false;
-    product *= factors[i];
-    if (product > kMostElements) return false;
-  }
-  return true;
-}
+bool countable(const int32_t* factors, int count);
 
-inline bool countable(const View& v) {
-  const int32_t factors[] = {v.n, v.h, v.w, v.c};
-  return countable(factors, 4);
-}
+bool countable(const View& v);
 
 // Elements from the first that a segment covers to its last; the view's sizes are checked.
-inline int64_t extent(const View& v, const Segment& s) {
-  return (pixels(v) - 1) * s.pixel_stride + s.channels;
-}
+int64_t extent(const View& v, const Segment& s);
 
 // Elements behind the beginning of a view that is one segment.
-inline int64_t extent(const View& v) {
-  return extent(v, v.segments[0]);
-}
+int64_t extent(const View& v);
 
 }  // namespace sparsenet::rt
