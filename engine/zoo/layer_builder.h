@@ -33,8 +33,7 @@ class LayerBuilder {
   ValueId fully_connected(const std::string& name, ValueId x, int64_t outputs, const std::string& output_name = "");
   ValueId unary(Op op, const std::string& name, ValueId x) { return add(op, name, {x}); }
   ValueId relu(const std::string& name, ValueId x) { return unary(Op::kRelu, name, x); }
-  ValueId concat(const std::string& name,
-                 const std::vector<ValueId>& parts);  // of channels; one part is returned as it is
+  ValueId concat(const std::string& name, const std::vector<ValueId>& parts);  // of channels; a single part stays as is
   ValueId pool(Op op, const std::string& name, ValueId x, int32_t kernel, int32_t stride, int32_t pad);
   // [N, C, 1, 1] -> [N, C]
   ValueId flatten(const std::string& name, ValueId x) { return add(Op::kReshape, name, {x}, ReshapeAttrs{{0, -1}}); }
