@@ -23,7 +23,7 @@ Status convert_batch_norm(Graph* graph) {
     const double epsilon = std::get<BatchNormAttrs>(node.attrs).epsilon;
     std::vector<float> scale(channels), shift(channels);
     for (size_t c = 0; c < channels; ++c) {
-      // In double: the quotient is rounded once.
+      // Computed in double, so that the quotient is rounded only once.
       const double factor = p[0][c] / std::sqrt(static_cast<double>(p[3][c]) + epsilon);
       scale[c] = static_cast<float>(factor);
       shift[c] = static_cast<float>(p[1][c] - factor * p[2][c]);

@@ -43,7 +43,7 @@ Status pool_before_conv(Graph* graph);
 // A FullyConnected layer that reads a flattened image becomes a convolution with a window as large as the image.
 Status convert_flattened_fc(Graph* graph);
 
-// Nodes whose outputs nobody uses disappear.
+// Nodes whose outputs nothing uses disappear.
 Status remove_dead_nodes(Graph* graph);
 
 }  // namespace sparsenet

@@ -74,10 +74,10 @@ class ThreadPool {
   uint32_t generation_ = 0;  // fork_generation() of the process that started the workers
   std::unique_ptr<Share[]> shares_;
 
-  alignas(64) std::atomic<uint32_t> step_{0};  // number of the step on offer
+  alignas(64) std::atomic<uint32_t> step_{0};  // number of the current step
   alignas(64) std::atomic<int32_t> done_{0};   // chunks of it that are finished
   std::atomic<bool> running_{false};
-  ChunkFunction function_ = nullptr;  // of the step on offer; read only by a thread that holds one of its chunks
+  ChunkFunction function_ = nullptr;  // of the current step; read only by a thread that holds one of its chunks
   void* context_ = nullptr;
   int32_t first_ = 0;  // the chunk of the step from which the numbers in the shares are counted
 
