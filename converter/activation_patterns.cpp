@@ -15,7 +15,7 @@ bool about(double found, double expected) {
   return std::fabs(found - expected) <= 1e-5 * std::fabs(expected);
 }
 
-// factor * the product of the parts, in ascending order.
+// factor * the product of the parts, whose ids are in ascending order.
 struct Product {
   double factor = 1;
   std::vector<ValueId> parts;
@@ -53,7 +53,7 @@ class Recogniser {
   }
 
  private:
-  // The node of this op that makes the value, if the value has one reader.
+  // The node of this op that makes the value, if the value has exactly one use; otherwise null.
   const Node* made_by(ValueId id, Op op) const {
     const int maker = makers_[static_cast<size_t>(id)];
     if (maker < 0 || uses_[static_cast<size_t>(id)] != 1) return nullptr;
@@ -105,7 +105,7 @@ class Recogniser {
     }
   }
 
-  // u of 1 + u.
+  // u if the value is 1 + u; otherwise kNoValue.
   ValueId added_to_one(ValueId id) const {
     const Node* sum = made_by(id, Op::kAdd);
     for (size_t i = 0; sum && i < 2; ++i) {
@@ -115,7 +115,7 @@ class Recogniser {
     return kNoValue;
   }
 
-  // sqrt(2 / pi) (x + 0.044715 x^3), or with x outside of the brackets.
+  // Whether the value is sqrt(2 / pi) (x + 0.044715 x^3), or the same with x outside of the brackets.
   bool is_gelu_polynomial(ValueId id, ValueId x) const {
     const Product p = product(id);
     if (!about(p.factor, kSqrt2OverPi)) return false;

@@ -286,7 +286,7 @@ Result<Model> import_model(const Options& options, Report* report) {
 
 namespace {
 
-// Replaces a plan for the same use.
+// Adds a plan, in place of one for the same use.
 Status add_plan(Result<StoredPlan> made, Model* model) {
   if (!made.ok()) return made.status();
   SPARSENET_RETURN_IF_ERROR(add_step_checks(model->test_vectors, &*made));
@@ -299,8 +299,8 @@ Status add_plan(Result<StoredPlan> made, Model* model) {
   return {};
 }
 
-// Test vectors and precision. --check compares the network as it was imported; --test-vectors are of the one that is
-// written.
+// Makes test vectors and sets the precision. --check compares the network as it was imported; --test-vectors come from
+// the network that is written.
 Status finish_network(const Options& options, Model* model, Report* report, bool* changed) {
   report->test_vectors_from = "the file that was converted";
   if (!options.check.empty()) {

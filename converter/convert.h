@@ -1,4 +1,4 @@
-// One conversion: from a source file (and for weights an architecture) to a .snet file and a report.
+// One conversion: from a source file (and, for weights, an architecture) to a .snet file and a report.
 #pragma once
 
 #include <sparsenet/model.h>

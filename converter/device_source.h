@@ -1,4 +1,4 @@
-// A model as source code, for firmware.
+// Writes a model as source code, for firmware.
 #pragma once
 
 #include <sparsenet/deploy.h>
@@ -15,7 +15,7 @@ Status write_c_array(const std::string& directory, const std::string& stem, cons
 // Writes DIR/sparsenet_kernels.cpp: the table of the kernels that the model uses.
 Status write_kernel_table(const std::string& directory, const DeviceParts& parts);
 
-// Letters, digits and underscores, not starting with a digit.
+// The text as a C identifier: letters, digits and underscores, not starting with a digit.
 std::string c_identifier(const std::string& text);
 
 }  // namespace sparsenet::converter

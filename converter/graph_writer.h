@@ -56,8 +56,8 @@ class GraphWriter {
 Status finish_graph(Graph* graph);
 
 // Sets float32 constants below the smallest normal number, 1.2e-38, to zero: they are remainders of weights that
-// training has driven towards zero. Every step would treat them as zero anyway, and CPUs on which it does not take 100
-// times as long. Returns how many there were, and the name of the first tensor that contained one.
+// training has driven towards zero. Every step would treat them as zero anyway, and CPUs that do not treat them so take
+// 100 times as long. Returns how many there were, and the name of the first tensor that contained one.
 int64_t flush_denormals(Graph* graph, std::string* first);
 
 }  // namespace sparsenet::converter

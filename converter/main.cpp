@@ -1,4 +1,4 @@
-// sparsenet-convert: networks trained elsewhere -> .snet files.
+// The program sparsenet-convert: converts networks trained elsewhere to .snet files.
 #include <sparsenet/architecture.h>
 #include <sparsenet/deploy.h>
 
@@ -111,7 +111,7 @@ void print_summary(const Report& report, bool verbose) {
               report.seconds);
 }
 
-// One line for each cause; the report has every problem.
+// Prints one line for each cause; the report file has every problem.
 int report_failure(const Options& options, const Report& report, const std::string& report_file, bool verbose) {
   const size_t count = report.problems.size();
   const std::vector<ProblemGroup> groups = grouped_problems(report);

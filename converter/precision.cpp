@@ -14,7 +14,7 @@ std::string counted(int64_t count, const char* what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-// The largest difference relative to the largest value that was expected.
+// The largest difference, relative to the largest value before the change.
 double difference(const Tensor& before, const std::vector<float>& after) {
   double largest = 0, apart = 0;
   for (size_t i = 0; i < after.size(); ++i) {

@@ -60,7 +60,7 @@ struct Report {
   size_t file_bytes = 0;
   size_t test_vectors = 0;
   std::string test_vectors_from;  // what computed their outputs, as far as this conversion knows
-  // The result of --check; without images: it was not requested, or the conversion ended before.
+  // The result of --check. No images: it was not requested, or the conversion ended before it.
   struct Check {
     size_t images = 0, stored = 0;
     double largest_error = 0, tolerance = 0;  // relative to the largest expected value of an output

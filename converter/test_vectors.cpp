@@ -1,4 +1,4 @@
-// Embedded test vectors, with which `sparsenet verify` compares a device's outputs.
+// add_test_vectors(): makes embedded test vectors, with which `sparsenet verify` compares a device's outputs.
 #include <sparsenet/session.h>
 
 #include <cmath>
@@ -30,7 +30,7 @@ class Random {
   uint64_t state_;
 };
 
-// Pixels of an image if the model states how it normalises them, else standard normal values.
+// Normalised pixels of a random image if the model states how it normalises images, otherwise standard normal values.
 std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
   std::vector<float> values(static_cast<size_t>(element_count(shape)));
   const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;

@@ -1,4 +1,5 @@
-// Which graph a plan was made of, as one number: a hash of all that decides what the graph computes.
+// graph_identity(): one number for the graph that a plan was made of, a hash of everything that decides what it
+// computes.
 #include <cstring>
 #include <type_traits>
 
@@ -9,7 +10,7 @@
 namespace sparsenet {
 namespace {
 
-// Collects numbers; lists with their length in front, so that no two graphs give the same sequence.
+// Collects numbers; lists are preceded by their length, so that no two graphs give the same sequence.
 class Words {
  public:
   template <class T>

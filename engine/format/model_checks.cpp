@@ -1,4 +1,4 @@
-// Meaning of what a model file says beside its graph.
+// Checks that what a model file holds besides its graph makes sense: metadata and test vectors.
 #include <cmath>
 #include <string>
 
@@ -7,7 +7,7 @@
 namespace sparsenet {
 namespace {
 
-// Length of the UTF-8 sequence at p (shortest form, no surrogates, up to U+10FFFF), 0 if there is none.
+// Length of the UTF-8 sequence at p (shortest form, no surrogates, up to U+10FFFF); 0 if there is none.
 size_t utf8_length(const unsigned char* p, size_t left) {
   const unsigned char lead = p[0];
   if (lead < 0x80) return 1;

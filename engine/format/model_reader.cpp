@@ -1,9 +1,9 @@
-// Bytes of a .snet file -> Model. Hostile until verified, in this order: size and footer, identifier, checksum,
-// structure (FlatBuffers verifier), version, then meaning: numbers known, ranges, limits, shapes.
+// Reads the bytes of a .snet file into a Model. The bytes are hostile until verified, in this order: size, identifier,
+// footer, checksum, structure (FlatBuffers verifier), version, then meaning: known numbers, ranges, limits, shapes.
 //
 // A FlatBuffer may refer to one string or table many times, so a small file could unfold into gigabytes. A budget stops
-// that: all that is copied out of the structure may together be at most kMaxUnfolding times as long as the structure,
-// which holds for every file that writes each thing where it is used.
+// that: everything that is copied out of the structure may together be at most kMaxUnfolding times as long as the
+// structure, which holds for every file that writes each thing where it is used.
 #include <model_generated.h>
 
 #include <cmath>
@@ -134,7 +134,7 @@ class Reader {
     return invalid_model(what + ": shape " + to_string(shape) + " is too large");
   }
 
-  // Points the tensor, whose type and shape are read, at its bytes.
+  // Points the tensor, whose type and shape have been read, at its bytes.
   Status bind(uint64_t offset, const std::string& what, Tensor* tensor) {
     if (offset % kDataAlignment != 0) {
       return invalid_model(what + ": expected an offset that 64 divides, found " + std::to_string(offset));
@@ -157,7 +157,7 @@ class Reader {
                            std::to_string(kMaxNodes) + " nodes, found " + std::to_string(value_count) + " and " +
                            std::to_string(node_count));
     }
-    // What one takes here; in a file that writes each of them out it is less than four times its bytes there.
+    // What one value or node counts for here: less than four times its bytes in a file that writes each of them out.
     constexpr uint64_t kEntryBytes = 64;
     SPARSENET_RETURN_IF_ERROR(budget_.charge(kEntryBytes * (value_count + node_count)));
     graph->values.resize(value_count);
@@ -170,7 +170,7 @@ class Reader {
     }
     SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.inputs(), "graph inputs", value_count, &graph->inputs));
     SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.outputs(), "graph outputs", value_count, &graph->outputs));
-    // Ids, order, names, arity, kinds of attributes and shapes.
+    // Checks ids, order, names, arity, kinds of attributes and shapes.
     SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
     for (const Value& value : graph->values) {
       SPARSENET_RETURN_IF_ERROR(check_elements("value '" + value.name + "'", value.shape));
@@ -219,7 +219,7 @@ class Reader {
   }
 
   Status read_metadata(const schema::Metadata& file, Metadata* out) {
-    // Limits are check_metadata's.
+    // The limits for texts are those of check_metadata.
     SPARSENET_RETURN_IF_ERROR(read_text(file.name(), "metadata: name", kMaxTextBytes, false, &out->name));
     SPARSENET_RETURN_IF_ERROR(
         read_text(file.architecture(), "metadata: architecture", kMaxTextBytes, false, &out->architecture));
@@ -306,7 +306,7 @@ class Reader {
   StructureBudget budget_;
 };
 
-// The data at a 64-byte boundary: itself, or a copy that `owner` then owns.
+// The data at a 64-byte boundary: the data itself, or a copy that `owner` then owns.
 const uint8_t* aligned(const uint8_t* data, size_t size, std::shared_ptr<const void>* owner) {
   if (reinterpret_cast<uintptr_t>(data) % kDataAlignment == 0) return data;
   auto copy = std::make_shared<std::vector<uint8_t>>(size + kDataAlignment);

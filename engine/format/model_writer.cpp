@@ -1,5 +1,5 @@
-// Model -> bytes of a .snet file. The same model gives the same bytes: everything is written in the model's own order,
-// and identical constants, shapes and attributes are stored once, where the first of them stands.
+// Writes a Model as the bytes of a .snet file. The same model gives the same bytes: everything is written in the
+// model's own order, and identical constants, shapes and attributes are stored once, where the first of them stands.
 #include <model_generated.h>
 
 #include <cstring>
@@ -42,7 +42,7 @@ constexpr char kProducer[] = "sparsenet " SPARSENET_VERSION;
 constexpr char kProducer[] = "sparsenet";
 #endif
 
-// Numbers that compare as keys of a map, whatever they are.
+// The bits of a float, which can be a key of a map whatever its value is.
 uint32_t bits(float value) {
   uint32_t result;
   std::memcpy(&result, &value, sizeof result);
@@ -61,7 +61,7 @@ class DataLayout {
  public:
   uint64_t place(const Tensor& tensor) {
     const size_t bytes = tensor.bytes();
-    // Of one type: a plan lists constants by their places.
+    // Only constants of the same type share a place, because a plan lists its constants by their places.
     const uint64_t hash = xxh64(tensor.data, bytes);
     const auto range = by_hash_.equal_range(hash);
     for (auto it = range.first; it != range.second; ++it) {
@@ -89,7 +89,7 @@ class DataLayout {
 
 class Writer {
  public:
-  // `with_graph`: false leaves it away, for devices.
+  // `with_graph`: false leaves the graph out, for devices.
   Writer(const Model& model, const Graph& graph, const std::vector<const StoredPlan*>& plans, bool with_graph)
       : model_(model), graph_(graph), stored_plans_(plans), with_graph_(with_graph) {}
 
@@ -110,7 +110,7 @@ class Writer {
       if (!plan.ok()) return plan.status().with_context("plan for " + stored->target);
       plans.push_back(*plan);
     }
-    // Absent rather than empty: a file without plans is the same as from a writer that knew none.
+    // Absent rather than empty, so that a file without plans is the same as one by a writer that knew no plans.
     const auto plan_list =
         plans.empty() ? fb::Offset<fb::Vector<fb::Offset<schema::Plan>>>() : builder_.CreateVector(plans);
     const auto producer = builder_.CreateString(kProducer);
@@ -176,7 +176,7 @@ class Writer {
     const auto value_list = builder_.CreateVector(values);
     std::vector<fb::Offset<schema::Node>> nodes;
     for (const Node& node : graph_.nodes) {
-      // Most nodes have the name of what they compute.
+      // Most nodes have the name of the value that they compute.
       const auto first = static_cast<size_t>(node.outputs.front());
       const auto node_name = node.name == graph_.values[first].name ? names[first] : builder_.CreateString(node.name);
       const auto inputs = builder_.CreateVector(node.inputs);
@@ -291,7 +291,7 @@ class Writer {
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
 
-  // What is stored once: of the kinds that a network has hundreds of.
+  // Shapes and attributes that are stored once: the kinds of which a network has hundreds.
   using ConvKey = std::tuple<std::array<int32_t, 2>, std::array<int32_t, 2>, std::array<int32_t, 2>,
                              std::array<int32_t, 4>, int32_t, Activation::Kind, uint32_t, uint32_t>;
   std::map<Shape, fb::Offset<fb::Vector<int64_t>>> shapes_;
@@ -307,7 +307,7 @@ Status writable(const Model& model, const Graph& graph, const std::vector<const 
       return invalid_model(describe(node) + ": this op is made by passes and is not stored in files");
     }
   }
-  // What the reader limits and a builder could not even represent; the reader checks the rest.
+  // Of the reader's limits, those that a builder could not even represent are checked here; the reader checks the rest.
   size_t text = 0;
   for (const Value& value : graph.values) text += value.name.size() + 128;
   for (const Node& node : graph.nodes) text += node.name.size() + (node.inputs.size() + node.outputs.size()) * 4 + 128;

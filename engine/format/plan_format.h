@@ -1,4 +1,5 @@
-// Stored plans to and from the file's structure. The constants that they need are placed by the writer of the file.
+// Writes stored plans to the file's structure and reads them from it. The writer of the file places the constants that
+// they need.
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -10,24 +11,25 @@
 
 namespace sparsenet {
 
-// Which graph a plan was made of: a hash of its nodes, their attributes, connections and the contents of its constants,
-// so that no change passes unseen; not of the batch size. Reads all constants (about 10 GB per second).
+// Identifies the graph that a plan was made of: a hash of its nodes, their attributes and connections, and the contents
+// of its constants, so that no change goes unnoticed. The batch size is not part of it. Reads all constants (about 10
+// GB per second).
 uint64_t graph_identity(const Graph& graph);
 
-// Whether the plan still says what the graph says: for any batch size, the same inputs and the same graph.
+// Whether the plan was made of this graph: the graph is the same, for whatever batch size, and so are the inputs.
 bool made_of(const StoredPlan& stored, const Graph& graph);
-// All of which that holds, with the constants read once. They point into `plans`.
+// All plans for which that holds; the constants are read only once. The result points into `plans`.
 std::vector<const StoredPlan*> plans_made_of(const std::vector<StoredPlan>& plans, const Graph& graph);
 
-// The model's plan of inference for this target and batch, or that of training, if it is made of the model's graph;
-// else null.
+// The model's plan for inference with this target and batch, or its plan for training; null if there is none that was
+// made of the model's graph.
 const StoredPlan* find_plan(const Model& model, const std::string& target, int64_t batch);
 const StoredPlan* find_training_plan(const Model& model, const std::string& target);
 
-// About what it takes in the structure, at most.
+// An upper estimate of what the plan takes in the structure.
 size_t plan_bytes(const StoredPlan& stored);
 
-// `place` gives a constant's offset in the data section, and the same one for the same bytes.
+// `place` returns a constant's offset in the data section, the same offset for the same bytes.
 Result<flatbuffers::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
                                                      const std::function<uint64_t(const Tensor&)>& place,
                                                      flatbuffers::FlatBufferBuilder* builder);
@@ -35,8 +37,9 @@ Result<flatbuffers::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
 // Whether this runtime knows the plan's target and version; others are skipped.
 bool is_known_plan(const schema::Plan& plan);
 
-// Checks all of a plan, also that its inputs and outputs are the graph's; the caller sets graph_identity. `charge` is
-// told of all that is copied out of the structure and says when it is too much. Messages do not name the plan.
+// Reads a plan and checks all of it, also that its inputs and outputs are the graph's; the caller sets graph_identity.
+// `charge` is called with the number of bytes that are copied out of the structure, and fails when they are too many.
+// Messages do not name the plan.
 Result<StoredPlan> read_plan(const rt::PlanFile& file, const Graph& graph, const std::shared_ptr<const void>& owner,
                              const std::function<Status(uint64_t)>& charge);
 

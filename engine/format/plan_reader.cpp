@@ -1,4 +1,4 @@
-// Stored plans from the file's structure: hostile until checked.
+// Reads stored plans from the file's structure, which are hostile until checked.
 #include <model_generated.h>
 
 #include <algorithm>
@@ -79,7 +79,7 @@ class PlanReader {
     if (count > kMaxNodes) {
       return invalid_model("expected at most " + std::to_string(kMaxNodes) + " steps, found " + std::to_string(count));
     }
-    SPARSENET_RETURN_IF_ERROR(charge_(24 * count));  // no step takes less
+    SPARSENET_RETURN_IF_ERROR(charge_(24 * count));  // no step takes less in the structure
     plan_->steps.resize(count);
     std::string step_name;
     for (uint32_t i = 0; i < count; ++i) {
@@ -191,7 +191,7 @@ class PlanReader {
     return {};
   }
 
-  // What a program sees of a session must not depend on whether it uses the plan.
+  // What a program sees of a session must not depend on whether the session uses the plan.
   Status check_interface(const Graph& graph, int64_t batch) const {
     const Graph* fitting = &graph;
     Graph other;
@@ -252,7 +252,7 @@ class PlanReader {
   const rt::PlanFile& file_;
   const std::function<Status(uint64_t)>& charge_;
   std::shared_ptr<Plan> plan_;
-  uint64_t used_ = 0;  // bytes of the arena, up to the last that a step or a port reaches
+  uint64_t used_ = 0;  // bytes of the arena, up to the last that a step, a port or a region reaches
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Stored plans to the file's structure.
+// Writes stored plans to the file's structure.
 #include <model_generated.h>
 
 #include <algorithm>
@@ -66,7 +66,7 @@ class PlanWriter {
   }
 
  private:
-  // Absent where all are float32, as in files of versions that knew no other type.
+  // Absent if all types are float32, as in files of versions that knew no other type.
   fb::Offset<fb::Vector<uint8_t>> write_types(const std::vector<uint8_t>& types) {
     const auto is_float32 = [](uint8_t type) { return type == static_cast<uint8_t>(DataType::kFloat32); };
     if (std::all_of(types.begin(), types.end(), is_float32)) return {};
@@ -75,7 +75,7 @@ class PlanWriter {
 
   static Status too_large(const std::string& what) { return unsupported(what + ": too large for a stored plan"); }
 
-  // In the file they stand in the order of their offsets; equal ones are one.
+  // In the file, constants are in the order of their offsets, and equal constants are one.
   void place_constants(const std::function<uint64_t(const Tensor&)>& place) {
     std::vector<std::pair<uint64_t, size_t>> order;
     for (size_t i = 0; i < stored_.constants.size(); ++i) order.emplace_back(place(stored_.constants[i]), i);
@@ -94,7 +94,7 @@ class PlanWriter {
     }
   }
 
-  // The constant that `at` lies in; of several the one that goes on for longest.
+  // The constant that `place` lies in; of several, the one that extends furthest.
   schema::PlanRef find(const void* place) {
     const auto* at = static_cast<const uint8_t*>(place);
     const Tensor* best = nullptr;
@@ -143,7 +143,7 @@ class PlanWriter {
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
   }
 
-  // A number of an index space. What is not used may be any.
+  // A number of an index space. An unused number may have any value, and is written as 0.
   int32_t number(int64_t value, bool used = true) {
     if (!used) return 0;
     if (value < INT32_MIN || value > INT32_MAX) status_ = too_large("a step's index space");
@@ -266,7 +266,7 @@ class PlanWriter {
   const Plan& plan_;
   fb::FlatBufferBuilder& builder_;
   Status status_;
-  std::vector<uint32_t> index_;  // of stored_.constants in constants_
+  std::vector<uint32_t> index_;  // where each of stored_.constants is in constants_
   std::vector<schema::PlanConstant> constants_;
   std::vector<schema::PlanRef> refs_;
   std::vector<schema::PlanSegment> segments_;

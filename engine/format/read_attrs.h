@@ -1,4 +1,4 @@
-// The attributes of a node in a file.
+// Reads the attributes of a node from a file.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -11,7 +11,7 @@ namespace schema {
 struct Node;
 }
 
-// Checks what the shape rules do not: activations, and that numbers are numbers.
+// Checks only what the shape rules do not: fused activations, and that the value of a padding is not NaN.
 Status read_attrs(const schema::Node& file, StructureBudget* budget, Attrs* out);
 
 }  // namespace sparsenet

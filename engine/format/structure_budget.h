@@ -1,4 +1,4 @@
-// What is copied out of a file's structure, so that a small file cannot expand to a huge model.
+// StructureBudget: limits what is copied out of a file's structure, so that a small file cannot expand to a huge model.
 #pragma once
 
 #include <flatbuffers/flatbuffers.h>
@@ -32,8 +32,8 @@ class StructureBudget {
                            std::to_string(list->size()));
     }
     SPARSENET_RETURN_IF_ERROR(charge(list->size() * sizeof(T)));
-    // The verifier lets 8-byte numbers stand at multiples of 4; the host is little-endian, so copying the bytes reads
-    // them.
+    // The verifier accepts 8-byte numbers at multiples of 4, so their bytes are copied; they need no conversion,
+    // because the host is little-endian.
     out->resize(list->size());
     if (!out->empty()) std::memcpy(out->data(), list->Data(), list->size() * sizeof(T));
     return {};

@@ -1,7 +1,9 @@
-// The table of activations: what passes, lowering, gradients, the file reader and the tests know of each.
+// The table of activation functions: one row per activation, with what passes, lowering, gradients, the file reader and
+// the tests need to know about it.
 //
-// To add one: its numbers in graph.h (Op, Activation::Kind) and step.h (Act::Kind), a row in activations.cpp, its
-// formula and slope over vectors (kernels/portable/activation.h) and in plain C (kernels/reference/activation.cpp).
+// To add one, add its numbers to graph.h (Op, Activation::Kind) and step.h (Act::Kind), a row to activations.cpp, and
+// its formula and slope, both over vectors (kernels/portable/activation.h) and in plain C
+// (kernels/reference/activation.cpp).
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -22,22 +24,22 @@ struct ActivationRow {
   OpDefinition op;
   Activation::Kind kind;
   ActivationParameters parameters;
-  bool slope_from_result;  // y alone tells dy/dx, so training need not keep x
+  bool slope_from_result;  // dy/dx follows from y alone, so training need not keep x
 };
 
-// In the order of their kinds, which are 1, 2, 3, ...
+// The rows are in the order of their kinds, which are numbered 1, 2, 3, ...
 constexpr int kActivations = static_cast<int>(Activation::kLast);
 extern const ActivationRow kActivationTable[kActivations];
 
-// Null for an op that is no activation, and for kNone.
+// Null for an op that is not an activation, and for kNone.
 const ActivationRow* find_activation(Op op);
 const ActivationRow* find_activation(Activation::Kind kind);
 
-// Of an activation's node.
+// Convert between an Activation and the attributes of a node that applies it.
 Activation activation_of(const ActivationRow& row, const Attrs& attrs);
 Attrs attrs_of(const ActivationRow& row, const Activation& activation);
 
-// The activation that a node applies, if it is nothing but one.
+// Whether the node is an activation and nothing else; if so, fills in *activation.
 bool is_activation(const Node& node, Activation* activation);
 
 }  // namespace sparsenet

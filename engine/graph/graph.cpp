@@ -24,7 +24,6 @@ std::string unique_name(const Graph& graph, const std::string& base) {
   return name;
 }
 
-// The body of infer_shapes().
 Status check_quantization(const Value& value) {
   const Quantization& q = value.quantization;
   const std::string what = "value '" + value.name + "': quantisation";
@@ -56,6 +55,7 @@ Status check_quantization(const Value& value) {
   return {};
 }
 
+// The body of infer_shapes().
 Status infer_all(Graph* graph) {
   auto in_range = [graph](ValueId id) { return id >= 0 && static_cast<size_t>(id) < graph->values.size(); };
   std::vector<bool> made(graph->values.size(), false);

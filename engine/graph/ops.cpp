@@ -13,7 +13,7 @@ constexpr size_t kMany = 4096;
 constexpr size_t kNone = attrs_index<NoAttrs>();
 constexpr size_t kTrain = attrs_index<TrainAttrsPointer>();
 
-// In the order of their numbers; activations have a table of their own.
+// In the order of the ops' numbers; activations have a table of their own.
 const OpDefinition kOps[] = {
     {Op::kConv, "Conv", 2, 4, 2, 1, 1, attrs_index<ConvAttrs>(), true, infer_conv},
     {Op::kFullyConnected, "FullyConnected", 2, 3, 2, 1, 1, attrs_index<FullyConnectedAttrs>(), true,

@@ -1,5 +1,6 @@
-// The table of operations: for each op its name, its arity, the attributes it takes and its shape rule. To add an op: a
-// number in graph.h, a shape rule in one of the ops_*.cpp files, a row in ops.cpp; for an activation see activations.h.
+// The table of operations: for each op its name, its arity, the attributes it takes and its shape rule. To add an op,
+// add a number to graph.h, a shape rule to one of the ops_*.cpp files and a row to ops.cpp; for an activation see
+// activations.h.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -17,7 +18,7 @@ struct ShapeContext {
   size_t input_count() const { return node.inputs.size(); }
   bool has_input(size_t i) const { return i < node.inputs.size() && node.inputs[i] != kNoValue; }
   const Shape& input(size_t i) const { return graph.shape(node.inputs[i]); }
-  // Failures that read "expected ..., found ..."; the caller adds the node's op and name.
+  // A failure that reads "expected ..., found ..."; the caller adds the node's op and name.
   static Status mismatch(const std::string& what, const std::string& expected, const std::string& found) {
     return invalid_model(what + ": expected " + expected + ", found " + found);
   }
@@ -30,7 +31,7 @@ struct OpDefinition {
   size_t required;                // the first `required` inputs may not be absent
   size_t min_outputs, max_outputs;
   size_t attrs_index;  // index of the Attrs alternative this op takes
-  bool storable;       // may stand in a file
+  bool storable;       // may occur in a file
   Status (*infer)(ShapeContext&);
 };
 
@@ -55,7 +56,7 @@ Status infer_batch_norm(ShapeContext&);
 Status infer_affine(ShapeContext&);
 Status infer_attention(ShapeContext&);
 Status infer_unary(ShapeContext&);
-Status infer_activation(ShapeContext&);  // and checks its attributes
+Status infer_activation(ShapeContext&);  // also checks the attributes
 Status infer_softmax(ShapeContext&);
 Status infer_binary(ShapeContext&);
 Status infer_pool(ShapeContext&);
@@ -75,7 +76,7 @@ Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outp
 // "Conv 'block0.layers.1.conv0'"
 std::string describe(const Node& node);
 
-// Multiply-accumulates of a node for the batch its shapes have; 0 for all but Conv and FullyConnected.
+// Multiply-accumulates of a node for the batch size that its shapes have; 0 for all but Conv and FullyConnected.
 int64_t node_macs(const Graph& graph, const Node& node);
 
 }  // namespace sparsenet

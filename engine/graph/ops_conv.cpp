@@ -1,10 +1,10 @@
-// Shape rules of the ops with weights: Conv, FullyConnected, BatchNorm, and the Affine and Attention that passes make.
+// Shape rules of the ops with weights: Conv, FullyConnected, BatchNorm, and Affine and Attention, which passes make.
 #include "graph/ops.h"
 
 namespace sparsenet {
 namespace {
 
-constexpr int32_t kMaxWindow = 1 << 12;  // kernel, stride, dilation and padding beyond this are damage, not networks
+constexpr int32_t kMaxWindow = 1 << 12;  // anything larger is a sign of damage, not a network
 
 Status check_window(const char* what, int32_t value, int32_t low) {
   if (value >= low && value <= kMaxWindow) return {};

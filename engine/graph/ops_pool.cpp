@@ -24,7 +24,7 @@ Status infer_pool(ShapeContext& c) {
                         to_string(x));
     }
     int64_t size = (a.ceil_mode ? (span + a.stride[d] - 1) : span) / a.stride[d] + 1;
-    // A window that would start beyond the input and its leading padding sees nothing.
+    // A window that would start beyond the input and its leading padding sees nothing and is dropped.
     if (a.ceil_mode && (size - 1) * a.stride[d] >= x[d + 2] + before) --size;
     out[d + 2] = size;
   }

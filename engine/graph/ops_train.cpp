@@ -1,5 +1,5 @@
-// Shape rules of the training ops. They stand in graphs that build_backward made, so this checks what lowering relies
-// on and no more.
+// Shape rules of the training ops. These ops occur only in graphs that build_backward has made, so the rules check only
+// what lowering relies on.
 #include <utility>
 
 #include "graph/ops.h"
@@ -92,7 +92,7 @@ struct Rule {
   Op op;
   Status (*infer)(ShapeContext&);
 };
-// Others make nothing.
+// The training ops that are not listed have no outputs.
 const Rule kRules[] = {
     {TrainOp::kBatchStats, infer_batch_stats},
     {TrainOp::kFoldStats, infer_fold_stats},

@@ -9,7 +9,7 @@ namespace {
 
 enum Use : uint8_t { kOther = 0, kParameter, kStatistic };
 
-// What layers read each value as.
+// By value: whether layers read it as a parameter, as a statistic of BatchNorm, or as neither.
 std::vector<Use> uses_of(const Graph& graph) {
   std::vector<Use> uses(graph.values.size(), kOther);
   for (const Node& node : graph.nodes) {

@@ -8,9 +8,9 @@
 
 namespace sparsenet {
 
-// "attributes" are members of TrainAttrs. s = 1 / sqrt(variance + epsilon) of a batch.
-// Operands marked (+) are updated in place, those marked ? are optional. "dx unless it is given": dx is an output
-// only if it is not among the operands.
+// Each op is described by its operands and results. "attributes" are members of TrainAttrs. s = 1 / sqrt(variance +
+// epsilon) of a batch. Operands marked (+) are updated in place, those marked ? are optional. "dx unless it is given":
+// dx is an output only if it is not among the operands.
 struct TrainOp {
   // x [N, C, ...] -> [3, C]: mean, s, variance; attributes: epsilon
   static constexpr Op kBatchStats{200};
@@ -18,7 +18,7 @@ struct TrainOp {
   static constexpr Op kFoldStats{201};
   // x, scale and shift [2, C] -> activation(x * scale + shift); attributes: activation
   static constexpr Op kNormalize{202};
-  // stats, running mean (+), running variance (+); attributes: alpha: momentum; beta
+  // stats, running mean (+), running variance (+); attributes: alpha: momentum; beta: N / (N - 1), for the variance
   static constexpr Op kUpdateRunning{203};
   // dy, x, scale and shift, stats?, dx (+)? -> sums [2, C]: of dy' and of dy' (x - mean), with dy' = dy where the
   // activation is not at a bound; dx unless it is given
@@ -27,23 +27,23 @@ struct TrainOp {
   static constexpr Op kFoldStatsGrad{205};
   // x, stats, dstats [2, C] of mean and s, dx (+)
   static constexpr Op kBatchStatsGrad{206};
-  // x, dy -> dw, db?; also of FullyConnected; attributes: conv
+  // x, dy -> dw, db?; also for FullyConnected; attributes: conv, shape
   static constexpr Op kConvGradWeight{207};
   // dy, weight -> dx; attributes: conv, shape
   static constexpr Op kConvGradInput{208};
   // dy, x -> dx; attributes: activation
   static constexpr Op kActivationGrad{209};
-  // dy, x -> dx: to the first of the largest; attributes: pool
+  // dy, x -> dx: each dy goes to the first of the largest elements of its window; attributes: pool
   static constexpr Op kMaxPoolGrad{210};
   // dy -> dx; attributes: pool, shape
   static constexpr Op kAveragePoolGrad{211};
   // dy, y -> dx; attributes: axis
   static constexpr Op kSoftmaxGrad{212};
-  // x -> alpha * sum over the dimensions that `shape` has as 1 or not at all; attributes: shape
+  // x -> alpha * sum over the dimensions that are 1 in `shape` or missing there; attributes: shape
   static constexpr Op kReduceSum{213};
-  // x -> alpha * x, broadcast to `shape`
+  // x -> alpha * x, broadcast to `shape`; attributes: shape
   static constexpr Op kExpand{214};
-  // dy [N, C, 1, 1], dx (+)? -> dx unless it is given: alpha * dy at every pixel    shape
+  // dy [N, C, 1, 1], dx (+)? -> dx unless it is given: alpha * dy at every pixel; attributes: shape
   static constexpr Op kExpandPixels{215};
   // a, b [N, C, H, W] -> [N, C, 1, 1]: sum of a b over the pixels
   static constexpr Op kDotPixels{216};
@@ -53,10 +53,10 @@ struct TrainOp {
   static constexpr Op kFill{218};
   // from, to (+): to += from
   static constexpr Op kAccumulate{219};
-  // logits [N, K], labels [N, 1] -> [1, 2]: sum of the losses, number correct; dlogits: beta * (softmax - target);
-  // attributes: alpha: label smoothing; beta
+  // logits [N, K], labels [N, 1] -> [1, 2]: sum of the losses, number of correct answers; dlogits: beta * (softmax -
+  // target); attributes: alpha: label smoothing; beta
   static constexpr Op kCrossEntropy{220};
-  // x [P], control (+)
+  // x [P], control (+): the sum of the squares of x, in two floats of control
   static constexpr Op kSquareSum{221};
   // parameters (+), gradients, momentum (+), control
   static constexpr Op kUpdateSgd{222};
@@ -84,7 +84,7 @@ inline Attrs to_attrs(TrainAttrs attrs) {
   return std::make_shared<const TrainAttrs>(std::move(attrs));
 }
 
-// Of a node whose attributes they are.
+// The attributes of a node that has a training op.
 inline const TrainAttrs& train_attrs(const Node& node) {
   return *std::get<TrainAttrsPointer>(node.attrs);
 }

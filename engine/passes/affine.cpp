@@ -1,4 +1,5 @@
-// Scale-and-shift a channel: from BatchNorm and from constants, into the layers before and after.
+// The passes for Affine, a scale and shift per channel: they make it from BatchNorm and from arithmetic with constants,
+// and fold it into the layers before and after.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -22,7 +23,7 @@ Status convert_batch_norm(Graph* graph) {
     const double epsilon = std::get<BatchNormAttrs>(node.attrs).epsilon;
     std::vector<float> scale(channels), shift(channels);
     for (size_t c = 0; c < channels; ++c) {
-      // In double: the quotient is rounded once.
+      // Computed in double, so that the quotient is rounded only once.
       const double factor = p[0][c] / std::sqrt(static_cast<double>(p[3][c]) + epsilon);
       scale[c] = static_cast<float>(factor);
       shift[c] = static_cast<float>(p[1][c] - factor * p[2][c]);
@@ -39,7 +40,8 @@ Status convert_batch_norm(Graph* graph) {
 
 namespace {
 
-// The constant's value for every channel of `image` where it broadcasts as one value a channel (or one for all).
+// Gets the constant's value for every channel of `image`. False unless it broadcasts as one value per channel, or as a
+// single value for all.
 bool channel_values(const Graph& graph, ValueId id, const Shape& image, std::vector<float>* values) {
   const float* data = constant_f32(graph, id);
   if (!data) return false;
@@ -72,7 +74,7 @@ Status convert_channel_constants(Graph* graph) {
       std::vector<float> k;
       const ValueId x = node.inputs[1 - side];
       if (graph->shape(x) != image || !channel_values(*graph, node.inputs[side], image, &k)) continue;
-      if (op == Op::kDiv && side == 0) continue;  // k / x is no affine
+      if (op == Op::kDiv && side == 0) continue;  // k / x is not affine
       std::vector<float> scale(k.size(), 1.f), shift(k.size(), 0.f);
       for (size_t c = 0; c < k.size(); ++c) {
         if (op == Op::kMul) scale[c] = k[c];
@@ -127,8 +129,8 @@ void set_parameters(Graph* graph, Node* node, std::vector<float> weight, std::ve
 }  // namespace
 
 Status fold_affine_backward(Graph* graph) {
-  // Chains of several affines (a scale, then a shift) fold one after the other, so uses are counted anew until nothing
-  // changes.
+  // Chains of several affines (a scale, then a shift) fold one after the other, so this repeats, with fresh counts of
+  // the uses, until nothing changes.
   for (bool changed = true; changed;) {
     changed = false;
     const Uses uses(*graph);
@@ -202,7 +204,7 @@ Status fold_affine_forward(Graph* graph) {
     if (layer.op == Op::kConv) {
       const auto& a = std::get<ConvAttrs>(layer.attrs);
       if (a.pads != std::array<int32_t, 4>{0, 0, 0, 0})
-        continue;  // padding is zero behind the affine, not in front of it
+        continue;  // the padding is zero behind the affine, not in front of it
       groups = a.groups;
     } else if (layer.op != Op::kFullyConnected) {
       continue;

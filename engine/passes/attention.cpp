@@ -1,4 +1,4 @@
-// recognize_attention: finds the channel gates by walking back from the product h * f.
+// The pass recognize_attention: finds channel gates by walking back from the product h * f.
 #include <utility>
 
 #include "graph/activations.h"
@@ -12,10 +12,12 @@ class Matcher {
  public:
   explicit Matcher(Graph* graph) : graph_(graph), uses_(*graph) {}
 
-  // h * f at node `mul`, and h + h * f if `add` is not negative: rewrites and marks what is replaced.
+  // If node `mul` is h * f, or together with node `add` h + h * f, of a gate: make it one node, mark the nodes that it
+  // replaces in `removed`, and return true.
   bool squeeze_excite(int mul);
   bool paper(int mul, int add);
 
+  // The node that adds h to the product h * f of node `mul`, or -1.
   int add_behind(int mul, ValueId* h) const;
   std::vector<bool> removed;
 
@@ -35,14 +37,14 @@ class Matcher {
     return node.op == op ? &node : nullptr;
   }
 
-  // Steps over [N, C] <-> [N, C, 1, 1], noting the nodes it passed.
+  // Goes back over reshapes between [N, C] and [N, C, 1, 1], and appends their nodes to *passed.
   ValueId skip_reshape(ValueId id, std::vector<int>* passed) const;
   bool layer(ValueId out, Layer* found) const;
   bool batch_norm_relu(ValueId out, ValueId* input, std::vector<float>* scale, std::vector<float>* shift,
                        std::vector<int>* passed) const;
   ValueId matrix(ValueId weight, const std::string& name);
   ValueId vector_or_zeros(ValueId bias, int64_t size, const std::string& name);
-  // Every value made by `inner` is read by `inner` or by the node `last` only.
+  // Whether every value made by the nodes `inner` is read only by them or by the node `last`.
   bool closed(const std::vector<int>& inner, int last) const;
   void replace(const std::vector<int>& inner, int last, Node attention);
 
@@ -111,7 +113,7 @@ bool Matcher::batch_norm_relu(ValueId out, ValueId* input, std::vector<float>* s
   const Node* bn = made_by(relu->inputs[0], Op::kBatchNorm, &index);
   if (!bn) return false;
   passed->push_back(index);
-  // The arithmetic of convert_batch_norm, on a graph of that one node.
+  // Uses the arithmetic of convert_batch_norm, on a graph of this node alone.
   Graph one;
   Node copy = *bn;
   for (size_t i = 1; i < 5; ++i) {

@@ -1,4 +1,4 @@
-// remove_identity, remove_dead_nodes, convert_reduce_mean, merge_pad: small rewrites without arithmetic.
+// The passes remove_identity, remove_dead_nodes, convert_reduce_mean and merge_pad: small rewrites without arithmetic.
 #include <utility>
 
 #include "passes/passes.h"

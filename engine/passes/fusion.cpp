@@ -1,4 +1,4 @@
-// fuse_residual, fuse_activation, pool_before_conv, convert_flattened_fc.
+// The passes fuse_residual, fuse_activation, pool_before_conv and convert_flattened_fc.
 #include <utility>
 
 #include "graph/activations.h"
@@ -13,7 +13,7 @@ Status fuse_residual(Graph* graph) {
   for (size_t i = 0; i < graph->nodes.size(); ++i) {
     const Node add = graph->nodes[i];
     if (add.op != Op::kAdd) continue;
-    // The operand made last is the better one to absorb: nothing has to wait for it.
+    // The operand that is made last is tried first, because nothing has to wait for it.
     const int first = uses.producer(add.inputs[0]), second = uses.producer(add.inputs[1]);
     for (size_t side : {size_t{first > second ? 0u : 1u}, size_t{first > second ? 1u : 0u}}) {
       const int maker = uses.producer(add.inputs[side]);
@@ -26,7 +26,7 @@ Status fuse_residual(Graph* graph) {
       if (graph->shape(other) != graph->shape(add.outputs[0]) || graph->shape(conv.outputs[0]) != graph->shape(other))
         continue;
       if (graph->value(other).is_constant) continue;
-      // What Pad and Concat make is a view, which an Add of its own reads without a copy.
+      // Pad, Concat, Slice and Split often make a view, which a separate Add reads without a copy.
       const int other_maker = uses.producer(other);
       if (other_maker >= 0) {
         const Op op = node_at(graph, other_maker).op;
@@ -36,7 +36,7 @@ Status fuse_residual(Graph* graph) {
       fused.inputs.resize(3, kNoValue);
       fused.inputs.push_back(other);
       fused.outputs = add.outputs;
-      graph->nodes[i] = std::move(fused);  // at the place of the Add, where both operands are there
+      graph->nodes[i] = std::move(fused);  // at the place of the Add, where both operands are available
       removed[static_cast<size_t>(maker)] = true;
       break;
     }
@@ -75,7 +75,7 @@ Status pool_before_conv(Graph* graph) {
     if (pool.op != Op::kAveragePool) continue;
     const PoolAttrs attrs = std::get<PoolAttrs>(pool.attrs);
     if (attrs.pads != std::array<int32_t, 4>{0, 0, 0, 0} || attrs.ceil_mode) continue;
-    if (attrs.stride[0] * attrs.stride[1] < 2) continue;  // nothing to win
+    if (attrs.stride[0] * attrs.stride[1] < 2) continue;  // nothing to gain
     const int maker = uses.producer(pool.inputs[0]);
     if (maker < 0 || uses.only_user(pool.inputs[0]) != static_cast<int>(i)) continue;
     Node& conv = node_at(graph, maker);
@@ -86,7 +86,7 @@ Status pool_before_conv(Graph* graph) {
       continue;
     }
     if (conv.inputs.size() > 3 && conv.inputs[3] != kNoValue) continue;
-    // conv, pool -> pool, conv, each at the other's place and under its own name.
+    // conv, pool become pool, conv: each takes the other's place and keeps its own name.
     const ValueId between = conv.outputs[0];
     const ValueId out = pool.outputs[0];
     Node new_pool = pool, new_conv = conv;

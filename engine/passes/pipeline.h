@@ -1,7 +1,8 @@
-// The passes that turn a stored graph into one that lowers to few, fast steps, in the order they run.
+// Runs the passes that turn a stored graph into one that lowers to few, fast steps.
 //
 // Every pass is a function Graph -> Graph that keeps the outputs; the pipeline infers and checks all shapes after each.
-// To add one: a file here, a declaration in passes.h, a row in pipeline.cpp.
+// To add one, add a file here, a declaration in passes.h and a row in pipeline.cpp, where they are in the order in
+// which they run.
 #pragma once
 
 #include <sparsenet/graph.h>

@@ -1,4 +1,4 @@
-// What passes share: who makes and who uses a value, and edits of the node list.
+// Helpers that passes share: which nodes make and use a value, and edits of the node list.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -8,17 +8,17 @@
 
 namespace sparsenet {
 
-// Makers and users of all values at the time it was made; a pass that edits as it goes keeps to nodes it has not
-// touched.
+// Which nodes make and use each value, as of the object's construction: a pass that edits the graph meanwhile may rely
+// on it only for nodes that it has not touched.
 class Uses {
  public:
   explicit Uses(const Graph& graph);
 
   // Index of the node that makes the value, or -1 (inputs, constants).
   int producer(ValueId id) const { return producer_[static_cast<size_t>(id)]; }
-  // How often nodes read it, a graph output counts as one more.
+  // How many times nodes read the value; being a graph output counts as one more.
   int count(ValueId id) const { return count_[static_cast<size_t>(id)]; }
-  // Index of the only node that reads it; -1 if there is not exactly one use or if it is a graph output.
+  // Index of the only node that reads the value; -1 if there is not exactly one use or if it is a graph output.
   int only_user(ValueId id) const;
 
  private:
@@ -29,7 +29,7 @@ class Uses {
 // The value's float32 constant data, or null.
 const float* constant_f32(const Graph& graph, ValueId id);
 
-// A new constant; the name is made unique from the id, which is cheap.
+// Add a constant, or a value that a node computes. The id is appended to its name, a cheap way to make it unique.
 ValueId add_pass_constant(Graph* graph, const std::string& base, Shape shape, std::vector<float> values);
 ValueId add_pass_value(Graph* graph, const std::string& base, Shape shape);
 

@@ -9,7 +9,7 @@
 
 namespace sparsenet {
 
-// Both count on alike from LeakyRelu.
+// From LeakyRelu on, both enumerations have the same kinds in the same order.
 constexpr int kActsBehind = static_cast<int>(Activation::Kind::kLeakyRelu) - static_cast<int>(rt::Act::kLeakyRelu);
 static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLast));
 
@@ -98,7 +98,7 @@ Result<Lowered> Lowering::value(ValueId id) {
   if (v.type != DataType::kFloat32 && v.type != DataType::kFloat16) {
     return unsupported("constant '" + v.name + "': expected float32 or float16, found " + std::string(name(v.type)));
   }
-  // A constant operand: float32, and brought to pixel order where it has pixels.
+  // A constant operand is converted to float32, and to pixel order (NHWC) if it has pixels.
   Lowered lowered = frame(id);
   const float* data = v.constant.f32();
   plan_.view_owners.push_back(v.constant.owner);
@@ -200,7 +200,7 @@ void Lowering::find_fused_affines() {
   producer_.assign(graph_.values.size(), nullptr);
   uses_.assign(graph_.values.size(), 0);
   fused_.assign(graph_.values.size(), false);
-  // How many of the uses apply the affine themselves.
+  // By value: how many of its uses could apply the affine themselves.
   std::vector<int> taken(graph_.values.size(), 0);
   auto takes = [&](const Node& node) {
     switch (node.op) {
@@ -231,13 +231,14 @@ void Lowering::find_fused_affines() {
     if (node.op != Op::kAffine && node.op != TrainOp::kNormalize) continue;
     const auto kind = affine_activation(node).kind;
     if (kind != Activation::Kind::kNone && kind != Activation::Kind::kRelu && kind != Activation::Kind::kClip) continue;
-    // In inference it would be computed twice for two readers; in training that is cheaper than to keep it.
+    // With two readers the affine would be computed twice. Inference avoids that; in training it is cheaper than to
+    // keep the result.
     const auto out = static_cast<size_t>(node.outputs[0]);
     fused_[out] = taken[out] == uses_[out] && taken[out] >= 1 && (taken[out] == 1 || node.op == TrainOp::kNormalize);
   }
 }
 
-// The affine that a node stands for, as what a step applies to its input.
+// Sets the scale and shift of the node `affine` as what the draft's step applies to its input.
 Status Lowering::set_affine(const Node& affine, Draft* draft) {
   if (affine.op == TrainOp::kNormalize) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered fold, dense(affine.inputs[1], affine));

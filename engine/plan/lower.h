@@ -1,4 +1,4 @@
-// Lowering: graph nodes to steps. Internal to plan/.
+// Lowering: turns the nodes of a graph into the steps of a plan. Internal to plan/.
 #pragma once
 
 #include <unordered_map>
@@ -7,7 +7,7 @@
 
 namespace sparsenet {
 
-// A piece of a value's channels while offsets are not known yet.
+// A range of a value's channels, as long as offsets are not known yet.
 struct Piece {
   int buffer = -1;                 // index of a virtual buffer; -1: constant
   size_t start = 0;                // bytes into the buffer
@@ -38,15 +38,15 @@ class Lowering {
     rt::Step step{};
     Lowered in, in2, out;
     std::vector<Lowered> operands;  // of training steps
-    std::vector<Lowered> reads;     // what else must live until this step
+    std::vector<Lowered> reads;     // other values that must live until this step
     int64_t macs = 0;
-    // Parameters in the arena: a member of the step points to them.
+    // A parameter in the arena, to which a member of the step will point.
     struct Link {
       rt::ParamSlot slot;
       Piece piece;
     };
     std::vector<Link> links;
-    // Operands whose memory the output may take over when nobody reads them later. An elementwise step reads every
+    // Operands whose memory the output may take over if no later step reads them. An elementwise step reads every
     // element before it writes it; a convolution does so for its residual only.
     bool share_in = false, share_in2 = false;
   };
@@ -92,9 +92,9 @@ class Lowering {
   const Shape& shape(ValueId id) const { return graph_.shape(id); }
   Result<Lowered> value(ValueId id);  // pieces of a value or of a constant
   Result<Lowered> dense(ValueId id,
-                        const Node& node);  // one piece in the arena, pixels side by side; copies if it must
+                        const Node& node);  // one piece whose pixels lie side by side; makes a copy if necessary
   Lowered new_value(ValueId id);            // a new buffer for a node's output
-  enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter: it must live as long
+  enum class ReadIn { kPrepare, kRun };     // when kernels read a parameter, which must live as long
   Result<rt::Parameter> constant(const Node& node, size_t input, ReadIn when = ReadIn::kPrepare);
   // Points a member of the draft's step to a parameter: a constant, or a variable in the arena.
   Status parameter(const Node& node, size_t input, rt::ParamSlot slot, Draft* draft);
@@ -104,10 +104,10 @@ class Lowering {
   // Steps.
   Draft start(const Node& node, rt::StepOp op);
   void finish(Draft draft);
-  Status input_with_pre(const Node& node, Draft* draft);  // in = the value, through a fused Affine if there is one
+  Status input_with_pre(const Node& node, Draft* draft);  // sets `in` to the node's input, and a fused Affine
   Status strided_copy(const Node& node, const Lowered& from, const Lowered& to, const rt::Strided& strided);
-  // A node that becomes one strided copy of its dense input: walks `dims`, and adjust(from, to, &strided) with both
-  // sides' strides sets what is not plain.
+  // Lowers a node to one strided copy of its dense input, which walks the index space `dims`. adjust(from, to,
+  // &strided) gets the strides of both sides and sets what differs from a plain copy.
   template <class Adjust>
   Status lower_copy(const Node& node, const Shape& dims, Adjust adjust);
   Status reorder(const Node& node, const Lowered& from, const Shape& shape, bool to_rows, Lowered* out);
@@ -132,9 +132,9 @@ class Lowering {
   std::vector<Lowered> values_;
   std::vector<const Node*> producer_;
   std::vector<int> uses_;
-  std::vector<bool> fused_;            // by value: made by an Affine that its only consumer applies itself
-  std::vector<bool> fused_gradients_;  // by value: the input gradient of a 1x1 convolution, of which its only reader, a
-                                       // NormalizeGrad, makes a few pixels at a time
+  std::vector<bool> fused_;            // by value: made by an Affine or Normalize that its consumers apply themselves
+  std::vector<bool> fused_gradients_;  // by value: the input gradient of a 1x1 convolution, which its only reader, a
+                                       // NormalizeGrad, computes itself, a few pixels at a time
   std::vector<VirtualBuffer> buffers_;
   std::vector<Draft> drafts_;
   Plan plan_;

@@ -1,5 +1,5 @@
-// Lowering of arithmetic with broadcasting, Softmax and means: steps that walk an index space with strides, unless
-// pixels and channels say it all.
+// Lowering of arithmetic with broadcasting, Softmax and means. Their steps walk an index space with strides, except
+// arithmetic on two images or vectors of the same shape, for which pixels and channels are enough.
 #include <algorithm>
 #include <utility>
 
@@ -26,7 +26,7 @@ rt::BinaryOp binary_op(Op op) {
   }
 }
 
-// The order in which logical dimensions are walked: pixel order for images.
+// The order in which logical dimensions are walked: pixel order (NHWC) for images.
 std::vector<size_t> walk_order(size_t rank) {
   if (rank == 4) return {0, 2, 3, 1};
   std::vector<size_t> order(rank);

@@ -1,4 +1,5 @@
-// Lowering, last part: what memory buffers share, where they lie, and the steps that point there.
+// The last part of lowering: decides which buffers share memory and where they lie, and makes the steps that point
+// there.
 #include <utility>
 
 #include "plan/lower.h"
@@ -6,7 +7,7 @@
 
 namespace sparsenet {
 
-// Two buffers become one where a step may write its output over an input that nobody reads again.
+// Merges two buffers where a step may write its output over an input that no later step reads.
 void Lowering::share_memory() {
   for (size_t i = 0; i < drafts_.size(); ++i) {
     Draft& draft = drafts_[i];
@@ -25,7 +26,7 @@ void Lowering::share_memory() {
           moved.first != static_cast<int>(i)) {
         continue;
       }
-      // The other operand must not be the same memory, unless an elementwise step sees it the same way.
+      // The other operand must not lie in the same memory, unless an elementwise step reads the same elements there.
       const Lowered* other = operand == &draft.in ? &draft.in2 : &draft.in;
       bool clash = false;
       for (const Piece& piece : other->pieces) {
@@ -109,7 +110,7 @@ void Lowering::make_steps() {
   }
 }
 
-// They have no memory of their own.
+// Leaves merged buffers out of the plan: they have no memory of their own.
 void Lowering::forget_merged_buffers() {
   std::vector<PlanBuffer> kept;
   for (size_t i = 0; i < buffers_.size(); ++i) {

@@ -1,4 +1,4 @@
-// Lowering of ops that move or broadcast data. Most become views; what is left walks an index space with strides.
+// Lowering of ops that move data. Most become views; the others become copies that walk an index space with strides.
 #include <algorithm>
 #include <utility>
 
@@ -23,7 +23,7 @@ std::vector<int64_t> row_major(const Shape& shape) {
 
 }  // namespace
 
-// Elements between neighbours along each logical dimension of a dense value.
+// The distance in elements between neighbours along each logical dimension of a dense value.
 std::vector<int64_t> Lowering::physical_strides(const Shape& s, const Lowered& v) const {
   if (s.size() == 4) {
     const int64_t pixel = v.pieces[0].pixel_stride;
@@ -81,7 +81,7 @@ Status Lowering::lower_concat(const Node& node) {
   }
   if (out_shape.size() > rt::kMaxDims)
     return unsupported(describe(node) + ": expected at most rank 8, found " + to_string(out_shape));
-  // One copy an operand into its place.
+  // Each operand is copied into its place.
   std::vector<Lowered> operands;
   for (ValueId id : node.inputs) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered v, dense(id, node));
@@ -112,7 +112,7 @@ Status Lowering::lower_split(const Node& node) {
   const auto& a = std::get<SplitAttrs>(node.attrs);
   int64_t begin = 0;
   for (size_t i = 0; i < node.outputs.size(); ++i) {
-    // A split is as many slices.
+    // A split is lowered as one slice per output.
     Node slice;
     slice.op = Op::kSlice;
     slice.name = node.name;
@@ -141,7 +141,7 @@ Status Lowering::lower_slice(const Node& node) {
       values_[static_cast<size_t>(node.outputs[0])] = std::move(range);
       return {};
     }
-    // Rows and columns: a 1x1 window that steps over the input, beginning at the start.
+    // A range of rows and columns is pooling with a 1x1 window, which begins at the start of the range.
     Draft draft = start(node, rt::StepOp::kPool);
     draft.step.is_copy = step[2] == 1 && step[3] == 1;
     draft.step.pool.max = true;
@@ -221,7 +221,7 @@ Status Lowering::lower_reshape(const Node& node) {
       has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
   if (s == t || vectors) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
-    result = in;  // n x 1 x 1 x c either way
+    result = in;  // n x 1 x 1 x c in both shapes
     return {};
   }
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));

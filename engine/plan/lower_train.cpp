@@ -1,4 +1,4 @@
-// Lowering of the training ops. Most become one step whose operands are the node's, in its order.
+// Lowering of the training ops. Most become one step whose operands are those of the node, in the same order.
 #include <utility>
 
 #include "graph/ops.h"
@@ -8,7 +8,7 @@
 namespace sparsenet {
 namespace {
 
-// How the operands of a step are read, a letter an input: 'v' any channel ranges, 'd' dense.
+// How the operands of a step are read, one letter per input: 'v' as any channel ranges, 'd' as dense.
 struct OperandRow {
   Op op;
   rt::StepOp step;
@@ -148,7 +148,8 @@ Status Lowering::lower_conv_grad_weight(const Node& node) {
   return {};
 }
 
-// For stride 1 a convolution of dy with the transposed weight; else a step of its own.
+// A convolution of dy with the transposed weight if the stride is 1 and no padding would become negative; otherwise a
+// step of its own.
 Status Lowering::lower_conv_grad_input(const Node& node) {
   const ConvAttrs& c = train_attrs(node).conv;
   ConvAttrs back = c;
@@ -204,7 +205,7 @@ Status Lowering::lower_softmax_grad(const Node& node) {
   return {};
 }
 
-// Sums over the dimensions of x that the result has as 1, or not at all (those in front).
+// Sums over the dimensions of x that are 1 in the result or missing there (the leading ones).
 Status Lowering::lower_reduce_sum(const Node& node) {
   const Shape& s = shape(node.inputs[0]);
   const Shape& t = shape(node.outputs[0]);
@@ -266,7 +267,7 @@ Status Lowering::lower_expand(const Node& node) {
   return {};
 }
 
-// dy at the elements that the slice took, zero elsewhere.
+// The gradient is dy at the elements that the slice took and zero elsewhere.
 Status Lowering::lower_slice_grad(const Node& node) {
   const SliceAttrs& a = train_attrs(node).slice;
   const Shape& s = shape(node.inputs[0]);

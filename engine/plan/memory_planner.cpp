@@ -16,14 +16,14 @@ bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
   return a.first <= b.last && b.first <= a.last;
 }
 
-// Places buffers in the given order; stops early once `limit` is reached.
+// Places the buffers in the given order and returns the arena's size; stops early once that reaches `limit`.
 size_t place(std::vector<PlannedBuffer>* buffers, const std::vector<size_t>& order, bool best_fit, size_t limit) {
   std::vector<size_t> placed;  // by ascending offset
   placed.reserve(order.size());
   size_t total = 0;
   for (size_t id : order) {
     PlannedBuffer& buffer = (*buffers)[id];
-    size_t end = 0;  // of everything in the way so far
+    size_t end = 0;  // of everything that is in the way so far
     size_t best = SIZE_MAX, best_gap = SIZE_MAX;
     for (size_t other_id : placed) {
       const PlannedBuffer& other = (*buffers)[other_id];
@@ -113,8 +113,8 @@ size_t plan_memory(std::vector<PlannedBuffer>* buffers) {
       if (best > bound) attempt(order, variant);
     }
   }
-  // Moves one random buffer to an earlier place; keeps what helps. Bounded by work, not by time, so that results do not
-  // depend on the machine.
+  // Moves one random buffer to an earlier place in the order, and keeps what helps. Bounded by work, not by time, so
+  // that results do not depend on the machine.
   uint64_t random = 0x9e3779b97f4a7c15u;
   const size_t tries = n < 2 ? 0 : std::min<size_t>(400, 4000000 / (n * n));
   for (size_t i = 0; i < tries && best > bound; ++i) {

@@ -40,14 +40,14 @@ struct Persistence {
   std::vector<Placement> placements;
 };
 
-// A pointer of a step to something in the arena, set once the arena has its place.
+// A step's pointer to a parameter in the arena, which is set once the arena's address is known.
 struct PlanLink {
   size_t step;
   rt::ParamSlot slot;
   size_t offset;  // bytes
 };
 
-// A trained parameter: its values before the first step, and where they go.
+// A trained parameter: its values before the first training step, and where they go.
 struct PlanParameter {
   std::string name;
   rt::Parameter values;
@@ -55,7 +55,7 @@ struct PlanParameter {
   size_t offset;  // bytes from the start of the arena, where they are float32
 };
 
-// Of a plan that is stored and trains.
+// What a stored plan that trains has besides its steps.
 struct TrainingSection {
   rt::TrainingLayout layout{};
   std::vector<PlanParameter> parameters;
@@ -63,25 +63,25 @@ struct TrainingSection {
 
 struct Plan {
   std::vector<rt::Step> steps;
-  std::vector<int64_t> step_macs;  // one a step
+  std::vector<int64_t> step_macs;  // one per step
   std::vector<PlanBuffer> buffers;
   std::vector<PlanPort> inputs, outputs;
   size_t arena_bytes = 0, lower_bound_bytes = 0;
   std::vector<PlanLink> links;
-  std::vector<size_t> region_offsets;  // bytes; of a training plan
+  std::vector<size_t> region_offsets;  // by region: bytes from the start of the arena
   std::vector<size_t> node_steps;      // by node: the number of steps before its own
   std::optional<TrainingSection> training;
 
-  // What the steps point to.
+  // Storage for what the steps point to.
   std::deque<std::vector<rt::Segment>> segments;
   std::deque<std::vector<rt::View>> operands;
   std::deque<rt::Strided> strided;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
   std::vector<std::shared_ptr<const void>>
-      view_owners;  // of constants that steps read in every run: constant channels, affines in front
+      view_owners;  // keep constants alive that steps read in every run: constant channels, affines in front
   std::vector<std::shared_ptr<const void>>
-      parameter_owners;  // of parameters that kernels read in prepare, the reference ones also in run
+      parameter_owners;  // keep parameters alive that kernels read in prepare, and the reference kernels also in run
 };
 
 rt::DataType rt_type(DataType type);

@@ -1,5 +1,5 @@
-// The table of backends that steps can be bound to in this process: for each the kernel lists in the order they are
-// tried.
+// The table of backends that steps can be bound to in this process: for each, the kernel lists in the order in which
+// they are tried.
 #pragma once
 
 #include <sparsenet/session.h>
@@ -17,12 +17,12 @@ struct BackendEntry {
   const char* name;
   // Fills in the lists (each terminated by null) and returns how many; null: the backend is not in this build.
   int32_t (*kernel_lists)(const rt::Kernel* const** lists);
-  // Null, or what is asked before and after a run, and while a session is made, on the calling thread. They return null
-  // or what is wrong: a message with static storage.
+  // Null, or called on the calling thread before and after each run; begin_run also while a session is made. They
+  // return null, or a message with static storage that says what is wrong.
   const char* (*begin_run)(int threads);
   const char* (*end_run)();
-  void (*flush_denormals)(bool on);  // null, or how this backend's own threads are told
-  // Null: our thread pool. Otherwise how chunks reach this backend's own threads.
+  void (*flush_denormals)(bool on);  // null, or sets the mode of this backend's own threads
+  // Null: our thread pool runs the chunks of steps. Otherwise, runs them on this backend's own threads.
   void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                    void* context);
 };

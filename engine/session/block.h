@@ -1,4 +1,5 @@
-// Block: zeroed, aligned memory that says so when there is none; its own, or a part of somebody else's.
+// Block: zeroed, aligned memory, either allocated or borrowed from the caller. A failed allocation is reported, not
+// thrown.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ class Block {
   static constexpr size_t kHugePage = size_t{2} << 20;
 
   bool allocate(size_t bytes) {
-    // Large blocks ask for huge pages: weights are read once a run from end to end, and a page walk every 4 KB of it
-    // shows.
+    // Large blocks ask for huge pages: weights are read from end to end once per run, and a page walk every 4 KB would
+    // take noticeable time.
     const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
     const size_t rounded = (bytes + alignment) / alignment * alignment;
     if (rounded < bytes) return false;
@@ -35,7 +36,7 @@ class Block {
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
-  // `at`: aligned to rt::kAlignment, and outlives the block.
+  // `at` must be aligned to rt::kAlignment and outlive the block.
   void borrow(uint8_t* at, size_t bytes) {
     memory_.reset();
     borrowed_ = at;
@@ -53,8 +54,8 @@ class Block {
   uint8_t* borrowed_ = nullptr;
 };
 
-// What has been freed goes back to the system, where the heap would keep it: after planning, which needs megabytes of
-// small things, and before blocks that stay.
+// Returns freed memory to the system, which the heap would keep: to be called after planning, which needs megabytes of
+// small allocations, and before blocks are allocated that stay.
 inline void return_free_heap() {
 #if defined(__GLIBC__)
   (void)malloc_trim(0);

@@ -1,9 +1,9 @@
 // BoundPlan: a plan with the kernels that run it and the memory it runs in. Sessions, trainers and the checks of stored
-// plans are made of it.
+// plans are built on it.
 //
-// Where the arena lies is the backend's affair: values go in and out through write() and read(), and whoever needs the
-// arena itself asks for host_arena(). The constants that steps point to are the host's; a backend takes them over when
-// it prepares a step.
+// The backend decides where the arena lies: values go in and out through write() and read(), and code that needs the
+// arena itself calls host_arena(). The constants that steps point to lie in the host's memory; a backend takes them
+// over when it prepares a step.
 #pragma once
 
 #include <sparsenet/session.h>
@@ -26,40 +26,40 @@ namespace sparsenet {
 struct BindOptions {
   const BackendEntry* backend = nullptr;
   int threads = 1;         // at least 1
-  ThreadHook thread_hook;  // where it has threads, they are used: as many as `threads` says
+  ThreadHook thread_hook;  // if it has threads, these are used; `threads` is then their number
   bool flush_denormals = true;
-  // Memory for everything in place of the heap, as in SessionOptions.
+  // Memory to use for everything instead of the heap, as in SessionOptions.
   void* memory = nullptr;
   size_t memory_bytes = 0;
   size_t max_memory_bytes = 0;        // more is refused; 0: no limit
   const char* owner = "the session";  // in messages: "the session needs 100 bytes"
 };
 
-// kInvalidArgument where `threads` or the hook is out of range; kUnsupported where the backend is not in this build or
-// takes no hook. Fills in the backend and how many threads there are, of what the caller asked for.
+// Fills in the backend, the hook and the number of threads from what the caller asked for. kInvalidArgument if
+// `threads` or the hook is out of range; kUnsupported if the backend is not in this build or takes no hook.
 Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindOptions* options);
 
-// What a plan takes with the kernels of a backend.
+// The memory that a plan takes with the kernels of a backend.
 struct PlanCost {
   rt::PlanNeeds needs{};
   size_t arena_bytes = 0, lower_bound_bytes = 0;
-  size_t copied_bytes = 0;  // of float16 parameters that kernels read as float32
+  size_t copied_bytes = 0;  // float32 copies of float16 parameters, for kernels that need them
 
   uint64_t weights_bytes() const {
     return rt::add_bytes(rt::add_bytes(needs.weight_bytes, needs.refreshed_bytes), copied_bytes);
   }
-  // Working memory of so many threads, and all of it together with arena, weights and states; UINT64_MAX: more than can
-  // be addressed.
+  // The working memory for so many threads, and the total of that, the arena, the weights and the kernels' own data.
+  // UINT64_MAX: more than can be addressed.
   uint64_t scratch_bytes(int threads) const;
   uint64_t total_bytes(int threads) const;
 };
 
-// Chooses the kernels, by the backend and the number of threads, and allocates nothing. kUnsupported and kOutOfMemory
-// name the step's node. `bound`: null, or where the chosen kernels go.
+// Chooses the kernels for the backend and the number of threads, and allocates none of the memory that they need.
+// kUnsupported and kOutOfMemory name the step's node. `bound`: null, or where the chosen kernels go.
 Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options,
                               std::vector<rt::BoundStep>* bound = nullptr);
 
-// The same as a report. kOutOfMemory where it is more than can be addressed.
+// The cost as a report. kOutOfMemory if it is more than can be addressed.
 Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options);
 
 class BoundPlan {
@@ -69,22 +69,22 @@ class BoundPlan {
   BoundPlan(const BoundPlan&) = delete;
   BoundPlan& operator=(const BoundPlan&) = delete;
 
-  // Once: measures, finds memory, binds every step and starts threads. `plan` must stay as long as this does.
+  // To be called once: measures, finds memory, binds every step and starts threads. `plan` must outlive the object.
   Status create(const Plan& plan, const BindOptions& options);
 
   MemoryReport memory() const { return memory_; }
   int threads() const { return threads_; }
   const std::vector<StepInfo>& steps() const { return infos_; }
-  // Whether a kernel reads parameters where they lie, so that they must stay as long as the steps.
+  // Whether a kernel reads parameters where they lie, so that they must stay as long as the steps do.
   bool reads_parameters_in_place() const;
 
   void write(const rt::View& view, const float* data);  // in the graph's own order: images NCHW
   void read(const rt::View& view, float* data) const;
   uint8_t* host_arena() const { return steps_.arena(); }
 
-  // A run: begin_run(), any number of execute(), end_run() also where something failed in between. end_run() says what
-  // went wrong with the backend, misuse() what the thread hook has done wrong since it was asked last
-  // (kInvalidArgument).
+  // A run is begin_run(), any number of calls of execute(), which runs the steps [begin, end), and end_run(), also if
+  // something failed in between. end_run() returns what went wrong in the backend; misuse() returns which rule the
+  // thread hook has broken since the last call of misuse() (kInvalidArgument).
   Status begin_run();
   void execute(size_t begin, size_t end);
   void execute_timed(size_t begin, size_t end);  // adds to StepInfo::milliseconds

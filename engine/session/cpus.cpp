@@ -16,7 +16,7 @@
 namespace sparsenet {
 namespace {
 
-// Comma-separated words: "cpu,cpuacct" has "cpu", not "cpuset".
+// Whether a list of comma-separated words has the word: "cpu,cpuacct" has "cpu", but not "cpuset".
 bool has_word(const std::string& list, const std::string& word) {
   std::istringstream words(list);
   for (std::string one; std::getline(words, one, ',');) {
@@ -29,11 +29,11 @@ bool has_word(const std::string& list, const std::string& word) {
 struct Hierarchy {
   bool version2 = false;
   std::string mount_point;  // a folder
-  std::string mounted;      // the group that is seen there
-  std::string group;        // the process's
+  std::string mounted;      // the group that is visible there
+  std::string group;        // the process's own
 };
 
-// Octal escapes, which stand for blanks in mountinfo.
+// Decodes octal escapes, which stand for blanks in mountinfo.
 std::string unescape(const std::string& text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -77,7 +77,7 @@ std::vector<Hierarchy> cpu_hierarchies(const std::string& root) {
 }
 
 // The process's group as a path below the mount point: "" or "/a/b". A container may see its own group as the root of
-// the mount, and be told the group's name outside; where that does not fit, only the root can be looked at.
+// the mount, but be told the name that the group has outside; if the two do not match, only the root can be looked at.
 std::string below_mount(const Hierarchy& h) {
   std::string path = h.group;
   if (h.mounted != "/") {
@@ -108,7 +108,7 @@ double group_quota(const Hierarchy& h, const std::string& folder) {
 
 int affinity_cpus() {
 #if defined(__linux__)
-  // The kernel refuses sets smaller than its own, whose size it does not tell.
+  // The kernel refuses sets that are smaller than its own, and does not say how large that is.
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
     cpu_set_t* set = CPU_ALLOC(static_cast<size_t>(cpus));
     if (!set) return 0;
@@ -124,7 +124,7 @@ int affinity_cpus() {
 int cgroup_cpus(const std::string& root) {
   double least = kNoLimit;
   for (const Hierarchy& h : cpu_hierarchies(root)) {
-    // A group gets no more than the groups around it.
+    // A group gets no more than the groups that contain it.
     for (std::string path = below_mount(h);; path.resize(path.rfind('/'))) {
       const double quota = group_quota(h, root + h.mount_point + path);
       if (quota > 0) least = std::min(least, quota);
@@ -141,7 +141,7 @@ int usable_cpus() {
   try {
     cpus = std::min(cpus, cgroup_cpus(""));
   } catch (const std::bad_alloc&) {
-    // Then the quota stays unknown, which costs time at most.
+    // The quota then stays unknown, which can only cost time.
   }
 #endif
   return cpus;

@@ -9,13 +9,13 @@
 namespace sparsenet {
 namespace {
 
-// Calls visit(parameter, elements, read in run) for the step's parameters, a place for each, with their full sizes.
+// Calls visit(parameter, elements, read in run) for every parameter that the step has room for, with its full size.
 template <class AnyStep, class Visit>
 void for_each_parameter(AnyStep& step, Visit visit) {
   const int64_t in = step.in.c, out = step.out.c;
   visit(step.affine.scale, in, true);
   visit(step.affine.shift, in, true);
-  const bool conv = static_cast<bool>(step.conv.weight);  // others may have any window
+  const bool conv = static_cast<bool>(step.conv.weight);  // steps without weights may have any window
   visit(step.conv.weight, conv ? out * (in / step.conv.groups) * step.window.kernel_h * step.window.kernel_w : 0,
         false);
   visit(step.conv.bias, out, false);

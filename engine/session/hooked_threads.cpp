@@ -17,7 +17,7 @@ Status check_hook(const ThreadHook& hook) {
 HookedThreads::HookedThreads(const ThreadHook& hook, int32_t most_chunks, bool flush_denormals)
     : hook_(hook),
       memory_(new uint32_t[static_cast<size_t>(rt::HookGuard::bytes(hook.threads, most_chunks)) / sizeof(uint32_t)]()) {
-  // Bound steps are compiled without exceptions: what the pool throws ends here.
+  // Bound steps are compiled without exceptions, so what the pool throws is caught here.
   const auto call = [](void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
     auto& mine = *static_cast<HookedThreads*>(self);
     try {

@@ -1,4 +1,4 @@
-// HookedThreads: the caller's pool of threads (ThreadHook), guarded: see hook_guard.h.
+// HookedThreads: the caller's pool of threads (ThreadHook), with a guard that checks what it does; see hook_guard.h.
 #pragma once
 
 #include <sparsenet/session.h>
@@ -9,19 +9,19 @@
 
 namespace sparsenet {
 
-// kInvalidArgument where a hook is given and is none.
+// kInvalidArgument if a hook is given that cannot work: a wrong number of threads, or no function.
 Status check_hook(const ThreadHook& hook);
 
 class HookedThreads {
  public:
-  // For steps that are cut into at most so many chunks.
+  // `most_chunks`: the most chunks that any step is divided into.
   HookedThreads(const ThreadHook& hook, int32_t most_chunks, bool flush_denormals);
   HookedThreads(const HookedThreads&) = delete;
   HookedThreads& operator=(const HookedThreads&) = delete;
 
-  // How bound steps reach them.
+  // What bound steps call to reach these threads.
   rt::ThreadHook handle() { return guard_.handle(); }
-  // kInvalidArgument where the pool has broken a promise since the last call.
+  // kInvalidArgument if the pool has broken a rule since the last call.
   Status take();
 
  private:

@@ -7,8 +7,8 @@ namespace sparsenet::rt {
 
 static_assert(kMaxLinkedLists > kMaxKernelLists);
 
-// The portable kernels take no float16 parameters, and sn_prepare makes no copies: in front of the plain kernels, which
-// take them, stand the compact ones that do.
+// The portable kernels take no float16 parameters, and sn_prepare makes no copies. Therefore the compact kernels for
+// float16 are tried before the reference kernels, which also take such parameters.
 int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]) {
   const int32_t count = find_backend(Backend::kPortable)->kernel_lists(lists);
   lists[count] = lists[count - 1];

@@ -1,4 +1,4 @@
-// What a device is given of a model: its file without the graph, and the table of the kernels that its plan uses.
+// Makes what a device is given of a model: its file without the graph, and the table of the kernels that its plans use.
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 
@@ -50,10 +50,10 @@ const Named kNames[] = {
     {&rt::kReferenceUpdateSgd, "kReferenceUpdateSgd"},
 };
 
-// What the steps of a model's plans link.
+// What the steps of a model's plans need to have linked.
 struct Used {
   std::vector<const rt::Kernel*> kernels;
-  std::set<uint8_t> activations;  // of those that have a formula of their own
+  std::set<uint8_t> activations;  // only those that have a formula of their own
 };
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
@@ -74,8 +74,8 @@ std::string activation_source(const std::set<uint8_t>& activations) {
          body + "}\n";
 }
 
-// Whole in itself: it declares what it names, so that it compiles anywhere, with no header of the engine. (Its
-// function is that of runtime/linked_kernels.h.)
+// The source is self-contained: it declares everything it names, so that it compiles anywhere, without a header of the
+// engine. (The function that it defines is that of runtime/linked_kernels.h.)
 std::string table_source(const std::vector<std::string>& names, const std::set<uint8_t>& activations) {
   constexpr char kCompact[] = "compact::";
   constexpr size_t kCompactLength = sizeof kCompact - 1;
@@ -99,7 +99,8 @@ std::string table_source(const std::vector<std::string>& names, const std::set<u
          "sparsenet\n";
 }
 
-// What sn_prepare needs for a plan, with the compact kernels and one thread. Adds to *used what it links.
+// The memory that sn_prepare needs for a plan, with the compact kernels and one thread. Adds what the plan needs to
+// have linked to *used.
 Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
   const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
   std::vector<rt::BoundStep> bound(plan.steps.size());
@@ -143,7 +144,7 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
   Used used;
   parts.arena_bytes = stored->plan->arena_bytes;
   SPARSENET_RETURN_IF_ERROR(measure_for_device(*stored->plan, &parts.memory_bytes, &used));
-  // The other plans have no use there.
+  // A device has no use for other plans.
   Model slim = model;
   slim.plans = {*stored};
   if (const StoredPlan* training = find_training_plan(model, target)) {

@@ -1,4 +1,4 @@
-// Plans made ahead: passes and planner run once, and what the steps read is gathered for the file.
+// Makes plans ahead of time: runs the passes and the planner, and gathers what the steps read for the file.
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 
@@ -12,7 +12,7 @@
 namespace sparsenet {
 namespace {
 
-// Calls visit(pointer) for each constant that a step or a port refers to, in their order.
+// Calls visit(pointer) for each constant that a step, a trained parameter or a port refers to, in their order.
 template <class Visit>
 void for_each_constant(const Plan& plan, Visit visit) {
   const auto view = [&](const rt::View& v) {
@@ -37,7 +37,7 @@ void for_each_constant(const Plan& plan, Visit visit) {
   for (const PlanPort& port : plan.outputs) view(port.view);
 }
 
-// All that a step may point into: the graph's constants after the passes, and those that lowering made.
+// All constants that a step may point into: the graph's after the passes, and those that lowering made.
 std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const Plan>& plan) {
   std::vector<Tensor> all;
   for (const Value& value : graph.values) {
@@ -51,7 +51,7 @@ std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const P
     if (made.empty()) continue;
     all.push_back({DataType::kFloat32, {static_cast<int64_t>(made.size())}, plan, made.data()});
   }
-  // By place; of those that begin together the longest first.
+  // In the order of their places; of those that begin at the same place, the longest comes first.
   std::sort(all.begin(), all.end(), [](const Tensor& a, const Tensor& b) {
     return a.data != b.data ? a.data < b.data : a.bytes() > b.bytes();
   });
@@ -82,7 +82,7 @@ Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph
   std::vector<bool> taken(all.size(), false);
   bool found = true;
   for_each_constant(*plan, [&](const void* at) {
-    // The last that begins at `at` or before, and reaches beyond it.
+    // The last constant that begins at or before `at` and extends beyond it.
     auto after =
         std::upper_bound(all.begin(), all.end(), at, [](const void* place, const Tensor& t) { return place < t.data; });
     const auto end_of = [](const Tensor& t) { return static_cast<const uint8_t*>(t.data) + t.bytes(); };

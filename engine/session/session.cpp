@@ -1,4 +1,4 @@
-// Session: a network's plan, bound, with its inputs and outputs.
+// Session: finds or makes a network's plan, binds it to kernels and memory, and runs it.
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
@@ -15,7 +15,7 @@
 namespace sparsenet {
 namespace {
 
-// The plan that the session would make itself, from the model's file; null: there is none.
+// The plan from the model's file that is the same as the session would make itself; null if there is none.
 std::shared_ptr<const Plan> fitting_plan(const Model& model, const SessionOptions& options) {
   const bool fits = options.use_stored_plan && options.optimize &&
                     (options.backend == Backend::kAuto || options.backend == Backend::kPortable);
@@ -35,13 +35,13 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
 
 class Session::Impl {
  public:
-  // `stored`: the model's plans may be used; null: there are none.
+  // `stored`: the model whose plans may be used, or null.
   Status create(const Graph& graph, const Model* stored, const SessionOptions& options);
-  // What create() would take.
+  // The memory that create() would take.
   Result<MemoryReport> measure(const Model& model, const SessionOptions& options);
   Status run(bool timed);
 
-  // A shared one when it was stored, else `own`.
+  // Shared with the model if it is a stored plan, otherwise `own`.
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<Plan> own;
   BoundPlan bound;
@@ -52,7 +52,7 @@ class Session::Impl {
   Status prepare(const Graph& graph, const Model* stored, const SessionOptions& options, BindOptions* bind);
 };
 
-// Finds the plan, and how it is to be bound.
+// Finds or makes the plan, and fills in how it is to be bound.
 Status Session::Impl::prepare(const Graph& graph, const Model* stored, const SessionOptions& options,
                               BindOptions* bind) {
   SPARSENET_RETURN_IF_ERROR(choose_backend(options.backend, options.threads, options.thread_hook, bind));
@@ -74,7 +74,7 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   for (const PlanPort& port : plan->inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
   for (const PlanPort& port : plan->outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
   for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  // Where kernels have packed all parameters, the originals can go.
+  // If kernels have packed all parameters, the originals can go.
   if (own && !bound.reads_parameters_in_place()) {
     std::vector<std::shared_ptr<const void>>().swap(own->parameter_owners);
   }
@@ -150,7 +150,7 @@ bool Session::uses_stored_plan() const {
 
 namespace {
 
-// Whether there is such a port and the caller's array fits it. `kind`: "input" or "output".
+// Checks that there is such a port and that the caller's array fits it. `kind`: "input" or "output".
 Status check_port(const std::vector<PlanPort>& ports, const char* kind, size_t index, const float* data,
                   size_t elements) {
   const std::string what = kind;

@@ -1,4 +1,4 @@
-// What every step of a stored plan computes for the first test vector, as two numbers each.
+// add_step_checks(): summarises what each step of a stored plan computes for the first test vector in two numbers.
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
 
@@ -20,7 +20,7 @@ Status run_and_digest(const TestVector& vector, StoredPlan* stored) {
   SPARSENET_RETURN_IF_ERROR(bound.create(plan, options));
   for (size_t i = 0; i < plan.inputs.size(); ++i) bound.write(plan.inputs[i].view, vector.inputs[i].f32());
   SPARSENET_RETURN_IF_ERROR(bound.begin_run());
-  const rt::FlushDenormals flush(true);  // in the digests, too
+  const rt::FlushDenormals flush(true);  // also in the digests
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     bound.execute(i, i + 1);
     const rt::StepDigest d = rt::digest(plan.steps[i].out, bound.host_arena());

@@ -1,4 +1,4 @@
-// What makers of stored plans share.
+// What the functions that make stored plans share.
 #pragma once
 
 #include "format/plan_format.h"
@@ -6,11 +6,11 @@
 
 namespace sparsenet {
 
-// kInvalidArgument, with the known ones, where it is none of them.
+// kInvalidArgument, listing the known targets, if `target` is not one of them.
 Status check_plan_target(const std::string& target);
 
-// A plan with the constants that its steps read, taken from `lowered`, the graph it was made of, and from the plan's
-// own. It belongs to `source`, the model's graph. Target and batch are for the caller to fill in.
+// Makes a stored plan: `made` with the constants that its steps read, which are taken from `lowered`, the graph it was
+// made of, and from the plan's own. It belongs to `source`, the model's graph. The caller fills in target and batch.
 Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph& source);
 
 }  // namespace sparsenet

@@ -23,7 +23,7 @@ inline void relax() {
 #endif
 }
 
-// About a millisecond of pauses; a worker that has seen nothing for so long gives its CPU away now and then.
+// About a millisecond of pauses. A worker that has seen no new step for so long yields its CPU instead of pausing.
 constexpr int kSpinsBeforeYield = 20000;
 
 constexpr uint64_t pack(uint32_t step, uint32_t next, uint32_t end) {
@@ -35,7 +35,7 @@ constexpr uint64_t pack(uint32_t step, uint32_t next, uint32_t end) {
 ThreadPool::ThreadPool(int threads, bool flush_denormals)
     : flush_denormals_(flush_denormals), workers_(new Worker[static_cast<size_t>(threads < 1 ? 1 : threads)]) {
   shares_.reset(new Share[static_cast<size_t>(threads < 1 ? 1 : threads)]);
-  // Without the means to notice a fork there are no threads that could be missing after one.
+  // If forks cannot be noticed, no threads are started, so that none can be missing after a fork.
   if (!watch_forks()) return;
   generation_ = fork_generation();
   start_workers(threads - 1);
@@ -65,13 +65,14 @@ void ThreadPool::start_workers(int32_t count) {
       mine.pool->worker_main(mine);
       return nullptr;
     };
-    // No thread or no memory: fewer threads than asked for are slower, not wrong.
+    // There is no thread or no memory left: fewer threads than asked for are slower, not wrong.
     if (pthread_create(&worker.id, nullptr, run, &worker) != 0) return;
   }
 }
 
-// The parent's workers exist in the parent alone. Mutex and condition are as they were there at the moment of the fork,
-// perhaps held by one of them for ever, so they are made anew without being destroyed.
+// To be called in the child of a fork: the workers exist only in the parent. Mutex and condition variable are as they
+// were at the moment of the fork, perhaps held by a worker forever, so they are constructed anew without being
+// destroyed.
 void ThreadPool::forget_workers() {
   worker_count_ = 0;
   new (&mutex_) std::mutex;
@@ -99,7 +100,7 @@ void ThreadPool::work(uint32_t step, int32_t thread) {
     Share& share = shares_[static_cast<size_t>((thread + i) % n)];
     int32_t chunk = 0;
     while (take(share, step, &chunk)) {
-      // Holding a chunk keeps the step, and so function_ and context_, from changing.
+      // As long as a thread holds a chunk, the step, and so function_ and context_, cannot change.
       function_(context_, first_ + chunk, thread);
       done_.fetch_add(1, std::memory_order_release);
     }
@@ -149,7 +150,7 @@ void ThreadPool::begin_run() {
 
 void ThreadPool::end_run() {
   if (worker_count_ == 0) return;
-  // Under the lock, so that a worker about to sleep cannot miss a run that begins right after.
+  // Under the lock, so that a worker that is about to sleep cannot miss a run that begins right after.
   std::lock_guard<std::mutex> lock(mutex_);
   running_.store(false, std::memory_order_release);
 }

@@ -1,9 +1,9 @@
-// ThreadPool: runs the chunks of a step on a few threads with little ceremony.
+// ThreadPool: runs the chunks of a step on a few threads with little overhead.
 //
 // Within a run (begin_run .. end_run) workers wait for the next step by spinning, since a step takes microseconds;
 // between runs they sleep on a condition variable and cost nothing. A worker that wakes late or is preempted never
 // holds the others up: every chunk is taken by compare-and-swap, first from the thread's own share (so that a thread
-// meets the same rows in step after step, in its own cache), then from the others'.
+// gets the same rows in step after step, which are in its own cache), then from the others'.
 //
 // Memory order: a chunk's effects happen before the return of the parallel() call that ran it, and everything the
 // caller did before parallel() happens before the chunk.
@@ -30,7 +30,7 @@ class ThreadPool {
  public:
   using ChunkFunction = void (*)(void* context, int32_t chunk, int32_t thread);
   // Starts threads - 1 workers; the caller is thread 0. If the system refuses some, size() tells how many there are.
-  // flush_denormals: of the workers; see denormals.h.
+  // `flush_denormals` is the mode of the workers; see denormals.h.
   explicit ThreadPool(int threads, bool flush_denormals = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -43,11 +43,11 @@ class ThreadPool {
   void parallel(int32_t chunks, ChunkFunction function, void* context);
   void end_run();
 
-  // How bound steps reach this pool.
+  // What bound steps call to reach this pool.
   rt::ThreadHook handle();
 
  private:
-  static constexpr int32_t kMostChunks = 0xffff;  // shared out at a time
+  static constexpr int32_t kMostChunks = 0xffff;  // that are shared out at once
   // A thread's share of the current step in one word, so that taking a chunk is one compare-and-swap and a word that
   // belongs to another step can never be mistaken: step number (32 bits), next chunk (16), end (16).
   struct alignas(64) Share {
@@ -57,7 +57,7 @@ class ThreadPool {
   struct Worker {
     ThreadPool* pool;
     int32_t thread;
-    uint32_t seen;  // the last step that is none of its business
+    uint32_t seen;  // number of the last step before the worker started
     pthread_t id;
   };
 
@@ -71,15 +71,15 @@ class ThreadPool {
   const bool flush_denormals_;
   std::unique_ptr<Worker[]> workers_;
   int32_t worker_count_ = 0;
-  uint32_t generation_ = 0;  // of the process that has started them: fork_generation()
+  uint32_t generation_ = 0;  // fork_generation() of the process that started the workers
   std::unique_ptr<Share[]> shares_;
 
-  alignas(64) std::atomic<uint32_t> step_{0};  // number of the step on offer
+  alignas(64) std::atomic<uint32_t> step_{0};  // number of the current step
   alignas(64) std::atomic<int32_t> done_{0};   // chunks of it that are finished
   std::atomic<bool> running_{false};
-  ChunkFunction function_ = nullptr;  // of the step on offer; read only by a thread that holds one of its chunks
+  ChunkFunction function_ = nullptr;  // of the current step; read only by a thread that holds one of its chunks
   void* context_ = nullptr;
-  int32_t first_ = 0;  // of the step's chunks, what the shares' numbers are counted from
+  int32_t first_ = 0;  // the chunk of the step from which the numbers in the shares are counted
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -6,20 +6,21 @@
 namespace sparsenet {
 namespace {
 
-constexpr int kUsualThreads = 4;  // a memory budget keeps room for so many
+constexpr int kUsualThreads = 4;  // a memory budget keeps room for the scratch of so many
 
 class Fitting {
  public:
   Fitting(const ProgramRequest& request, const BindOptions& bind) : request_(request), bind_(bind) {}
 
-  // Plans for micro-batches of that size, with the first `recomputed` choices recomputed (SIZE_MAX: all).
+  // Makes the program for micro-batches of this size, with the first `recomputed` choices recomputed (SIZE_MAX: all).
   Status make(int64_t micro_batch, size_t recomputed, TrainingProgram* program) const;
 
-  // The largest micro-batches that fit with the scratch of `counted` threads, with as little recomputed as will do.
+  // Looks for the largest micro-batches that fit together with the scratch of `counted` threads, and recomputes as
+  // little as is necessary for that.
   Status fit(int counted, TrainingProgram* program);
 
   bool found() const { return found_; }
-  uint64_t smallest() const { return smallest_; }  // of what was tried
+  uint64_t smallest() const { return smallest_; }  // the fewest bytes that any program tried needs
 
  private:
   bool fits(const TrainingProgram& program, int counted) {
@@ -55,7 +56,7 @@ Status Fitting::make(int64_t micro_batch, size_t recomputed, TrainingProgram* pr
   return {};
 }
 
-// `program` has nothing recomputed and is too large.
+// Recomputes as few choices as are necessary to make `program` fit, which is too large with nothing recomputed.
 Status Fitting::recompute_least(int64_t micro_batch, int counted, TrainingProgram* program) {
   size_t enough = program->choices.size(), few = 0;
   SPARSENET_RETURN_IF_ERROR(make(micro_batch, enough, program));
@@ -85,7 +86,7 @@ Status Fitting::fit(int counted, TrainingProgram* program) {
     if (!status.ok()) {
       if (planned) break;  // too few values for batch statistics
       if (first_failure.ok()) first_failure = status;
-      continue;  // smaller parts may be what can be planned
+      continue;  // perhaps smaller parts can be planned
     }
     planned = true;
     if (fits(*program, counted)) {
@@ -103,8 +104,9 @@ uint64_t TrainingProgram::bytes(int threads) const {
   return rt::add_bytes(uint64_t{cost.arena_bytes} + cost.weights_bytes(), cost.scratch_bytes(threads));
 }
 
-// A budget's choice must not depend on the number of threads, for numbers depend on the choice: it leaves room for the
-// scratch of kUsualThreads, or for one thread where that is too much. Then as many run as have room.
+// The results depend on what is chosen to fit the budget, so the choice must not depend on the number of threads: it
+// leaves room for the scratch of kUsualThreads, or of one thread if nothing fits with that. Then as many threads run as
+// there is room for.
 Result<TrainingProgram> fit_program(const ProgramRequest& request, BindOptions* bind) {
   const TrainOptions& options = request.options;
   Fitting fitting(request, *bind);
@@ -121,7 +123,7 @@ Result<TrainingProgram> fit_program(const ProgramRequest& request, BindOptions* 
                             " bytes or more for batch " + std::to_string(options.batch) + ", found " +
                             std::to_string(options.memory_budget));
   }
-  // The caller's pool runs on all of its threads or is not used.
+  // The caller's pool is used with all of its threads or not at all.
   while (bind->threads > 1 && program.bytes(bind->threads) > options.memory_budget) {
     bind->threads = bind->thread_hook.threads > 0 ? 1 : bind->threads - 1;
   }

@@ -1,4 +1,5 @@
-// The program of a training: forward, backward and update, planned for a micro-batch that fits a budget of memory.
+// The program of a training: forward pass, backward pass and update, planned for a micro-batch that fits a memory
+// budget.
 #pragma once
 
 #include <sparsenet/trainer.h>
@@ -15,11 +16,11 @@ struct TrainingProgram {
   TrainingGraph training;
   Plan plan;
   std::vector<RecomputeChoice> choices;
-  size_t recomputed = 0;  // the first so many of the choices
+  size_t recomputed = 0;  // how many of the choices, from the first on, are recomputed
   PlanCost cost;
-  int64_t micro_batches = 1;  // a batch is cut into
+  int64_t micro_batches = 1;  // how many of them a batch is divided into
 
-  // What a budget counts: arena, packed weights and scratch.
+  // The bytes that count towards a budget: arena, packed weights and scratch.
   uint64_t bytes(int threads) const;
 };
 
@@ -29,9 +30,9 @@ struct ProgramRequest {
   const std::vector<bool>&trained, &decayed;  // by value of `source`
 };
 
-// The program with the largest micro-batches and the least recomputed that fits options.memory_budget; without a budget
-// the whole batch at once. Lowers bind->threads to what has room. kInvalidArgument names the smallest budget that would
-// do; kUnsupported and kOutOfMemory name a node.
+// Makes the program that fits options.memory_budget with the largest micro-batches and, for these, the least
+// recomputing; without a budget, the whole batch is one micro-batch. Lowers bind->threads to the number that there is
+// room for. kInvalidArgument names the smallest budget that would be enough; kUnsupported and kOutOfMemory name a node.
 Result<TrainingProgram> fit_program(const ProgramRequest& request, BindOptions* bind);
 
 }  // namespace sparsenet

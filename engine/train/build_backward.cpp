@@ -25,7 +25,7 @@ class Builder {
   struct Running {
     std::string name;
     ValueId stats, mean, variance;
-    int64_t count;  // values a channel
+    int64_t count;  // values per channel
   };
 
   void place_parameters();
@@ -43,7 +43,7 @@ class Builder {
   TrainingGraph out_;
   std::unique_ptr<Gradients> g_;
   std::vector<Node> source_nodes_;
-  std::vector<size_t> forward_nodes_;  // indices into out_.graph.nodes, for the way back
+  std::vector<size_t> forward_nodes_;  // indices into out_.graph.nodes, for the backward pass
   std::vector<Running> running_;
   std::map<ValueId, float> epsilon_;
 };
@@ -61,7 +61,7 @@ ValueId Builder::place(const std::string& name, Shape shape, int region, size_t 
   return id;
 }
 
-// Decayed parameters first, so that one range of floats is decayed and the rest is not.
+// Places the decayed parameters first, so that one range of floats is decayed and the rest is not.
 void Builder::place_parameters() {
   out_.persistence.region_bytes.assign(kRegionCount, 0);
   std::vector<ValueId> order;
@@ -101,7 +101,8 @@ ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
   });
 }
 
-// Training moves running statistics by the values of one tensor: nothing else may read them as they are.
+// Training updates running statistics with the values of one tensor, so nothing may read them but BatchNorms of that
+// tensor.
 Status Builder::check_statistics(const Node& node) const {
   for (const Node& other : source_nodes_) {
     for (size_t i = 0; i < other.inputs.size(); ++i) {
@@ -118,7 +119,7 @@ Status Builder::check_statistics(const Node& node) const {
   return {};
 }
 
-// BatchNorm, with the activation behind it if that is bounds and the only reader.
+// Adds a BatchNorm, together with the activation behind it (null: none), which has bounds and is its only reader.
 Status Builder::normalize(const Node& node, const Node* activation) {
   Graph& graph = out_.graph;
   const ValueId x = node.inputs[0], gamma = node.inputs[1], beta = node.inputs[2];

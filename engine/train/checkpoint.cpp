@@ -1,9 +1,9 @@
-// The checkpoint file. All numbers little-endian:
+// Writes and reads checkpoint files. All numbers are little-endian:
 //
 //   8 bytes  identifier "SNETCKPT"
 //   u32      version of the format, u32 zero
 //   u64      size of the file
-//   u64      XXH64 of everything behind this field
+//   u64      XXH64 of everything after this field
 //   settings, step, records, sums, step losses, state: in the order of serialize() below
 #include <sparsenet/model.h>
 #include <sparsenet/train_tools.h>
@@ -52,7 +52,7 @@ std::vector<uint8_t> serialize(const Checkpoint& checkpoint, size_t state_bytes)
   std::vector<uint8_t> out(kIdentifier, kIdentifier + sizeof kIdentifier);
   put(out, kVersion, 4);
   put(out, 0, 4);
-  put(out, uint64_t{0});  // size and checksum come when all is there
+  put(out, uint64_t{0});  // size and checksum are filled in at the end
   put(out, uint64_t{0});
   put(out, static_cast<uint64_t>(checkpoint.settings.size()));
   for (const auto& [name, value] : checkpoint.settings) {
@@ -79,7 +79,7 @@ std::vector<uint8_t> serialize(const Checkpoint& checkpoint, size_t state_bytes)
   return out;
 }
 
-// Reads forward and remembers whether anything was missing, so that callers check once a list.
+// Reads forward and remembers whether anything was missing, so that callers check once per list.
 class Reader {
  public:
   Reader(const uint8_t* data, size_t size) : data_(data), left_(size) {}

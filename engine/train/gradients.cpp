@@ -241,7 +241,7 @@ ValueId Gradients::parameter_gradient(ValueId parameter) {
     filled = true;
     return own_value;
   }
-  // A parameter that several nodes share.
+  // Several nodes share this parameter.
   const ValueId id = temporary(graph_->value(parameter).name + ".grad", shape(parameter));
   to_add_.emplace_back(id, own_value);
   return id;

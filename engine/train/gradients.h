@@ -1,5 +1,5 @@
-// Gradient rules: for each op what it contributes to the gradients of its inputs, as nodes of the same graph. To give
-// an op a gradient: a function here and a row in kGradientRules (gradients.cpp).
+// Gradient rules: what each op contributes to the gradients of its inputs, as nodes of the same graph. To give an op a
+// gradient, add a function here and a row to kGradientRules (gradients.cpp).
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -13,14 +13,14 @@
 
 namespace sparsenet {
 
-// A range of channels of a value that is no view of others ("root").
+// A range of channels of a root, which is a value that is not a view of other values.
 struct RootRange {
   ValueId root;
   int64_t begin, end;
 };
 
-// Gradients under construction. A root has one gradient; concatenations, splits and slices of channels have views of
-// their roots' gradients, so that nothing is ever copied together or apart.
+// The gradients under construction. A root has one gradient; concatenations, splits and slices of channels have views
+// of their roots' gradients, so that gradients are never copied to be joined or split.
 class Gradients {
  public:
   Gradients(Graph* graph, std::vector<bool> active);
@@ -32,26 +32,28 @@ class Gradients {
     return id != kNoValue && static_cast<size_t>(id) < active_.size() && active_[static_cast<size_t>(id)];
   }
 
-  // The gradient of a value that no later contribution will change; kNoValue if nothing flowed into it.
+  // The gradient of a value, to be asked for when no more contributions will follow; kNoValue if there were none.
   ValueId of(ValueId value);
   bool has(ValueId value) const;
   bool is_single_root(ValueId value) const;
 
-  // Adds a contribution. `owned`: nobody else reads that value, so that later contributions may be added in place.
+  // Adds a contribution. `owned`: nothing else reads the value `gradient`, so that later contributions may be added to
+  // it in place.
   void contribute(ValueId to, ValueId gradient, bool owned);
-  // A view of the gradients of `value` that a node may add to in place; zeros where nothing flowed yet.
+  // A view of the gradients of `value` that a node may add to in place; zeros where there was no contribution yet.
   ValueId accumulator(ValueId value);
 
   // A new node with one output, named after the value or node it belongs to.
   ValueId add(Op op, const std::string& base, std::vector<ValueId> inputs, TrainAttrs attrs = {});
   ValueId add_view(Op op, const std::string& base, std::vector<ValueId> inputs, Attrs attrs);
   Node& add_node(Op op, const std::string& base, std::vector<ValueId> inputs, TrainAttrs attrs, size_t outputs);
-  // The same with values that exist: parameter_gradient()s, or temporary()s.
+  // The same, but the outputs are existing values: those of parameter_gradient() or temporary().
   void add_into(Op op, const std::string& base, std::vector<ValueId> inputs, TrainAttrs attrs,
                 std::vector<ValueId> outputs);
   ValueId temporary(const std::string& base, Shape shape);
   ValueId zeros(const std::string& base, Shape shape);
-  // The channels of `ranges` as one value: `of_root` gives what stands for each root (statistics, gradients).
+  // Joins what belongs to the channels of `ranges` into one value; `of_root` gives it for each root (statistics,
+  // gradients).
   template <class OfRoot>
   ValueId gather(const std::string& base, const std::vector<RootRange>& ranges, OfRoot of_root) {
     std::vector<ValueId> parts;
@@ -65,22 +67,22 @@ class Gradients {
   ValueId slice(const std::string& base, ValueId from, int64_t begin, int64_t end);
 
   const std::vector<RootRange>& ranges(ValueId value);
-  void note_view(const Node& node);  // of a forward node: remembers what its outputs are views of
+  void note_view(const Node& node);  // for a forward node: remembers what its outputs are views of
   bool is_view(const Node& node) const;
 
-  // Trained parameters: where their gradients go. The first contribution fills the parameter's own gradient value, so
-  // rules ask for it by name.
+  // Where the gradients of trained parameters go: `gradient` is the parameter's own gradient value, into which the
+  // first contribution is written.
   void set_parameter_gradient(ValueId parameter, ValueId gradient) { parameter_gradients_[parameter] = gradient; }
   bool trained(ValueId parameter) const { return parameter_gradients_.count(parameter) > 0; }
-  // The output value for a rule's parameter gradient: the parameter's own at first, then temporaries that
-  // finish_parameters() adds to it.
+  // The value into which a rule writes its contribution: first the parameter's own gradient value, then temporaries
+  // that finish_parameters() adds to it.
   ValueId parameter_gradient(ValueId parameter);
   void finish_parameters();
   std::vector<ValueId> unused_parameters() const;
 
-  // Batch statistics of roots and the gradients of these.
+  // By root: its batch statistics and their gradients.
   std::map<ValueId, ValueId> stats, dstats;
-  // By the scale and shift of a Normalize: the batch statistics and the parameters they were made of.
+  // By the value that holds a Normalize's scale and shift: the batch statistics and parameters that it was made of.
   struct Fold {
     ValueId stats, gamma, beta;
   };
@@ -105,10 +107,10 @@ class Gradients {
 
 using GradientRule = Status (*)(Gradients& g, const Node& node);
 
-// Null: the op has no gradient.
+// Null if the op has no gradient.
 GradientRule find_gradient_rule(Op op);
 
-// By family.
+// The rules, by family.
 Status conv_gradient(Gradients& g, const Node& node);
 Status normalize_gradient(Gradients& g, const Node& node);
 Status activation_gradient(Gradients& g, const Node& node);

@@ -29,8 +29,8 @@ Status conv_gradient(Gradients& g, const Node& node) {
 
 // y = act(x scale + shift), with scale = gamma s and shift = beta - mean gamma s of the batch, or constants. With dy'
 // the gradient in front of the activation: dx = scale dy' (what reaches x directly); the sums of dy' and dy' (x - mean)
-// give the gradients of gamma, beta, mean and s. What reaches x through mean and s follows once for all readers of x,
-// in BatchStatsGrad.
+// give the gradients of gamma, beta, mean and s. What reaches x through mean and s is added once for all readers of
+// x, by BatchStatsGrad.
 Status normalize_gradient(Gradients& g, const Node& node) {
   const ValueId x = node.inputs[0], fold = node.inputs[1];
   TrainAttrs a = train_attrs(node);

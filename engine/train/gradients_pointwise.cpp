@@ -7,7 +7,7 @@
 namespace sparsenet {
 namespace {
 
-// The gradient of a broadcast operand: the sum over what it was broadcast over, times `factor`.
+// Contributes the gradient of a broadcast operand: the sum over what it was broadcast over, times `factor`.
 void contribute_reduced(Gradients& g, const std::string& base, ValueId to, ValueId gradient, bool owned, float factor) {
   if (!g.active(to)) return;
   if (g.shape(to) == g.shape(gradient) && factor == 1.f) {
@@ -23,7 +23,7 @@ void contribute_reduced(Gradients& g, const std::string& base, ValueId to, Value
 
 }  // namespace
 
-// From the result where it tells the slope, so that the argument's memory may go.
+// The slope is computed from the result if possible, so that the argument need not be kept.
 Status activation_gradient(Gradients& g, const Node& node) {
   if (!g.active(node.inputs[0])) return {};
   TrainAttrs a;

@@ -1,5 +1,5 @@
-// Gradients of pooling, reduction and of ops that move data. (Concatenation, splitting and slicing of channels have
-// none of their own: see Gradients.)
+// Gradients of pooling, of reductions and of ops that move data. (Concatenation, splitting and slicing of channels do
+// not come here: they are views, see Gradients.)
 #include <algorithm>
 #include <utility>
 

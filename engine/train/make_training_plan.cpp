@@ -1,5 +1,5 @@
-// Training plans made ahead: the pass of Trainer with one image a micro-batch, all but the head frozen, so that a
-// device needs no more memory than for inference.
+// Makes training plans ahead of time: like Trainer, but with one image per micro-batch and everything except the head
+// frozen, so that a device needs no more memory than for inference.
 #include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 
@@ -52,7 +52,7 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
     t.layout.regions[i] = {plan->region_offsets[id], training.persistence.region_bytes[id]};
   }
   for (const Persistence::Placement& p : training.persistence.placements) {
-    // A region as a whole is no value of the source.
+    // A placement that is a whole region is not a value of the source.
     if (p.region != kParameterRegion || static_cast<size_t>(p.value) >= source.values.size()) continue;
     const Value& value = source.value(p.value);
     t.parameters.push_back({value.name,
@@ -63,7 +63,7 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   return {};
 }
 
-// What the plan's training gives here for the model's test vectors.
+// Fills in the check: the losses that the plan's training gives on this machine for the model's test vectors.
 Status make_check(const Model& model, TrainOptions options, TrainingCheck* check) {
   for (const TestVector& vector : model.test_vectors) {
     if (vector.inputs.size() != 1 || vector.outputs.size() != 1) return {};

@@ -14,7 +14,7 @@ namespace {
 
 enum class Kind { kNone, kWeight, kBias, kNorm };
 
-// The last layer with a weight that the output depends on.
+// The index of the last convolution or fully connected layer, or -1.
 int head_of(const Graph& graph) {
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     const Op op = graph.nodes[i].op;

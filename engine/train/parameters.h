@@ -8,12 +8,12 @@
 
 namespace sparsenet {
 
-// Fills in all four lists: `infos` and `ids` by parameter, `trained` and `decayed` by value. kInvalidArgument where
+// Fills in all four lists: `infos` and `ids` by parameter, `trained` and `decayed` by value. kInvalidArgument if
 // options.freeze leaves nothing to train or matches nothing.
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed);
 
-// * and ? as in a shell, over the whole name.
+// Whether the pattern matches the whole name; * and ? mean what they mean in a shell.
 bool matches(const std::string& pattern, const std::string& name);
 
 }  // namespace sparsenet

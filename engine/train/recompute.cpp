@@ -14,11 +14,12 @@ namespace {
 
 constexpr int64_t kWorthwhileBytes = 16 << 10;
 
-// Nodes of the way back between the first and the last that read a value: what is read over longer stretches (a group
-// that many layers read) would be back in memory for most of the way.
+// The most nodes of the backward pass between the first and the last that read a value: a value that is read over a
+// longer stretch (a group that many layers read) would be back in memory for most of the backward pass.
 constexpr size_t kLongestNeed = 32;
 
-// Made of its inputs at no cost, or applied by whoever reads it: follows what it is made of.
+// Whether a node's results are made of its inputs at no cost, or by the nodes that read them: if its inputs are
+// recomputed, such a node is too.
 bool follows(Op op) {
   return op == Op::kConcat || op == Op::kSplit || op == Op::kSlice || op == Op::kReshape || op == Op::kIdentity ||
          op == TrainOp::kNormalize;
@@ -73,7 +74,7 @@ class Recompute {
   }
 
  private:
-  // The value that stands for `id` on the way back.
+  // The value that takes the place of `id` in the backward pass.
   ValueId again(ValueId id) {
     const auto known = again_.find(id);
     if (known != again_.end()) return known->second;
@@ -115,7 +116,7 @@ class Recompute {
 
 std::vector<RecomputeChoice> recompute_choices(const TrainingGraph& training) {
   const Graph& graph = training.graph;
-  // The first and last node of the way back that reads a value, itself or through values that follow it.
+  // The first and last node of the backward pass that reads a value, directly or through nodes that follow it.
   struct Reads {
     size_t first = SIZE_MAX, last = 0;
   };

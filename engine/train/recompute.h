@@ -1,5 +1,6 @@
-// Recompute: a pass that trades time for memory. Activations that the way back needs are not kept but computed a second
-// time, right before they are needed, by the same steps from the same inputs: not a bit of the result changes.
+// Recompute: a pass that trades time for memory. Activations that the backward pass needs are not kept, but
+// computed a second time, right before they are needed, by the same steps from the same inputs: not a bit of the result
+// changes.
 #pragma once
 
 #include <vector>
@@ -10,11 +11,11 @@ namespace sparsenet {
 
 struct RecomputeChoice {
   size_t node;   // of the forward part
-  int64_t cost;  // multiply-adds, or elements for ops without
+  int64_t cost;  // multiply-accumulates, or elements if these are more
   int64_t bytes;
 };
 
-// What may be recomputed, the most bytes for the least work first.
+// What may be recomputed, in the order of bytes saved per unit of cost, the highest first.
 std::vector<RecomputeChoice> recompute_choices(const TrainingGraph& training);
 
 // Recomputes the first `count` choices.

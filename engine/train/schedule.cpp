@@ -9,13 +9,13 @@ namespace {
 constexpr double kPi = 3.14159265358979323846;
 
 struct Stage {
-  int64_t begin, of;  // from this share of the steps on
+  int64_t begin, of;  // from this share of the epochs on
   double factor;
 };
 constexpr Stage kPaper[] = {{150, 280, 0.1}, {200, 280, 0.01}, {250, 280, 0.002}};
 constexpr Stage kPaperSvhn[] = {{20, 40, 0.1}, {30, 40, 0.01}};
 
-// A rate that changes in the middle of an epoch would not be the paper's, so whole epochs are compared, and exactly.
+// The paper's rate never changes in the middle of an epoch, so whole epochs are compared, and exactly.
 template <size_t N>
 double staged(const Stage (&stages)[N], int64_t epoch, int64_t epochs) {
   double factor = 1;
@@ -28,7 +28,7 @@ double staged(const Stage (&stages)[N], int64_t epoch, int64_t epochs) {
 constexpr double kOneCycleRise = 0.3, kOneCycleStart = 1.0 / 25, kOneCycleEnd = 1e-4;
 
 double one_cycle(double step, double steps) {
-  // The top is a step of its own, so that it is reached whatever the number of steps.
+  // The top is a step of its own, so that it is reached with any number of steps.
   const double top = std::floor(kOneCycleRise * steps);
   if (step < top) return kOneCycleStart + (1 - kOneCycleStart) * step / top;
   const double fall = std::max(1.0, steps - 1 - top);

@@ -12,12 +12,12 @@ namespace sparsenet {
 namespace {
 
 constexpr int kSavedRegions[] = {kParameterRegion, kMoment1Region, kMoment2Region, kRunningRegion, kAccumulatedRegion};
-// What a step changes before it is known to be good.
+// The regions that a step changes before it is known to succeed.
 constexpr int kMovedRegions[] = {kRunningRegion, kAccumulatedRegion};
 
 bool of_source(const Persistence::Placement& p, const Graph& source) {
   if (p.region != kParameterRegion && p.region != kRunningRegion) return false;
-  return static_cast<size_t>(p.value) < source.values.size();  // others are a region as a whole
+  return static_cast<size_t>(p.value) < source.values.size();  // the other placements are whole regions
 }
 
 }  // namespace
@@ -125,8 +125,8 @@ Status TrainingState::load(const void* data, size_t size) {
   return {};
 }
 
-// Regions do not overlap; the largest gap in front of one or behind them is idle. They are few, so that looking for the
-// next one needs no list in order.
+// Regions do not overlap; the largest gap in front of one or behind them all is idle. There are so few of them that
+// they need not be sorted to find the next one.
 IdleMemory TrainingState::idle_memory() const {
   const size_t count = offsets_.size();
   IdleMemory idle;

@@ -11,7 +11,7 @@ namespace sparsenet {
 
 class TrainingState {
  public:
-  // `arena`: where the plan's regions lie, at these offsets.
+  // `arena` holds the plan's regions, at these offsets.
   void init(Persistence regions, std::vector<size_t> region_offsets, uint8_t* arena, size_t arena_bytes);
 
   float* region(int id) const { return reinterpret_cast<float*>(arena_ + offsets_[static_cast<size_t>(id)]); }
@@ -21,25 +21,25 @@ class TrainingState {
   // Where a value of the source graph begins in a region, in floats; -1: it is not there.
   int64_t offset_in(int region_id, ValueId value) const;
 
-  // Parameters and running statistics as `source` has them.
+  // Sets parameters and running statistics to those of `source`.
   void load_parameters(const Graph& source);
-  // `source` with its parameters and running statistics where they lie here.
+  // `source` with the parameters and running statistics of this state, which stay where they are.
   Graph view(const Graph& source) const;
 
-  // What a step changes before it is known to be good: kept, and brought back.
+  // Keep, and restore, what a step changes before it is known to succeed.
   void keep();
   void restore();
 
-  // Everything that the next step depends on. kInvalidArgument where the size is another.
+  // Save and load everything that the next step depends on. kInvalidArgument if the size is not saved_bytes().
   size_t saved_bytes() const;
   Status save(void* data, size_t size) const;
   Status load(const void* data, size_t size);
 
-  // The largest part of the arena that holds none of this. Calls no heap.
+  // The largest part of the arena that holds none of the state. Makes no heap call.
   IdleMemory idle_memory() const;
 
   struct Counters {
-    uint64_t updates = 0, accumulated = 0;  // batches since the last update
+    uint64_t updates = 0, accumulated = 0;  // accumulated: batches since the last update
   };
   Counters counters;
 

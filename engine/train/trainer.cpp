@@ -1,4 +1,4 @@
-// Trainer: a program bound to memory, its state, and the steps that move it.
+// Trainer: a training program bound to kernels and memory, its state, and the steps that change it.
 #include <sparsenet/precision.h>
 #include <sparsenet/trainer.h>
 
@@ -58,7 +58,7 @@ class Trainer::Impl {
   Graph source;  // batch 1
   std::vector<ParameterInfo> parameters;
   std::vector<ValueId> parameter_ids;  // of `source`
-  std::vector<int64_t> offsets;        // in the parameter region; -1: not trained
+  std::vector<int64_t> offsets;        // in floats, in the parameter region; -1: not trained
   int64_t classes = 0;
   int64_t micro_batches = 1;
   TrainMemory memory;
@@ -73,7 +73,7 @@ class Trainer::Impl {
   void set_control(float learning_rate, double gradient_scale);
 
   Plan plan;
-  std::vector<size_t> phases;  // the steps where they begin, and the end
+  std::vector<size_t> phases;  // the first step of each phase, and the number of steps
   int64_t input_elements = 0;
 };
 
@@ -146,7 +146,7 @@ void Trainer::Impl::execute(size_t begin, size_t end, bool timed) {
   }
 }
 
-// Loss and gradients of all micro-batches, and the running statistics.
+// Computes loss and gradients of all micro-batches, and the running statistics.
 Status Trainer::Impl::compute_gradients(const float* images, const int32_t* labels, bool timed, TrainStep* result) {
   if (state.region_bytes(kAccumulatedRegion) > 0 && state.counters.accumulated == 0) {
     std::memset(state.region(kAccumulatedRegion), 0, state.region_bytes(kAccumulatedRegion));
@@ -195,7 +195,7 @@ Status Trainer::Impl::update(float learning_rate, bool timed) {
   const float* control = state.region(kControlRegion);
   const double square = static_cast<double>(control[rt::kSquareSumHigh]) + control[rt::kSquareSumLow];
   const double norm = std::sqrt(square) * mean;
-  // What the hook does wrong in the update, which is not taken back, the next step has to tell.
+  // The update below is not undone: if the hook breaks a rule during it, the next step reports that.
   SPARSENET_RETURN_IF_ERROR(bound.misuse());
   if (!std::isfinite(norm)) {
     return Status(StatusCode::kNotFinite, "the gradients are not finite, or their norm is above 1e19");

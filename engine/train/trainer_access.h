@@ -1,4 +1,4 @@
-// What the engine itself may do with trainers.
+// TrainerAccess: ways to make trainers that are only for the engine itself.
 #pragma once
 
 #include <sparsenet/trainer.h>
@@ -6,8 +6,8 @@
 namespace sparsenet {
 
 struct TrainerAccess {
-  // A trainer that leaves frozen float16 constants as they are: it then computes what a stored training plan of the
-  // graph computes, in which all that is folded from them is rounded. (Trainer::create() widens them first.)
+  // Makes a trainer that leaves frozen float16 constants as they are. It then computes the same as a stored training
+  // plan of the graph, in which everything that is folded from them is rounded. (Trainer::create() widens them first.)
   static Result<Trainer> create(Graph graph, const TrainOptions& options);
 };
 

@@ -11,11 +11,11 @@
 namespace sparsenet {
 namespace {
 
-// Also one over the channels of [N, C, 1, 1] with a Reshape to [N, C] behind it.
+// Removes a Softmax at the end, also one over the channels of [N, C, 1, 1] with a Reshape to [N, C] behind it.
 void remove_final_softmax(Graph* graph) {
   const Uses uses(*graph);
   const ValueId output = graph->outputs[0];
-  int reader = -1;  // of the value that is looked at; -1: it is the output
+  int reader = -1;  // the node that reads the value looked at; -1: it is the output
   for (int i = uses.producer(output); i >= 0;) {
     Node& node = node_at(graph, i);
     const ValueId x = node.inputs.empty() ? kNoValue : node.inputs[0];
@@ -52,7 +52,7 @@ Node activation_node(const Activation& a, const std::string& name, ValueId from,
   return node;
 }
 
-// Conv and FullyConnected with an activation or a residual: one node each.
+// Splits Conv and FullyConnected with a fused activation or residual into one node for each part.
 void unfuse(Graph* graph) {
   std::vector<Node> nodes;
   for (Node& node : graph->nodes) {
@@ -96,7 +96,8 @@ bool is_pixel_factor(const Graph& graph, ValueId x, ValueId f) {
   return a.size() == 4 && b.size() == 4 && b[0] == a[0] && b[1] == a[1] && b[2] == 1 && b[3] == 1 && a[2] * a[3] > 1;
 }
 
-// h + h f with f a factor a channel: h (f + 1), so that no product of the size of h is kept.
+// Turns h + h f, where f is one factor per channel and image, into h (f + 1), so that no product of the size of h is
+// kept, and products with such factors into ScalePixels.
 void merge_gates(Graph* graph) {
   const Uses uses(*graph);
   std::vector<bool> removed(graph->nodes.size(), false);
@@ -111,7 +112,7 @@ void merge_gates(Graph* graph) {
       const ValueId f = factors[0] == h ? factors[1] : factors[1] == h ? factors[0] : kNoValue;
       if (f == kNoValue || !is_pixel_factor(*graph, h, f)) continue;
       if (one == kNoValue) one = add_pass_constant(graph, "one", {1, 1, 1, 1}, {1.f});
-      Node& add = node_at(graph, mul);  // stands where the product stood: f is made by then
+      Node& add = node_at(graph, mul);  // takes the place of the product, where f has been made
       add.op = Op::kAdd;
       const ValueId sum = add_pass_value(graph, add.name + ".plus1", Shape(graph->shape(f)));
       node_at(graph, mul).inputs = {f, one};
@@ -131,8 +132,8 @@ void merge_gates(Graph* graph) {
   erase_nodes(graph, removed);
 }
 
-// The nodes that depend on no trained parameter, through the passes of inference, as a graph of their own whose outputs
-// are what the rest reads.
+// Runs the passes of inference on the nodes that depend on no trained parameter, as a graph of their own whose outputs
+// are what the other nodes read.
 Status fold_frozen_part(Graph* graph, const std::vector<bool>& active) {
   std::vector<Node> frozen, rest;
   for (Node& node : graph->nodes) {

@@ -11,12 +11,12 @@
 
 namespace sparsenet {
 
-// What stays in memory from step to step. Each region is one piece of floats; tensors lie in it one after the other,
-// each on a 64-byte boundary, the gaps zero.
+// What stays in memory from step to step. Each region is one range of floats; tensors lie in it one after the other,
+// each on a 64-byte boundary, and the gaps are zero.
 enum Region : int {
   kParameterRegion = 0,
   kGradientRegion,     // of the last micro-batch, at the parameters' offsets
-  kAccumulatedRegion,  // sum of gradients over micro-batches; empty where there is only one
+  kAccumulatedRegion,  // sum of gradients over micro-batches; empty if there is only one per update
   kMoment1Region,      // momentum, or Adam's first moment
   kMoment2Region,
   kRunningRegion,  // running statistics
@@ -24,18 +24,18 @@ enum Region : int {
   kRegionCount
 };
 
-// Indices into TrainingGraph::phase_begins; forward and backward come first.
+// Indices into TrainingGraph::phase_begins; the forward and backward passes come before the first of these phases.
 enum TrainingPhase : size_t { kRunningPhase = 0, kAccumulatePhase, kNormPhase, kUpdatePhase };
 
 struct TrainingGraph {
   Graph graph;
   Persistence persistence;
-  std::vector<ValueId> trained;  // parameters, in the order of the graph's values; ids of the source graph
-  std::vector<ValueId> moving;   // running statistics that move
-  int64_t decayed_floats = 0;    // the parameters that are decayed come first
+  std::vector<ValueId> trained;  // parameters, as ids of the source graph: first those that are decayed
+  std::vector<ValueId> moving;   // running statistics that training updates
+  int64_t decayed_floats = 0;    // so many floats at the start of the parameter region are decayed
   size_t backward_begin = 0;     // node index
   ValueId logits = kNoValue;
-  std::vector<size_t> phase_begins;  // node indices: forward and backward; running statistics; accumulate; norm; update
+  std::vector<size_t> phase_begins;  // node indices: running statistics; accumulate; norm; update
 };
 
 struct BackwardOptions {
@@ -43,11 +43,11 @@ struct BackwardOptions {
   std::vector<bool> decayed;
   Optimizer optimizer = Optimizer::kSgd;
   float label_smoothing = 0;
-  bool accumulate = false;  // more than one micro-batch an update
+  bool accumulate = false;  // more than one micro-batch per update
 };
 
-// The pass from a forward graph to training. `source` has its batch set and its shapes inferred. Errors: kUnsupported
-// names a node whose gradient is needed and unknown; kInvalidArgument: nothing to train.
+// The pass that makes a training graph of a forward graph. `source` must have its batch set and its shapes inferred.
+// Errors: kUnsupported (names a node whose gradient is needed but unknown), kInvalidArgument (nothing to train).
 Result<TrainingGraph> build_backward(const Graph& source, const BackwardOptions& options);
 
 }  // namespace sparsenet

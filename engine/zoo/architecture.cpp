@@ -1,4 +1,5 @@
-// Names and options of architectures, their defaults and limits. Grammar: NAME[:KEY=VALUE[,KEY=VALUE]...]
+// Parses and checks architectures: their names and options, defaults and limits. Grammar:
+// NAME[:KEY=VALUE[,KEY=VALUE]...]
 #include <sparsenet/architecture.h>
 
 #include <algorithm>
@@ -27,7 +28,8 @@ struct Version {
   std::vector<int> blocks;
 };
 
-// V1-V4's blocks are the paper's; k and path of V2-V4 are reconstructed, V0 is the authors' scripts' smallest setting.
+// The blocks of V1-V4 are those of the paper; k and path of V2-V4 are reconstructed; V0 is the smallest setting of the
+// authors' scripts.
 const Version& version_of(char digit) {
   static const Version versions[] = {
       {8, 7, {4, 6, 8}}, {16, 14, {8, 12, 16}}, {20, 22, {12, 18, 24}}, {24, 30, {16, 24, 32}}, {26, 38, {20, 30, 40}}};
@@ -238,7 +240,7 @@ Status set_options(std::string_view text, Architecture* arch) {
     if (given(option.key)) return invalid_argument(std::string(option.key) + ": given twice");
     options.push_back(option);
   }
-  // `path` sets the default of `keep`, so it comes first whatever the order in which they were written.
+  // `path` sets the default of `keep`, so it is applied first, whatever the order in which they were written.
   std::stable_partition(options.begin(), options.end(), [](const Option& o) { return o.key == "path"; });
   for (const Option& option : options) SPARSENET_RETURN_IF_ERROR(set_option(option, arch));
   return {};
@@ -327,7 +329,7 @@ static Result<Architecture> parse(const std::string& text) {
   if (colon != std::string_view::npos) {
     const std::string_view options = view.substr(colon + 1);
     SPARSENET_RETURN_IF_ERROR(set_options(options, &arch).with_context(context));
-    // The scripts' blocks for ImageNet, unless the name or an option has others.
+    // The blocks of the authors' scripts for ImageNet, unless the name or an option gives others.
     const bool named = base.find("-v") != std::string_view::npos || arch.family != Family::kSparseNet;
     const bool given = options.substr(0, 7) == "blocks=" || options.find(",blocks=") != std::string_view::npos;
     if (arch.stem == Stem::kImageNet && !named && !given) arch.blocks = {6, 8, 10, 12};

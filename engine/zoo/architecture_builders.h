@@ -1,16 +1,16 @@
-// The builders behind build_graph(), one a family. They take what check_architecture() accepted.
+// The builders behind build_graph(). They expect an architecture that check_architecture() has accepted.
 #pragma once
 
 #include <sparsenet/architecture.h>
 
 namespace sparsenet {
 
-// Ranges and what must agree, for architectures that were filled in by hand as for parsed ones.
+// Checks that all members are in range and agree with each other, also in architectures that were filled in by hand.
 Status check_architecture(const Architecture& arch);
 
-int image_size(const Architecture& arch);  // with the stem's default filled in
+int image_size(const Architecture& arch);  // arch.image_size, or the stem's default if that is 0
 
-Result<Graph> build_sparsenet(const Architecture& arch, uint64_t seed);  // DenseNet too: no group is ever dropped
+Result<Graph> build_sparsenet(const Architecture& arch, uint64_t seed);  // also DenseNets: no group is dropped
 Result<Graph> build_resnet(const Architecture& arch, uint64_t seed);
 
 }  // namespace sparsenet

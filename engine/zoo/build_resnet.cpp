@@ -1,6 +1,6 @@
-// ResNet for CIFAR (arXiv 1512.03385, sec. 4.2): 6 n + 2 layers, widths 16, 32, 64. Where the width doubles, shortcuts
-// are those of option A (subsampling and zero channels, no parameters) or B (1x1 convolutions). Names are those of the
-// widespread PyTorch form (akamaster/pytorch_resnet_cifar10).
+// ResNet for CIFAR (arXiv 1512.03385, sec. 4.2): 6 n + 2 layers, widths 16, 32, 64. Where the width doubles, the
+// shortcuts are those of option A (subsampling and zero channels, no parameters) or B (1x1 convolutions). Names are
+// those of the widespread PyTorch form (akamaster/pytorch_resnet_cifar10).
 #include <string>
 
 #include "zoo/architecture_builders.h"

@@ -1,4 +1,4 @@
-// SparseNet (arXiv 1804.05340) and DenseNet (arXiv 1608.06993) from primitive ops.
+// Builds SparseNet (arXiv 1804.05340) and DenseNet (arXiv 1608.06993) from primitive ops.
 //
 // A block's state is its list of groups, newest first; layers read the concatenation of all of them. A group is a value
 // of k channels, the oldest one of 2k. What a transition hands to the next block is one value that holds several
@@ -123,7 +123,7 @@ class Builder {
 
   ValueId transition(const std::string& name, ValueId x, int64_t* groups) {
     const int64_t in = layers_.channels(x);
-    const int64_t narrow = (in - 2 * k_) / k_;  // counted so even where the 2k-wide group was dropped
+    const int64_t narrow = (in - 2 * k_) / k_;  // counted this way even if the 2k-wide group was dropped
     const bool compress = arch_.layer == Architecture::Layer::kBottleneck;
     const int64_t kept = compress ? (narrow + 1) / 2 : narrow;
     *groups = kept + 1;

@@ -11,7 +11,7 @@
 namespace sparsenet {
 
 // xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021), seeded through splitmix64
-// as its authors advise. Own code because the distributions of <random> differ between standard libraries.
+// as its authors advise. It is our own code because the distributions of <random> differ between standard libraries.
 class RandomBits {
  public:
   explicit RandomBits(uint64_t seed);
@@ -35,7 +35,7 @@ class NormalGenerator {
 };
 
 // He initialisation (arXiv 1502.01852, eq. 14): `count` normal variates of standard deviation sqrt(2 / fan). The stream
-// depends on seed and name alone, so a tensor keeps its values when others are added or change their size.
+// depends only on the seed and the name, so a tensor keeps its values when others are added or change their size.
 std::vector<float> he_normal(size_t count, int64_t fan, uint64_t seed, const std::string& name);
 
 }  // namespace sparsenet

@@ -7,7 +7,7 @@
 namespace sparsenet {
 namespace {
 
-// 2 GiB of float32: no classifier of these families comes near, and a mistyped width must not exhaust the machine.
+// 2 GiB of float32: no classifier of these families comes near that, and a mistyped width must not exhaust the machine.
 constexpr int64_t kMaxParameters = int64_t{1} << 29;
 
 }  // namespace

@@ -1,8 +1,8 @@
 // Layers with their freshly initialised parameters, for the architecture builders.
 //
 // Every layer's output value, and the stem of its parameters' names, is the layer's name: conv("trans0.2", ...) makes
-// the constants trans0.2.weight and trans0.2.bias and the value trans0.2. The first failure is kept and told by
-// finish(); after it the builder goes on returning ids that mean nothing, so that callers need not check each layer.
+// the constants trans0.2.weight and trans0.2.bias and the value trans0.2. The first failure is kept and returned
+// by finish(); after it the functions return meaningless ids, so that callers need not check each layer.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -33,7 +33,7 @@ class LayerBuilder {
   ValueId fully_connected(const std::string& name, ValueId x, int64_t outputs, const std::string& output_name = "");
   ValueId unary(Op op, const std::string& name, ValueId x) { return add(op, name, {x}); }
   ValueId relu(const std::string& name, ValueId x) { return unary(Op::kRelu, name, x); }
-  ValueId concat(const std::string& name, const std::vector<ValueId>& parts);  // channels; of one part the part itself
+  ValueId concat(const std::string& name, const std::vector<ValueId>& parts);  // of channels; a single part stays as is
   ValueId pool(Op op, const std::string& name, ValueId x, int32_t kernel, int32_t stride, int32_t pad);
   // [N, C, 1, 1] -> [N, C]
   ValueId flatten(const std::string& name, ValueId x) { return add(Op::kReshape, name, {x}, ReshapeAttrs{{0, -1}}); }
@@ -52,7 +52,7 @@ class LayerBuilder {
 
   Graph graph_;
   uint64_t seed_;
-  int64_t spent_ = 0;  // elements of all parameters
+  int64_t spent_ = 0;  // elements of all parameters so far
   Status status_;
 };
 

@@ -7,7 +7,7 @@
 namespace sparsenet::rt {
 namespace {
 
-// A plan's numbers are those of step.h: they stay what they are.
+// Stored plans hold the numbers of these enumerations of step.h, so they must never change.
 static_assert(static_cast<int>(StepOp::kConv) == 0 && static_cast<int>(StepOp::kPool) == 1 &&
               static_cast<int>(StepOp::kGlobalPool) == 2 && static_cast<int>(StepOp::kAffine) == 3 &&
               static_cast<int>(StepOp::kUnary) == 4 && static_cast<int>(StepOp::kBinary) == 5 &&
@@ -22,7 +22,7 @@ static_assert(Act::kClamp == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && 
 static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp::kSub) == 1 &&
               static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
 
-constexpr uint64_t kBlock = 64;  // PlanConstant.block counts these
+constexpr uint64_t kBlock = 64;  // PlanConstant.block counts blocks of so many bytes
 
 template <class T>
 uint32_t size_of(const flatbuffers::Vector<T>* list) {
@@ -33,7 +33,7 @@ const uint8_t* constant_data(const PlanFile& file, uint32_t index) {
   return file.data + file.plan->constants()->Get(index)->block() * kBlock;
 }
 
-// Of a view; of constants, which follow the views in the list of types.
+// The type of a view, or of a constant: constants follow the views in the list of types.
 DataType type_at(const PlanFile& file, uint32_t index) {
   const flatbuffers::Vector<uint8_t>* types = file.plan->types();
   return types ? static_cast<DataType>(types->Get(index)) : DataType::kFloat32;
@@ -43,7 +43,8 @@ uint64_t constant_bytes(const PlanFile& file, uint32_t index) {
   return file.plan->constants()->Get(index)->elements() * uint64_t{size_of(constant_type(file, index))};
 }
 
-// PlanRoom::bytes: the constants stand in the order of their places.
+// PlanRoom::bytes: how many bytes of a constant there are from `place` on. The constants are in the order of their
+// places.
 int64_t bytes_from(const void* self, const void* place) {
   const auto* at = static_cast<const uint8_t*>(place);
   const auto& file = *static_cast<const PlanFile*>(self);
@@ -82,7 +83,7 @@ void read_act(const schema::PlanAct* act, Act* out) {
              : Act{Act::kClamp, -__builtin_inff(), __builtin_inff(), 0.f, 0.f};
 }
 
-// `count` numbers; absent: zeros.
+// Reads `count` numbers; an absent list stands for zeros.
 const char* read_numbers(const flatbuffers::Vector<int32_t>* list, int32_t count, int64_t* out) {
   for (int32_t i = 0; i < count; ++i) out[i] = 0;
   if (!list) return nullptr;
@@ -121,7 +122,7 @@ const schema::PlanView* find_view(const PlanFile& file, int32_t index) {
   return file.plan->views()->Get(static_cast<uint32_t>(index));
 }
 
-// Segments of a step's views, one after the other in the caller's memory.
+// The caller's memory for the segments of a step's views, which lie there one after the other.
 struct Segments {
   Segment* at;
   uint32_t left;
@@ -173,7 +174,7 @@ const char* read_parameters(const PlanFile& file, const schema::PlanStep& s, Ste
   return nullptr;
 }
 
-// Where weight and bias of a variable step lie; check_step sees whether they fit.
+// Reads where weight and bias of a variable step lie; check_step checks that they fit there.
 const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) {
   *links = {s.weight_at(), s.bias_at()};
   if (s.weight_at() == -1 && s.bias_at() == -1) return nullptr;

@@ -1,5 +1,5 @@
-// Reads a plan where it stands in a model file: in a memory map, or in flash. No heap; a step at a time, into memory of
-// the caller's. All is checked, so that what is returned may be bound and run.
+// Reads a stored plan in place, from a model file in a memory map or in flash. It uses no heap: steps are read one at a
+// time, into the caller's memory. Everything is checked, so that what is returned may be bound and run.
 #pragma once
 
 #include "step/step_check.h"
@@ -10,7 +10,7 @@ struct Plan;
 
 namespace sparsenet::rt {
 
-// The newest that this runtime reads. Plans say the oldest that has what they need:
+// The newest version of plans that this runtime reads. A plan states the oldest version that has what it needs:
 //   2: training
 //   3: types other than float32; activations from Elu on
 constexpr uint32_t kPlanVersion = 3;
@@ -18,34 +18,34 @@ constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3;
 
 constexpr uint32_t kMaxOperands = 8;  // of one step
 
-// The file has passed FlatBuffers' verifier; `data` is its data section, at a multiple of 64.
+// A plan in a file that has passed FlatBuffers' verifier; `data` is the file's data section, at a multiple of 64.
 struct PlanFile {
   const schema::Plan* plan;
   const uint8_t* data;
   uint64_t data_bytes;
 };
 
-// Messages have static storage; null means that all is well.
+// Messages that these functions return have static storage; null means that all is well.
 
-// Before anything else: version, sizes, constants.
+// To be called before anything else: checks version, sizes and constants.
 const char* check_plan(const PlanFile& file);
 
-PlanRoom room_of(const PlanFile& file);  // `file` must stay
+PlanRoom room_of(const PlanFile& file);  // `file` must outlive the result
 
-// A view by its index. `segments` has room for `capacity`; where that is too little, a message says so.
+// Reads a view by its index. `segments` has room for `capacity` segments; it is an error if that is too little.
 const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, uint32_t capacity, View* view);
 
-// An element of a constant.
+// Points *out to an element of a constant.
 const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, Parameter* out);
-DataType constant_type(const PlanFile& file, uint32_t constant);  // of one that exists
+DataType constant_type(const PlanFile& file, uint32_t constant);  // the constant must exist
 
-// What a step's views take together.
+// How many segments and operands a step has.
 struct StepParts {
   uint32_t segments, operands;
 };
 const char* count_parts(const PlanFile& file, uint32_t step, StepParts* parts);
 
-// Where a step's parts go: it points to them, and uses as much as it needs.
+// Memory for the parts of a step, which will point to them.
 struct StepMemory {
   Segment* segments;
   uint32_t segment_capacity;
@@ -54,11 +54,12 @@ struct StepMemory {
   Strided* strided;
 };
 
-// A step by its index. It points into the file and to `memory`. Where it is `variable`, `links` says where its weight
-// and bias will be.
+// Reads a step by its index. It points into the file and to `memory`. If it is variable (Step::conv), `links` says
+// where in the arena its weight and bias will be.
 const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& memory, Step* step, StepLinks* links);
 
-// An input or an output: its view, checked against its shape, and the shape's rank and dimensions (room for kMaxDims).
+// Reads an input or an output: its view, checked against its shape, and the shape's rank and dimensions (`dims` has
+// room for kMaxDims).
 const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment* segments, uint32_t capacity,
                       View* view, int32_t* rank, int32_t* dims);
 

@@ -10,7 +10,8 @@ uint32_t size_of(const flatbuffers::Vector<T>* list) {
   return list ? list->size() : 0;
 }
 
-// What goes in and out beside the graph's own: the label, and the loss with the count of right answers.
+// Checks the inputs and outputs: besides the graph's own there are the label, and the loss with the number of correct
+// answers.
 const char* check_ports(const schema::Plan& plan, int32_t* classes) {
   if (size_of(plan.inputs()) != 2 || size_of(plan.outputs()) != 2) {
     return "training: expected an image and a label as inputs, logits and a loss as outputs";

@@ -46,16 +46,16 @@ struct Tensor {
 
   int64_t elements() const { return element_count(shape); }
   size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
-  const float* f32() const { return static_cast<const float*>(data); }  // only of this type
+  const float* f32() const { return static_cast<const float*>(data); }  // only if `type` is kFloat32
 
   static Tensor from(Shape shape, std::vector<float> values);  // takes ownership of the values
   static Tensor filled(Shape shape, float value);
 };
 
-// The elements of a tensor of type kFloat32 or kFloat16, whose conversion is exact.
+// The elements of a kFloat32 or kFloat16 tensor as float32, which is exact.
 std::vector<float> to_float32(const Tensor& tensor);
-// Rounds a kFloat32 tensor to half precision, ties to even. False, and *out is left alone, where a finite element would
-// become infinite (beyond 65,519).
+// Rounds a kFloat32 tensor to half precision, ties to even. Returns false and leaves *out alone if a finite element
+// would become infinite, which it does from a magnitude of 65,520 on.
 bool to_float16(const Tensor& tensor, Tensor* out);
 
 // Numbers are part of the file format: never reused, never renumbered.
@@ -92,18 +92,18 @@ enum class Op : uint16_t {
   kSilu = 29,      // x / (1 + exp(-alpha x)); alpha = 1: SiLU, Swish                            AlphaBetaAttrs
   kMish = 30,      // x tanh(log(1 + exp(x)))
   kGelu = 31,      // x Phi(x)
-  kGeluTanh = 32,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, its approximation
+  kGeluTanh = 32,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, an approximation of Gelu
   kErf = 33,       // the error function
 
   // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
   kAttention = 101,  // h, then AttentionAttrs' parameters: h * (1 + f) or h * f, see AttentionAttrs
 
-  // From 200 on: made by the engine for training, never stored.
+  // Numbers from 200 on are ops that the engine makes for training; they are never stored.
 };
 const char* name(Op op);
 
-// An activation fused into the op before it. Parameters as in the op of the same name.
+// An activation fused into the op before it. Its parameters are those of the op of the same name.
 struct Activation {
   enum class Kind : uint8_t {
     kNone = 0,
@@ -197,7 +197,7 @@ struct AttentionAttrs {
   Activation activation{Activation::Kind::kRelu, 0, 0};  // `act`
   Activation gate{Activation::Kind::kSigmoid, 0, 0};     // `gate`
 };
-struct TrainAttrs;  // of the engine's training ops
+struct TrainAttrs;  // attributes of the engine's training ops
 using Attrs = std::variant<NoAttrs, ConvAttrs, FullyConnectedAttrs, BatchNormAttrs, ClipAttrs, AlphaBetaAttrs,
                            AxisAttrs, SplitAttrs, SliceAttrs, PadAttrs, PoolAttrs, ReduceAttrs, ReshapeAttrs,
                            TransposeAttrs, AffineAttrs, AttentionAttrs, std::shared_ptr<const TrainAttrs>>;
@@ -205,12 +205,13 @@ using Attrs = std::variant<NoAttrs, ConvAttrs, FullyConnectedAttrs, BatchNormAtt
 using ValueId = int32_t;
 constexpr ValueId kNoValue = -1;  // an optional input that is absent
 
-// What the integers of a value stand for: real = scale * (integer - zero point). One scale and zero point for all, or
-// one for each index along an axis. Graphs and files hold it; this version runs no steps on integers.
+// What the integers of a value stand for: real = scale * (integer - zero point). There is one scale and zero point for
+// the whole value, or one per index along an axis. Graphs and files can hold quantised values, but in this version no
+// step computes with integers.
 struct Quantization {
   std::vector<float> scales;         // positive
-  std::vector<int32_t> zero_points;  // as many
-  int32_t axis = 0;                  // where there are several: 0 .. rank-1
+  std::vector<int32_t> zero_points;  // as many as scales
+  int32_t axis = 0;                  // if there are several: 0 .. rank-1
 
   bool empty() const { return scales.empty() && zero_points.empty(); }
 };
@@ -221,7 +222,7 @@ struct Value {
   Shape shape;  // infer_shapes() fills it in for everything that is not an input or a constant
   bool is_constant = false;
   Tensor constant;            // only when is_constant; its shape equals `shape`
-  Quantization quantization;  // of kInt8, kUInt8 and kInt32 only; empty: none
+  Quantization quantization;  // only for kInt8, kUInt8 and kInt32; empty: none
 };
 
 struct Node {

@@ -1,5 +1,5 @@
-// IEEE 754 half precision (binary16), DataType::kFloat16: 16 bits for numbers to 65,504, with 11 significant bits.
-// Freestanding and inline, without a library's help.
+// IEEE 754 half precision (binary16), DataType::kFloat16: 16 bits per number, with 11 significant bits and magnitudes
+// of up to 65,504. The conversions are inline and freestanding: they need no support from a library.
 #pragma once
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 namespace sparsenet {
 
-// Exact, also for subnormal numbers, where denormals are flushed to zero too.
+// Exact, also for subnormal numbers, and even while the CPU flushes denormals to zero.
 inline float half_to_float(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
   uint32_t bits;
@@ -18,7 +18,7 @@ inline float half_to_float(uint16_t half) {
   } else if (magnitude >= 0x7c00u) {  // infinity and NaN
     bits = 0x7f800000u | (magnitude << 13);
   } else {
-    bits = (magnitude << 13) + (112u << 23);  // the exponent's bias is 15 there, 127 here
+    bits = (magnitude << 13) + (112u << 23);  // the exponent's bias is 15 in half precision, 127 in float32
   }
   bits |= sign;
   float value;
@@ -26,7 +26,7 @@ inline float half_to_float(uint16_t half) {
   return value;
 }
 
-// To the nearest, ties to even; beyond 65,519 infinity. NaN stays NaN.
+// Rounds to the nearest, ties to even; magnitudes of 65,520 or more become infinity. NaN stays NaN.
 inline uint16_t float_to_half(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -34,7 +34,7 @@ inline uint16_t float_to_half(float value) {
   uint32_t half;
   if (magnitude > 0x7f800000u) {
     half = 0x7e00u;
-  } else if (magnitude >= 0x477ff000u) {  // 65520: rounds to more than the largest
+  } else if (magnitude >= 0x477ff000u) {  // 65520: would round to more than 65504, the largest
     half = 0x7c00u;
   } else if (magnitude >= 0x38800000u) {  // 2^-14, the smallest normal number
     const uint32_t odd = (magnitude >> 13) & 1u;

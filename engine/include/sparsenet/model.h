@@ -38,10 +38,10 @@ struct StoredPlan {
   int64_t batch = 1;
   std::vector<Tensor> constants;  // read by its steps; in a file, those equal to constants of the graph are stored once
   std::shared_ptr<const Plan> plan;
-  uint64_t graph_identity = 0;  // of the graph it was made of
-  bool trains = false;          // a plan for sn_train_add and sn_train_update; sessions of inference pass it over
-  TrainingCheck check;          // of one that trains; without losses: none
-  std::vector<StepCheck> step_checks;  // of inference; one a step, or none
+  uint64_t graph_identity = 0;         // of the graph it was made of
+  bool trains = false;                 // a plan for sn_train_add and sn_train_update; inference sessions do not use it
+  TrainingCheck check;                 // only if it trains; without losses there is no check
+  std::vector<StepCheck> step_checks;  // only if it is for inference: one per step, or empty
 };
 
 struct Model {

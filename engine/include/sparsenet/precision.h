@@ -1,5 +1,6 @@
-// Half-precision weights: the parameters of a graph stored as float16, which halves them. They are widened, exactly,
-// when a session prepares its steps, or on devices as they are read; all arithmetic is float32.
+// Half-precision weights: the parameters of a graph are stored as float16, which halves their size. They are widened to
+// float32, which is exact, when a session prepares its steps, or on devices as they are read; all arithmetic is
+// float32.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -14,16 +15,16 @@ namespace sparsenet {
 struct PrecisionReport {
   int64_t rounded = 0;                 // tensors that are float16 now
   int64_t statistics = 0;              // means and variances of BatchNorm, which stay float32
-  std::vector<std::string> too_large;  // names of tensors that stay float32: an element is beyond float16's 65,504
+  std::vector<std::string> too_large;  // names of tensors that stay float32: an element would round to more than 65,504
 };
 
 // Rounds weights and biases of convolutions and fully connected layers, and scales and shifts of BatchNorm, to float16
 // (ties to even; subnormal numbers are kept). Other constants, and tensors that are float16 already, stay as they are.
-// What passes fold from such constants is rounded too when a session or a stored plan is made, so that both give the
-// same bits. kOutOfMemory; the graph is then partly converted.
+// What passes compute from such constants is rounded too when a session or a stored plan is made, so that both give
+// the same bits. The only error is kOutOfMemory; the graph is then partly converted.
 Result<PrecisionReport> parameters_to_float16(Graph* graph);
 
-// Widens all float16 constants, exactly. kOutOfMemory; the graph is then partly converted.
+// Widens all float16 constants, which is exact. The only error is kOutOfMemory; the graph is then partly converted.
 Status constants_to_float32(Graph* graph);
 
 }  // namespace sparsenet

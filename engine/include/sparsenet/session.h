@@ -41,10 +41,10 @@ const char* name(Backend backend);
 Result<Backend> parse_backend(const std::string& text);
 bool is_available(Backend backend);  // compiled in, and usable on this machine
 
-// A pool of threads of the caller's, in place of the library's own: `parallel` calls function(context, chunk, thread)
-// once for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and no two calls at a time
-// with the same; it returns when all are done, and what they wrote is then visible to the caller. Results do not depend
-// on the number of threads. The same as sn_thread_hook of the C API.
+// The caller's own pool of threads, in place of the library's: `parallel` calls function(context, chunk, thread) once
+// for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and never with the same `thread` in
+// two calls at a time; it returns when all calls are done, and what they wrote is then visible to the caller. Results
+// do not depend on the number of threads. The same as sn_thread_hook of the C API.
 //
 // All of these rules are checked. A call does nothing if its chunk or thread is out of range, if the chunk was run
 // before, if another call with the same `thread` is running, or if `parallel` has already returned. Chunks that were

@@ -63,11 +63,11 @@ typedef struct sn_message {
   char text[252];
 } sn_message;
 
-/* A pool of threads of the caller's: `parallel` calls function(context, chunk, thread) once for every chunk in
- * [0, chunks), on any of its threads, with thread < threads and no two at a time with the same; it returns when all are
- * done. Results do not depend on the number of threads. All of that is checked: a call that breaks it does nothing,
- * what was left out is made up for, and the function that runs steps (sn_run, sn_train_add, sn_verify, ...) answers
- * SN_INVALID_ARGUMENT. */
+/* The caller's own pool of threads: `parallel` calls function(context, chunk, thread) once for every chunk in
+ * [0, chunks), on any of its threads, with thread < threads and never with the same `thread` in two calls at a time; it
+ * returns when all calls are done. Results do not depend on the number of threads. All of these rules are checked: a
+ * call that breaks one does nothing, chunks that were left out are run afterwards, and the function that runs steps
+ * (sn_run, sn_train_add, sn_verify, ...) returns SN_INVALID_ARGUMENT. */
 typedef struct sn_thread_hook {
   uint32_t struct_size;
   int32_t threads;
@@ -90,10 +90,10 @@ typedef struct sn_options {
   uint32_t batch;                /* 0: 1; the model needs a plan for it */
   const sn_thread_hook* threads; /* is copied; `self` must outlive the session */
   uint32_t training;             /* not 0: the training plan; see "Training" below */
-  uint32_t kernels;              /* of sn_kernels; since version 2 */
+  uint32_t kernels;              /* an sn_kernels; since version 2 */
   /* Since version 2. Not 0: the floating-point mode of the threads stays as it is. 0: numbers below 1.2e-38 count as
-   * zero while steps run (flush-to-zero, on CPUs that have it: x86-64, ARM), for their cost; the mode is then as before
-   * again. */
+   * zero while steps run (flush-to-zero, on CPUs that have it: x86-64, ARM), because they are slow to compute with; the
+   * previous mode is restored afterwards. */
   uint32_t keep_denormals;
 } sn_options;
 
