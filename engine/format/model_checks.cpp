@@ -30,7 +30,7 @@ Status check_statistics(const char* what, const std::vector<float>& values, int6
   if (values.empty()) return {};
   if (channels > 0 && static_cast<int64_t>(values.size()) != channels) {
     return invalid_model("metadata: " + std::string(what) + ": expected " + std::to_string(channels) +
-                         " numbers, one a channel of the input, or none; found " + std::to_string(values.size()));
+                         " numbers, one per channel of the input, or none; found " + std::to_string(values.size()));
   }
   for (float value : values) {
     if (!std::isfinite(value) || (divisor && value == 0.f)) {

@@ -52,7 +52,7 @@ Status infer_conv(ShapeContext& c) {
         std::to_string(a.groups));
   }
   if (w[1] != x[1] / a.groups) {
-    return c.mismatch("weight", std::to_string(x[1] / a.groups) + " input channels a group", to_string(w));
+    return c.mismatch("weight", std::to_string(x[1] / a.groups) + " input channels per group", to_string(w));
   }
   if (c.has_input(2)) SPARSENET_RETURN_IF_ERROR(check_vector(c, 2, "bias", w[0]));
   Shape out{x[0], w[0], 0, 0};

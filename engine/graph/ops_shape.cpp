@@ -38,7 +38,7 @@ Status infer_split(ShapeContext& c) {
   SPARSENET_RETURN_IF_ERROR(check_axis(x, a.axis));
   const auto at = static_cast<size_t>(a.axis);
   if (a.sizes.size() != c.outputs.size() || a.sizes.empty()) {
-    return c.mismatch("sizes", std::to_string(c.outputs.size()) + " (one an output)", std::to_string(a.sizes.size()));
+    return c.mismatch("sizes", std::to_string(c.outputs.size()) + " (one per output)", std::to_string(a.sizes.size()));
   }
   int64_t sum = 0;
   for (size_t i = 0; i < a.sizes.size(); ++i) {
@@ -81,7 +81,7 @@ Status infer_pad(ShapeContext& c) {
   const auto& a = std::get<PadAttrs>(c.node.attrs);
   Shape out = c.input(0);
   if (a.before.size() != out.size() || a.after.size() != out.size()) {
-    return c.mismatch("padding", "one pair a dimension of " + to_string(out), std::to_string(a.before.size()));
+    return c.mismatch("padding", "one pair per dimension of " + to_string(out), std::to_string(a.before.size()));
   }
   for (size_t d = 0; d < out.size(); ++d) {
     if (a.before[d] < 0 || a.after[d] < 0 || a.before[d] > INT32_MAX || a.after[d] > INT32_MAX) {

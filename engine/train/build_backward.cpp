@@ -135,7 +135,7 @@ Status Builder::normalize(const Node& node, const Node* activation) {
     }
     const int64_t count = element_count(graph.shape(x)) / channels;
     if (count < 2) {
-      return invalid_argument(describe(node) + ": batch statistics need two values a channel or more, found " +
+      return invalid_argument(describe(node) + ": batch statistics need at least two values per channel, found " +
                               std::to_string(count) + ": use a larger batch");
     }
     SPARSENET_RETURN_IF_ERROR(check_statistics(node));

@@ -1,5 +1,5 @@
 // Makes training plans ahead of time: like Trainer, but with one image per micro-batch and everything except the head
-// frozen, so that a device needs no more memory than for inference.
+// frozen, so that a device needs little more memory than for inference.
 #include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 

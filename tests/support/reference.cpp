@@ -112,7 +112,7 @@ double activate(const Activation& activation, double x) {
 Result<std::vector<Array>> evaluate(const Graph& original, const std::vector<Array>& inputs) {
   Graph graph = original;
   SPARSENET_RETURN_IF_ERROR(graph.infer_shapes());
-  if (inputs.size() != graph.inputs.size()) return invalid_argument("evaluate: one array a graph input, please");
+  if (inputs.size() != graph.inputs.size()) return invalid_argument("evaluate: expected one array per graph input");
 
   const size_t count = graph.values.size();
   std::vector<Array> live(count);

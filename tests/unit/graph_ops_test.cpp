@@ -98,7 +98,7 @@ TEST_CASE("Conv: each broken rule is refused") {
   }
   SUBCASE("input channels") {
     bad.constants[0] = {6, 5, 3, 3};
-    CHECK(contains(refusal(bad), "expected 4 input channels a group, found [6, 5, 3, 3]"));
+    CHECK(contains(refusal(bad), "expected 4 input channels per group, found [6, 5, 3, 3]"));
   }
   SUBCASE("groups that do not divide") {
     ConvAttrs a = conv_attrs(3, 3);
@@ -319,7 +319,7 @@ TEST_CASE("Split") {
   bad.attrs = SplitAttrs{1, {4, 2, 2}};
   CHECK(contains(refusal(bad), "sizes: expected a sum of 9, found 8"));
   bad.attrs = SplitAttrs{1, {4, 5}};
-  CHECK(contains(refusal(bad), "sizes: expected 3 (one an output), found 2"));
+  CHECK(contains(refusal(bad), "sizes: expected 3 (one per output), found 2"));
   bad.attrs = SplitAttrs{1, {9, 0, 0}};
   CHECK(contains(refusal(bad), "sizes: expected 1 to 9, found 0"));
   bad.attrs = SplitAttrs{4, {4, 2, 3}};
@@ -348,7 +348,7 @@ TEST_CASE("Slice") {
 
 TEST_CASE("Pad") {
   CHECK(inferred({Op::kPad, {{2, 3, 4, 4}}, {}, PadAttrs{{0, 1, 0, 2}, {0, 0, 3, 1}, 0}}) == Shape{2, 4, 7, 7});
-  CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0}, {0}, 0}}), "one pair a dimension of [2, 3], found 1"));
+  CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0}, {0}, 0}}), "one pair per dimension of [2, 3], found 1"));
   CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0, -1}, {0, 0}, 0}}), "padding: expected 0 or more"));
   CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{1, 0}, {0, 0}, 0}}), "padding of the batch"));
   const int64_t huge = std::numeric_limits<int64_t>::max();

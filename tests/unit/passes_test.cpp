@@ -528,7 +528,7 @@ TEST_CASE("attention and squeeze-excite are recognised in the forms that exporte
   }
 }
 
-TEST_CASE("constants that are one a channel become affine; others do not") {
+TEST_CASE("constants with one value per channel become affine; others do not") {
   Random random(8);
   GraphMaker g(random);
   const ValueId x = g.input({2, 4, 4, 4});

@@ -39,7 +39,7 @@ enum class Backend : uint8_t {
 };
 const char* name(Backend backend);
 Result<Backend> parse_backend(const std::string& text);
-bool is_available(Backend backend);  // compiled in, and usable on this machine
+bool is_available(Backend backend);  // compiled into this library
 
 // The caller's own pool of threads, in place of the library's: `parallel` calls function(context, chunk, thread) once
 // for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and never with the same `thread` in
