@@ -1,4 +1,4 @@
-// What checks of views and of steps share: sizes that cannot overflow.
+// Sizes that cannot overflow, for the checks of views and of steps.
 #pragma once
 
 #include "step/step_check.h"
@@ -9,7 +9,7 @@ inline int64_t pixels(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
-// Factors of at least 1 whose product is at most kMostElements.
+// Whether all factors are at least 1 and their product is at most kMostElements.
 inline bool countable(const int32_t* factors, int count) {
   int64_t product = 1;
   for (int i = 0; i < count; ++i) {
@@ -25,12 +25,12 @@ inline bool countable(const View& v) {
   return countable(factors, 4);
 }
 
-// Elements from the first that a segment covers to its last; the view's sizes are checked.
+// The number of elements from the first that a segment covers to its last. The view's sizes must have been checked.
 inline int64_t extent(const View& v, const Segment& s) {
   return (pixels(v) - 1) * s.pixel_stride + s.channels;
 }
 
-// Elements behind the beginning of a view that is one segment.
+// The same for a view of one segment.
 inline int64_t extent(const View& v) {
   return extent(v, v.segments[0]);
 }
