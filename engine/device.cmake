@@ -25,7 +25,7 @@ target_compile_definitions(sparsenet_runtime PRIVATE SPARSENET_VERSION="${PROJEC
 target_compile_options(sparsenet_runtime PRIVATE ${SPARSENET_FREESTANDING_FLAGS})
 target_link_libraries(sparsenet_runtime PRIVATE sparsenet_warnings sparsenet_schema)
 
-# Kernels for devices with little memory: one float at a time, weights in place.
+# Kernels for devices with little memory: they compute one float at a time and use weights in place.
 add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/conv.cpp
   kernels/compact/layers.cpp
@@ -35,9 +35,9 @@ target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOU
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)
 
-# Both together as a library of its own, for plans from flash and nothing else. Its kernels are all of these, or those
-# of a table written by sparsenet-convert --select-ops; the linker leaves out functions that the table does not refer
-# to.
+# Both together, as a library of its own for programs that only run plans from flash. It has all kernels for devices. If
+# a program links a table written by sparsenet-convert --select-ops instead, the linker leaves out the functions that
+# the table does not refer to.
 add_library(sparsenet_device STATIC
   device/kernels.cpp device/compact_kernels.cpp
   $<TARGET_OBJECTS:sparsenet_runtime> $<TARGET_OBJECTS:sparsenet_kernels_compact>)

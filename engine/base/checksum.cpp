@@ -3,7 +3,7 @@
 namespace sparsenet {
 namespace {
 
-// The specification's five primes.
+// The five primes of the XXH64 specification.
 constexpr uint64_t kP1 = 0x9E3779B185EBCA87u;
 constexpr uint64_t kP2 = 0xC2B2AE3D27D4EB4Fu;
 constexpr uint64_t kP3 = 0x165667B19E3779F9u;
@@ -14,7 +14,8 @@ constexpr uint64_t rotate(uint64_t x, int bits) {
   return (x << bits) | (x >> (64 - bits));
 }
 
-// Byte by byte, so that neither alignment nor byte order matters; compilers make one load of it.
+// Assembled byte by byte, so that neither alignment nor the host's byte order matters; compilers turn this into one
+// load.
 uint64_t read64(const uint8_t* p) {
   return uint64_t{p[0]} | uint64_t{p[1]} << 8 | uint64_t{p[2]} << 16 | uint64_t{p[3]} << 24 | uint64_t{p[4]} << 32 |
          uint64_t{p[5]} << 40 | uint64_t{p[6]} << 48 | uint64_t{p[7]} << 56;
@@ -24,7 +25,7 @@ uint64_t read32(const uint8_t* p) {
 }
 
 #if defined(__OPTIMIZE_SIZE__)
-#define SPARSENET_MIX_INLINE __attribute__((noinline))  // flash counts: 64-bit products take many instructions there
+#define SPARSENET_MIX_INLINE __attribute__((noinline))  // for code size: 64-bit products may take many instructions
 #else
 #define SPARSENET_MIX_INLINE inline
 #endif

@@ -1,4 +1,5 @@
-// A file of the operating system, for the sources that read and write whole files. POSIX.
+// An owned POSIX file descriptor, and the error for a failed system call, for the sources that read and write whole
+// files.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -10,14 +11,14 @@
 
 namespace sparsenet {
 
-// What the system refused, with its own words. The message begins with the path.
+// The error for a system call that failed, with the system's own description. The message begins with the path.
 inline Status system_failure(const std::string& path, const char* action, int error) {
   const std::string message =
       path + ": cannot " + action + ": " + std::error_code(error, std::generic_category()).message();
   return error == ENOENT ? not_found(message) : io_error(message);
 }
 
-// A file descriptor that is closed on every way out.
+// A file descriptor that is closed when it goes out of scope, if not before.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}

@@ -16,7 +16,7 @@
 namespace sparsenet {
 namespace {
 
-// Its size, if it is a regular file that is open.
+// The size of an open regular file; an error if opening it has failed or if it is anything else.
 Result<size_t> size_of_file(const Descriptor& fd, const std::string& path) {
   if (fd.get() < 0) return system_failure(path, "open", errno);
   struct stat info {};
@@ -31,7 +31,7 @@ Result<size_t> size_of_file(const Descriptor& fd, const std::string& path) {
   return static_cast<size_t>(info.st_size);
 }
 
-// Not blocking: opening a named pipe must lead to an error, not to waiting for its writer.
+// Non-blocking: opening a named pipe must lead to an error instead of waiting for a writer.
 int open_to_read(const std::string& path) {
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }

@@ -1,4 +1,5 @@
-// Reading whole files without copying them. (Writing them safely: write_file_atomically in sparsenet/model.h.) POSIX.
+// Reading whole files, as memory maps or as copies. (To write them safely, see write_file_atomically in
+// sparsenet/model.h.) POSIX.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -11,18 +12,19 @@
 namespace sparsenet {
 
 struct MappedFile {
-  const uint8_t* data = nullptr;  // page-aligned; null when the file is empty
+  const uint8_t* data = nullptr;  // page-aligned if mapped; null when the file is empty
   size_t size = 0;
-  std::shared_ptr<const void> owner;  // unmaps the file when the last copy goes
+  std::shared_ptr<const void> owner;  // unmaps the file, or frees its copy, when the last owner goes
 };
 
-// Maps a regular file for reading. Who replaces the file by renaming another over it (as we always do) leaves the
-// mapping intact; who shortens it in place makes later reads of the missing pages fail with SIGBUS, as with every
-// mapped file. Errors (kNotFound, kIo) begin with the path.
+// Maps a regular file for reading. Replacing the file by renaming another over it (as we always do) leaves the mapping
+// intact; shortening it in place makes later reads of the missing pages fail with SIGBUS, as with every mapped file.
+// Errors (kNotFound, kIo) begin with the path.
 Result<MappedFile> map_file(const std::string& path);
-// The same without an owner: whoever called unmaps it.
+// The same without an owner: the caller has to unmap it.
 Result<MappedFile> map_memory(const std::string& path);
-// Reads it instead: the bytes are the caller's own, whatever becomes of the file. `data` is aligned to 64 bytes.
+// Reads the file into memory instead, so that the bytes stay whatever becomes of the file. `data` is aligned to 64
+// bytes.
 Result<MappedFile> copy_file(const std::string& path);
 
 }  // namespace sparsenet

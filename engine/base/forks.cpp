@@ -18,7 +18,7 @@ void count_fork() {
 
 bool watch_forks() {
   if (watching.load(std::memory_order_acquire)) return true;
-  // Two threads may come here at once: a fork then counts twice, which is as good.
+  // Two threads may get here at once and register twice: each fork then counts twice, which does no harm.
   if (pthread_atfork(nullptr, nullptr, count_fork) != 0) return false;
   watching.store(true, std::memory_order_release);
   return true;

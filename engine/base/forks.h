@@ -1,15 +1,15 @@
-// Whether this process is the child of a fork(), in which the threads of its parent are no more.
+// Detects that this process is the child of a fork(), in which the parent's threads no longer exist.
 #pragma once
 
 #include <cstdint>
 
 namespace sparsenet {
 
-// Begins to count; needed once before the first fork that shall be noticed. False where the system has no memory for
-// it: then no threads may be started.
+// Begins to count forks; must be called before the first fork that is to be noticed. Returns false if the system has no
+// memory for it: then no threads may be started.
 bool watch_forks();
 
-// Another number in a child than in its parent.
+// A number that differs between a child and its parent.
 uint32_t fork_generation();
 
 }  // namespace sparsenet

@@ -1,5 +1,5 @@
-// guarded(): the border of the library. Every public function that returns a Status or a Result has its body in one, so
-// that no exception leaves it; see sparsenet/status.h for what that promises.
+// guarded(): the boundary of the library. Every public function that returns a Status or a Result runs its body in it,
+// so that no exception leaves the library; sparsenet/status.h says what that promises.
 #pragma once
 
 #include <sparsenet/status.h>
@@ -12,7 +12,8 @@
 
 namespace sparsenet {
 
-// Where not even the message has room, one that std::string keeps within itself.
+// The error for a failed allocation. If there is no memory even for its message, the message is one that std::string
+// holds without allocating.
 inline Status no_memory(const char* doing, const std::string& subject) noexcept {
   try {
     return out_of_memory((subject.empty() ? subject : subject + ": ") + "no memory left while " + doing);
@@ -29,15 +30,15 @@ inline Status unexpected(const char* doing, const char* what) noexcept {
   }
 }
 
-// What `function` returns, a Status or a Result. `doing` completes "while ...": "loading a model"; `subject` stands in
-// front, where there is one: a path.
+// Returns what `function` returns, a Status or a Result; an exception becomes an error. In its message, `doing`
+// completes "while ..." ("loading a model"), and `subject`, if not empty, stands in front (a path).
 template <class Function>
 auto guarded(const char* doing, const std::string& subject, Function&& function) noexcept -> decltype(function()) {
   try {
     return function();
   } catch (const std::bad_alloc&) {
     return no_memory(doing, subject);
-  } catch (const std::length_error&) {  // a container beyond what can be addressed
+  } catch (const std::length_error&) {  // a container would be larger than can be addressed
     return no_memory(doing, subject);
   } catch (const std::exception& error) {
     return unexpected(doing, error.what());

@@ -1,9 +1,9 @@
-// Writing whole files so that they are there completely or not at all. POSIX.
+// Writes whole files so that they are there completely or not at all. POSIX.
 //
-// The bytes go into a temporary beside the file, which is renamed over it once all of them are safe. A writer holds a
-// lock (flock) on its temporary. The lock ends with the process, whatever ends it, so a temporary that can be locked is
-// one that nobody will finish: the next writer of the same file removes it. Process ids would not tell that: containers
-// use the same few again and again.
+// The bytes go into a temporary file beside the target, which is renamed over it once all of them are safely stored. A
+// writer holds a lock (flock) on its temporary. The lock ends with the process, whatever ends it, so a temporary that
+// can be locked is one that nobody will finish, and the next writer of the same file removes it. Process ids would not
+// show that, because containers use the same few again and again.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sparsenet/model.h>
@@ -28,16 +28,16 @@
 namespace sparsenet {
 namespace {
 
-constexpr size_t kDigits = 16;       // of a temporary's name
+constexpr size_t kDigits = 16;       // random hexadecimal digits in a temporary's name
 constexpr size_t kMostStem = 200;    // so that names stay below the 255 bytes that file systems allow
-constexpr int kMostAttempts = 1000;  // to find a free name: one is enough unless somebody else takes it in that instant
+constexpr int kMostAttempts = 1000;  // to create a temporary: one is enough unless another process interferes
 
 // A file's path in parts: where its temporaries lie, and how their names begin.
 struct Place {
   explicit Place(const std::string& path) {
     const size_t slash = path.rfind('/');
     folder = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
-    // Two long names may share a stem. That does no harm: each of them cleans up for the other.
+    // Two long file names may share a stem. That does no harm: writers of one clean up for the other.
     stem = path.substr(slash == std::string::npos ? 0 : slash + 1).substr(0, kMostStem) + ".tmp-";
   }
   std::string path_of(const std::string& name) const { return folder + "/" + name; }
@@ -52,7 +52,8 @@ struct Place {
 std::string random_name(const std::string& stem) {
   uint64_t bits = 0;
   if (::getrandom(&bits, sizeof bits, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof bits)) {
-    // Just after a boot there may be none. Whoever creates the file insists on a new one, so this need not be secret.
+    // Just after booting there may be no random bytes yet. The file is created only if its name is free, so the name
+    // need not be unpredictable.
     static std::atomic<uint64_t> counter{0};
     bits = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) ^
            static_cast<uint64_t>(::getpid()) << 40 ^ ++counter << 20;
@@ -62,7 +63,7 @@ std::string random_name(const std::string& stem) {
   return stem + digits;
 }
 
-enum class Lock { kHeld, kTaken, kUnavailable };  // by us; by another; this file system has none
+enum class Lock { kHeld, kTaken, kUnavailable };  // held by us; held by another; the file system has no locks
 
 Lock try_lock(int fd) {
   int result = 0;
@@ -73,16 +74,16 @@ Lock try_lock(int fd) {
   return errno == EWOULDBLOCK ? Lock::kTaken : Lock::kUnavailable;
 }
 
-// Removes a temporary whose writer is gone. What is not certain stays: a file that somebody else may not touch, a file
-// system without locks.
+// Removes a temporary whose writer is gone. In doubt it stays: if we may not open it, or if the file system has no
+// locks.
 void remove_if_abandoned(const std::string& path) {
   constexpr int kFlags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-  int opened = ::open(path.c_str(), O_RDWR | kFlags);  // some file systems lock for writing only what is open for it
+  int opened = ::open(path.c_str(), O_RDWR | kFlags);  // some file systems need this for an exclusive lock
   if (opened < 0 && errno == EACCES) opened = ::open(path.c_str(), O_RDONLY | kFlags);
   const Descriptor fd(opened);
   struct stat info {};
   if (fd.get() < 0 || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return;
-  // Under the lock: a writer that has created its file, but not locked it yet, will see that it is gone.
+  // Removed while we hold the lock: a writer that has created the file but not locked it yet will notice.
   if (try_lock(fd.get()) == Lock::kHeld) ::unlink(path.c_str());
 }
 
@@ -95,7 +96,7 @@ void remove_abandoned(const Place& place) {
   }
 }
 
-// A new file that does not outlive its scope unless it was renamed.
+// A new file that is removed at the end of its scope unless it has been renamed.
 class TemporaryFile {
  public:
   TemporaryFile() = default;
@@ -114,7 +115,7 @@ class TemporaryFile {
         if (error == EEXIST) continue;
         return error;
       }
-      // Another writer that cleans up may have been faster and taken it for abandoned: then it is gone, or soon will
+      // Before it was locked, another writer's cleanup may have taken it for abandoned: then it is gone, or soon will
       // be.
       struct stat info {};
       const Lock lock = try_lock(fd_->get());
@@ -125,8 +126,9 @@ class TemporaryFile {
   }
 
   int fd() const { return fd_->get(); }
-  // Some file systems tell only in close() that a file could not be kept; the lock must last until the file has its
-  // name. So it is a second descriptor that is closed, where there is one more to be had.
+  // Some file systems report only in close() that the data could not be stored. Closing our descriptor would release
+  // the lock, though, which must last until the file has its final name. So a duplicate of the descriptor is closed
+  // instead, if there is one to be had.
   int close_a_copy() const {
     const int copy = ::fcntl(fd(), F_DUPFD_CLOEXEC, 0);
     return copy >= 0 && ::close(copy) != 0 && errno != EINTR ? errno : 0;
@@ -146,8 +148,8 @@ class TemporaryFile {
   std::optional<Descriptor> fd_;
 };
 
-// While it lives, writing beyond the limit on a file's size (ulimit -f) is an error of write() in this thread, EFBIG,
-// and not a signal that ends the process.
+// During its lifetime, writing beyond the limit on file sizes (ulimit -f) makes write() fail with EFBIG in this thread
+// instead of raising a signal that ends the process.
 class SizeLimitIsAnError {
  public:
   SizeLimitIsAnError() {
@@ -187,21 +189,21 @@ int write_all(int fd, const uint8_t* data, size_t size) {
   return 0;
 }
 
-// The name itself must survive a power cut too, so its directory is synced; file systems that cannot do that are not at
-// fault, the file is whole in any case.
+// The new name must survive a power cut too, so its directory is synced. It is no error if the file system cannot do
+// that, because the file is whole in any case.
 void sync_folder(const std::string& folder) {
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() >= 0) (void)::fsync(fd.get());
 }
 
 Status write_file(const std::string& path, const void* data, size_t size) {
-  // Through a symbolic link the file it points to is replaced, not the link.
+  // If the path is a symbolic link, the file that it points to is replaced, not the link.
   std::string target = path;
   if (const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free); resolved) {
     target = resolved.get();
   } else if (errno == ENOMEM) {
     return no_memory("writing a file", path);
-  } else if (errno != ENOENT) {  // a link must not be replaced because its target could not be found out
+  } else if (errno != ENOENT) {  // a link whose target is unknown must not be replaced itself
     return system_failure(path, "resolve", errno);
   }
   mode_t mode = 0666;
@@ -221,7 +223,7 @@ Status write_file(const std::string& path, const void* data, size_t size) {
   if (const int error = file.create(place, mode); error != 0) {
     return system_failure(path, "create a file beside it", error);
   }
-  if (exists) (void)::fchmod(file.fd(), mode);  // past the umask: the file had this mode
+  if (exists) (void)::fchmod(file.fd(), mode);  // the mode of the file that is replaced, regardless of the umask
   if (const int error = write_all(file.fd(), static_cast<const uint8_t*>(data), size); error != 0) {
     return system_failure(path, "write", error);
   }

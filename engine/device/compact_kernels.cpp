@@ -1,4 +1,4 @@
-// In libsparsenet_device.a: what is linked there is compact already.
+// compact_kernels() of libsparsenet_device.a: the kernels that are linked there are compact anyway.
 #include "runtime/linked_kernels.h"
 
 namespace sparsenet::rt {

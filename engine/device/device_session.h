@@ -1,4 +1,4 @@
-// What the parts of the C API share: its session, and how messages are made without stdio. Internal to device/.
+// What the parts of the C API share: its session, and the writing of messages without stdio. Internal to device/.
 #pragma once
 
 #include <model_generated.h>
@@ -14,22 +14,22 @@
 struct sn_session {
   sparsenet::rt::ModelFile file;
   sparsenet::rt::PlanFile plan;
-  sparsenet::rt::BoundSteps steps;  // where its threads have a function, it is a HookGuard's
+  sparsenet::rt::BoundSteps steps;  // if its threads have a function, it is that of a HookGuard
   sn_observer observer;
   void* observer_self;
   bool trains;
   sparsenet::rt::TrainingLayout training;
-  uint32_t added;  // images since the last update
-  uint32_t correct;
-  double loss;  // sum over them
+  uint32_t added;    // images since the last update
+  uint32_t correct;  // how many of them were classified correctly
+  double loss;       // the sum of their losses
 };
 
 namespace sparsenet::device {
 
 using rt::kMaxOperands;
-constexpr uint32_t kMaxSegments = 128;  // of one step or port, together
+constexpr uint32_t kMaxSegments = 128;  // of all views of one step or port together
 
-// Puts a message together, without stdio.
+// Writes a message without stdio. What does not fit is cut off.
 class MessageWriter {
  public:
   explicit MessageWriter(sn_message* message) {
@@ -65,7 +65,7 @@ uint32_t size_of(const List* list) {
   return list ? list->size() : 0;
 }
 
-// Copies to the caller's structure as much as both know.
+// Fills in the caller's structure, as far as its version and ours both have its members.
 template <class T>
 void give(T* to, T value) {
   const uint32_t size = to->struct_size;
@@ -80,22 +80,22 @@ struct Port {
   size_t elements;
 };
 
-// sn_prepare has checked all ports: false means that there is no such one.
+// Returns false if there is no such port. (sn_prepare has checked all ports, so nothing else can fail.)
 bool find_port(const sn_session& session, bool output, uint32_t index, Port* port);
 
 const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index);
 
-// Its values, if it is a float32 tensor of that many within the file; else null.
+// The values of a tensor in the list, if it is float32, has `elements` elements and lies within the file; else null.
 const float* tensor_values(const sn_session& session,
                            const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
                            size_t elements);
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end);
 
-// SN_INVALID_ARGUMENT where the caller's threads have not done as they should since the last call.
+// Returns SN_INVALID_ARGUMENT if the caller's threads have broken a rule since the last call.
 sn_status check_threads(sn_session* session, sn_message* message);
 
-// The parameters as the file has them, no momentum, nothing added.
+// Sets the parameters to those of the file, clears the momentum, and forgets the images that were added.
 void restart_training(sn_session* session);
 
 }  // namespace sparsenet::device

@@ -1,4 +1,4 @@
-// In libsparsenet_device.a: all kernels for devices, for programs that bring no table of their own.
+// linked_kernels() of libsparsenet_device.a: all kernels for devices, for programs that bring no table of their own.
 #include "kernels/compact/compact.h"
 #include "kernels/reference/reference.h"
 #include "runtime/linked_kernels.h"

@@ -1,4 +1,5 @@
-// What of the C API needs an operating system. No heap and no exceptions either: it is in libsparsenet_device.a, too.
+// The part of the C API that needs an operating system. It is in libsparsenet_device.a too, so it uses neither heap nor
+// exceptions.
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -43,7 +44,7 @@ extern "C" {
 
 sn_status sn_map_file(const char* path, const void** data, size_t* bytes, sn_message* message) {
   if (!path || !data || !bytes) return SN_INVALID_ARGUMENT;
-  // Not blocking: opening a named pipe must lead to an error, not to waiting for its writer.
+  // Non-blocking: opening a named pipe must lead to an error instead of waiting for a writer.
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return failed(path, "open", errno, message);
   const sn_status status = map(fd, path, data, bytes, message);

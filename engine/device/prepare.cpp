@@ -1,10 +1,9 @@
-// The C API over the runtime: makes a session from a stored plan, in the caller's memory. run.cpp and train.cpp
-// use it.
+// The C API: makes a session from a stored plan, in the caller's memory. run.cpp and train.cpp use the session.
 //
-// The memory, in this order, each part at a multiple of 64: the session, what its steps are bound to, the guard of the
-// caller's threads and its notes, channel ranges, operands and index spaces of the steps, the kernels' states, packed
-// weights, those that are packed before every run, arena, scratch. Steps themselves are read from the file one after
-// the other, bound, and forgotten.
+// The memory has these parts, in this order, each at a multiple of 64 bytes: the session; its bound steps; the guard of
+// the caller's threads and the words it keeps; channel ranges, operands and index spaces of the steps; the kernels'
+// states; packed weights; weights that are packed before every run; the arena; scratch. The steps themselves are read
+// from the file one after the other, bound, and forgotten.
 #include "device/device_session.h"
 #include "runtime/linked_kernels.h"
 
@@ -94,7 +93,7 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
   return SN_UNSUPPORTED;
 }
 
-// How the memory is cut. Offsets of parts; the sum is what has to be given.
+// How the memory is divided: the offsets of its parts, and their end, which is how much the caller has to provide.
 struct Layout {
   uint32_t steps;
   rt::PlanNeeds needs;
@@ -107,7 +106,7 @@ void raise(size_t value, size_t* most) {
   if (value > *most) *most = value;
 }
 
-// `used`: bytes of the arena, up to the last that something reaches.
+// Checks the ports. *used becomes at least the number of bytes that they reach into the arena.
 sn_status measure_ports(const rt::PlanFile& plan, rt::Segment* segments, size_t* used, sn_message* message) {
   for (const bool output : {false, true}) {
     const uint32_t count = size_of(output ? plan.plan->outputs() : plan.plan->inputs());
@@ -210,7 +209,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   return SN_OK;
 }
 
-// What sn_measure and sn_prepare begin with.
+// What the checks that sn_measure and sn_prepare begin with have found.
 struct Checked {
   Options options;
   rt::ModelFile file;
@@ -228,7 +227,7 @@ sn_status check_all(const void* model, size_t model_bytes, const sn_options* giv
   return status;
 }
 
-// Reads the steps, one after the other, and binds them in the memory from `base` on.
+// Reads the steps one after the other and binds them, in the memory from `base` on.
 sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session, sn_message* message) {
   const auto& [options, file, plan, training, layout] = checked;
   rt::ThreadHook threads = options.threads;
@@ -255,7 +254,7 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
     rt::Step step{};
     rt::StepParts parts{};
     rt::StepLinks links;
-    // The first round has seen that these succeed.
+    // These calls cannot fail, because they have succeeded in lay_out().
     (void)rt::count_parts(plan, i, &parts);
     (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
     if (links.weight >= 0) step.conv.weight.data = arena + links.weight;

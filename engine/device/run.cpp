@@ -1,4 +1,4 @@
-// The C API: inputs, runs, outputs, and what the model says of itself.
+// The C API: inputs, runs, outputs, the model's own information, and its test vectors.
 #include "device/device_session.h"
 #include "runtime/port_copy.h"
 #include "step/step_digest.h"
@@ -9,7 +9,8 @@ using namespace sparsenet::device;
 
 namespace {
 
-// The largest difference of a view from what is expected, and the largest expected value; NaN counts as infinite.
+// Raises *difference to the largest difference between a view and the expected values, and *largest to the largest
+// absolute value expected. NaN counts as an infinite difference.
 void compare(const rt::View& view, const uint8_t* arena, const float* expected, float* difference, float* largest) {
   rt::for_each_channel(view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
     const float* found = rt::f32(s, arena) + pixel * s.pixel_stride + c;
@@ -46,7 +47,7 @@ void observe(const sn_session& session, uint32_t index) {
   session.observer(session.observer_self, &value);
 }
 
-// The inputs of a test vector; false where *input is none, or of another size.
+// Sets all inputs to those of a test vector. Returns false if the vector's input *input is missing or has another size.
 bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t* input) {
   Port port;
   for (; find_port(*session, false, *input, &port); ++*input) {
@@ -57,7 +58,7 @@ bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t*
   return true;
 }
 
-// Of what the step has just written.
+// The digest of what the step has just written.
 rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
   rt::Segment segments[kMaxSegments];
   rt::View operands[kMaxOperands];
@@ -65,7 +66,7 @@ rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
   rt::Step step{};
   rt::StepLinks links;
   const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
-  (void)rt::read_step(session.plan, index, memory, &step, &links);  // was read before
+  (void)rt::read_step(session.plan, index, memory, &step, &links);  // cannot fail: sn_prepare has read it
   return rt::digest(step.out, session.steps.arena());
 }
 
@@ -107,7 +108,7 @@ bool find_port(const sn_session& session, bool output, uint32_t index, Port* por
 }
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end) {
-  if (session->observer) {  // which computes in its own mode
+  if (session->observer) {  // which is called with denormals as the calling thread has them
     for (int32_t i = begin; i < end; ++i) {
       session->steps.execute(i, i + 1);
       observe(*session, static_cast<uint32_t>(i));
@@ -149,7 +150,8 @@ sn_status sn_image(const sn_session* session, sn_image_info* info) {
   }
   const schema::Metadata* m = session->file.model->metadata();
   const uint32_t means = m ? size_of(m->mean()) : 0, deviations = m ? size_of(m->std_dev()) : 0;
-  // A list that is missing stands for zeros, or ones; one of another length says nothing about these channels.
+  // A missing list stands for means of zero or deviations of one; one of another length says nothing about these
+  // channels.
   if ((means != 0 && means != value.channels) || (deviations != 0 && deviations != value.channels)) value.channels = 0;
   for (uint32_t c = 0; c < value.channels; ++c) {
     value.mean[c] = means > 0 ? m->mean()->Get(c) : 0.f;
@@ -246,7 +248,8 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
     MessageWriter(message) << "steps: the plan has nothing to compare them with";
     return SN_NOT_FOUND;
   }
-  // Steps that write a part of their output are compared as a whole: what they leave alone is zero, as for the maker.
+  // The output of a step is compared as a whole, even if the step writes only a part of it. So the rest must be zero,
+  // as it was when the expected numbers were computed.
   memset(session->steps.arena(), 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
   uint32_t input = 0;
   if (!set_inputs(session, *vector, &input)) {

@@ -1,4 +1,4 @@
-// The C API: training on the device. The same steps as a Trainer's with one image a micro-batch.
+// The C API: training on the device. It takes the same steps as a Trainer with one image per micro-batch.
 #include <math.h>
 
 #include "device/device_session.h"
@@ -28,7 +28,7 @@ void forget_images(sn_session* session) {
   session->loss = 0;
 }
 
-// The image is in place. Its loss and gradients are computed; they count if the loss is finite.
+// Computes the loss and the gradients of the image in input 0. They count if the loss is finite.
 sn_status add_image(sn_session* session, uint32_t label, float* loss, sn_message* message) {
   Port port;
   (void)find_port(*session, false, 1, &port);
@@ -47,7 +47,7 @@ sn_status add_image(sn_session* session, uint32_t label, float* loss, sn_message
   }
   if (session->added == 0)
     memset(region(session, rt::kStoredGradientSum), 0, region_bytes(session, rt::kStoredGradientSum));
-  // What the threads do wrong from here on is made up for, and the next call tells it.
+  // If the caller's threads break a rule from here on, all chunks are run nevertheless, and the next call reports it.
   execute_steps(session, session->training.accumulate, session->training.norm);
   ++session->added;
   session->correct += result[1] > 0.f ? 1 : 0;
@@ -81,7 +81,7 @@ bool in_range(float value, float below) {
 }
 
 sn_status read_train_options(const sn_train_options* given, sn_train_options* known, sn_message* message) {
-  // The members of the first version have no defaults.
+  // The members that the structure had in its first version have no defaults, so all of them are required.
   constexpr uint32_t kLeast = offsetof(sn_train_options, nesterov) + sizeof given->nesterov;
   if (!given || given->struct_size < kLeast) {
     MessageWriter(message) << "training: expected options, of at least " << size_t{kLeast} << " bytes";

@@ -50,7 +50,7 @@ const Entry kEntries[] = {
     {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak, rt::avx2::gather_pixels}, has_avx2},
 #endif
     {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
-    // Never the widest: for devices, and here for those who ask by name.
+    // Never chosen by default: these kernels are meant for devices, and are here for those who ask for them by name.
     {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
 };
 

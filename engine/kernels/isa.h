@@ -9,8 +9,8 @@ namespace sparsenet {
 struct Isa {
   const char* name;  // "avx512", "avx2", "baseline" (SSE2; NEON on ARM), "compact"
   const rt::Kernel* const* kernels;
-  double (*fma_peak)(double seconds);  // GFLOP/s of one core
-  // Writes `count` pixels from `first` on, all channels side by side, to the place of the first.
+  double (*fma_peak)(double seconds);  // measures the peak of one core, in GFLOP/s
+  // Writes `count` pixels from pixel `first` on, each with all its channels side by side; `first` goes to `to`.
   void (*gather_pixels)(const rt::Gather& from, int64_t first, int count, float* to);
 };
 

@@ -5,9 +5,9 @@
 namespace sparsenet::rt {
 namespace {
 
-constexpr int32_t kRefreshParts = 8;  // that weights are packed in, where there are several threads
+constexpr int32_t kRefreshParts = 8;  // in which weights are packed if there are several threads
 
-// False beyond kMostBytes.
+// Adds `bytes`, rounded up to kAlignment, to *sum; false if the sum is beyond kMostBytes.
 bool add(uint64_t bytes, size_t* sum) {
   const uint64_t total = add_bytes(*sum, aligned_bytes(bytes));
   if (total > kMostBytes) return false;
@@ -46,7 +46,7 @@ void run_chunks(ChunkRun run, const BoundStep& bound, uint8_t* scratch, size_t s
   threads.parallel(threads.self, bound.chunks, run_chunk, &context);
 }
 
-// `scratch` is not used: packing needs none.
+// The thread's number is not used, because packing needs no scratch.
 void refresh_part(void* context, int32_t part, int32_t) {
   const BoundStep& bound = *static_cast<const BoundStep*>(context);
   bound.kernel->refresh(bound.state, part, kRefreshParts);
@@ -61,7 +61,7 @@ void refresh(const BoundStep& bound, const ThreadHook& threads) {
   threads.parallel(threads.self, kRefreshParts, refresh_part, &copy);
 }
 
-// A kernel whose copy of the parameters would be out of date after the first update.
+// Whether the kernel's copy of the parameters would be out of date after the first update.
 bool outdated(const Step& step, const Kernel& kernel) {
   return step.conv.variable && kernel.copies_parameters && !kernel.refresh;
 }
@@ -153,7 +153,7 @@ const char* BoundSteps::bind(const Step& step) {
   BoundStep& bound = steps_[count_];
   KernelNeeds needs{};
   bound.kernel->query(step, &needs);
-  if (needs.weight_bytes > kMostBytes) return kNoMemory;  // it was less when it was measured
+  if (needs.weight_bytes > kMostBytes) return kNoMemory;  // measured as less, so query() has run out of memory
   bound.state = next_state_;
   const Place place{memory_.arena, next_state_,
                     reinterpret_cast<float*>(bound.refresh ? memory_.refreshed : next_weights_), memory_.shared};

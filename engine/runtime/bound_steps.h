@@ -1,8 +1,8 @@
 // BoundSteps: the steps of a plan, each with the kernel that runs it, in memory that the caller provides. Devices use
-// it as it is; hosts through BoundPlan (session/bound_plan.h).
+// it directly; hosts use it through BoundPlan (session/bound_plan.h).
 //
-// This folder, the steps and the kernels are the whole of what a device needs to run a plan: no heap, no exceptions, no
-// RTTI, no operating system. Order of calls: measure_step() for each step; the caller finds memory of these
+// This folder, the steps and the kernels are all that a device needs to run a plan: no heap, no exceptions, no RTTI, no
+// operating system. Order of calls: measure_step() for each step; then the caller provides memory of the measured
 // sizes; init(); bind() for each step, in the same order; execute() as often as wanted; release().
 #pragma once
 
@@ -20,7 +20,7 @@ struct ThreadHook {
   int32_t threads;
 };
 
-// Kernels to choose from: lists that end with null, the first before the others.
+// Kernels to choose from: lists terminated by null, searched one after the other.
 struct KernelLists {
   const Kernel* const* const* lists;
   int32_t count;
@@ -33,14 +33,14 @@ struct BoundStep {
   bool refresh;  // the kernel packs its weights before every run
 };
 
-// What the steps of a plan need beside the arena, together. Bytes, all at most kMostBytes.
+// What all steps of a plan together need in addition to the arena. Sizes are in bytes, each at most kMostBytes.
 struct PlanNeeds {
   size_t state_bytes, weight_bytes;
   size_t scratch_bytes;         // of one thread
-  size_t single_scratch_bytes;  // of a step that runs on the calling thread alone: it may use the other threads' too
+  size_t single_scratch_bytes;  // of a step that is one call on the calling thread: it may use all threads' scratch
   size_t shared_bytes;          // of all threads together, for one step
   size_t refreshed_bytes;       // packed weights that are made anew before every run: one place for all such steps
-  int32_t most_chunks;          // that a step is cut into
+  int32_t most_chunks;          // the most chunks that a step is cut into
 };
 
 enum class Fit : uint8_t { kFits = 0, kNoKernel, kTooLarge };
@@ -56,11 +56,12 @@ Fit measure_step(const Step& step, const KernelLists& kernels, BoundStep* bound,
 int32_t measure_steps(const Step* steps, int32_t count, const KernelLists& kernels, BoundStep* bound, PlanNeeds* needs,
                       Fit* fit);
 
-// Scratch of so many threads, without what they share; it may be more than kMostBytes.
+// Bytes of scratch for `threads` threads, without what they share. The result may be more than kMostBytes.
 uint64_t scratch_of(const PlanNeeds& needs, int32_t threads);
 
-// Zeroed memory of a plan, in parts that begin at multiples of kAlignment; all but the arena may be used by nobody else
-// meanwhile. `scratch`: scratch_of() bytes, `scratch_stride` of them for each thread; its contents need not be zero.
+// Zeroed memory of a plan, in parts that begin at multiples of kAlignment. Except for the arena, nobody else may use it
+// while the steps are bound. `scratch` has scratch_of() bytes, `scratch_stride` of them per thread, which need not be
+// zero.
 struct PlanMemory {
   uint8_t *arena, *state, *weights, *refreshed, *scratch, *shared;
   size_t scratch_stride;
@@ -68,18 +69,19 @@ struct PlanMemory {
 
 class BoundSteps {
  public:
-  // `steps` has been measured; bind() finds kernels and chunks there.
+  // `steps` must be what measure_step() has filled in: bind() takes kernels and chunks from there.
   void init(BoundStep* steps, const PlanMemory& memory, const ThreadHook& threads, bool flush_denormals);
 
-  // Prepares the next step, which need not stay; what its views and `strided` point to must. Returns null, or a message
-  // with static storage: then it is the last, and does not count.
+  // Prepares the next step. The step itself need not outlive the call, but what its views and `strided` point to must.
+  // Returns null, or a message with static storage; after a failure no more steps can be bound, and count() does not
+  // include the one that failed.
   const char* bind(const Step& step);
 
   int32_t count() const { return count_; }
   const BoundStep& operator[](int32_t index) const { return steps_[index]; }
   uint8_t* arena() const { return memory_.arena; }
   const ThreadHook& threads() const { return threads_; }
-  void set_threads(const ThreadHook& threads) { threads_ = threads; }  // of as many threads, or fewer
+  void set_threads(const ThreadHook& threads) { threads_ = threads; }  // at most as many as there is scratch for
 
   // Runs the steps [begin, end), with denormals flushed if init() was told so.
   void execute(int32_t begin, int32_t end) const;
@@ -91,7 +93,7 @@ class BoundSteps {
   int32_t count_;
   bool flush_denormals_;
   PlanMemory memory_;
-  uint8_t *next_state_, *next_weights_;  // of the step that is bound next
+  uint8_t *next_state_, *next_weights_;  // for the step that is bound next
   ThreadHook threads_;
 };
 

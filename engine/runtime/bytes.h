@@ -1,5 +1,5 @@
-// Sizes of memory that a file may have chosen. They are counted in 64 bits on every machine, and what is beyond those
-// stays at the largest number, so that no sum is ever smaller than one of its parts.
+// Arithmetic with sizes of memory that may come from a file. They are counted in 64 bits on every machine, and sums and
+// products saturate at the largest number, so that an overflow cannot pass for a small size.
 #pragma once
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 namespace sparsenet::rt {
 
 constexpr size_t kAlignment = 64;
-// More than can be addressed here, with room for what allocators add.
+// The largest size that is accepted: half of what a size_t holds, which leaves room for what allocators add.
 constexpr uint64_t kMostBytes = SIZE_MAX / 2;
 
 inline uint64_t add_bytes(uint64_t a, uint64_t b) {
@@ -20,7 +20,7 @@ inline uint64_t multiply_bytes(uint64_t bytes, uint32_t times) {
   return times > 0 && bytes > UINT64_MAX / times ? UINT64_MAX : bytes * times;
 }
 
-// Up to a multiple of kAlignment.
+// Rounds up to a multiple of kAlignment.
 inline uint64_t aligned_bytes(uint64_t bytes) {
   return add_bytes(bytes, kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -28,7 +28,7 @@ inline uint64_t aligned_bytes(uint64_t bytes) {
 // Cuts one block of memory into parts at multiples of kAlignment.
 class MemoryLayout {
  public:
-  // Where a part of so many bytes begins; of no meaning once !fits().
+  // Adds a part of `bytes` bytes and returns where it begins, which means nothing if fits() is false in the end.
   size_t take(uint64_t bytes) {
     const uint64_t at = end_;
     end_ = add_bytes(end_, aligned_bytes(bytes));

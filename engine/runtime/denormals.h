@@ -1,7 +1,7 @@
-// Denormals: float32 numbers below 1.2e-38. Some CPUs compute with them in microcode, up to 100 times slower than with
-// others, so while steps run they count as zero, as inputs and as results. A mode of each thread says so: the bits FTZ
-// and DAZ of MXCSR on x86, FZ of FPCR on AArch64 and of FPSCR on 32-bit ARM, Cortex-M included. RISC-V has none (nor
-// the cost, on the cores that we know of), and neither has a CPU without floating-point registers.
+// Denormals are float32 numbers below 1.2e-38. Some CPUs compute with them in microcode, up to 100 times slower than
+// with other numbers, so while steps run they count as zero, as inputs and as results. This is a mode of each thread:
+// the bits FTZ and DAZ of MXCSR on x86, FZ of FPCR on AArch64 and of FPSCR on 32-bit ARM, Cortex-M included. RISC-V has
+// no such mode (nor the cost, on the cores that we know of), and neither has a CPU without floating-point registers.
 #pragma once
 
 #include <stdint.h>
@@ -44,7 +44,7 @@ inline uint32_t float_mode() {
 inline void set_float_mode(uint32_t) {}
 #endif
 
-// While it lives the calling thread counts denormals as zero, if `wanted`; then its mode is as it was.
+// During its lifetime the calling thread counts denormals as zero, if that is `wanted`; then its mode is restored.
 class FlushDenormals {
  public:
   explicit FlushDenormals(bool wanted) : before_(wanted ? float_mode() : 0), changes_(wanted && !flushes(before_)) {

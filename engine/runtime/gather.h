@@ -1,4 +1,5 @@
-// Gather: pixels that lie in several channel ranges, or have an affine and bounds in front, written side by side.
+// Gather: describes pixels that are to be written with all channels side by side, read from several channel ranges, or
+// with an affine and bounds applied on the way, or both.
 #pragma once
 
 #include <stdint.h>
@@ -14,7 +15,7 @@ struct GatherRange {
 struct Gather {
   const GatherRange* ranges;
   int32_t range_count, channels;
-  const float *scale, *shift;  // by channel; null: a plain copy
+  const float *scale, *shift;  // one value per channel; null: a plain copy
   float low, high;             // bounds of x * scale + shift
 };
 

@@ -5,8 +5,8 @@
 namespace sparsenet::rt {
 namespace {
 
-// Built-in, not <atomic>: the words lie in zeroed memory of others. Where a CPU has no atomic instructions (Cortex-M0),
-// it has one core, and plain ones stand in for them.
+// Compiler built-ins instead of <atomic>, because the words lie in zeroed memory that the caller provides. A CPU
+// without atomic instructions (Cortex-M0) has a single core, so plain loads and stores take their place.
 #if defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4)
 inline uint32_t load(const uint32_t* word) {
   return __atomic_load_n(word, __ATOMIC_SEQ_CST);
@@ -71,7 +71,7 @@ void HookGuard::init(const ThreadHook& pool, int32_t most_chunks, bool flush_den
 }
 
 void HookGuard::note(Misuse misuse) {
-  // Two at a time: either is the first.
+  // If two threads note something at the same time, either may count as the first.
   if (load(&misuse_) == 0) store(&misuse_, static_cast<uint32_t>(misuse));
 }
 
@@ -96,7 +96,7 @@ void HookGuard::run_chunk(int32_t chunk, int32_t thread) {
 void HookGuard::enter(void* ticket, int32_t chunk, int32_t thread) {
   const Ticket& mine = *static_cast<const Ticket*>(ticket);
   HookGuard& guard = *mine.guard;
-  // From here on the step does not end: its other members stay as they are.
+  // As long as active_ is not 0, run() does not end its step, so the other members stay as they are.
   add(&guard.active_, 1);
   if (load(&guard.open_) == load(&mine.step)) {
     guard.run_chunk(chunk, thread);
@@ -108,7 +108,7 @@ void HookGuard::enter(void* ticket, int32_t chunk, int32_t thread) {
 
 void HookGuard::run(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
   HookGuard& guard = *static_cast<HookGuard*>(self);
-  // A pool that has broken a promise is used no more until that was told.
+  // A pool that has broken a rule is not used again until take() has reported it.
   if (load(&guard.misuse_) != 0) {
     for (int32_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk, 0);
     return;

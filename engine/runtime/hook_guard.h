@@ -1,7 +1,7 @@
-// HookGuard: stands between bound steps and a caller's pool of threads, and holds the pool to its promises (see
-// ThreadHook in sparsenet/session.h). Whatever the pool does, every chunk is run exactly once, no two at a time use the
-// same thread's scratch, and nothing runs any more when a step is over; the first promise that was broken is kept until
-// somebody asks. It lives in memory of others and does without a heap.
+// HookGuard: stands between bound steps and a caller's pool of threads, and enforces the rules for such a pool (see
+// ThreadHook in sparsenet/session.h). Whatever the pool does, every chunk is run exactly once, no two chunks use the
+// same thread's scratch at the same time, and nothing of a step runs after its end. The first rule that was broken is
+// remembered until take() asks for it. The guard uses memory that its owner provides, and no heap.
 #pragma once
 
 #include "runtime/bound_steps.h"
@@ -12,32 +12,34 @@ enum class Misuse : uint32_t {
   kNone = 0,
   kNoSuchChunk,
   kNoSuchThread,
-  kSameThread,  // at the same time
+  kSameThread,  // in two calls at the same time
   kTwice,
   kAfterReturn,
   kLeftOut,
   kException,
 };
-// "called with a chunk that there is not"; static storage.
+// The rule that was broken, as in "expected one call for every chunk, found a second one"; static storage.
 const char* text(Misuse misuse);
 
 class HookGuard {
  public:
-  // Zeroed memory for one with so many threads, for steps of at most so many chunks; aligned to 4.
+  // The size of the memory that init() needs for `threads` threads and steps of at most `most_chunks` chunks. It must
+  // be zeroed and aligned to 4 bytes.
   static uint64_t bytes(int32_t threads, int32_t most_chunks) {
     return (static_cast<uint64_t>(threads) + static_cast<uint64_t>(most_chunks)) * sizeof(uint32_t);
   }
   void init(const ThreadHook& pool, int32_t most_chunks, bool flush_denormals, void* memory);
-  // How bound steps reach the pool through this guard, which must not move.
+  // The hook through which bound steps reach the pool. It points to this guard, which must not move.
   ThreadHook handle() { return {run, this, pool_.threads}; }
 
-  void note(Misuse misuse);  // kept unless there is one already
-  // What was noted since the last call; from the next step on the pool is used again.
+  void note(Misuse misuse);  // ignored if another one is already noted
+  // Returns what was noted since the last call; from the next step on the pool is used again.
   Misuse take();
 
  private:
-  // What the pool gets as `context`. A late call has that of an earlier step, by which it is told: one stays as it is
-  // for so many steps. (A later one is taken for a call of the step under way, and does no harm as such.)
+  // What the pool gets as `context`. A late call is recognised by its ticket, which is that of an earlier step. Tickets
+  // are reused after this many steps. (A call that is even later counts as one of the step under way, in which it does
+  // no harm.)
   static constexpr uint32_t kTickets = 64;
   struct Ticket {
     HookGuard* guard;
@@ -50,11 +52,11 @@ class HookGuard {
 
   ThreadHook pool_;
   bool flush_;
-  uint32_t* busy_;  // of each thread: 1 while it runs a chunk
-  uint32_t* done_;  // of each chunk: the last step in which it was begun
-  uint32_t step_;   // the last that began
-  uint32_t open_;   // the step whose chunks may be run; 0: none
-  uint32_t active_, finished_;
+  uint32_t* busy_;              // per thread: 1 while it runs a chunk
+  uint32_t* done_;              // per chunk: the last step in which it was begun
+  uint32_t step_;               // the number of the last step that began
+  uint32_t open_;               // the step whose chunks may be run; 0: none
+  uint32_t active_, finished_;  // calls under way; chunks that this step has finished
   uint32_t misuse_;
   int32_t chunks_;
   void (*function_)(void*, int32_t, int32_t);

@@ -1,7 +1,7 @@
-// The kernels that sn_prepare chooses from: those of the library (linked_kernels.cpp; in libsparsenet_device.a
-// device_kernels.cpp), or of a table that `sparsenet-convert --select-ops` wrote, which a program for one model links
-// in their place. That table declares this function for itself (session/make_device_parts.cpp): it needs no header of
-// ours.
+// The kernels that sn_prepare chooses from. They are those of the library (session/linked_kernels.cpp, or
+// device/kernels.cpp in libsparsenet_device.a), or those of a table written by `sparsenet-convert --select-ops`, which
+// a program for one model links in their place. Such a table needs no header of ours: it declares linked_kernels() for
+// itself (session/make_device_parts.cpp).
 #pragma once
 
 #include "runtime/kernel.h"
@@ -13,8 +13,8 @@ constexpr int32_t kMaxLinkedLists = 4;
 // Fills `lists`, each terminated by null, fastest first; returns how many there are.
 int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]);
 
-// The same for SN_KERNELS_COMPACT. A file of its own in each library, so that a table in place of linked_kernels does
-// not bring in what it leaves out.
+// The same for SN_KERNELS_COMPACT. In each library it is in a file of its own: where a table replaces linked_kernels(),
+// the kernels that the table leaves out are not linked.
 int32_t compact_kernels(const Kernel* const* lists[kMaxLinkedLists]);
 
 }  // namespace sparsenet::rt

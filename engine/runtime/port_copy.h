@@ -1,11 +1,12 @@
-// Copies between a caller's array in the graph's own order (images: NCHW) and the arena.
+// Copies between the arena and a caller's array, which has the graph's own order (images: NCHW).
 #pragma once
 
 #include "step/step.h"
 
 namespace sparsenet::rt {
 
-// Calls visit(offset of the element in the caller's array, pixel, channel range begin, segment) for all of a view.
+// Calls visit(offset in the caller's array, first pixel, number of pixels, segment, channel within the segment) for
+// every channel of every image of a view.
 template <class Visit>
 void for_each_channel(const View& v, Visit visit) {
   const int64_t area = int64_t{v.h} * v.w;

@@ -1,13 +1,14 @@
-// The activations that a program links.
+// The interface to the activation functions that are linked into a program.
 #pragma once
 
 #include <stdint.h>
 
 namespace sparsenet::rt {
 
-// The formula of an activation behind Act::kTanh; null if the program does not link it. That of the library
-// (kernels/reference/linked_activation.cpp) has all; a table that `sparsenet-convert --select-ops` wrote has those that
-// its plan uses, and declares this function for itself (session/make_device_parts.cpp).
+// Returns the formula of an activation whose kind comes after Act::kTanh, or null if it is not linked into the program.
+// The library's definition (kernels/reference/linked_activation.cpp) has all formulas. A table written by
+// `sparsenet-convert --select-ops` replaces it with one that has only those that its plan uses, and declares this
+// function for itself (session/make_device_parts.cpp).
 using ActivationFormula = float (*)(float x, float alpha);
 ActivationFormula linked_activation(uint8_t kind);
 

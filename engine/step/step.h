@@ -1,7 +1,8 @@
-// Step: one thing that a plan does, as plain data. The planner makes steps from a graph; kernels read them in prepare.
+// Step: one operation of a plan, as plain data. The planner makes steps from a graph; kernels read them in prepare().
 //
 // Everything is a view into memory that a plan owns: no step owns anything. Kernel files for wider instruction sets
-// include this header, so nothing that they use may have code that a compiler could emit out of line.
+// include this header, so the functions here that they use must always be inlined: the linker might keep an out-of-line
+// copy with the wider instructions for the whole program.
 //
 // Activations. A tensor of n images, h rows, w columns and c channels is stored pixel by pixel (NHWC). A View lists the
 // channel ranges (segments) that make up its channels, in order; concatenation, splitting and slicing of channels are
@@ -15,15 +16,15 @@
 
 namespace sparsenet::rt {
 
-// Of a view, of an image with its padding, of a convolution's weights. Kernels count with 32 bits; half of what those
-// hold leaves their loops room to step over an edge.
+// The most elements that a view, an image with its padding, or a convolution's weights may have. Kernels count in 32
+// bits; half of their range leaves loops room to step past an edge.
 constexpr int32_t kMostElements = 1 << 30;
 
-// Of an element; numbered as sparsenet::DataType.
+// The type of an element, numbered as in sparsenet::DataType.
 enum class DataType : uint8_t { kFloat32 = 0, kInt32, kInt64, kUInt8, kInt8, kFloat16 };
 constexpr uint8_t kDataTypes = 6;
 
-// Bytes of an element.
+// Bytes per element.
 inline constexpr uint8_t kTypeBytes[kDataTypes] = {4, 4, 8, 1, 1, 2};
 [[gnu::always_inline]] constexpr size_t size_of(DataType type) {
   return kTypeBytes[static_cast<uint8_t>(type)];
@@ -36,7 +37,7 @@ struct Segment {
   int32_t pixel_stride;  // elements from one pixel to the next; 0: the same channels at every pixel
 };
 
-// Where its elements lie, if they are float32.
+// The address of a segment's first element, for segments of float32.
 [[gnu::always_inline]] inline const float* f32(const Segment& segment, const uint8_t* arena) {
   return static_cast<const float*>(segment.constant ? segment.constant : arena + segment.offset);
 }
@@ -48,25 +49,26 @@ struct View {
   DataType type = DataType::kFloat32;
 };
 
-// A list of parameters of a step: constant, or in the arena, where a training changes them.
+// An array of parameters of a step. It is constant, or lies in the arena, where training changes it.
 struct Parameter {
-  const void* data = nullptr;  // null: there are none
+  const void* data = nullptr;  // null: the step has no such parameters
   DataType type = DataType::kFloat32;
 
   [[gnu::always_inline]] explicit operator bool() const { return data != nullptr; }
-  [[gnu::always_inline]] const float* f32() const { return static_cast<const float*>(data); }  // only of this type
+  [[gnu::always_inline]] const float* f32() const { return static_cast<const float*>(data); }  // if type is kFloat32
 };
 
-// min/max bounds express none, ReLU and Clip alike; the rest run after the bounds are left open.
+// An activation. By its bounds, kClamp expresses no activation, ReLU and Clip alike; the other kinds ignore the bounds.
 struct Act {
-  // From kLeakyRelu on as in Activation::Kind (sparsenet/graph.h), which gives the formulas. Files hold these numbers.
+  // From kLeakyRelu on in the order of Activation::Kind (sparsenet/graph.h), which gives the formulas. Files hold these
+  // numbers.
   enum Kind : uint8_t {
     kClamp = 0,
     kLeakyRelu,
     kSigmoid,
     kHardSigmoid,
     kHardSwish,
-    kTanh,  // the last of those that every kernel has inline; for the others see kernels/reference/activation.h
+    kTanh,  // the last one that every kernel has inline; for the following ones see kernels/reference/activation.h
     kElu,
     kSoftplus,
     kSilu,
@@ -82,23 +84,23 @@ struct Act {
 };
 
 enum class StepOp : uint8_t {
-  kConv = 0,     // also fully connected layers: one pixel an image
+  kConv = 0,     // also fully connected layers: one pixel per image
   kPool,         // max or average over windows; a 1x1 window with a stride subsamples
   kGlobalPool,   // mean over all pixels of an image: out is n x 1 x 1 x c
-  kAffine,       // out = act(in * scale + shift) per channel; gathers segments; without scale a plain copy
+  kAffine,       // out = act(in * scale + shift) per channel; gathers segments; without a scale, a plain copy
   kUnary,        // out = act(in), any dense memory
   kBinary,       // out = a op b with broadcasting (Strided)
-  kSoftmax,      // over `inner` dimension (Strided)
-  kReduceMean,   // (Strided)
+  kSoftmax,      // over the dimensions from `reduced_from` on (Strided)
+  kReduceMean,   // mean over the dimensions from `reduced_from` on (Strided)
   kStridedCopy,  // transpose, slice, pad, concat of general shapes (Strided)
   kAttention,    // channel gate, see AttentionAttrs in sparsenet/graph.h
 
-  // Training. Operands stand in Step::operands, in the order of the graph op of the same name (sparsenet/graph.h), its
-  // inputs first; what else is used is said here.
+  // Training. The operands are in Step::train.operands, in the order of the graph op of the same name
+  // (graph/training_ops.h): first its inputs, then its outputs. The comments here say what else a step uses.
   kBatchStats,  // epsilon
   kFoldStats,
   kUpdateRunning,  // alpha: momentum; beta: factor of the variance
-  kNormalizeGrad,  // act: bounds; with a weight [in c][x c] dy is not given but in * weight, see lower_train.cpp
+  kNormalizeGrad,  // act: bounds; with a weight [in c][x c], dy is no operand but in * weight (lower_train.cpp)
   kFoldStatsGrad,
   kBatchStatsGrad,
   kConvGradWeight,   // in: x with the affine in front; in2: dy; out: dw; operands: db, if any; the window
@@ -122,27 +124,28 @@ enum class StepOp : uint8_t {
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv };
 
-// What the update of parameters reads beside them: floats of a `control` operand.
+// Indices into a `control` operand: the floats that the update of parameters reads.
 enum Control : int32_t {
   kLearningRate = 0,
-  kGradientScale,  // of the gradients as they are: their mean, clipped
-  kWeightDecay,    // of the first Step::alpha parameters
-  kMomentum,
-  kNesterov,  // SGD; Nesterov: 1 or 0
-  kBeta1,
-  kBeta2,
-  kEpsilon,  // Adam
-  kCorrection1,
-  kCorrection2,  // Adam: 1 / (1 - beta^t)
-  kDecoupled,    // Adam: 1: decay is taken from the parameter (AdamW)
-  kSquareSumHigh,
-  kSquareSumLow,  // written by kSquareSum: the sum as two floats
+  kGradientScale,  // factor on the gradients as they are, which makes them their clipped mean
+  kWeightDecay,    // of the first Step::train.alpha parameters
+  kMomentum,       // SGD
+  kNesterov,       // SGD: 1 or 0
+  kBeta1,          // Adam
+  kBeta2,          // Adam
+  kEpsilon,        // Adam
+  kCorrection1,    // Adam: 1 / (1 - beta1^t)
+  kCorrection2,    // Adam: 1 / (1 - beta2^t)
+  kDecoupled,      // Adam: 1 if the decay is subtracted from the parameter itself (AdamW), 0 if added to the gradient
+  kSquareSumHigh,  // written by kSquareSum: the sum as two floats
+  kSquareSumLow,   // the second of them
   kControlFloats = 16
 };
 
 constexpr int kMaxDims = 8;
 
-// Index space of the general ops: out[i] from in0[i], in1[i] with per-operand strides in elements (0 broadcasts).
+// The index space of ops over general shapes: out[i] is computed from in0[i] and in1[i]. Each operand has strides of
+// its own, in elements; a stride of 0 broadcasts.
 struct Strided {
   int32_t rank;
   int64_t dims[kMaxDims];
@@ -155,15 +158,15 @@ struct Strided {
   int64_t out_elements;
 };
 
-// x -> min(max(x * scale[c] + shift[c], low), high), of kAffine, and in front of kConv, kPool, kGlobalPool and
-// kConvGradWeight. Padding is applied after it. Null scale and shift: nothing.
+// x -> min(max(x * scale[c] + shift[c], low), high): what kAffine computes, and what kConv, kPool, kGlobalPool and
+// kConvGradWeight may apply to their input, before its padding. If scale and shift are null, nothing is applied.
 struct AffineParams {
   Parameter scale, shift;  // [in c]
   float low, high;
 };
 
-// Where an output pixel's inputs lie, of kConv and kPool and their gradients. In pixels; padding is never negative,
-// but for a kPool that stands for a slice.
+// The window of input pixels that an output pixel is computed from, in kConv, kPool and their gradients. In pixels.
+// Padding is never negative, except in a kPool that implements a slice.
 struct Window {
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
   int32_t pad_top, pad_left, pad_bottom, pad_right;
@@ -191,11 +194,11 @@ struct BinaryParams {
 // `params` in the order of AttentionAttrs (sparsenet/graph.h).
 struct AttentionParams {
   Parameter params[8];
-  int32_t hidden;  // R of the squeeze-excite form; 0: the paper's
+  int32_t hidden;  // R of the squeeze-excite form; 0: the form of the paper
   Act act, gate;
 };
 
-// Of the steps that train; what each uses stands beside it in StepOp.
+// Parameters of training steps; the comments in StepOp say which of them a step uses.
 struct TrainParams {
   const View* operands;
   int32_t operand_count;
@@ -203,15 +206,15 @@ struct TrainParams {
   bool accumulate;  // adds to the output instead of writing it
 };
 
-// A head that all steps share, then one struct for each family of steps; the others' are zero.
+// Members that all steps share, then one struct per family of steps; the structs of the other families are zero.
 struct Step {
   StepOp op;
-  const char* name;  // of the graph node it came from
-  bool is_copy;      // only moves data
+  const char* name;  // of the graph node that the step comes from
+  bool is_copy;      // the step only moves data
   View in;
   View in2;  // second operand or residual; segment_count 0: none
   View out;
-  Act act;  // behind the op
+  Act act;  // applied to the result of the op
 
   AffineParams affine;
   Window window;
@@ -232,8 +235,8 @@ inline Parameter& param(Step& step, ParamSlot slot) {
                                      : step.affine.shift;
 }
 
-// What weight and bias of a variable step point to until the arena has its place: not null, so that kernels see
-// whether there is one.
+// What parameters in the arena point to until the arena has an address. It is not null, so that kernels can tell that
+// the parameter exists.
 extern const float kUnplaced;
 
 }  // namespace sparsenet::rt

@@ -10,7 +10,7 @@ const float kUnplaced = 0;
 
 namespace {
 
-constexpr int32_t kMaxWindow = 1 << 12;  // as for graphs
+constexpr int32_t kMaxWindow = 1 << 12;  // the same limit as for graphs
 constexpr char kNotLinked[] = "an activation that is not linked";
 constexpr char kNotStored[] = "a kind of step that plans cannot hold";
 
@@ -33,7 +33,8 @@ const char* check_pre(const Step& s, const PlanRoom& room) {
   return nullptr;
 }
 
-// From `in` to `out`, and a weight for each output, input of its group and tap: their number in *weights.
+// Checks the window from `in` to `out`. There is one weight for each output channel, input channel of its group and
+// tap; *weights receives their number.
 const char* check_window(const Step& s, const View& in, const View& out, int64_t* weights) {
   const int32_t window[] = {s.window.kernel_h, s.window.kernel_w,   s.window.stride_h,
                             s.window.stride_w, s.window.dilation_h, s.window.dilation_w};
@@ -47,7 +48,7 @@ const char* check_window(const Step& s, const View& in, const View& out, int64_t
   if (s.conv.groups < 1 || in.c % s.conv.groups != 0 || out.c % s.conv.groups != 0) {
     return "convolution: expected groups that divide the channels of input and output";
   }
-  // Kernels keep rows of an image with their padding, and count them with 32 bits.
+  // Kernels copy rows of an image with their padding, and count their elements in 32 bits.
   int64_t padded = in.c;
   const int64_t sides[] = {int64_t{in.h} + s.window.pad_top + s.window.pad_bottom,
                            int64_t{in.w} + s.window.pad_left + s.window.pad_right};
@@ -91,7 +92,7 @@ const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& ro
   return nullptr;
 }
 
-// One dimension: every window begins and ends so that it sees a part of the input. (Slices have negative padding.)
+// Whether, along one dimension, every window covers a part of the input. (Slices have negative padding.)
 bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t before, int32_t after) {
   return kernel >= 1 && kernel <= kMaxWindow && stride >= 1 && before < kernel && before > -in && after >= 0 &&
          after < kernel && int64_t{out - 1} * stride - before < in;
@@ -127,7 +128,8 @@ const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& roo
   return nullptr;
 }
 
-// The walk over an operand stays within it. Strides and starts are not negative, so the last element is the farthest.
+// Whether the walk over an operand stays within it. With strides and starts that are not negative, the last element is
+// the farthest.
 bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, int64_t floats) {
   if (start < 0 || start > INT32_MAX) return false;
   int64_t last = start;
@@ -186,7 +188,7 @@ const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
 
 // --- training
 
-// One piece without gaps, which the step may write to.
+// Whether a view is one piece without gaps that the step may write to.
 bool is_flat(const View& v) {
   return v.segment_count == 1 && !v.segments[0].constant && (pixels(v) == 1 || v.segments[0].pixel_stride == v.c);
 }
@@ -208,7 +210,8 @@ const char* check_conv_grad_weight(const Step& s, const StepLinks&, const PlanRo
   return fits ? nullptr : "expected room for a gradient of each bias, and no other operand";
 }
 
-// Operands that are one run of floats each, by their lengths; 0: as long as the first.
+// Checks that each operand is one contiguous run of floats of the expected length; 0 stands for that of the first
+// operand.
 const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t count) {
   if (s.train.operand_count != count) return "another number of operands";
   for (int32_t i = 0; i < count; ++i) {
@@ -246,7 +249,7 @@ const char* check_square_sum(const Step& s, const StepLinks&, const PlanRoom&) {
 const char* check_update_sgd(const Step& s, const StepLinks&, const PlanRoom&) {
   const int64_t lengths[] = {0, 0, 0, kControlFloats};
   if (const char* message = check_flat_operands(s, lengths, 4)) return message;
-  // Kernels take whole vectors of decayed parameters.
+  // Kernels apply weight decay to whole vectors of parameters.
   const bool decay_fits = s.train.alpha >= 0.f && s.train.alpha <= static_cast<float>(floats_of(s.train.operands[0]));
   return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
 }

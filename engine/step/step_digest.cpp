@@ -5,7 +5,7 @@
 namespace sparsenet::rt {
 namespace {
 
-// A row of a table of signs that look random: the parity of a mixed index.
+// Whether the value at an index gets a negative sign: the top bit of a hash of the index, so that signs look random.
 bool negative(uint32_t index) {
   index *= 0x9e3779b1u;
   index ^= index >> 15;

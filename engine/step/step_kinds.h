@@ -1,17 +1,17 @@
 // The table of the kinds of steps: what messages call them, whether stored plans may hold them, and how they are
-// checked. To add a kind: its number in step.h and a row here.
+// checked. A new kind needs a number in step.h and a row here.
 #pragma once
 
 #include "step/step.h"
 
 namespace sparsenet::rt {
 
-// What a step works on. kInOut: its views in, in2 and out; kOperands: its list of operands; kBoth.
+// What a step works on. kInOut: its views in, in2 and out; kOperands: its list of operands; kBoth: all of these.
 enum class StepData : uint8_t { kInOut, kOperands, kBoth };
 
 // clang-format off
-// In the order of StepOp. `stored`: plans in files may hold it; `trains`: only plans that train have it; `check`: a
-// function of step_check.cpp, or check_nothing for what is never stored.
+// In the order of StepOp. `stored`: plans in files may hold such steps; `trains`: only plans that train have them;
+// `check`: a function of step_check.cpp, which is check_nothing for steps that are never stored.
 //     op                name               stored trains data       check
 #define SPARSENET_STEP_KINDS(KIND)                                                               \
   KIND(kConv,            "Conv",            true,  false, kInOut,    check_conv)                 \

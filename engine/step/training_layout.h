@@ -1,4 +1,5 @@
-// How a plan that trains on a device is divided: where its phases begin and what stays in the arena between its steps.
+// How a plan that trains on a device is divided: where its phases begin, and what stays in the arena between training
+// steps.
 #pragma once
 
 #include <stddef.h>
@@ -11,7 +12,7 @@ enum StoredRegion : int32_t {
   kStoredGradients,  // of the last image
   kStoredGradientSum,
   kStoredMomentum,
-  kStoredControl,  // Control
+  kStoredControl,  // floats, indexed by Control (step.h)
   kStoredRegions
 };
 
@@ -19,8 +20,8 @@ struct ArenaRange {
   size_t offset, bytes;
 };
 
-// Phases begin at these steps: loss and gradients of one image; their sum; its norm; the update. What comes before
-// computes the outputs.
+// The indices of the steps at which the phases begin: loss and gradients of one image; adding these gradients to a sum;
+// the norm of the sum; the update. The steps before them compute the outputs.
 struct TrainingLayout {
   int32_t loss, accumulate, norm, update;
   int32_t classes;

@@ -51,9 +51,10 @@ const char* check_view(const View& view, const PlanRoom& room, bool written) {
     const Segment& s = view.segments[i];
     if (s.channels < 1 || s.channels > view.c) return "expected ranges of channels that add up";
     channels += s.channels;
-    // Stride 0, the same channels at every pixel, is for what is only read.
+    // Stride 0, the same channels at every pixel, is only for views that are read.
     if (s.pixel_stride < s.channels && (written || s.pixel_stride != 0)) return "expected pixels that do not overlap";
-    // It stands beside operands that have all these pixels, so no sum over pixels is beyond what the arena holds.
+    // Other operands of the same step have all these pixels in the arena, so there cannot be more of them than it has
+    // elements. This keeps sums over pixels from overflowing.
     if (s.pixel_stride == 0 && static_cast<uint64_t>(pixels(view)) > room.arena_bytes / size) {
       return "expected at most as many pixels as the arena has elements";
     }

@@ -45,7 +45,7 @@ bool append(const rt::Act& act, dnnl::post_ops* ops) {
     case rt::Act::kHardSwish:
       append_hard_swish(ops);
       return true;
-    case rt::Act::kHardSigmoid:  // version 2.6 does not have it in one piece
+    case rt::Act::kHardSigmoid:  // version 2.6 does not have it as one operation
       append_activation(ops, algorithm::eltwise_linear, act.alpha, act.beta);
       append_activation(ops, algorithm::eltwise_clip, 0.f, 1.f);
       return true;
@@ -102,7 +102,7 @@ OneThread::~OneThread() {
 }
 
 void gather(const rt::Gather& g, int64_t pixels, float* to) {
-  constexpr int64_t kPixels = 32;  // of a chunk
+  constexpr int64_t kPixels = 32;  // per chunk
   struct Work {
     const rt::Gather& from;
     int64_t pixels;
@@ -115,7 +115,8 @@ void gather(const rt::Gather& g, int64_t pixels, float* to) {
     active_isa().gather_pixels(w.from, first, count, w.to + first * w.from.channels);
   };
   const auto chunks = static_cast<int32_t>((pixels + kPixels - 1) / kPixels);
-  // OpenMP allocates where it begins, even for one thread, and ends the process where it cannot.
+  // OpenMP allocates memory at the beginning of a parallel region, even for one thread, and ends the process if it
+  // cannot.
   if (omp_get_max_threads() > 1) return onednn_parallel(nullptr, chunks, run, &work);
   for (int32_t chunk = 0; chunk < chunks; ++chunk) run(&work, chunk, 0);
 }

@@ -1,4 +1,5 @@
-// What the steps as oneDNN primitives have in common: the engine, layouts, and where activations lie.
+// What convolutions and pools as oneDNN primitives have in common: the engine, memory layouts, padding, activations as
+// post-operations, and gathering.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +13,24 @@ namespace sparsenet::onednn {
 
 dnnl::engine& cpu();
 
-// One channel range of the arena without gaps. oneDNN falls to a slow reference for anything else.
+// Whether a view is one channel range of the arena without gaps. For anything else oneDNN falls back to a slow
+// reference implementation.
 bool is_dense(const rt::View& view);
 
 dnnl::memory::desc image(const rt::View& view);
 
-// Appends the activation; false where this oneDNN has none.
+// Appends the activation; false if oneDNN does not have it.
 bool append(const rt::Act& act, dnnl::post_ops* ops);
 
-// Padding behind the input. oneDNN wants it to fit the output size exactly, so what the windows do not reach is taken
-// off: it may be less than none, by less than a stride.
+// The padding behind the input, along one direction. oneDNN requires it to fit the output size exactly, so input that
+// the windows do not reach is subtracted: the padding may be negative, by less than a stride.
 int32_t pad_end(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
 
 // Whether oneDNN can be trusted with the windows along one direction: each covers at least one input pixel, and no
-// further window would fit. Where the output is cut short by a whole stride, its AVX2 and SSE pools write beyond it.
+// further window would fit. If the output is cut short by a whole stride, oneDNN's AVX2 and SSE pools write beyond it.
 bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t dilation, int32_t stride, int32_t pad_begin);
 
-// A plain, and thus very slow, implementation, by its name.
+// Whether the name is that of a plain, and thus very slow, implementation.
 bool is_reference(const char* implementation);
 
 inline size_t round_up(size_t bytes) {
@@ -39,7 +41,7 @@ inline const float* resolve(const rt::Segment& segment, const uint8_t* arena) {
   return rt::f32(segment, arena);
 }
 
-// While it lives the calling thread works alone.
+// During its lifetime, OpenMP uses no other threads than the calling one.
 class OneThread {
  public:
   OneThread();
@@ -51,7 +53,7 @@ class OneThread {
   int threads_;
 };
 
-// Writes all channels of so many pixels side by side, on the OpenMP threads.
+// Writes all channels of the first `pixels` pixels side by side, on the OpenMP threads.
 void gather(const rt::Gather& gather, int64_t pixels, float* to);
 
 }  // namespace sparsenet::onednn

@@ -45,7 +45,7 @@ inline void append_activation(dnnl::post_ops* ops, dnnl::algorithm algorithm, fl
 #endif
 }
 
-// x min(max(x / 6 + 1/2, 0), 1): version 2 has the constants built in, version 3 takes them.
+// x min(max(x / 6 + 1/2, 0), 1). Version 2 has the constants built in; version 3 takes them as arguments.
 inline void append_hard_swish(dnnl::post_ops* ops) {
   append_activation(ops, dnnl::algorithm::eltwise_hardswish, 1.f / 6, 0.5f);
 }

@@ -1,8 +1,8 @@
 // Convolutions (also grouped, depthwise and fully connected ones) as oneDNN primitives over plain NHWC memory.
 //
-// oneDNN falls back to a reference implementation, hundreds of times slower, without a word where a layout does not
-// suit it; so every primitive descriptor is looked at, and a step that would get one goes to the portable kernels.
-// Sources in several channel ranges or with an affine in front are gathered into scratch first.
+// If a layout does not suit it, oneDNN silently falls back to a reference implementation, which is hundreds of times
+// slower. So every primitive descriptor is examined, and a step that would get that implementation goes to the portable
+// kernels. Sources in several channel ranges or with an affine in front are gathered into scratch first.
 #include <cstring>
 #include <memory>
 #include <new>
@@ -33,7 +33,7 @@ memory::dims weight_dims(const Step& s) {
   return {s.conv.groups, s.out.c / s.conv.groups, s.in.c / s.conv.groups, s.window.kernel_h, s.window.kernel_w};
 }
 
-// The primitive descriptor of a step, or null where oneDNN has none that is worth running.
+// The primitive descriptor of a step, or null if oneDNN has none that is worth running.
 std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& s) {
   if (s.op != rt::StepOp::kConv || !is_dense(s.out)) return nullptr;
   // Version 3.7.2 computes wrong sums in its AVX-512 kernel for one input channel and one output column with a stride.
@@ -61,7 +61,7 @@ std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& 
         attr));
     const char* implementation = pd->impl_info_str();
     if (is_reference(implementation)) return nullptr;
-    // The SSE 4.1 depthwise kernels add the residual from memory as if it were aligned, and crash where it is not.
+    // The SSE 4.1 depthwise kernels read the residual as if it were aligned, and crash if it is not.
     if (s.in2.segment_count == 1 && s.out.c % 4 != 0 && std::strstr(implementation, "sse41")) return nullptr;
     return pd;
   } catch (const dnnl::error&) {
@@ -71,7 +71,7 @@ std::unique_ptr<dnnl::convolution_forward::primitive_desc> describe(const Step& 
   }
 }
 
-// All that a run needs; lives on the heap, made in prepare.
+// Everything that a run needs. It is made in prepare() and lives on the heap.
 struct Convolution {
   dnnl::convolution_forward primitive;
   dnnl::stream stream;
@@ -80,10 +80,10 @@ struct Convolution {
   std::unique_ptr<rt::GatherRange[]> ranges;
   rt::Gather source_gather{}, residual_gather{};
   int64_t source_pixels = 0, residual_pixels = 0;
-  rt::GatherRange residual{};  // where it is not already in the output's memory
+  rt::GatherRange residual{};  // copied to the output's memory unless it is there already
   bool gathers = false, copies_residual = false;
   size_t gather_size = 0;
-  void* scratch = nullptr;  // that the memory objects point to
+  void* scratch = nullptr;  // what the memory objects point to
   float* out = nullptr;
 };
 
@@ -97,7 +97,7 @@ bool supports(const Step& step) {
 
 void query(const Step& step, rt::KernelNeeds* needs) {
   *needs = {sizeof(State), 0, 0, 0, 1};
-  needs->weight_bytes = UINT64_MAX;  // where there is no memory to find out
+  needs->weight_bytes = UINT64_MAX;  // stays if there is no memory to find out
   try {
     const auto pd = describe(step);
     if (!pd) return;
@@ -109,7 +109,7 @@ void query(const Step& step, rt::KernelNeeds* needs) {
   }
 }
 
-// On the calling thread: waking the others for each small tensor takes longer.
+// Packs on the calling thread alone, because waking the others for each small tensor takes longer.
 void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) {
   const OneThread one_thread;
   const memory::desc given(weight_dims(step), memory::data_type::f32,
@@ -122,7 +122,7 @@ void pack_weights(const Step& step, const memory& packed, dnnl::stream* stream) 
 
 const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
-  if (!pd) return rt::kNoMemory;  // it was accepted before
+  if (!pd) return rt::kNoMemory;  // supports() has accepted the step, so nothing else can be wrong
   try {
     auto c = std::make_unique<Convolution>();
     c->primitive = dnnl::convolution_forward(*pd);
@@ -183,7 +183,7 @@ void run(const void* state, int32_t, void* scratch) {
   } catch (const dnnl::error& error) {
     onednn_note_failure(error.status == dnnl_out_of_memory);
   } catch (...) {
-    onednn_note_failure(true);  // a prepared primitive has nothing left to fail at but its argument list
+    onednn_note_failure(true);  // all that can still fail is allocating the primitive's list of arguments
   }
 }
 

@@ -1,4 +1,5 @@
-// Max and average pooling as oneDNN primitives, where the source is dense and no activation stands before or behind.
+// Max and average pooling as oneDNN primitives, if input and output are dense, with no affine in front and no
+// activation behind.
 #include <cmath>
 #include <memory>
 #include <new>
@@ -17,7 +18,7 @@ bool is_plain(const rt::Act& act) {
   return act.kind == rt::Act::kClamp && act.low == -INFINITY && act.high == INFINITY;
 }
 
-// Windows that reach beyond the padding: oneDNN would count what lies there as padding too, ONNX does not.
+// Whether windows reach beyond the padding. oneDNN would count what lies there as padding too; ONNX does not.
 bool sticks_out(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t pad_begin, int32_t pad_behind) {
   return int64_t{out - 1} * stride + kernel > int64_t{in} + pad_begin + pad_behind;
 }
@@ -64,7 +65,7 @@ struct Pooling {
   dnnl::stream stream;
   std::unordered_map<int, memory> arguments;
   memory scratchpad;        // the same memory object as among the arguments
-  void* scratch = nullptr;  // that it points to
+  void* scratch = nullptr;  // what it points to
 };
 
 struct State {
@@ -76,7 +77,7 @@ bool supports(const Step& step) {
 }
 
 void query(const Step& step, rt::KernelNeeds* needs) {
-  *needs = {sizeof(State), UINT64_MAX, 0, 0, 1};  // where there is no memory to find out
+  *needs = {sizeof(State), UINT64_MAX, 0, 0, 1};  // stays if there is no memory to find out
   try {
     if (const auto pd = describe(step)) *needs = {sizeof(State), 0, round_up(pd->scratchpad_desc().get_size()), 0, 1};
   } catch (const dnnl::error&) {
@@ -86,7 +87,7 @@ void query(const Step& step, rt::KernelNeeds* needs) {
 
 const char* prepare(const Step& step, const rt::Place& place) {
   const auto pd = describe(step);
-  if (!pd) return rt::kNoMemory;  // it was accepted before
+  if (!pd) return rt::kNoMemory;  // supports() has accepted the step, so nothing else can be wrong
   try {
     auto p = std::make_unique<Pooling>();
     p->primitive = dnnl::pooling_forward(*pd);

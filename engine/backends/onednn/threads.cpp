@@ -1,3 +1,4 @@
+// The OpenMP threads of the oneDNN backend: their number, their mode for denormals, and chunks of our kernels on them.
 #include <omp.h>
 
 #include <atomic>
@@ -6,9 +7,9 @@
 #include "base/forks.h"
 #include "runtime/denormals.h"
 
-// ThreadSanitizer does not see the barriers of a libgomp that was built without it. It is told what they order: what
-// came before the loop happens before every chunk, and every chunk before what comes after the loop. So the chunks
-// themselves are checked (toolchains/tsan.supp need not hide them).
+// ThreadSanitizer does not see the barriers of a libgomp that was built without it. These macros tell it what the
+// barriers order: what precedes a loop happens before every chunk, and every chunk before what follows the loop. So the
+// chunks themselves are checked (toolchains/tsan.supp need not hide them).
 #if defined(__SANITIZE_THREAD__)
 #define SPARSENET_TSAN 1
 #elif defined(__has_feature)
@@ -28,7 +29,7 @@
 namespace sparsenet {
 namespace {
 
-// 1 + the fork generation in which OpenMP got several threads; 0: it has not yet.
+// 1 + the fork generation in which OpenMP first got several threads; 0: it has none yet.
 std::atomic<uint32_t> threads_since{0};
 
 thread_local const char* failure = nullptr;
@@ -61,7 +62,8 @@ void onednn_note_failure(bool no_memory) {
 }
 
 void onednn_flush_denormals(bool on) {
-  // The calling thread alone is told by others; see gather() for what OpenMP would do.
+  // If there is only the calling thread, its mode is set elsewhere (BoundSteps::execute), and no parallel region is
+  // needed; gather() in common.cpp says why it is avoided.
   if (rt::kFlushBits == 0 || omp_get_max_threads() == 1) return;
   char begun = 0, done = 0;  // as in onednn_parallel
   char *const begun_at = &begun, *const done_at = &done;
@@ -78,7 +80,7 @@ void onednn_flush_denormals(bool on) {
 
 void onednn_parallel(void*, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                      void* context) {
-  char begun = 0, done = 0;  // their addresses are names for the sanitizer
+  char begun = 0, done = 0;  // the sanitizer identifies what is ordered by their addresses
   char *const begun_at = &begun, *const done_at = &done;
   SPARSENET_HAPPENS_BEFORE(begun_at);
 #pragma omp parallel for schedule(static)

@@ -1,6 +1,7 @@
 // Compact kernels: for devices with little memory and no vector unit. Weights are used where they lie (in flash), the
-// scratch is a few kilobytes, the code is small. One float at a time, in register tiles that fit 32 single-precision
-// registers. On other machines SPARSENET_ISA=compact selects them, which is how they are tested.
+// scratch takes a few kilobytes, and the code is small. They compute one float at a time, in register tiles that fit
+// into 32 single-precision registers. On other machines SPARSENET_ISA=compact selects them, which is how they are
+// tested.
 #pragma once
 
 #include <math.h>
@@ -18,7 +19,7 @@ extern const Kernel kGlobalPool;
 extern const Kernel kAttention;
 extern const Kernel kAffine;
 
-// The same for float16 parameters, which they widen as they read them.
+// The same for float16 parameters, which are widened as they are read.
 extern const Kernel kConvHalf;
 extern const Kernel kPoolHalf;
 extern const Kernel kGlobalPoolHalf;
@@ -27,7 +28,7 @@ extern const Kernel kAffineHalf;
 
 // In list.cpp; terminated by null.
 extern const Kernel* const kPortableKernels[];
-extern const Kernel* const kHalfKernels[];  // those of them for float16 parameters
+extern const Kernel* const kHalfKernels[];  // only the kernels for float16 parameters
 
 // A float16 parameter as a float. (Kernels are templates over the type of their parameters, float or Half.)
 struct Half {
@@ -54,7 +55,7 @@ template <class Real>
 struct Input {
   const Range* ranges;
   int32_t count, channels;
-  const Real *scale, *shift;  // null: nothing in front
+  const Real *scale, *shift;  // null: no affine in front
   float low, high;
 };
 
@@ -77,7 +78,7 @@ Input<Real> make_input(const Step& step, uint8_t* arena, Range* ranges) {
           step.affine.low, step.affine.high};
 }
 
-// A view of one range, as something to write to or to add.
+// Where a view of one range lies, to write to it or to add it.
 struct Dense {
   float* base;  // null: none
   int32_t pixel_stride;
@@ -92,7 +93,7 @@ inline Dense make_dense(const View& view, uint8_t* arena) {
   return {reinterpret_cast<float*>(arena + view.segments[0].offset), view.segments[0].pixel_stride};
 }
 
-// Calls f(x, channel, value) for all channels of a pixel: value is what is in memory after the affine and the bounds.
+// Calls f(channel, value) for all channels of a pixel; the affine and the bounds are already applied to the value.
 template <class Real, class F>
 inline void for_each_channel(const Input<Real>& in, int64_t pixel, F f) {
   int32_t channel = 0;

@@ -1,9 +1,9 @@
-// Convolution and fully connected layers with the weights as the model stores them, [out][in][kh][kw].
+// Convolution and fully connected layers with weights in the order in which the model stores them, [out][in][kh][kw].
 //
 // Four pixels of an output row are computed at a time. What they read, kh rows of 3 * stride + (kw - 1) * dilation + 1
 // pixels, is gathered into scratch as [in][kh][pixels], with the affine, the bounds and the padding applied; then four
 // outputs at a time run through it: 16 sums in registers, 8 loads for 16 multiply-adds (1x1), 18 for 48 (3x3), fewer
-// where one instruction loads several (compact_tile_arm.h).
+// where one instruction loads several floats (tile_arm.h).
 #include "kernels/compact/compact.h"
 
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(__ARM_FEATURE_FMA) && defined(__ARM_FP)
@@ -32,7 +32,8 @@ int32_t patch_width(const Step& s) {
   return (kPixels - 1) * s.window.stride_w + (s.window.kernel_w - 1) * s.window.dilation_w + 1;
 }
 
-// Windows of a size that sums of 32 bits hold; what is beyond is no network's and goes to the plain kernel.
+// Whether sums of the window's sizes fit into 32 bits. No real network goes beyond; if one does, it gets the reference
+// kernel.
 bool is_modest(const Step& s) {
   constexpr int32_t kMost = 1 << 10;
   return s.window.stride_w <= kMost && s.window.dilation_w <= kMost && s.window.kernel_w <= kMost &&
@@ -80,7 +81,8 @@ const char* prepare(const Step& s, const Place& place) {
   return nullptr;
 }
 
-// N pixels, `stride` apart, of n channels: to[c * column + pixel]. A pointer a pixel: loads move them on for nothing.
+// Gathers pixels that lie `stride` apart, n channels of each, to to[c * column + pixel]. There is one pointer per
+// pixel, because a load can advance its pointer at no cost.
 #define SPARSENET_COPY(p) to[p] = *x##p++;
 #define SPARSENET_AFFINE(p)                  \
   {                                          \
@@ -137,7 +139,7 @@ void gather_six(const Input<Real>& s, const float* x0, int32_t stride, int32_t c
 #undef SPARSENET_AFFINE
 #undef SPARSENET_COPY
 
-// One pixel; outside of the image: zeros.
+// Gathers one pixel, which is zero outside of the image.
 template <class Real>
 void gather_one(const State<Real>& s, bool inside, int64_t pixel, float* to, int32_t column) {
   if (inside) {
@@ -150,7 +152,7 @@ void gather_one(const State<Real>& s, bool inside, int64_t pixel, float* to, int
   }
 }
 
-// What the pixels from (oy, ox) on read.
+// Gathers what the output pixels from (oy, ox) on read.
 template <class Real>
 void gather(const State<Real>& s, int64_t image, int32_t oy, int32_t ox, float* patch) {
   const int32_t width = s.patch_w, column = s.kernel_h * width, left = ox * s.stride_w - s.pad_left;
@@ -193,11 +195,11 @@ void gather(const State<Real>& s, int64_t image, int32_t oy, int32_t ox, float* 
   s[12] = a30, s[13] = a31, s[14] = a32, s[15] = a33;
 
 #if defined(SPARSENET_ARM_TILES)
-using compact::sums_1x1;
+using compact::sums_1x1;  // the functions of tile_arm.h and tile_arm_half.h
 using compact::sums_3x3;
 #endif
 
-// n inputs of a 1x1 kernel; x: [n][4]; w: four rows of weights, `row` apart.
+// The sums of a tile over n inputs of a 1x1 kernel; x: [n][4]; w: four rows of weights, `row` apart.
 template <class Real>
 void sums_1x1(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
@@ -213,7 +215,7 @@ void sums_1x1(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32
   SPARSENET_STORE(sums)
 }
 
-// n inputs of a 3x3 kernel, stride and dilation 1; x: [n][3][6].
+// The same for n inputs of a 3x3 kernel, stride and dilation 1; x: [n][3][6].
 template <class Real>
 void sums_3x3(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32_t n, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
@@ -227,7 +229,7 @@ void sums_3x3(const Real* w, const Real* b, ptrdiff_t row, const float* x, int32
   SPARSENET_STORE(sums)
 }
 
-// Any kernel.
+// The same for any kernel size, stride and dilation.
 template <class Real>
 void sums_any(const State<Real>& s, const Real* w, const Real* b, ptrdiff_t row, const float* x, float* sums) {
   float a00 = b[0], a01 = a00, a02 = a00, a03 = a00, a10 = b[1], a11 = a10, a12 = a10, a13 = a10;
@@ -246,7 +248,7 @@ void sums_any(const State<Real>& s, const Real* w, const Real* b, ptrdiff_t row,
 #undef SPARSENET_STORE
 #undef SPARSENET_TAP
 
-// A tile's sums to where they belong, within the bounds.
+// Applies the bounds to a tile's sums and stores them in the output.
 __attribute__((noinline)) void store_tile(const float* sums, float low, float high, float* out, ptrdiff_t stride) {
   for (int32_t p = 0; p < kPixels; ++p, ++sums, out += stride) {
     float v0 = sums[0], v1 = sums[4], v2 = sums[8], v3 = sums[12];
@@ -262,7 +264,7 @@ __attribute__((noinline)) void store_tile(const float* sums, float low, float hi
   }
 }
 
-// One output at one pixel: what is left at the edges, and fully connected layers.
+// One output at one pixel, for what is left at the edges and for fully connected layers.
 template <class Real>
 float single(const State<Real>& s, const Real* w, const float* x, float sum) {
   for (int32_t n = s.in.channels * s.kernel_h; n > 0; --n, x += s.patch_w) {

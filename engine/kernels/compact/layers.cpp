@@ -1,4 +1,4 @@
-// Pooling, attention and pointwise steps of the compact kernels.
+// The compact kernels for pooling, attention and pointwise steps.
 #include "kernels/compact/compact.h"
 
 namespace sparsenet::rt::compact {
@@ -104,7 +104,7 @@ void global_pool_run(const void* state, int32_t image, void* scratch) {
   float* out = s.out.base + int64_t{image} * s.out.pixel_stride;
   for (int32_t c = 0; c < s.channels; ++c) out[c] = 0.f;
   for (int32_t y = 0; y < s.in_h; ++y) {
-    // Row by row: short sums keep more of their digits than one long one.
+    // Row by row, because short sums lose less precision than one long sum.
     for (int32_t c = 0; c < s.channels; ++c) row[c] = 0.f;
     for (int32_t x = 0; x < s.in_w; ++x) {
       for_each_channel(s.in, (int64_t{image} * s.in_h + y) * s.in_w + x, [&](int32_t c, float v) { row[c] += v; });
@@ -129,11 +129,11 @@ void affine_run(const void* state, int32_t chunk, void*) {
   }
 }
 
-// The channel gate; formulas at AttentionAttrs in sparsenet/graph.h.
+// The channel gate; see AttentionAttrs in sparsenet/graph.h for the formulas.
 template <class Real>
 struct AttentionState {
   Dense in, out;
-  int32_t pixels, row, channels, hidden;  // `row`: pixels of an image row
+  int32_t pixels, row, channels, hidden;  // `pixels`: of an image; `row`: of one of its rows
   const Real* params[8];
   Act act, gate;
 };

@@ -1,6 +1,6 @@
-// The inner loops of compact_conv.cpp for ARM's M profile with an FPU. Compilers load floats one by one; one vldmia
-// loads what two taps of a 1x1 kernel, or a row of a 3x3 kernel, read: 39 instructions for 32 multiply-adds, 55 for 48.
-// Sums are s0-s15 ([output][pixel]), s16-s31 hold values and weights.
+// The inner loops of conv.cpp for ARM's M profile with an FPU. Compilers load floats one by one; here one vldmia loads
+// what two taps of a 1x1 kernel, or a row of a 3x3 kernel, read: 39 instructions for 32 multiply-adds, 55 for 48. The
+// sums are in s0-s15 ([output][pixel]); s16-s31 hold values and weights.
 #pragma once
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 namespace sparsenet::rt::compact {
 
-// The four sums of an output: weight w, values x0..x3, all as numbers of registers.
+// Adds to the four sums of an output: weight w, values x0..x3. All arguments are numbers of registers.
 #define SPARSENET_ROW(a0, a1, a2, a3, w, x0, x1, x2, x3)                                                            \
   "vfma.f32 s" #a0 ", s" #w ", s" #x0 "\n vfma.f32 s" #a1 ", s" #w ", s" #x1 "\n vfma.f32 s" #a2 ", s" #w ", s" #x2 \
   "\n vfma.f32 s" #a3 ", s" #w ", s" #x3 "\n"

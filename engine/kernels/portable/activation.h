@@ -6,7 +6,7 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
-// The activations behind Act::kTanh: out of line, because kernels call activate() in many places.
+// The activations whose kinds come after Act::kTanh. Out of line, because kernels call activate() in many places.
 V activate_smooth(V x, const Act& act);
 
 SPARSENET_INLINE V activate(V x, const Act& act) {
@@ -32,7 +32,7 @@ SPARSENET_INLINE V vabs(V x) {
   return x < 0.f ? -x : x;
 }
 
-// e^x - 1 for x <= 0; near 0 the Taylor polynomial, whose relative error stays small.
+// e^x - 1 for x <= 0. Near 0 it uses the Taylor polynomial, whose relative error stays small.
 SPARSENET_INLINE V vexpm1(V x) {
   V p = splat(1.f / 5040);
   p = p * x + 1.f / 720;
@@ -68,7 +68,7 @@ SPARSENET_INLINE V verfc(V z) {
   return p * t * vexp(-z * z);
 }
 
-// Near 0 the odd polynomial, whose relative error stays small.
+// erf(x). Near 0 it uses the odd polynomial, whose relative error stays small.
 SPARSENET_INLINE V verf(V x) {
   const V x2 = x * x;
   const V small = x * (1.128379167f + x2 * (-0.376126389f + x2 * (0.112837917f + x2 * -0.026866171f)));
@@ -76,7 +76,7 @@ SPARSENET_INLINE V verf(V x) {
   return x2 < 0.04f ? small : (x < 0.f ? -far : far);
 }
 
-// tanh(log(1 + e^x)) = e (e + 2) / (e (e + 2) + 2) with e = e^x; 1 from 20 on.
+// tanh(log(1 + e^x)) = e (e + 2) / (e (e + 2) + 2) with e = e^x; the result is 1 from x = 20 on.
 SPARSENET_INLINE V vtanh_softplus(V x) {
   const V e = vexp(vmin(splat(20.f), x)), w = e * (e + 2.f);
   return w / (w + 2.f);
@@ -97,7 +97,7 @@ SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
       return x * vsigmoid(x * act.alpha);
     case Act::kMish:
       return x * vtanh_softplus(x);
-    case Act::kGelu:  // x Phi(x) with Phi(-x) = 1 - Phi(x) = erfc(x / sqrt 2) / 2: nothing cancels
+    case Act::kGelu:  // x Phi(x), with Phi(-x) = 1 - Phi(x) = erfc(x / sqrt 2) / 2 to avoid cancellation
       return (x < 0.f ? V{} : x) - vabs(x) * 0.5f * verfc(vabs(x) * kSqrtHalf);
     case Act::kGeluTanh:
       return x * 0.5f * (1.f + vtanh(x * kSqrt2OverPi * (1.f + x * x * kGeluCubic)));
@@ -108,7 +108,7 @@ SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
   }
 }
 
-// The slope at v: the argument, or the result where the activation's row in graph/activations.cpp says so.
+// The slope of an activation. `v` is its argument, or its result if its row in graph/activations.cpp says so.
 SPARSENET_INLINE V slope(V v, const Act& act) {
   const V one = splat(1.f), zero{};
   switch (act.kind) {

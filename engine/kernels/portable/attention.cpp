@@ -1,9 +1,9 @@
-// Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h in the same
-// memory it came in (or not). See AttentionAttrs in sparsenet/graph.h for the formulas.
+// Channel gates in one step: the mean over the image, two small matrix products, and the scaling of h, in place or not.
+// See AttentionAttrs in sparsenet/graph.h for the formulas.
 //
 // A chunk is a range of pixels of one image, so that every thread sums and scales the pixels it convolved. The first
-// round leaves the sums of each chunk beside the state; the second adds them up in the chunks' order, computes the gate
-// (again in every chunk: it is cheaper than to wait for it) and scales.
+// round leaves the sums of each chunk behind the state; the second adds them up in the chunks' order, computes the gate
+// and scales. Every chunk computes the gate anew, which is cheaper than waiting for another one to do so.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -28,7 +28,7 @@ int round_lanes(int c) {
   return ceil_div(c, kLanes) * kLanes;
 }
 
-// Chunks of an image.
+// The number of chunks per image.
 int parts_of(const Step& s) {
   const int pixels = s.in.h * s.in.w;
   return pixels >= 512 ? 4 : pixels >= 256 ? 2 : 1;
@@ -59,7 +59,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes =
       sizeof(State) + static_cast<uint64_t>(s.in.n * parts_of(s) * round_lanes(s.in.c)) * sizeof(float);
   needs->weight_bytes = total * sizeof(float);
-  // g, e, the affine's result, f
+  // g, e, f, and the result of an affine or the hidden values
   needs->scratch_bytes =
       static_cast<uint64_t>(round_lanes(s.in.c) * 3 + imax(2 * round_lanes(s.in.c), round_lanes(s.attention.hidden))) *
       sizeof(float);
@@ -104,7 +104,7 @@ const char* prepare(const Step& step, const Place& place) {
     memcpy(at[1], step.attention.params[1].f32(), bytes);
     transpose(step.attention.params[2].f32(), c, c, s->padded, at[2]);
     memcpy(at[3], step.attention.params[3].f32(), bytes);
-    for (int half = 0; half < 2; ++half) {  // e's and g's halves each begin at a whole vector
+    for (int half = 0; half < 2; ++half) {  // the halves for e and for g each begin at a whole vector
       memcpy(at[4] + half * s->padded, step.attention.params[4].f32() + half * c, bytes);
       memcpy(at[5] + half * s->padded, step.attention.params[5].f32() + half * c, bytes);
     }
@@ -141,7 +141,7 @@ void affine(const float* x, const float* scale, const float* shift, int padded, 
 }
 
 struct Range {
-  int64_t first;  // pixel of the batch
+  int64_t first;  // counted in the pixels of the whole batch
   int32_t count;
 };
 

@@ -1,4 +1,4 @@
-// Bands: rows of an image with their padding, gathered into scratch so that inner loops know no borders.
+// Bands: rows of an image with their padding, gathered into scratch so that inner loops need not deal with borders.
 #pragma once
 
 #include "kernels/portable/source.h"
@@ -19,7 +19,7 @@ SPARSENET_INLINE int band_input_width(const Step& s, int out_w) {
   return (out_w - 1) * s.window.stride_w + (s.window.kernel_w - 1) * s.window.dilation_w + 1;
 }
 
-// Copies `rows` rows of an image from row y0 on; outside of the image there are zeros.
+// Copies `rows` rows of an image from row y0 on, with zeros outside of the image.
 inline void fill_band(const Source& source, const BandShape& s, int image, int y0, int rows, float* band) {
   const ptrdiff_t row = ptrdiff_t{s.width} * s.c;
   const int left = imin(imax(s.pad_left, 0), s.width);

@@ -1,8 +1,8 @@
-// Batch normalisation in training: statistics of a batch, and the gradient that flows back through them. What is
-// applied in front of a convolution is kAffine's business.
+// Batch normalisation in training: the statistics of a batch, the gradient of the affine that applies them, and the
+// gradient that flows back through them. The affine itself is computed by other kernels (AffineParams in step.h).
 //
-// A chunk is a fixed range of pixels with partial sums of its own; the second round merges them in the chunks' order,
-// in double precision, a vector of channels at a time.
+// A chunk is a fixed range of pixels with partial sums of its own. The second round merges them in the chunks' order,
+// in double precision; each of its chunks merges the sums of some of the channels.
 #include "kernels/portable/normalize_grad.h"
 #include "kernels/portable/portable.h"
 
@@ -49,7 +49,7 @@ const char* stats_prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// One pass: sums of differences from the chunk's first pixel, which lies within a few deviations of the mean.
+// Sums, in one pass, differences from the chunk's first pixel, which lies within a few standard deviations of the mean.
 void stats_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const StatsState*>(memory);
   const Span span = span_of(s.pixels, s.each, chunk);

@@ -1,5 +1,5 @@
-// Depthwise convolution: one filter a channel. Vectors run along the channels; the input is read in place, padding is
-// skipped.
+// Depthwise convolution: one filter per channel. Vectors run along the channels; the input is read in place, and
+// padding is skipped.
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -104,7 +104,7 @@ SPARSENET_INLINE void pixel(const State& s, int image, int oy, int ox, int c, in
   store_first(s.out + p * s.out_stride + c, activate(acc, s.act), lanes);
 }
 
-// Four neighbours at once where no padding is in reach: they share the weights.
+// Four neighbouring pixels at once, which share the loads of the weights; for pixels that no padding reaches.
 SPARSENET_INLINE void quad(const State& s, int image, int oy, int ox, int c) {
   V acc[4];
   for (int p = 0; p < 4; ++p) acc[p] = load(s.bias + c);

@@ -1,6 +1,6 @@
 // Convolution of any kernel, stride, dilation, padding and number of groups. A chunk is a band of output rows of one
 // image: the input rows it needs are gathered into scratch with their padding (and the affine in front), so the inner
-// loops know no borders.
+// loops need not deal with borders.
 #include "kernels/portable/band.h"
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/portable.h"
@@ -25,7 +25,7 @@ struct State {
 };
 
 int band_rows(const Step& s) {
-  // Around 64 pixels a band, an even number of rows where there are so many, and at least four bands an image if
+  // Around 64 pixels per band, an even number of rows if there are several, and at least four bands per image if
   // possible.
   int rows = imax(1, 64 / s.out.w);
   if (rows > 1) rows = rows / 2 * 2;
@@ -101,15 +101,16 @@ const char* prepare(const Step& step, const Place& place) {
   g.residual_pixel_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
   g.residual_row_stride = s->ow * g.residual_pixel_stride;
   g.outputs = s->group_out;
-  // The operand of a pixel: one piece a kernel row, whose taps and channels lie side by side. (run_taps does without.)
+  // The operand of a pixel is one piece per kernel row, in which taps and channels lie side by side. (run_taps does not
+  // use these members.)
   g.runs = step.window.kernel_h;
   g.run_stride = ptrdiff_t{s->dilation_h} * s->band_width * s->c;
   g.run_length = step.window.kernel_w * s->c;
   return nullptr;
 }
 
-// Grouped, or dilated along a row: the pieces of a pixel's operand do not lie at one fixed stride, so taps are walked
-// one by one.
+// For convolutions that are grouped, or dilated along a row: the pieces of a pixel's operand do not lie at one fixed
+// stride, so the taps are taken one by one.
 void run_taps(const State& s, const float* band, int rows, float* y, const float* residual) {
   constexpr int kPixels = 4;
   const int taps = s.kernel_h * s.kernel_w;

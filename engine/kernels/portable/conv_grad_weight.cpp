@@ -1,11 +1,11 @@
 // Gradient of convolution weights: dw[o][i][t] = sum over pixels p of dy[p][o] x[p + t][i], and db[o] = sum of
 // dy[p][o].
 //
-// Sums of outer products. A chunk is a fixed share of the batch's pixels with a partial sum of its own (so that results
-// do not depend on threads); the second round adds the partial sums in the chunks' order. Within a chunk, bands of a
-// few rows are gathered with their padding and the affine in front; a kernel row's taps and channels lie side by side
-// there ("run", kernel_w * inputs elements), so an outer product is run x outputs for each kernel row. Vectors go along
-// the outputs, or along the run where that wastes fewer lanes (few outputs).
+// These are sums of outer products. A chunk is a fixed share of the batch's pixels with a partial sum of its own (so
+// that results do not depend on the number of threads); the second round adds the partial sums in the chunks' order.
+// Within a chunk, bands of a few rows are gathered with their padding and the affine in front. There the taps and
+// channels of a kernel row lie side by side (a "run" of kernel_w * inputs elements), so the outer product for each
+// kernel row is run x outputs. Vectors go along the outputs, or along the run if that wastes fewer lanes (few outputs).
 #include "kernels/portable/band.h"
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/portable.h"
@@ -13,7 +13,7 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
-constexpr int kPointwiseTile = 96;                // pixels of a band where there are no borders
+constexpr int kPointwiseTile = 96;                // pixels per band if there are no borders
 constexpr size_t kMostShared = size_t{16} << 20;  // bytes of partial sums
 
 struct State {
@@ -92,7 +92,7 @@ void query(const Step& step, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State) + source_bytes(step.in);
   needs->weight_bytes = 0;
   const int64_t tile = s.pointwise ? kPointwiseTile : int64_t{s.band_rows} * s.ow;
-  // The band, one vector more that a load may touch, and the padded gradients.
+  // The band, one more vector that a load may touch, and the padded gradients.
   needs->scratch_bytes = static_cast<uint64_t>(s.band_floats + kLanes + tile * s.bias_floats) * sizeof(float);
   needs->shared_bytes =
       static_cast<uint64_t>(s.chunks) * static_cast<uint64_t>(s.partial_floats + s.bias_floats) * sizeof(float);
@@ -110,14 +110,14 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// Pixels of both operands: rows x columns of them, with their strides in elements.
+// The pixels of both operands: rows x columns of them, and their strides in elements.
 struct Pixels {
   int32_t rows, columns;
   ptrdiff_t a_row, a_pixel;  // broadcast operand
   ptrdiff_t v_row, v_pixel;  // vector operand
 };
 
-// sum[r][b] += over all pixels a[r] * v[b], for R elements and B vectors.
+// Adds a[r] * v[b] of every pixel to sum[r][b], for R elements and B vectors.
 template <int R, int B>
 __attribute__((noinline)) void outer_tile(const Pixels& p, const float* a, const float* v, float* sum,
                                           ptrdiff_t sum_stride) {
@@ -166,7 +166,7 @@ void outer_column(const Pixels& p, const float* a, const float* v, int rows, flo
   outer_rows<1, B>(p, a, v, rows, r, sum, stride);
 }
 
-// Blocks of vectors that a tile takes: three where eight broadcast elements then fill the registers.
+// How many of `left` vectors a tile takes: three if, with eight broadcast elements, they fill the registers.
 int blocks_of(int left, int rows) {
   if (kMaxBlocks == 4 && left % 3 == 0 && rows % 8 == 0) return 3;
   return next_blocks(left);
@@ -231,7 +231,7 @@ void unit_sum(const State& s, int32_t unit, float* sum, float* bias, float* scra
   const int pixels = rows * columns;
   add_bias(d, s.outputs, pixels, s.outputs, bias);
   ptrdiff_t d_pixel = s.outputs;
-  if (!s.along_run && s.outputs % kLanes != 0) {  // whole vectors of gradients, zero behind the last
+  if (!s.along_run && s.outputs % kLanes != 0) {  // whole vectors of gradients, with zeros behind the last output
     d_pixel = static_cast<ptrdiff_t>(s.bias_floats);
     for (int i = 0; i < pixels; ++i) {
       for (int o = 0; o < s.outputs; o += kLanes) {
@@ -270,7 +270,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   for (int32_t unit = begin; unit < end; ++unit) unit_sum(s, unit, sum, sum + s.partial_floats, floats);
 }
 
-// Adds up the partial sums, a share of the rows a chunk.
+// Adds up the partial sums; each chunk does a share of the rows.
 void finish(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   const int32_t all = s.kernel_h * s.rows;

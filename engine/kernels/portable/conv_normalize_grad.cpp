@@ -1,6 +1,6 @@
-// The way back through a 1x1 convolution and the affine with bounds in front of it (BN and ReLU) in one step: the
-// gradient behind the affine, all channels of all groups that the layer read, is needed a few pixels at a time only and
-// never leaves the cache.
+// The backward pass through a 1x1 convolution and the affine with bounds in front of it (BN and ReLU), in one step. The
+// gradient between the two, which has all channels that the layer has read, is needed for only a few pixels at a time
+// and never leaves the cache.
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/normalize_grad.h"
 #include "kernels/portable/portable.h"
@@ -8,15 +8,15 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
-constexpr int kTileFloats = 16 * 1024;  // of the gradient in scratch
+constexpr int kTileFloats = 16 * 1024;  // of the gradient that are in scratch at a time
 
 struct State {
   NormalizeGradState normalize;  // first: see prepare_normalize_grad
-  const float* d;                // gradient behind the convolution
+  const float* d;                // gradient of the convolution's output
   ptrdiff_t d_stride;
   Parameters parameters;
   float* weights;
-  float* zeros;  // bias
+  float* zeros;  // the bias
   GemmShape shape;
   int32_t tile;
 };

@@ -1,6 +1,6 @@
-// 1x1 convolution, also fully connected layers: a matrix product over all pixels of the batch. Several channel ranges
-// and an affine in front (BN + ReLU) are gathered, a few pixels at a time, into scratch that stays in the first-level
-// cache; a dense input is read in place.
+// 1x1 convolutions, also fully connected layers: a matrix product over all pixels of the batch. An input of several
+// channel ranges, or with an affine in front (BN + ReLU), is gathered a few pixels at a time into scratch that stays in
+// the first-level cache; a dense input is read in place.
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -8,7 +8,7 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
-constexpr int kGatherFloats = 32 * 1024;  // at most so much is gathered before it is used
+constexpr int kGatherFloats = 32 * 1024;  // that are gathered at most before they are used
 
 struct State {
   Source source;
@@ -28,7 +28,8 @@ int64_t pixel_count(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
-// Even quarters of a small image, so that two or four threads finish together; more and equal chunks of a larger one.
+// A small image is cut into equal quarters, so that two or four threads finish together; a larger one into more chunks
+// of equal size.
 int chunk_pixels(int64_t pixels) {
   const int64_t quarter = (pixels + 3) / 4;
   const int64_t least = pixels / 32000 + 1;  // keeps the number of chunks in range

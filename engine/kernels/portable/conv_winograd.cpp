@@ -1,15 +1,14 @@
-// 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products an input channel for 16 outputs
-// instead of 144. Construction from A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv
-// 1509.09308), which takes the interpolation points 0, +-1, +-2. Rounding errors depend on the points (B. Barabasz, A.
-// Anderson, K. Soodhalter, D. Gregg, arXiv 1803.10986): with 0, +-5/8, +-3/2 they are half as large, and the
-// transforms' coefficients still are exact in float32.
+// 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3): 36 products per input channel for 16 outputs
+// instead of 144. The construction is that of A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks"
+// (arXiv 1509.09308), which takes the interpolation points 0, +-1, +-2. Rounding errors depend on the points (B.
+// Barabasz, A. Anderson, K. Soodhalter, D. Gregg, arXiv 1803.10986): with 0, +-5/8, +-3/2 they are half as large, and
+// the transforms' coefficients are still exact in float32.
 //
-// A chunk is a run of 4x4 output tiles (any tiles, also of several images). Per chunk, in scratch:
-//   V[f][tile][c]  the 36 transformed input values; the affine in front, the padding and the gathering of channel
-//   ranges happen on
-//                  the way in
+// A chunk is a run of 4x4 output tiles, which may belong to several images. Each chunk has in its scratch:
+//   V[f][tile][c]  the 36 transformed input values. The affine in front and the padding are applied, and channel ranges
+//                  gathered, on the way in.
 //   M[f][tile][o]  36 small matrix products V[f] U[f]
-// and the inverse transform adds the bias and applies the bounds on the way out. Planes V[f] lie an odd number of cache
+// The inverse transform adds the bias and applies the bounds on the way out. Planes V[f] lie an odd number of cache
 // lines apart: a power of two would send the 36 stores of a transform to the same cache set.
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/portable.h"
@@ -45,7 +44,7 @@ int tile_count(const Step& s) {
   return s.out.n * ceil_div(s.out.h, kTile) * ceil_div(s.out.w, kTile);
 }
 
-// Tiles of a chunk: enough for full register tiles, few enough for V to stay in the second-level cache.
+// Tiles per chunk: enough for full register tiles, few enough for V to stay in the second-level cache.
 int chunk_tiles(const Step& s) {
   const int tiles = tile_count(s);
   const int64_t fit = 160 * 1024 / (int64_t{kPlanes} * 4 * imax(s.in.c, 1));
@@ -58,7 +57,7 @@ int round_lanes(int c) {
   return ceil_div(c, kLanes) * kLanes;
 }
 
-// An odd number of 16-float lines.
+// Rounds up to an odd number of cache lines of 16 floats.
 int64_t plane(int64_t elements) {
   const int64_t lines = (elements + 15) / 16;
   return (lines | 1) * 16;
@@ -70,10 +69,10 @@ bool supports(const Step& s) {
         s.out.segment_count == 1 && s.in2.segment_count <= 1 && s.in.c >= 16 && s.out.c >= 8)) {
     return false;
   }
-  // Its rounding errors (some 1e-6 of the largest value) flip more ReLUs near zero than training's gradients forgive;
-  // on the way back nothing is flipped.
+  // In the forward pass of training, its rounding errors (about 1e-6 of the largest value) would flip more ReLUs near
+  // zero than the gradients tolerate. In the backward pass there is nothing to flip.
   if (s.conv.variable && !s.conv.transposed) return false;
-  // Few tiles do not pay for reading the four times larger weights.
+  // With few tiles it does not pay to read weights that are four times larger.
   return tile_count(s) >= 12 && tile_count(s) / chunk_tiles(s) < 65000 && s.out.h >= 4 && s.out.w >= 4;
 }
 
@@ -86,7 +85,8 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = ceil_div(tile_count(s), t);
 }
 
-// U = G g G^T for one 3x3 filter. A row of G is (1, p, p^2) over the product of the differences from the other points.
+// U = G g G^T for one 3x3 filter. The row of G for a point p is (1, p, p^2), divided by the product of the differences
+// between p and the other points.
 void transform_filter(const float g[9], float u[kPlanes]) {
   constexpr double kNearA = 1 / (2 * kA2 * (kA2 - kB2)), kNearB = 1 / (2 * kB2 * (kB2 - kA2));
   static const double kG[6][3] = {{1 / (kA2 * kB2), 0, 0},
@@ -200,7 +200,7 @@ SPARSENET_INLINE TilePlace place(const State& s, int32_t tile) {
   return {tile / per_image, rest / s.tiles_x * kTile, rest % s.tiles_x * kTile};
 }
 
-// Transforms one vector of channels of one tile. `base` is the segment's first pixel of the image, channel included.
+// Transforms one vector of channels of one tile. `base` points to these channels in the first pixel of the image.
 template <Pre kPre, bool kPartial>
 SPARSENET_INLINE void input_tile(const State& s, const TilePlace& at, const float* base, ptrdiff_t stride, V scale,
                                  V shift, V low, V high, int lanes, float* v) {

@@ -1,5 +1,5 @@
-// Steps over plain runs of floats: fills, sums in place, gradients of activations, parameter updates. A chunk is 16 K
-// elements.
+// Steps over contiguous runs of floats: fills, sums in place, gradients of activations, parameter updates. A chunk has
+// 16 K elements.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -12,7 +12,7 @@ constexpr int64_t kChunk = 16384;
 struct State {
   const float* in[3];  // in the order of the operands
   float* out;
-  float* more;  // Adam: the first moment
+  float* more;  // the momentum of SGD or the first moment of Adam
   int64_t count, decayed;
   Act act;
   float alpha;
@@ -39,7 +39,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->chunks = static_cast<int32_t>((count_of(s.train.operands[0]) + kChunk - 1) / kChunk);
 }
 
-// in[0], in[1], ... are the operands but the last, which is `out`.
+// in[0], in[1], ... are all operands but the last, which is `out`.
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
   const int last = step.train.operand_count - 1;
@@ -107,7 +107,7 @@ const char* update_prepare(const Step& step, const Place& place) {
 bool sgd_supports(const Step& s) {
   return all_flat(s, StepOp::kUpdateSgd);
 }
-// The decayed parameters end at a multiple of 16, which no vector crosses.
+// The decayed parameters end at a multiple of 16, so no vector holds both kinds.
 void sgd_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   const float *gradient = s.in[0], *k = s.control;

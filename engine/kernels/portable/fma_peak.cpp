@@ -1,4 +1,4 @@
-// The multiply-add peak of one core: independent chains of vector FMAs in registers, nothing else.
+// Measures the multiply-add peak of one core: independent chains of vector FMAs in registers, nothing else.
 #include <time.h>
 
 #include "kernels/portable/simd.h"
@@ -12,14 +12,14 @@ double now() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// 12 chains cover four cycles of latency on two or three units.
+// 12 chains hide four cycles of latency on two or three units.
 __attribute__((noinline)) float rounds(int count) {
   constexpr int kChains = 12;
   V acc[kChains];
   for (int i = 0; i < kChains; ++i) acc[i] = splat(static_cast<float>(i));
   V factor = splat(0.999f), term = splat(0.001f);
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-  asm volatile("" : "+x"(factor), "+x"(term));  // keeps the compiler from knowing the values
+  asm volatile("" : "+x"(factor), "+x"(term));  // hides the values from the compiler
 #endif
   for (int r = 0; r < count; ++r) {
 #pragma GCC unroll 12

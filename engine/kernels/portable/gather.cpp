@@ -1,4 +1,4 @@
-// Gathering as a function of its own, for backends whose kernels want pixels side by side.
+// Gathering as a function of its own, for backends whose kernels need all channels of a pixel side by side.
 #include "runtime/gather.h"
 
 #include "kernels/portable/source.h"

@@ -1,11 +1,11 @@
 // The register tile that every convolution kernel is built on.
 //
-//   y[p][o] = act(bias[o] + residual[p][o] + sum over runs r, elements e of x[p][r * run_stride + e] * w[o][r *
-//   run_length + e])
+//   y[p][o] = bounded(bias[o] + residual[p][o] +
+//                     sum over runs r and elements e of x[p][r * run_stride + e] * w[o][r * run_length + e])
 //
 // for R x Q pixels p and B vectors of output channels o. Weights are packed as [block of kLanes outputs][r, e][kLanes],
-// the last block padded with zeros, so the inner loop loads B weight vectors and R * Q broadcast inputs for R * Q * B
-// multiply-adds.
+// with the last block padded with zeros, so the inner loop loads B weight vectors and R * Q broadcast inputs for
+// R * Q * B multiply-adds.
 #pragma once
 
 #include "kernels/portable/activation.h"
@@ -16,7 +16,7 @@ namespace sparsenet::rt::SPARSENET_ISA {
 struct GemmShape {
   ptrdiff_t pixel_stride;  // x, elements between neighbouring pixels of a row
   ptrdiff_t row_stride;    // x, between rows of pixels (R > 1)
-  int32_t runs;            // a pixel's operand is `runs` pieces
+  int32_t runs;            // the number of pieces of a pixel's operand
   ptrdiff_t run_stride;    // x, between the pieces
   int32_t run_length;      // elements of a piece
   ptrdiff_t out_pixel_stride, out_row_stride;
@@ -25,8 +25,9 @@ struct GemmShape {
   int32_t partial;  // elements summed before the sum is added to the tile's total; 0: one sum from start to end
 };
 
-// Elements of a partial sum. The rounding error of one long sum grows with the root of its length; sums of 64 and their
-// total have half of it at 512 elements. The price is a load, an addition and a store per sum.
+// Elements of a partial sum. The rounding error of one long sum grows with the square root of its length; sums of 64
+// elements and their total have half of that error at 512 elements. The price is a load, an addition and a store per
+// sum.
 constexpr int kPartialSum = 64;
 
 struct Epilogue {
@@ -34,14 +35,14 @@ struct Epilogue {
   float low, high;    // bounds; infinities for none
 };
 
-// The bounds of an activation, or none where the activation runs in a pass of its own.
+// The bounds of an activation, or none if the activation runs in a pass of its own.
 SPARSENET_INLINE Epilogue epilogue_of(const float* bias, const Act& act) {
   const bool bounds = act.kind == Act::kClamp;
   return {bias, bounds ? act.low : -INFINITY, bounds ? act.high : INFINITY};
 }
 
-// Products alone stay below 8 independent chains when a tile is tiny; such tiles split the sum into kSplit partial
-// sums.
+// The sums of a tiny tile are fewer than 8 independent chains of additions; such tiles split every sum into several
+// partial sums.
 template <int kTile>
 constexpr int split_of() {
   return kTile >= 8 ? 1 : kTile >= 4 ? 2 : kTile >= 2 ? 4 : 8;
@@ -65,7 +66,7 @@ __attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, con
   const int32_t longest = s.partial ? s.partial : s.run_length;
   int32_t summed = 0;  // elements in acc[0]
   bool totalled = false;
-  V total[R * Q][B];  // in memory: the registers are taken
+  V total[R * Q][B];  // in memory, because acc takes the registers
   for (int32_t r = 0; r < s.runs; ++r) {
     const float* xr = x + r * s.run_stride;
     for (int32_t i = 0; i < s.run_length;) {
@@ -134,7 +135,7 @@ __attribute__((noinline)) void gemm_tile(const GemmShape& s, const float* x, con
   }
 }
 
-// All pixels of one row (count of them) for B blocks from `first_output` on, in tiles as large as the registers allow.
+// Computes tiles of Q pixels, from pixel p of a row of `count` on, while whole ones are left. Returns the next pixel.
 template <int B, int Q>
 SPARSENET_INLINE int gemm_row_tiles(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
                                     const float* residual, int first_output, int p, int count) {
@@ -145,6 +146,7 @@ SPARSENET_INLINE int gemm_row_tiles(const GemmShape& s, const float* x, const fl
   return p;
 }
 
+// All pixels of one row (count of them) for B blocks from `first_output` on, in tiles as large as the registers allow.
 template <int B>
 inline void gemm_row(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
                      const float* residual, int first_output, int count) {
@@ -157,7 +159,8 @@ inline void gemm_row(const GemmShape& s, const float* x, const float* w, const E
   gemm_row_tiles<B, 1>(s, x, w, e, y, residual, first_output, p, count);
 }
 
-// Rows of `count` pixels each. One block of outputs and short rows: two rows share a tile, for enough independent sums.
+// Rows of `count` pixels each. With one block of outputs and rows of 8 pixels, two rows share a tile, so that there are
+// enough independent sums.
 template <int B>
 inline void gemm_rows(const GemmShape& s, const float* x, const float* w, const Epilogue& e, float* y,
                       const float* residual, int first_output, int rows, int count) {
@@ -179,7 +182,7 @@ inline void gemm_rows(const GemmShape& s, const float* x, const float* w, const 
 // Blocks of output channels that one register tile takes at once.
 constexpr int kMaxBlocks = kAccumulators == 24 ? 4 : 2;
 
-// How many of `left` blocks the next tile takes: even shares, so that five become three and two.
+// How many of `left` blocks the next tile takes. The shares are even, so that five blocks become three and two.
 SPARSENET_INLINE int next_blocks(int left) {
   const int tiles = ceil_div(left, kMaxBlocks);
   return ceil_div(left, tiles);
@@ -213,7 +216,7 @@ inline void gemm_all(const GemmShape& s, const float* x, const float* w, const E
   }
 }
 
-// Runs the activations that are not bounds over finished rows of outputs.
+// Applies activations other than bounds to finished rows of outputs.
 __attribute__((noinline)) inline void activate_rows(const Act& act, float* y, ptrdiff_t row_stride,
                                                     ptrdiff_t pixel_stride, int rows, int count, int outputs) {
   if (act.kind == Act::kClamp) return;
@@ -228,7 +231,7 @@ __attribute__((noinline)) inline void activate_rows(const Act& act, float* y, pt
   }
 }
 
-// Where a convolution's parameters come from: element (output o, input i, tap t) of a group at
+// Where a convolution's parameters come from: the weight for output o, input i and tap t of a group is at
 // weight[first + o * out + i * in + t * tap].
 struct Parameters {
   const float* weight;
@@ -247,8 +250,8 @@ SPARSENET_INLINE Parameters parameters_of(const Step& s) {
   return {s.conv.weight.f32(), s.conv.bias.f32(), ptrdiff_t{inputs} * taps, taps, 1, 0, outputs, inputs, taps};
 }
 
-// Packs the weights of one group as gemm_tile reads them, channels innermost: [block][tap][input][kLanes]. A `part` of
-// `parts` does a range of the inputs.
+// Packs the weights of one group as gemm_tile reads them, channels innermost: [block][tap][input][kLanes]. Each of
+// `parts` parts packs a range of the inputs.
 inline void pack_weights(const Parameters& p, int group, float* packed, int part, int parts) {
   const float* weight = p.weight + ptrdiff_t{group} * p.outputs * p.inputs * p.taps + p.first;
   const int begin = static_cast<int>(int64_t{p.inputs} * part / parts);

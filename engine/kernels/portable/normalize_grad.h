@@ -1,5 +1,5 @@
-// The gradient of an affine with bounds behind it, and what the kernels of batch normalisation share: ranges of pixels
-// with partial sums of their own, merged in order.
+// The gradient of an affine with bounds, and what the kernels of batch normalisation share: ranges of pixels with
+// partial sums of their own, which are merged in order.
 #pragma once
 
 #include "kernels/portable/source.h"
@@ -62,7 +62,7 @@ struct NormalizeGradState {
   const float* dy;  // null: the kernel computes it
   ptrdiff_t dy_stride;
   const float *scale, *shift;
-  Ranges stats;  // none: means of zero
+  Ranges stats;  // empty: the means are zero
   float* sums;   // [2][c]
   ptrdiff_t sums_stride;
   float* partial;  // [chunk][2][padded]
@@ -96,7 +96,8 @@ inline void normalize_grad_query(const Step& s, KernelNeeds* needs) {
   needs->shared_bytes = static_cast<uint64_t>(needs->chunks) * 2 * means_bytes(s);
 }
 
-// `s` stands at the beginning of the state; the ranges lie behind `sizeof(NormalizeGradState) + before` bytes of it.
+// `s` is the beginning of the kernel's state; the ranges are stored at `sizeof(NormalizeGradState) + before` bytes in
+// it.
 inline void prepare_normalize_grad(const Step& step, const Place& place, NormalizeGradState* s, size_t before = 0) {
   auto* storage = reinterpret_cast<GatherRange*>(static_cast<uint8_t*>(place.state) + sizeof(*s) + before);
   const View& x = step.train.operands[1];
@@ -202,7 +203,7 @@ void normalize_grad_impl(const NormalizeGradState& s, int64_t first, int32_t cou
   }
 }
 
-// Pixels [first, first + count), whose dy begins at `dy`; adds to the partial sums.
+// Computes dx of the pixels [first, first + count), whose dy begins at `dy`, and adds to the partial sums.
 inline void normalize_grad_pixels(const NormalizeGradState& s, int64_t first, int32_t count, const float* dy,
                                   ptrdiff_t dy_stride, const float* means, float* partial) {
   const bool high = s.high < INFINITY;

@@ -1,5 +1,5 @@
-// One value a channel and image against all pixels of it (gates and global pooling, forward and back), and the gradient
-// of average pooling. A chunk is an image, or a part of one.
+// Steps that combine one value per image and channel with all pixels of the image (gates and global pooling, forward
+// and backward), and the gradient of average pooling. A chunk is an image, or a row of one for average pooling.
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
 
@@ -32,7 +32,7 @@ const float* read_pointer(const View& v, uint8_t* arena) {
   return f32(s, arena);
 }
 
-// The view that has pixels, and where the result goes.
+// Indices of operands: the one that has pixels, the inputs (-1: no second one), and the output.
 struct Roles {
   int image, a, b, out;
 };
@@ -128,8 +128,8 @@ void expand_run(const void* memory, int32_t image, void*) {
   }
 }
 
-// --- average pooling whose windows do not overlap and have no padding: every input pixel belongs to one window, or to
-// none behind the last
+// --- the gradient of average pooling whose windows do not overlap and have no padding: every input pixel belongs to
+// one window, or to none if it lies behind the last one
 
 struct PoolState {
   const float* dy;

@@ -1,5 +1,5 @@
-// Elementwise steps: Affine (also the gathering copy), Unary, and Binary where both operands have the output's shape or
-// one is a value a channel.
+// Elementwise steps: Affine (also the gathering copy), Unary, and Binary if each operand has the output's shape or is
+// one value per channel.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -13,7 +13,7 @@ int64_t pixel_count(const View& v) {
 
 int chunk_pixels(const Step& s) {
   const int64_t pixels = pixel_count(s.out);
-  const int64_t wanted = 16384 / (s.out.c > 0 ? s.out.c : 1) + 1;  // 64 KB a chunk
+  const int64_t wanted = 16384 / (s.out.c > 0 ? s.out.c : 1) + 1;  // 64 KB per chunk
   const int64_t least = pixels / 60000 + 1;                        // keeps the number of chunks in range
   return static_cast<int>(wanted > least ? wanted : least);
 }
@@ -84,8 +84,8 @@ bool same_shape(const View& a, const View& b) {
   return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
 }
 
-// Segments of both operands that begin and end at the same channels can be walked side by side; one operand may be a
-// single range.
+// The operands may have different segments: binary_impl walks through the channel ranges that lie within one segment of
+// each.
 bool binary_supports(const Step& s) {
   return s.op == StepOp::kBinary && !s.strided && s.out.segment_count == 1 && same_shape(s.in, s.out) &&
          same_shape(s.in2, s.out);

@@ -1,5 +1,5 @@
-// Pooling. Vectors run along the channels; channel ranges and an affine in front (BN + ReLU of a transition or the
-// head) are read on the way in.
+// Pooling. Vectors run along the channels; the input may have several channel ranges and an affine in front (BN + ReLU
+// of a transition or the head), which is applied as it is read.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -73,7 +73,7 @@ void run_row(const State& s, int32_t row) {
       if (!s.max_pool) {
         int count = (y1 - y0) * (x1 - x0);
         if (s.count_include_pad) {
-          // The window, clipped to the padded input: with rounding up it may stick out of that too.
+          // The window is clipped to the padded input: if the output's size was rounded up, it may reach beyond that.
           count = (imin(y_end, s.h + s.pad_bottom) - y_begin) * (imin(x_end, s.w + s.pad_right) - x_begin);
         }
         acc *= 1.f / static_cast<float>(imax(count, 1));
@@ -89,7 +89,7 @@ void run(const void* memory, int32_t chunk, void*) {
   by_pre(s.source, [&](auto pre) { run_row<decltype(pre)::value>(s, chunk); });
 }
 
-// Mean over all pixels; a chunk is an image.
+// Global pooling: the mean over all pixels. A chunk is an image.
 bool global_supports(const Step& s) {
   return s.op == StepOp::kGlobalPool && s.out.segment_count == 1 && s.in.n < 65000;
 }

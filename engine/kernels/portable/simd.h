@@ -1,9 +1,9 @@
 // Vectors of the instruction set that this file is compiled for.
 //
-// Kernel sources are written once over the type V (kLanes floats) and compiled once an instruction set: CMake defines
+// Kernel sources are written once over the type V (kLanes floats) and compiled once per instruction set: CMake defines
 // SPARSENET_ISA (the namespace) and SPARSENET_LANES and gives the flags to those files alone. They include no standard
-// C++ header: an inline function of the library compiled for AVX-512 must never be the copy the linker keeps for
-// everyone.
+// C++ header: an inline function of the library compiled for AVX-512 must never be the copy that the linker keeps for
+// the whole program.
 #pragma once
 
 #include <math.h>
@@ -44,7 +44,8 @@ SPARSENET_INLINE V splat(float x) {
   return x - V{};
 }
 
-// The first n lanes (0 < n <= kLanes); loads fill the others with zero, stores leave memory beyond them alone.
+// Load and store the first n lanes (0 < n <= kLanes). Loads fill the others with zero; stores leave the memory beyond
+// alone.
 SPARSENET_INLINE V load_first(const float* p, int n) {
 #if defined(__AVX512F__)
   return reinterpret_cast<V>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p));
@@ -67,8 +68,8 @@ SPARSENET_INLINE void store_first(float* p, V v, int n) {
 #endif
 }
 
-// Where either operand is NaN the second is the result, as in the x86 instructions: with the bound first, NaN goes
-// through.
+// If either operand is NaN, the second one is the result, as with the x86 instructions. So with a bound as the first
+// operand, a NaN passes through.
 SPARSENET_INLINE V vmax(V a, V b) {
 #if defined(__AVX512F__)
   return reinterpret_cast<V>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
@@ -104,7 +105,7 @@ SPARSENET_INLINE V bounded(V x, V low, V high) {
 }
 
 // e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through
-// the exponent bits. Inputs are held to [-87, 88], where the result is a normal number.
+// the exponent bits. Inputs are limited to [-87, 88], where the result is a normal number.
 SPARSENET_INLINE V vexp(V x) {
   x = bounded(x, splat(-87.f), splat(88.f));
   const V t = x * 1.44269504f;
@@ -124,8 +125,8 @@ SPARSENET_INLINE V vexp(V x) {
 SPARSENET_INLINE V vsigmoid(V x) {
   return 1.f / (1.f + vexp(-x));
 }
-// tanh x = 1 - 2 / (e^2x + 1): absolute error near 1e-7; small |x| take the odd polynomial, whose relative error stays
-// small.
+// tanh x = 1 - 2 / (e^2x + 1), with an absolute error near 1e-7. For small |x| it uses the odd polynomial, whose
+// relative error stays small.
 SPARSENET_INLINE V vtanh(V x) {
   const V x2 = x * x;
   const V small = x * (1.f + x2 * (-1.f / 3 + x2 * (2.f / 15 + x2 * (-17.f / 315))));

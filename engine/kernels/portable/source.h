@@ -1,4 +1,5 @@
-// Source: where a kernel reads its input pixels from: one or more channel ranges, an affine with bounds on the way.
+// Source: what a kernel reads its input pixels from: one or more channel ranges, with an optional affine with bounds
+// that is applied on the way.
 #pragma once
 
 #include "kernels/portable/simd.h"
@@ -15,7 +16,7 @@ struct Source {
   const float* shift;
   float low, high;
 
-  // Pixels can be read in place.
+  // Whether pixels can be read in place.
   bool dense() const { return count == 1 && !scale; }
 };
 
@@ -23,7 +24,7 @@ SPARSENET_INLINE size_t source_bytes(const View& view) {
   return static_cast<size_t>(view.segment_count) * sizeof(GatherRange);
 }
 
-// Resolves a step's input into `storage` (source_bytes of it).
+// Makes the source of a step's input. Its segments are stored in `storage`, of source_bytes() bytes.
 inline Source make_source(const Step& step, uint8_t* arena, void* storage) {
   auto* segments = static_cast<GatherRange*>(storage);
   for (int32_t i = 0; i < step.in.segment_count; ++i) {
@@ -75,11 +76,11 @@ SPARSENET_INLINE void by_pre(const Source& s, F f) {
   }
 }
 
-// A vector of channels of every pixel: pixel p has it at base + p * stride.
+// A vector of channels, the same ones of every pixel: those of pixel p are at base + p * stride.
 struct ChannelVector {
   const float* base;
   ptrdiff_t stride;
-  int channel, lanes;  // the first one's place among all channels; how many lanes are in use
+  int channel, lanes;  // index of the first channel among all; how many lanes are in use
   V scale, shift;
 };
 
@@ -134,7 +135,7 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
   }
 }
 
-// Writes `count` consecutive pixels, all channels side by side, affine and bounds applied.
+// Writes `count` consecutive pixels, each with all its channels side by side, with affine and bounds applied.
 inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
   by_pre(s, [&](auto pre) { gather_impl<decltype(pre)::value>(s, pixel, count, out, out_stride); });
 }

@@ -14,7 +14,7 @@ float sigmoid(float x) {
 
 }  // namespace
 
-// Tables that `sparsenet-convert --select-ops` writes declare them for themselves.
+// Tables that `sparsenet-convert --select-ops` writes declare these functions for themselves.
 namespace activations {
 
 float elu(float x, float alpha) {

@@ -8,8 +8,8 @@
 
 namespace sparsenet::rt {
 
-// The formula of an activation behind Act::kTanh. Each is a function of its own, so that a program for one model links
-// what its plan uses.
+// The formula of an activation whose kind comes after Act::kTanh. Each is a function of its own, so that a program for
+// one model links only those that its plan uses.
 struct NamedFormula {
   const char* name;  // of the function, in the namespace activations
   ActivationFormula formula;
@@ -24,7 +24,7 @@ inline float bounded_one(float x, float low, float high) {
   return x < low ? low : x > high ? high : x;
 }
 
-// The activation must be linked, which check_step() sees to.
+// The activation must be linked, which check_step() ensures.
 inline float activate_one(float x, const Act& act) {
   switch (act.kind) {
     case Act::kClamp:
@@ -44,7 +44,7 @@ inline float activate_one(float x, const Act& act) {
   }
 }
 
-// The slope at v: the argument, or the result where the activation's row in graph/activations.cpp says so.
+// The slope of an activation. `v` is its argument, or its result if its row in graph/activations.cpp says so.
 float slope_one(float v, const Act& act);
 
 }  // namespace sparsenet::rt

@@ -1,4 +1,4 @@
-// What the reference kernels share: their state is the step itself.
+// What the reference kernels share. Their state is the step itself.
 #pragma once
 
 #include <sparsenet/half.h>
@@ -26,7 +26,7 @@ inline const char* reference_prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// For a kernel that runs every step of a kind.
+// The `supports` of a kernel that runs every step of one kind.
 template <StepOp kOp>
 bool supports(const Step& step) {
   return step.op == kOp;
@@ -36,7 +36,7 @@ inline int64_t pixels_of(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
-// An element of a parameter of float32 or float16.
+// An element of a parameter, which is float32 or float16.
 __attribute__((noinline)) inline float number(const Parameter& parameter, int64_t i) {
   return parameter.type == DataType::kFloat16 ? half_to_float(static_cast<const uint16_t*>(parameter.data)[i])
                                               : parameter.f32()[i];

@@ -1,4 +1,5 @@
-// Ops over general shapes: an index space with strides a dimension. Rare in classifiers and small where they occur.
+// Plain kernels for ops over general shapes, which are index spaces with a stride per dimension. Such ops are rare in
+// classifiers, and small where they occur. Also the list of all plain kernels.
 #include "kernels/reference/common.h"
 #include "kernels/reference/reference.h"
 #include "kernels/reference/walk.h"

@@ -1,3 +1,4 @@
+// Plain kernels of inference: convolution, pooling, affines and activations, attention.
 #include "kernels/reference/common.h"
 #include "kernels/reference/reference.h"
 
@@ -8,7 +9,7 @@ bool affine_supports(const Step& step) {
   return step.op == StepOp::kAffine || step.op == StepOp::kUnary;
 }
 
-// Of output channel o, input channel c of its group and a tap.
+// The index of the weight for output channel o, input channel c of its group, and a tap.
 int64_t weight_index(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
   const int32_t group_in = s.in.c / s.conv.groups, group_out = s.out.c / s.conv.groups;
   if (!s.conv.transposed) return ((int64_t{o} * group_in + c) * s.window.kernel_h + ky) * s.window.kernel_w + kx;
@@ -101,7 +102,7 @@ void affine_run(const void* state, int32_t, void*) {
   }
 }
 
-// y = W x + b for a row-major W with n inputs: output i.
+// Element i of y = W x + b, for a row-major W with n inputs.
 float row(const Parameter& w, const Parameter& b, int32_t i, const float* x, int32_t n) {
   float sum = number(b, i);
   for (int32_t k = 0; k < n; ++k) sum += number(w, int64_t{i} * n + k) * x[k];

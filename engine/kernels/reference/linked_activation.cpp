@@ -1,4 +1,5 @@
-// All formulas, for programs that bring no table of their own. A file of its own, so that such a table takes its place.
+// All formulas, for programs that bring no table of their own. They are in a file of their own so that such a table can
+// take its place.
 #include "kernels/reference/activation.h"
 
 namespace sparsenet::rt {

@@ -16,7 +16,7 @@ extern const Kernel kReferenceSoftmax;
 extern const Kernel kReferenceReduceMean;
 extern const Kernel kReferenceStridedCopy;
 
-// Training (reference_train.cpp, reference_train_pointwise.cpp).
+// Training (train_layers.cpp, train_pointwise.cpp).
 extern const Kernel kReferenceBatchStats;
 extern const Kernel kReferenceFoldStats;
 extern const Kernel kReferenceUpdateRunning;
@@ -41,7 +41,7 @@ extern const Kernel kReferenceSquareSum;
 extern const Kernel kReferenceUpdateSgd;
 extern const Kernel kReferenceUpdateAdam;
 
-// In reference_general.cpp; terminated by null.
+// In general.cpp; terminated by null.
 extern const Kernel* const kReferenceKernels[];
 
 }  // namespace sparsenet::rt

@@ -1,4 +1,5 @@
-// Plain kernels of training: gradients of layers. Sums run in double precision, in the order of the pixels.
+// Plain kernels of training: gradients of layers, and the loss. Operands are those of the graph ops of the same names,
+// in the notation of graph/training_ops.h. Sums over all pixels run in double precision, in the order of the pixels.
 #include "kernels/reference/common.h"
 #include "kernels/reference/reference.h"
 
@@ -47,8 +48,8 @@ void update_running_run(const void* state, int32_t, void*) {
   }
 }
 
-// dy, x, scale and shift, stats?, dx?; sums, dx?. With a weight [in c][x c], dy is that of the 1x1 convolution behind:
-// dy[p][c] = sum over o of in[p][o] weight[o][c].
+// dy, x, scale and shift, stats?, dx? -> sums, dx?. With a weight [in c][x c], dy is not given, but is the gradient of
+// the input of the 1x1 convolution behind: dy[p][c] = sum over o of in[p][o] weight[o][c].
 float normalize_dy(const Operands& o, int64_t p, int32_t c) {
   const Step& s = o.r.step;
   if (!s.conv.weight) return o.at(0, p, c);
@@ -171,7 +172,7 @@ void conv_grad_input_run(const void* state, int32_t, void*) {
   });
 }
 
-// Which input of a window the maximum came from: the first of the largest.
+// The gradient goes to the input of a window that the maximum came from: the first of the largest.
 void max_pool_grad_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
@@ -231,7 +232,8 @@ void average_pool_grad_run(const void* state, int32_t, void*) {
   }
 }
 
-// Mean cross-entropy of softmax(logits) against the labels, and its gradient against smoothed targets.
+// The cross-entropy of softmax(logits) against the labels, summed over the images, and its gradient against smoothed
+// targets.
 void cross_entropy_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Operands o{r};
@@ -241,7 +243,7 @@ void cross_entropy_run(const void* state, int32_t, void*) {
   double total = 0;
   int32_t correct = 0;
   for (int32_t n = 0; n < logits.n; ++n) {
-    // A label that is none makes the loss NaN, and no target.
+    // A label that is not a class makes the loss NaN and is no target.
     const float given = o.at(1, n, 0);
     const bool known = given >= 0.f && given < static_cast<float>(classes);
     const int32_t label = known ? static_cast<int32_t>(given) : -1;

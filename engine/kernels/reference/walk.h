@@ -1,11 +1,11 @@
-// Walks over an index space with strides a dimension, for the plain kernels of general shapes.
+// Walks over an index space with a stride per dimension, for the plain kernels of general shapes.
 #pragma once
 
 #include "step/step.h"
 
 namespace sparsenet::rt {
 
-// Odometer over dims [begin, end) that carries the offsets of the output and both inputs along.
+// An odometer over the dimensions [begin, end) that keeps the offsets in the output and in both inputs.
 struct Walk {
   const Strided& s;
   int begin, end;
