@@ -236,7 +236,7 @@ def report(args, names, seeds):
     for name in names:
         question, networks = EXPERIMENTS[name]
         lines += [f"\n### {question[0].upper()}{question[1:]} (`{name}`)\n",
-                  "| network | parameters | MACs | ms an image, 1 thread | test error, %, by seed | mean | standard deviation |",
+                  "| network | parameters | MACs | ms per image, 1 thread | test error, %, by seed | mean | standard deviation |",
                   "| --- | --- | --- | --- | --- | --- | --- |"]
         for label, arch in networks.items():
             errors = {seed: test_error(args, arch, seed) for seed in seeds if os.path.exists(base_of(args, arch, seed) + ".json")}
@@ -259,7 +259,7 @@ def report(args, names, seeds):
     base = os.path.join(args.out, f"results.e{args.epochs}")
     write(base + ".json", json.dumps({"recipe": heading, "standard_deviation": deviation, "experiments": results}, indent=1) + "\n")
     write(base + ".md", tables)
-    for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates an image")):
+    for key, title in (("parameters", "parameters"), ("macs", "multiply-accumulates per image")):
         svg_scatter(f"{base}.{key}.svg", f"Test error after {args.epochs} epochs against {title}",
                     title, [(label, name, known[key], values) for label, name, known, values in points.values()])
     print(tables, end="")

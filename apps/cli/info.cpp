@@ -11,6 +11,14 @@
 namespace sparsenet::cli {
 namespace {
 
+// The type in which the model's weights are stored: float16 if any of its constants is.
+std::string parameter_type(const Graph& graph) {
+  for (const Value& value : graph.values) {
+    if (value.is_constant && value.type == DataType::kFloat16) return name(DataType::kFloat16);
+  }
+  return name(DataType::kFloat32);
+}
+
 struct Options {
   ModelArgument model;
   BackendOptions backend;
@@ -87,6 +95,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   for (const StoredPlan& p : model.plans)
     json["plans"].push_back({{"target", p.target}, {"batch", p.batch}, {"trains", p.trains}});
   json["stored_plan"] = session.uses_stored_plan();
+  json["parameter_type"] = parameter_type(model.graph);
   return json;
 }
 
@@ -144,7 +153,7 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
                            meta.resize);
   print_line("classes", std::to_string(class_count(session, options.batch)));
   print_line("labels", labels_text(meta.labels));
-  print_line("parameters", grouped(graph.parameter_count()));
+  print_line("parameters", grouped(graph.parameter_count()) + ", stored as " + parameter_type(graph));
   print_line("MACs", grouped(graph.macs_per_image()) + " per image");
   print_line("nodes", std::to_string(graph.nodes.size()) + ": " + ops_text(graph));
   const size_t vectors = loaded.model.test_vectors.size();
