@@ -140,8 +140,9 @@ class Recogniser {
       if (about(p.factor, 1)) {
         if (const Node* sigmoid = made_by(gate, Op::kSigmoid)) {
           const Product argument = product(sigmoid->inputs[0]);
-          if (argument.parts == std::vector<ValueId>{x}) {
-            return Match{x, Op::kSilu, AlphaBetaAttrs{static_cast<float>(argument.factor), 0}};
+          const auto alpha = static_cast<float>(argument.factor);
+          if (argument.parts == std::vector<ValueId>{x} && std::isfinite(alpha)) {
+            return Match{x, Op::kSilu, AlphaBetaAttrs{alpha, 0}};
           }
         }
         if (const Node* tanh = made_by(gate, Op::kTanh)) {

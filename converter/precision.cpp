@@ -49,7 +49,7 @@ Status recompute_outputs(Model* model, double* moved) {
 Status round_parameters(Model* model, Report* report, bool* changed) {
   SPARSENET_ASSIGN_OR_RETURN(const PrecisionReport done, parameters_to_float16(&model->graph));
   *changed = done.rounded > 0;
-  if (!*changed && done.too_large.empty()) {
+  if (!*changed && done.out_of_range.empty()) {
     report->note("--precision f16: every parameter is float16 already");
     return {};
   }
@@ -59,11 +59,11 @@ Status round_parameters(Model* model, Report* report, bool* changed) {
             (done.statistics == 1 ? "stays" : "stay") + " float32";
   }
   report->note(std::move(text));
-  if (!done.too_large.empty()) {
-    const bool one = done.too_large.size() == 1;
-    report->warn("'" + printable(done.too_large[0]) + "'" +
-                 (one ? "" : " and " + counted(static_cast<int64_t>(done.too_large.size()) - 1, "other tensor")) +
-                 (one ? " stays" : " stay") + " float32: float16 ends at 65,504");
+  if (!done.out_of_range.empty()) {
+    const bool one = done.out_of_range.size() == 1;
+    report->warn("'" + printable(done.out_of_range[0]) + "'" +
+                 (one ? "" : " and " + counted(static_cast<int64_t>(done.out_of_range.size()) - 1, "other tensor")) +
+                 (one ? " stays" : " stay") + " float32: float16 ends at 65,504, and below 6.1e-5 it has few digits");
   }
   return {};
 }

@@ -218,7 +218,8 @@ class PlanReader {
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +
-                               value.name + "' " + to_string(value.shape) + ", found '" + port.name + "' " +
+                               value.name + "' " + name(value.type) + " " + to_string(value.shape) + ", found '" +
+                               port.name + "' " + name(static_cast<DataType>(port.view.type)) + " " +
                                to_string(port.shape));
         }
       }

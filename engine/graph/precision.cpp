@@ -1,5 +1,9 @@
+#include "graph/precision.h"
+
 #include <sparsenet/precision.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/guarded.h"
@@ -24,22 +28,51 @@ std::vector<Use> uses_of(const Graph& graph) {
   return uses;
 }
 
+bool is_too_small(const Tensor& tensor) {
+  constexpr float kSmallestNormal = 6.103515625e-5f;
+  float largest = 0;
+  for (int64_t i = 0; i < tensor.elements(); ++i) largest = std::max(largest, std::fabs(tensor.f32()[i]));
+  return largest > 0.f && largest < kSmallestNormal;
+}
+
 }  // namespace
+
+std::vector<bool> too_small_for_float16(const Graph& graph) {
+  std::vector<bool> small(graph.values.size(), false);
+  for (const Node& node : graph.nodes) {
+    const bool layer = node.op == Op::kConv || node.op == Op::kFullyConnected || node.op == Op::kBatchNorm;
+    if (!layer && node.op != Op::kAffine && node.op != Op::kAttention) continue;
+    // Factors stand in front of what is added: weight, bias; scale, shift; the four pairs of attention.
+    const size_t last = node.op == Op::kAttention ? 7 : 1;
+    for (size_t i = 1; i <= last && i < node.inputs.size(); i += 2) {
+      const ValueId factor = node.inputs[i];
+      if (factor == kNoValue) continue;
+      const Value& value = graph.value(factor);
+      if (!value.is_constant || value.type != DataType::kFloat32 || !is_too_small(value.constant)) continue;
+      small[static_cast<size_t>(factor)] = true;
+      if (i + 1 < node.inputs.size() && node.inputs[i + 1] != kNoValue) {
+        small[static_cast<size_t>(node.inputs[i + 1])] = true;
+      }
+    }
+  }
+  return small;
+}
 
 Result<PrecisionReport> parameters_to_float16(Graph* graph) {
   return guarded("rounding to float16", [&]() -> Result<PrecisionReport> {
     PrecisionReport report;
     const std::vector<Use> uses = uses_of(*graph);
+    const std::vector<bool> small = too_small_for_float16(*graph);
     for (size_t i = 0; i < graph->values.size(); ++i) {
       Value& value = graph->values[i];
       if (!value.is_constant || value.type != DataType::kFloat32 || !value.constant.data) continue;
       if (uses[i] == kStatistic) ++report.statistics;
       if (uses[i] != kParameter) continue;
-      if (to_float16(value.constant, &value.constant)) {
+      if (!small[i] && to_float16(value.constant, &value.constant)) {
         value.type = DataType::kFloat16;
         ++report.rounded;
       } else {
-        report.too_large.push_back(value.name);
+        report.out_of_range.push_back(value.name);
       }
     }
     return report;

@@ -1,6 +1,7 @@
 #include <sparsenet/graph.h>
 #include <sparsenet/half.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -82,12 +83,14 @@ std::vector<float> to_float32(const Tensor& tensor) {
 bool to_float16(const Tensor& tensor, Tensor* out) {
   const auto count = static_cast<size_t>(tensor.elements());
   auto storage = std::make_shared<std::vector<uint16_t>>(count);
+  float largest = 0;
   for (size_t i = 0; i < count; ++i) {
-    constexpr float kFirstInfinite = 65520.f;
     const float value = tensor.f32()[i];
-    if (std::isfinite(value) && std::fabs(value) >= kFirstInfinite) return false;
+    if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
     (*storage)[i] = float_to_half(value);
   }
+  constexpr float kFirstInfinite = 65520.f;
+  if (largest >= kFirstInfinite) return false;
   *out = {DataType::kFloat16, tensor.shape, storage, storage->data()};
   return true;
 }

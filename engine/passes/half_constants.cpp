@@ -1,6 +1,9 @@
 #include "passes/half_constants.h"
 
 #include <utility>
+#include <vector>
+
+#include "graph/precision.h"
 
 namespace sparsenet {
 
@@ -20,14 +23,16 @@ HalfConstants::HalfConstants(Graph* graph) {
 
 void HalfConstants::restore(Graph* graph) const {
   if (halves_.empty()) return;
-  for (Value& value : graph->values) {
+  const std::vector<bool> small = too_small_for_float16(*graph);
+  for (size_t i = 0; i < graph->values.size(); ++i) {
+    Value& value = graph->values[i];
     if (!value.is_constant || value.type != DataType::kFloat32) continue;
     const auto known = halves_.find(value.constant.data);
     if (known != halves_.end()) {
       value.constant = known->second;
       value.constant.shape = value.shape;  // passes may give the same data another shape
       value.type = DataType::kFloat16;
-    } else if (floats_.count(value.constant.data) == 0 && to_float16(value.constant, &value.constant)) {
+    } else if (floats_.count(value.constant.data) == 0 && !small[i] && to_float16(value.constant, &value.constant)) {
       value.type = DataType::kFloat16;
     }
   }

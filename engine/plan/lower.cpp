@@ -313,6 +313,10 @@ void Lowering::make_regions() {
 Result<Plan> Lowering::run() {
   for (const Value& v : graph_.values) {
     if (v.is_constant) continue;
+    if (v.type != DataType::kFloat32) {
+      return unsupported("value '" + v.name + "': expected float32, found " + name(v.type) +
+                         ", which this version does not compute with");
+    }
     const int64_t count = element_count(v.shape);
     if (count <= 0 || count > rt::kMostElements) {
       return unsupported("value '" + v.name + "': shape " + to_string(v.shape) + " is empty or over 2^30 elements");

@@ -9,20 +9,24 @@
 namespace sparsenet {
 namespace {
 
-// Calls visit(parameter, elements, read in run) for every parameter that the step has room for, with its full size.
+// Calls visit(parameter, elements, read in run) for each parameter that a step of this kind takes, with its full size.
+// (Kernels of other kinds are never chosen for float16 parameters.)
 template <class AnyStep, class Visit>
 void for_each_parameter(AnyStep& step, Visit visit) {
   const int64_t in = step.in.c, out = step.out.c;
   visit(step.affine.scale, in, true);
   visit(step.affine.shift, in, true);
-  const bool conv = static_cast<bool>(step.conv.weight);  // steps without weights may have any window
-  visit(step.conv.weight, conv ? out * (in / step.conv.groups) * step.window.kernel_h * step.window.kernel_w : 0,
-        false);
-  visit(step.conv.bias, out, false);
+  if (step.op == rt::StepOp::kConv) {
+    visit(step.conv.weight, out * (in / step.conv.groups) * step.window.kernel_h * step.window.kernel_w, false);
+    visit(step.conv.bias, out, false);
+  }
+  if (step.op != rt::StepOp::kAttention) return;
   const int64_t hidden = step.attention.hidden;
   const int64_t paper[] = {in, in, in * in, in, 2 * in, 2 * in, 2 * in * in, in};
-  const int64_t squeeze[] = {hidden * in, hidden, in * hidden, in, 0, 0, 0, 0};
-  for (size_t i = 0; i < 8; ++i) visit(step.attention.params[i], hidden == 0 ? paper[i] : squeeze[i], false);
+  const int64_t squeeze[] = {hidden * in, hidden, in * hidden, in};
+  for (size_t i = 0; i < (hidden == 0 ? 8u : 4u); ++i) {
+    visit(step.attention.params[i], hidden == 0 ? paper[i] : squeeze[i], false);
+  }
 }
 
 bool is_half(const rt::Parameter& parameter) {

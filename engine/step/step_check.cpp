@@ -291,6 +291,11 @@ const char* check_step(const Step& step, const StepLinks& links, const PlanRoom&
     if (const char* message = check_view(step.train.operands[i], room, true)) return message;
   }
   if (!linked(step.act)) return kNotLinked;
+  if (step.op != StepOp::kConv && (step.conv.weight || step.conv.bias)) return "this kind of step has no weights";
+  for (int32_t i = 0; i < 8; ++i) {
+    const bool taken = step.op == StepOp::kAttention && (step.attention.hidden == 0 || i < 4);
+    if (step.attention.params[i] && !taken) return "parameters of attention that the step does not take";
+  }
   if (kind.data == StepData::kOperands) {
     const bool operands_alone = step.in.segment_count == 0 && step.in2.segment_count == 0 &&
                                 step.out.segment_count == 0 && !step.strided && !step.affine.scale &&

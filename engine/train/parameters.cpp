@@ -136,10 +136,12 @@ Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   const auto count = static_cast<size_t>(element_count(weight.shape));
   int64_t fan = classes;
   for (size_t d = 2; d < weight.shape.size(); ++d) fan *= weight.shape[d];
+  weight.type = DataType::kFloat32;  // whatever it was
   weight.constant = Tensor::from(weight.shape, he_normal(count, fan, seed, weight.name));
   if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
     Value& bias = graph->value(node.inputs[2]);
     bias.shape = {classes};
+    bias.type = DataType::kFloat32;
     bias.constant = Tensor::filled({classes}, 0.f);
   }
   const Status fits = graph->infer_shapes();

@@ -348,7 +348,8 @@ TEST_CASE("Slice") {
 
 TEST_CASE("Pad") {
   CHECK(inferred({Op::kPad, {{2, 3, 4, 4}}, {}, PadAttrs{{0, 1, 0, 2}, {0, 0, 3, 1}, 0}}) == Shape{2, 4, 7, 7});
-  CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0}, {0}, 0}}), "one pair per dimension of [2, 3], found 1"));
+  CHECK(
+      contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0}, {0}, 0}}), "one pair per dimension of [2, 3], found 1"));
   CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{0, -1}, {0, 0}, 0}}), "padding: expected 0 or more"));
   CHECK(contains(refusal({Op::kPad, {{2, 3}}, {}, PadAttrs{{1, 0}, {0, 0}, 0}}), "padding of the batch"));
   const int64_t huge = std::numeric_limits<int64_t>::max();

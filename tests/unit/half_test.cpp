@@ -139,7 +139,7 @@ TEST_CASE("float32 numbers round to the nearest float16, ties to even") {
   CHECK(float_to_half(std::numeric_limits<float>::denorm_min()) == 0);
 }
 
-TEST_CASE("weights are rounded; statistics and what is too large stay float32; subnormal numbers are kept") {
+TEST_CASE("weights are rounded; statistics and what is out of range stay float32; subnormal numbers are kept") {
   Graph g;
   const ValueId x = g.add_input("x", {1, 2, 4, 4});
   const ValueId w = g.add_constant("w", Tensor::from({2, 2, 1, 1}, {1e-7f, 0.1f, -3.f, 65519.f}));
@@ -156,7 +156,7 @@ TEST_CASE("weights are rounded; statistics and what is too large stay float32; s
   REQUIRE(report.ok());
   CHECK(report->rounded == 2);
   CHECK(report->statistics == 2);
-  CHECK(report->too_large == std::vector<std::string>{"bias"});
+  CHECK(report->out_of_range == std::vector<std::string>{"bias"});
   CHECK(g.value(w).type == DataType::kFloat16);
   CHECK(g.value(shift).type == DataType::kFloat16);
   for (const ValueId id : {bias, both, variance, factor}) CHECK(g.value(id).type == DataType::kFloat32);
@@ -245,6 +245,52 @@ TEST_CASE("a stored plan gives the same bits as planning, and its constants take
     REQUIRE(again.ok());
     CHECK(again->plans.empty());
   }
+}
+
+TEST_CASE("what is folded stays float32 where float16 would lose it") {
+  Graph g;
+  const ValueId x = g.add_input("x", {1, 4});
+  const ValueId w = g.add_constant("w", Tensor::filled({3, 4}, 0.25f));
+  const ValueId tiny = g.add_constant("tiny", Tensor::filled({1}, 1e-8f));
+  ValueId y = g.add_node(Op::kFullyConnected, "fc", {x, w}, FullyConnectedAttrs{});
+  y = g.add_node(Op::kSigmoid, "sigmoid", {y});
+  g.outputs = {g.add_node(Op::kMul, "mul", {y, tiny})};
+  REQUIRE(g.infer_shapes().ok());
+  REQUIRE(parameters_to_float16(&g)->rounded == 1);
+  const auto inputs = random_inputs(g, 1);
+  SessionOptions plain;
+  plain.optimize = false;
+  auto a = Session::create(g, {}), b = Session::create(g, plain);
+  REQUIRE(a.ok());
+  REQUIRE(b.ok());
+  const auto folded = run_session(*a, inputs), unfolded = run_session(*b, inputs);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK((*unfolded)[0][i] > 1e-9f);
+    CHECK((*folded)[0][i] == doctest::Approx((*unfolded)[0][i]).epsilon(1e-5));
+  }
+  CHECK(float_to_half(1e-8f) == 0);
+}
+
+TEST_CASE("a new last layer of a model with float16 weights is float32") {
+  Graph graph = network("sparsenet-abc:blocks=1-1,k=4,path=2");
+  round_constants(&graph, false);
+  const Status replaced = replace_head(&graph, 5, 1);
+  CHECK_MESSAGE(replaced.ok(), replaced.message());
+  TrainOptions options;
+  options.batch = 2;
+  CHECK(Trainer::create(graph, options).ok());
+}
+
+TEST_CASE("values that are computed in other types are refused by name") {
+  Graph g;
+  const ValueId x = g.add_input("x", {1, 6});
+  const ValueId both = g.add_node(Op::kConcat, "concat", {x, x}, AxisAttrs{1}, "both");
+  const auto parts = g.add_node_multi(Op::kSplit, "split", {both}, SplitAttrs{1, {9, 3}}, {"front", "back"});
+  g.outputs = {parts[1]};
+  g.value(both).type = DataType::kInt64;
+  const auto session = Session::create(g, {});
+  CHECK(session.status().code() == StatusCode::kUnsupported);
+  CHECK(session.status().message().find("value 'both': expected float32, found int64") != std::string::npos);
 }
 
 TEST_CASE("older runtimes refuse files with float16 constants, and no others") {
@@ -353,6 +399,11 @@ TEST_CASE("types of a stored plan that do not fit are refused") {
   refused("types", [&](auto* types) { types->Mutate(0, 6); });
   refused("types", [&](auto* types) { types->Mutate(types->size() - 1, 255); });
   refused("places in the data section", [&](auto* types) { types->Mutate(views, 2); });
+  const uint32_t input = plan->inputs()->Get(0)->view(), output = plan->outputs()->Get(0)->view();
+  for (uint8_t type = 1; type < rt::kDataTypes; ++type) {  // ports are copied from and to floats
+    refused("expected a view of float32", [&](auto* types) { types->Mutate(input, type); });
+    refused("expected a view of float32", [&](auto* types) { types->Mutate(output, type); });
+  }
   for (uint8_t type = 1; type < rt::kDataTypes; ++type) {  // of the first step's input: other steps write floats there
     std::vector<uint8_t> damaged = bytes;
     auto* changed =

@@ -2,10 +2,12 @@
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "graph/activations.h"
+#include "support/reference.h"
 
 namespace {
 
@@ -35,6 +37,39 @@ Graph network(int32_t kernel, int64_t channels, const ActivationRow& row) {
 }
 
 }  // namespace
+
+TEST_CASE("activations at the ends of float32 are what they tend to") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> ends{-kInfinity, -3e38f, -1e20f, -1e4f, -100.f, -50.f,
+                                50.f,       100.f,  1e4f,   1e20f, 3e38f,  kInfinity};
+  for (const ActivationRow& row : kActivationTable) {
+    Graph graph;
+    const Activation with{row.kind, row.parameters == ActivationParameters::kBounds ? -1.f : 0.5f, 1.f};
+    const ValueId x = graph.add_input("x", {1, static_cast<int64_t>(ends.size())});
+    graph.outputs = {graph.add_node(row.op.op, "activation", {x}, attrs_of(row, with))};
+    for (const Backend backend : {Backend::kReference, Backend::kPortable}) {
+      SessionOptions options;
+      options.backend = backend;
+      options.threads = 1;
+      auto session = Session::create(graph, options);
+      REQUIRE(session.ok());
+      std::vector<float> found(ends.size());
+      REQUIRE(session->set_input(0, ends.data(), ends.size()).ok());
+      REQUIRE(session->run().ok());
+      REQUIRE(session->get_output(0, found.data(), found.size()).ok());
+      for (size_t i = 0; i < ends.size(); ++i) {
+        if (row.op.op == Op::kHardSwish && i == 0) continue;  // -infinity times 0, as in PyTorch
+        double expected = test::activate(with, static_cast<double>(ends[i]));
+        if (std::isnan(expected)) expected = 0;  // -infinity times what tends to zero faster
+        const double bound = 1e-5 * std::max(1.0, std::fabs(expected));
+        const bool fits = std::isinf(expected) || std::fabs(expected) > 3.4e38
+                              ? found[i] == static_cast<float>(expected)
+                              : std::fabs(static_cast<double>(found[i]) - expected) <= bound;
+        CHECK_MESSAGE(fits, std::string(row.op.name), " of ", ends[i], ": ", found[i], " in place of ", expected);
+      }
+    }
+  }
+}
 
 TEST_CASE("NaN in the input is NaN in every output that depends on it") {
   for (Backend backend : {Backend::kReference, Backend::kPortable, Backend::kAuto}) {

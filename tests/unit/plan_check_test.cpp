@@ -36,7 +36,8 @@ struct Extreme {
     step.conv.groups = step.window.kernel_h = step.window.kernel_w = step.window.stride_h = step.window.stride_w =
         step.window.dilation_h = step.window.dilation_w = 1;
     step.act = {rt::Act::kClamp, -1.f, 1.f, 0.f, 0.f};
-    step.conv.weight.data = &kSomewhere;
+    if (op == rt::StepOp::kConv) step.conv.weight.data = &kSomewhere;
+    if (op != rt::StepOp::kAttention) return;
     for (rt::Parameter& p : step.attention.params) p.data = &kSomewhere;
   }
   static void set(rt::View* view, rt::Segment* segment, const std::vector<int32_t>& nhwc, int32_t pixel_stride) {
@@ -157,6 +158,7 @@ TEST_CASE("other extreme steps are refused, or counted rightly") {
     if (s.op == rt::StepOp::kAffine) s.affine.scale = s.affine.shift = {&kSomewhere};
     if (s.op == rt::StepOp::kBinary) Extreme::set(&s.in2, &e.in2, in, in[3]);
     if (s.op == rt::StepOp::kAttention) s.attention.hidden = random() % 2 == 0 ? 0 : pick(&random, kSizes);
+    for (int k = 4; k < 8 && s.attention.hidden > 0; ++k) s.attention.params[k] = {};
     Extreme::set(&s.in, &e.in, in, in[3]);
     Extreme::set(&s.out, &e.out, out, out[3]);
     if (rt::check_step(s, {-1, -1}, kRoom)) continue;

@@ -485,7 +485,11 @@ TEST_CASE("steps that would leave their memory are refused by name") {
   conv("unknown kind of step", [](rt::Step& s) { s.op = static_cast<rt::StepOp>(99); });
   conv("plans cannot hold", [](rt::Step& s) { s.op = rt::StepOp::kFill; });
   conv("not linked", [](rt::Step& s) { s.act.kind = static_cast<rt::Act::Kind>(rt::Act::kLast + 1); });
-  conv("attention: expected", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
+  conv("has no weights", [](rt::Step& s) { s.op = rt::StepOp::kAttention; });
+  conv("attention: expected", [](rt::Step& s) {
+    s.op = rt::StepOp::kAttention;
+    s.conv.weight = s.conv.bias = {};
+  });
 }
 
 TEST_CASE("views that leave the arena or do not add up are refused by name") {
@@ -529,11 +533,16 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   on("pool", "output's size", [](rt::Step& s) { s.window.pad_right = 2; });
   on("pool", "output's size", [](rt::Step& s) { s.window.kernel_w = 0; });
   on("pool", "images and channels", [](rt::Step& s) { s.in.n = 2, s.in.h = 2; });
+  on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_strides[1][2] = 7; });
+  on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).out_start = 1; });
+  on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[0] = -1; });
+  on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
   on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[1] = INT32_MAX; });
   on("mul", "elements", [](rt::Step& s) { walk(s).dims[0] = 0; });
+  on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
   on("mul", "leaves an operand", [](rt::Step& s) {
     walk(s).dims[0] = 5;
     walk(s).out_strides[0] = 16;

@@ -229,6 +229,7 @@ const char* check_plan(const PlanFile& file) {
     return "expected a smaller arena";
   }
   if (size_of(plan.inputs()) == 0 || size_of(plan.outputs()) == 0) return "expected inputs and outputs";
+  if (plan.types() && plan.version() < kTypedPlanVersion) return "expected version 3 of a plan with types";
   if (!types_fit(plan)) return "types: expected one for each view and constant";
   uint64_t end = 0;
   for (uint32_t i = 0; i < size_of(plan.constants()); ++i) {
@@ -345,6 +346,7 @@ const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment
     if (elements > kMostElements) return "expected at most 1073741824 elements";
   }
   if (const char* message = read_view(file, port.view(), segments, capacity, view)) return message;
+  if (view->type != DataType::kFloat32) return "expected a view of float32";  // as it is copied from and to callers
   if (const char* message = check_view(*view, room_of(file), !output)) return message;
   const bool image = *rank == 4, rows = *rank == 2;
   const int32_t n = image || rows ? dims[0] : 1, c = image || rows ? dims[1] : static_cast<int32_t>(elements);

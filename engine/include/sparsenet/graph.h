@@ -54,8 +54,8 @@ struct Tensor {
 
 // The elements of a kFloat32 or kFloat16 tensor as float32, which is exact.
 std::vector<float> to_float32(const Tensor& tensor);
-// Rounds a kFloat32 tensor to half precision, ties to even. Returns false and leaves *out alone if a finite element
-// would become infinite, which it does from a magnitude of 65,520 on.
+// Rounds a kFloat32 tensor to half precision, ties to even. False, and *out is left alone, where a finite element would
+// become infinite (from a magnitude of 65,520 on).
 bool to_float16(const Tensor& tensor, Tensor* out);
 
 // Numbers are part of the file format: never reused, never renumbered.

@@ -13,9 +13,11 @@
 namespace sparsenet {
 
 struct PrecisionReport {
-  int64_t rounded = 0;                 // tensors that are float16 now
-  int64_t statistics = 0;              // means and variances of BatchNorm, which stay float32
-  std::vector<std::string> too_large;  // names of tensors that stay float32: an element would round to more than 65,504
+  int64_t rounded = 0;     // tensors that are float16 now
+  int64_t statistics = 0;  // means and variances of BatchNorm, which stay float32
+  // Names of tensors that stay float32: an element is beyond 65,504; or of weights or scales, with what is added behind
+  // them, that are all below 2^-14.
+  std::vector<std::string> out_of_range;
 };
 
 // Rounds weights and biases of convolutions and fully connected layers, and scales and shifts of BatchNorm, to float16

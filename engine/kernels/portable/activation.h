@@ -86,6 +86,7 @@ constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)
 constexpr float kSqrt2OverPi = 0.797884561f;     // sqrt(2 / pi)
 constexpr float kOneOverSqrt2Pi = 0.398942280f;  // 1 / sqrt(2 pi)
 constexpr float kGeluCubic = 0.044715f;
+constexpr float kFar = 80.f;  // sigmoid(-80) is 2e-35: Silu and Mish are zero below, and slopes are 0 or 1 beyond
 
 SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
   switch (act.kind) {
@@ -93,14 +94,18 @@ SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
       return x < 0.f ? vexpm1(x) * act.alpha : x;
     case Act::kSoftplus:
       return (x < 0.f ? V{} : x) + vlog1p(vexp(-vabs(x)));
-    case Act::kSilu:
-      return x * vsigmoid(x * act.alpha);
+    case Act::kSilu: {
+      const V a = x * act.alpha;
+      return a < -kFar ? V{} : x * vsigmoid(a);
+    }
     case Act::kMish:
-      return x * vtanh_softplus(x);
-    case Act::kGelu:  // x Phi(x), with Phi(-x) = 1 - Phi(x) = erfc(x / sqrt 2) / 2 to avoid cancellation
-      return (x < 0.f ? V{} : x) - vabs(x) * 0.5f * verfc(vabs(x) * kSqrtHalf);
+      return x < -kFar ? V{} : x * vtanh_softplus(x);
+    case Act::kGelu: {  // x Phi(x) with Phi(-x) = 1 - Phi(x) = erfc(x / sqrt 2) / 2: nothing cancels
+      const V size = vmin(splat(20.f), vabs(x));  // from there on the second term is zero
+      return (x < 0.f ? V{} : x) - size * 0.5f * verfc(size * kSqrtHalf);
+    }
     case Act::kGeluTanh:
-      return x * 0.5f * (1.f + vtanh(x * kSqrt2OverPi * (1.f + x * x * kGeluCubic)));
+      return x < -20.f ? V{} : x * 0.5f * (1.f + vtanh(x * kSqrt2OverPi * (1.f + x * x * kGeluCubic)));
     case Act::kErf:
       return verf(x);
     default:
@@ -131,20 +136,21 @@ SPARSENET_INLINE V slope(V v, const Act& act) {
     case Act::kSoftplus:
       return vsigmoid(v);
     case Act::kSilu: {
-      const V s = vsigmoid(v * act.alpha);
-      return s + v * act.alpha * s * (1.f - s);
+      const V a = bounded(v * act.alpha, splat(-kFar), splat(kFar)), s = vsigmoid(a);
+      return s + a * s * (1.f - s);
     }
     case Act::kMish: {
-      const V w = vtanh_softplus(v);
-      return w + v * vsigmoid(v) * (1.f - w * w);
+      const V x = bounded(v, splat(-kFar), splat(kFar)), w = vtanh_softplus(x);
+      return w + x * vsigmoid(x) * (1.f - w * w);
     }
     case Act::kGelu: {
-      const V half = verfc(vabs(v) * kSqrtHalf) * 0.5f;
-      return (v < 0.f ? half : 1.f - half) + v * kOneOverSqrt2Pi * vexp(v * v * -0.5f);
+      const V x = bounded(v, splat(-20.f), splat(20.f)), half = verfc(vabs(x) * kSqrtHalf) * 0.5f;
+      return (x < 0.f ? half : 1.f - half) + x * kOneOverSqrt2Pi * vexp(x * x * -0.5f);
     }
     case Act::kGeluTanh: {
-      const V v2 = v * v, t = vtanh(v * kSqrt2OverPi * (1.f + v2 * kGeluCubic));
-      return 0.5f + t * 0.5f + v * 0.5f * (1.f - t * t) * kSqrt2OverPi * (1.f + v2 * (3.f * kGeluCubic));
+      const V x = bounded(v, splat(-20.f), splat(20.f)), x2 = x * x;
+      const V t = vtanh(x * kSqrt2OverPi * (1.f + x2 * kGeluCubic));
+      return 0.5f + t * 0.5f + x * 0.5f * (1.f - t * t) * kSqrt2OverPi * (1.f + x2 * (3.f * kGeluCubic));
     }
     case Act::kErf:
       return vexp(-v * v) * (2.f * kSqrt2OverPi * kSqrtHalf);

@@ -7,6 +7,7 @@ constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)
 constexpr float kSqrt2OverPi = 0.797884561f;     // sqrt(2 / pi)
 constexpr float kOneOverSqrt2Pi = 0.398942280f;  // 1 / sqrt(2 pi)
 constexpr float kGeluCubic = 0.044715f;
+constexpr float kFar = 80.f;  // sigmoid(-80) is 2e-35: Silu and Mish are zero below, and slopes are 0 or 1 beyond
 
 float sigmoid(float x) {
   return 1.f / (1.f + expf(-x));
@@ -24,15 +25,16 @@ float softplus(float x, float) {
   return (x < 0.f ? 0.f : x) + log1pf(expf(-fabsf(x)));
 }
 float silu(float x, float alpha) {
-  return x * sigmoid(alpha * x);
+  return alpha * x < -kFar ? 0.f : x * sigmoid(alpha * x);
 }
 float mish(float x, float) {
-  return x * tanhf(softplus(x, 0.f));
+  return x < -kFar ? 0.f : x * tanhf(softplus(x, 0.f));
 }
 float gelu(float x, float) {
-  return 0.5f * x * erfcf(-x * kSqrtHalf);
+  return x < -20.f ? 0.f : 0.5f * x * erfcf(-x * kSqrtHalf);
 }
 float gelu_tanh(float x, float) {
+  if (x < -20.f) return 0.f;
   return 0.5f * x * (1.f + tanhf(kSqrt2OverPi * x * (1.f + kGeluCubic * x * x)));
 }
 float erf(float x, float) {
@@ -68,18 +70,20 @@ float slope_one(float v, const Act& act) {
     case Act::kSoftplus:
       return sigmoid(v);
     case Act::kSilu: {
-      const float s = sigmoid(act.alpha * v);
-      return s + act.alpha * v * s * (1.f - s);
+      const float a = bounded_one(act.alpha * v, -kFar, kFar), s = sigmoid(a);
+      return s + a * s * (1.f - s);
     }
     case Act::kMish: {
-      const float w = tanhf(activations::softplus(v, 0.f));
-      return w + v * sigmoid(v) * (1.f - w * w);
+      const float x = bounded_one(v, -kFar, kFar), w = tanhf(activations::softplus(x, 0.f));
+      return w + x * sigmoid(x) * (1.f - w * w);
     }
-    case Act::kGelu:
-      return 0.5f * erfcf(-v * kSqrtHalf) + v * kOneOverSqrt2Pi * expf(-0.5f * v * v);
+    case Act::kGelu: {
+      const float x = bounded_one(v, -20.f, 20.f);
+      return 0.5f * erfcf(-x * kSqrtHalf) + x * kOneOverSqrt2Pi * expf(-0.5f * x * x);
+    }
     case Act::kGeluTanh: {
-      const float t = tanhf(kSqrt2OverPi * v * (1.f + kGeluCubic * v * v));
-      return 0.5f * (1.f + t) + 0.5f * v * (1.f - t * t) * kSqrt2OverPi * (1.f + 3.f * kGeluCubic * v * v);
+      const float x = bounded_one(v, -20.f, 20.f), t = tanhf(kSqrt2OverPi * x * (1.f + kGeluCubic * x * x));
+      return 0.5f * (1.f + t) + 0.5f * x * (1.f - t * t) * kSqrt2OverPi * (1.f + 3.f * kGeluCubic * x * x);
     }
     case Act::kErf:
       return 2.f * kSqrt2OverPi * kSqrtHalf * expf(-v * v);
