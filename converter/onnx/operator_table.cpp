@@ -97,7 +97,6 @@ constexpr Operator kOperators[] = {
     {"Squeeze", 1, 2, {{"axes", kFirst, 12}}},
     {"Sub", 2, 2, {}},
     {"Sum", 1, kAnyNumber, {}},
-    {"Swish", 1, 1, {{"alpha", 24}}},
     {"Tanh", 1, 1, {}},
     {"Transpose", 1, 1, {{"perm"}}},
     {"Unsqueeze", 1, 2, {{"axes", kFirst, 12}}},

@@ -23,7 +23,6 @@ const ActivationOperator kActivationOperators[] = {
     {"Tanh", Op::kTanh},
     {"Elu", Op::kElu, 1.f},
     {"Softplus", Op::kSoftplus},
-    {"Swish", Op::kSilu, 1.f},
     {"Mish", Op::kMish},
     {"Erf", Op::kErf},
 };

@@ -4,6 +4,7 @@
 #include <sparsenet/architecture.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
+#include <sparsenet/precision.h>
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
 #include <unistd.h>
@@ -66,6 +67,9 @@ TEST_CASE("graphs and architectures") {
   fail_each("infer_shapes", [&] { return graph.infer_shapes(); });
   fail_each("set_batch", [&] { return graph.set_batch(3); });
   fail_each("set_batch(0)", [&] { return graph.set_batch(0); });
+  Graph half = graph;  // each try goes on where the last one failed
+  fail_each("parameters_to_float16", [&] { return parameters_to_float16(&half).status(); });
+  fail_each("constants_to_float32", [&] { return constants_to_float32(&half); });
   Graph broken = graph;
   broken.nodes[1].inputs[0] = 100000;
   fail_each("infer_shapes of a broken graph", [&] { return broken.infer_shapes(); });
@@ -108,6 +112,14 @@ TEST_CASE("what makes values throws std::bad_alloc, and nothing has changed") {
       always);
   throw_each(
       "Tensor::filled", [&] { (void)Tensor::filled({100}, 1.f); }, always);
+  Tensor half;
+  throw_each(
+      "to_float16 and to_float32",
+      [&] {
+        (void)to_float16(Tensor::filled({100}, 1.f), &half);
+        (void)to_float32(half);
+      },
+      always);
   throw_each(
       "Status", [&] { (void)invalid_model(long_name).with_context(long_name); }, always);
 
