@@ -86,7 +86,8 @@ const float* tensor_values(const sn_session& session,
   const schema::Tensor& tensor = *list->Get(index);
   uint64_t count = 1;
   for (uint32_t i = 0; i < size_of(tensor.shape()); ++i) {
-    const int64_t dim = tensor.shape()->Get(i);
+    int64_t dim;  // the verifier lets 8-byte numbers of a list stand at multiples of 4
+    memcpy(&dim, tensor.shape()->Data() + size_t{i} * sizeof dim, sizeof dim);
     if (dim < 1 || dim > INT32_MAX || count * static_cast<uint64_t>(dim) > elements) return nullptr;
     count *= static_cast<uint64_t>(dim);
   }
