@@ -1,6 +1,7 @@
 // Networks that others trained, and our own, on the 10,000 CIFAR-10 test images: the number of correct answers is
 // known.
 #include <doctest/doctest.h>
+#include <sparsenet/precision.h>
 
 #include <algorithm>
 #include <array>
