@@ -15,16 +15,11 @@ struct ActivationOperator {
   float alpha = 0, beta = 0;
 };
 const ActivationOperator kActivationOperators[] = {
-    {"Relu", Op::kRelu},
-    {"LeakyRelu", Op::kLeakyRelu, 0.01f},
-    {"Sigmoid", Op::kSigmoid},
-    {"HardSigmoid", Op::kHardSigmoid, 0.2f, 0.5f},
-    {"HardSwish", Op::kHardSwish},
-    {"Tanh", Op::kTanh},
-    {"Elu", Op::kElu, 1.f},
-    {"Softplus", Op::kSoftplus},
-    {"Mish", Op::kMish},
-    {"Erf", Op::kErf},
+    {"Relu", Op::kRelu},           {"LeakyRelu", Op::kLeakyRelu, 0.01f},
+    {"Sigmoid", Op::kSigmoid},     {"HardSigmoid", Op::kHardSigmoid, 0.2f, 0.5f},
+    {"HardSwish", Op::kHardSwish}, {"Tanh", Op::kTanh},
+    {"Elu", Op::kElu, 1.f},        {"Softplus", Op::kSoftplus},
+    {"Mish", Op::kMish},           {"Erf", Op::kErf},
 };
 
 const ActivationOperator* find_activation_operator(const std::string& name) {
