@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sparsenet/model.h>
+#include <sparsenet/session.h>
 #include <sparsenet/status.h>
 
 #include <string>
@@ -43,6 +44,10 @@ struct Options {
 
 // Reads and imports; writes nothing. Fills the report; after a failure report->problems has the details.
 Result<Model> import_model(const Options& options, Report* report);
+
+// Sets the vector's outputs to what the session computes for its inputs: one per graph output, in the session's shapes.
+// kInvalidModel if one is not finite; the vector is then as it was.
+Status compute_outputs(Session* session, TestVector* vector);
 
 // Stores inputs from a fixed seed with the outputs that the reference kernels compute for them, replacing the model's
 // own test vectors.

@@ -15,11 +15,12 @@ std::string counted(int64_t count, const char* what) {
 }
 
 // The largest difference, relative to the largest value before the change.
-double difference(const Tensor& before, const std::vector<float>& after) {
+double difference(const Tensor& before, const Tensor& after) {
   double largest = 0, apart = 0;
-  for (size_t i = 0; i < after.size(); ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(before.f32()[i])));
-    apart = std::max(apart, std::fabs(static_cast<double>(before.f32()[i]) - static_cast<double>(after[i])));
+  for (int64_t i = 0; i < after.elements(); ++i) {
+    const auto x = static_cast<double>(before.f32()[i]), y = static_cast<double>(after.f32()[i]);
+    largest = std::max(largest, std::fabs(x));
+    apart = std::max(apart, std::fabs(x - y));
   }
   return apart / std::max(largest, 1e-6);
 }
@@ -30,18 +31,9 @@ Status recompute_outputs(Model* model, double* moved) {
   options.threads = 1;
   SPARSENET_ASSIGN_OR_RETURN(Session session, Session::create(model->graph, options));
   for (TestVector& vector : model->test_vectors) {
-    for (size_t i = 0; i < vector.inputs.size(); ++i) {
-      const Tensor& in = vector.inputs[i];
-      SPARSENET_RETURN_IF_ERROR(session.set_input(i, in.f32(), static_cast<size_t>(in.elements())));
-    }
-    SPARSENET_RETURN_IF_ERROR(session.run());
-    for (size_t i = 0; i < vector.outputs.size(); ++i) {
-      Tensor& out = vector.outputs[i];
-      std::vector<float> values(static_cast<size_t>(out.elements()));
-      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
-      *moved = std::max(*moved, difference(out, values));
-      out = Tensor::from(out.shape, std::move(values));
-    }
+    const std::vector<Tensor> before = vector.outputs;
+    SPARSENET_RETURN_IF_ERROR(compute_outputs(&session, &vector));
+    for (size_t i = 0; i < before.size(); ++i) *moved = std::max(*moved, difference(before[i], vector.outputs[i]));
   }
   return {};
 }

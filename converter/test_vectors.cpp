@@ -49,6 +49,26 @@ std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool
 
 }  // namespace
 
+Status compute_outputs(Session* session, TestVector* vector) {
+  for (size_t i = 0; i < vector->inputs.size(); ++i) {
+    const Tensor& in = vector->inputs[i];
+    SPARSENET_RETURN_IF_ERROR(session->set_input(i, in.f32(), static_cast<size_t>(in.elements())));
+  }
+  SPARSENET_RETURN_IF_ERROR(session->run());
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < session->outputs().size(); ++i) {
+    const Shape& shape = session->outputs()[i].shape;
+    std::vector<float> values(static_cast<size_t>(element_count(shape)));
+    SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
+    for (float value : values) {
+      if (!std::isfinite(value)) return invalid_model("output '" + session->outputs()[i].name + "' is not finite");
+    }
+    outputs.push_back(Tensor::from(shape, std::move(values)));
+  }
+  vector->outputs = std::move(outputs);
+  return {};
+}
+
 Status add_test_vectors(int count, Model* model) {
   if (count <= 0) return {};
   SessionOptions options;
@@ -64,19 +84,8 @@ Status add_test_vectors(int count, Model* model) {
       const Shape& shape = session.inputs()[i].shape;
       vector.inputs.push_back(
           Tensor::from(shape, make_input(shape, model->metadata, images && shape.size() == 4, &random)));
-      SPARSENET_RETURN_IF_ERROR(
-          session.set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
     }
-    SPARSENET_RETURN_IF_ERROR(session.run());
-    for (size_t i = 0; i < session.outputs().size(); ++i) {
-      const Shape& shape = session.outputs()[i].shape;
-      std::vector<float> values(static_cast<size_t>(element_count(shape)));
-      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
-      for (float value : values) {
-        if (!std::isfinite(value)) return invalid_model("output '" + session.outputs()[i].name + "' is not finite");
-      }
-      vector.outputs.push_back(Tensor::from(shape, std::move(values)));
-    }
+    SPARSENET_RETURN_IF_ERROR(compute_outputs(&session, &vector));
     model->test_vectors.push_back(std::move(vector));
   }
   return {};

@@ -60,12 +60,13 @@ std::vector<bool> too_small_for_float16(const Graph& graph) {
 
 Result<PrecisionReport> parameters_to_float16(Graph* graph) {
   return guarded("rounding to float16", [&]() -> Result<PrecisionReport> {
+    SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());  // nobody may have checked it yet
     PrecisionReport report;
     const std::vector<Use> uses = uses_of(*graph);
     const std::vector<bool> small = too_small_for_float16(*graph);
     for (size_t i = 0; i < graph->values.size(); ++i) {
       Value& value = graph->values[i];
-      if (!value.is_constant || value.type != DataType::kFloat32 || !value.constant.data) continue;
+      if (!value.is_constant || value.type != DataType::kFloat32) continue;
       if (uses[i] == kStatistic) ++report.statistics;
       if (uses[i] != kParameter) continue;
       if (!small[i] && to_float16(value.constant, &value.constant)) {
@@ -81,6 +82,7 @@ Result<PrecisionReport> parameters_to_float16(Graph* graph) {
 
 Status constants_to_float32(Graph* graph) {
   return guarded("widening float16 constants", [&]() -> Status {
+    SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
     for (Value& value : graph->values) {
       if (!value.is_constant || value.type != DataType::kFloat16) continue;
       value.constant = Tensor::from(value.shape, to_float32(value.constant));

@@ -247,6 +247,24 @@ TEST_CASE("a stored plan gives the same bits as planning, and its constants take
   }
 }
 
+TEST_CASE("graphs that make no sense are refused, and not read") {
+  Graph g;
+  const ValueId x = g.add_input("x", {1, 4});
+  const ValueId w = g.add_constant("w", Tensor::filled({3, 4}, 0.25f));
+  g.outputs = {g.add_node(Op::kFullyConnected, "fc", {x, w}, FullyConnectedAttrs{})};
+  for (const DataType type : {DataType::kFloat32, DataType::kFloat16}) {
+    Graph without_data = g;
+    without_data.value(w).type = without_data.value(w).constant.type = type;
+    without_data.value(w).constant.data = nullptr;
+    CHECK(parameters_to_float16(&without_data).status().code() == StatusCode::kInvalidModel);
+    CHECK(constants_to_float32(&without_data).code() == StatusCode::kInvalidModel);
+    CHECK(Trainer::create(without_data, {}).status().code() == StatusCode::kInvalidModel);
+  }
+  Graph no_such_value = g;
+  no_such_value.nodes[0].inputs[1] = 1000000;
+  CHECK(parameters_to_float16(&no_such_value).status().code() == StatusCode::kInvalidModel);
+}
+
 TEST_CASE("what is folded stays float32 where float16 would lose it") {
   Graph g;
   const ValueId x = g.add_input("x", {1, 4});

@@ -23,10 +23,11 @@ struct PrecisionReport {
 // Rounds weights and biases of convolutions and fully connected layers, and scales and shifts of BatchNorm, to float16
 // (ties to even; subnormal numbers are kept). Other constants, and tensors that are float16 already, stay as they are.
 // What passes compute from such constants is rounded too when a session or a stored plan is made, so that both give
-// the same bits. The only error is kOutOfMemory; the graph is then partly converted.
+// the same bits. Errors: kInvalidModel (as from infer_shapes(); no constant has changed), kOutOfMemory (the graph is
+// then partly converted).
 Result<PrecisionReport> parameters_to_float16(Graph* graph);
 
-// Widens all float16 constants, which is exact. The only error is kOutOfMemory; the graph is then partly converted.
+// Widens all float16 constants, which is exact. Errors as above.
 Status constants_to_float32(Graph* graph);
 
 }  // namespace sparsenet

@@ -9,7 +9,6 @@
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(__ARM_FEATURE_FMA) && defined(__ARM_FP)
 #define SPARSENET_ARM_TILES
 #include "kernels/compact/tile_arm.h"
-#include "kernels/compact/tile_arm_half.h"
 #endif
 
 namespace sparsenet::rt::compact {
@@ -195,7 +194,7 @@ void gather(const State<Real>& s, int64_t image, int32_t oy, int32_t ox, float* 
   s[12] = a30, s[13] = a31, s[14] = a32, s[15] = a33;
 
 #if defined(SPARSENET_ARM_TILES)
-using compact::sums_1x1;  // the functions of tile_arm.h and tile_arm_half.h
+using compact::sums_1x1;  // those of tile_arm.h
 using compact::sums_3x3;
 #endif
 
