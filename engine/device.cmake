@@ -6,6 +6,7 @@ add_library(sparsenet_runtime OBJECT
   device/run.cpp
   device/train.cpp
   runtime/bound_steps.cpp
+  runtime/caches.cpp
   runtime/hook_guard.cpp
   format/stored/model_file.cpp
   step/step_check.cpp

@@ -1,8 +1,14 @@
 #include "kernels/isa.h"
 
+#if defined(__unix__)
+#include <unistd.h>
+#endif
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "runtime/caches.h"
 
 namespace sparsenet::rt::compact {
 extern const Kernel* const kPortableKernels[];
@@ -69,10 +75,20 @@ const Isa& pick() {
   return kEntries[0].isa;
 }
 
+// Asks the system for the sizes of the caches. Sizes that no core has are taken for a mistake of the system's.
+void measure_caches() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes >= 128 * 1024 && bytes <= 64 * 1024 * 1024) {
+    rt::caches.second_level = bytes < 2 * 1024 * 1024 ? bytes : 2 * 1024 * 1024;
+  }
+#endif
+}
+
 }  // namespace
 
 const Isa& active_isa() {
-  static const Isa& isa = pick();
+  static const Isa& isa = (measure_caches(), pick());
   return isa;
 }
 

@@ -57,7 +57,7 @@ void run_row(const State& s, int32_t row) {
   const int y_begin = oy * s.stride_h - s.pad_top, y_end = y_begin + s.kernel_h;
   const int y0 = imax(y_begin, 0), y1 = imin(y_end, s.h);
   const V low = splat(s.source.low), high = splat(s.source.high);
-  for_each_vector<kPre>(s.source, [&](const ChannelVector& v) {
+  for_each_vector<kPre, kAnyBlock>(s.source, [&](const ChannelVector& v) {
     for (int ox = 0; ox < s.ow; ++ox) {
       const int x_begin = ox * s.stride_w - s.pad_left, x_end = x_begin + s.kernel_w;
       const int x0 = imax(x_begin, 0), x1 = imin(x_end, s.w);
@@ -104,7 +104,7 @@ void global_run_impl(const State& s, int32_t image) {
   const V low = splat(s.source.low), high = splat(s.source.high);
   const int pixels = s.h * s.w;
   const float inverse = 1.f / static_cast<float>(pixels);
-  for_each_vector<kPre>(s.source, [&](const ChannelVector& v) {
+  for_each_vector<kPre, kAnyBlock>(s.source, [&](const ChannelVector& v) {
     // Four sums, so that additions do not wait for each other.
     V acc[4] = {V{}, V{}, V{}, V{}};
     const float* p = v.base + ptrdiff_t{image} * pixels * v.stride;

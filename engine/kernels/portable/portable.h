@@ -8,6 +8,8 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel kConvPointwise;
 extern const Kernel kConvWinograd4;
+extern const Kernel kConvWinograd2;
+extern const Kernel kConvBlocked;
 extern const Kernel kConvDirect;
 extern const Kernel kConvDepthwise;
 extern const Kernel kPool;

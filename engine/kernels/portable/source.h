@@ -84,14 +84,18 @@ struct ChannelVector {
   V scale, shift;
 };
 
-// Calls f for all channels of a source, a vector at a time; vectors do not cross segments.
-template <Pre kPre, class F>
+// For for_each_vector, where it does not matter which channels a vector spans.
+constexpr int kAnyBlock = 1 << 30;
+
+// Calls f for all channels of a source, a vector at a time; vectors cross neither segments nor multiples of kBlock
+// channels.
+template <Pre kPre, int kBlock, class F>
 SPARSENET_INLINE void for_each_vector(const Source& s, F f) {
   int channel = 0;
   for (int32_t i = 0; i < s.count; ++i) {
     const GatherRange& segment = s.segments[i];
-    for (int c = 0; c < segment.channels; c += kLanes) {
-      const int lanes = imin(kLanes, segment.channels - c);
+    for (int c = 0, lanes = 0; c < segment.channels; c += lanes) {
+      lanes = imin(kLanes, imin(segment.channels - c, kBlock - (channel + c) % kBlock));
       ChannelVector v{segment.base + c, segment.pixel_stride, channel + c, lanes, V{}, V{}};
       if (kPre != Pre::kNone) {
         v.scale = load_first(s.scale + v.channel, lanes);

@@ -1,0 +1,247 @@
+// The register tile of blocked convolutions, and the panels that it reads.
+//
+// A panel holds input pixels in blocks of kPanelChannels channels: channel c of pixel p is at
+//     panel + (c / kPanelChannels) * block_stride + p * kPanelChannels + c % kPanelChannels.
+// So neighbouring pixels are a constant number of floats apart whatever the layer's number of channels is. The
+// addresses of a tile's pixels are constants in the code, and no number of channels sends them all to the same cache
+// set.
+//
+// A tile computes R rows of Q pixels times B vectors of outputs. Its operand is a list of runs, each a piece of at most
+// kPanelChannels channels of one tap; its weights are packed as [block of kLanes outputs][run, channel][kLanes].
+#pragma once
+
+#include "kernels/portable/gemm.h"
+#include "kernels/portable/source.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+constexpr int kPanelChannels = 64;
+
+// Most pixels of a tile with one and with two vectors of outputs. Two registers hold weights and one an input.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kTilePixels1 = 28, kTilePixels2 = 14;
+#else
+constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
+#endif
+
+struct Run {
+  int32_t offset;  // floats from the panel's beginning to the first channel of the tile's first pixel
+  int32_t length;
+};
+
+struct TileShape {
+  const Run* runs;
+  int32_t run_count;
+  int32_t outputs;       // of the whole convolution, or of one group
+  ptrdiff_t block;       // floats of one packed block of weights
+  ptrdiff_t out_stride;  // floats between neighbouring pixels
+  ptrdiff_t residual_stride;
+  ptrdiff_t row, out_row, residual_row;  // floats between neighbouring rows
+  Epilogue epilogue;
+  Act act;
+};
+
+// Vectors of weights that are fetched ahead of their use: about the latency of the second-level cache.
+constexpr int kPrefetch = 8;
+
+// Finishes a tile whose last vector of outputs is not whole: `sums` are [pixel][vector].
+void finish_part(const TileShape& s, const V* sums, int rows, int pixels, int blocks, float* y, const float* residual,
+                 int first_output);
+
+template <int R, int Q, int B>
+__attribute__((noinline)) void tile(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
+                                    int first_output) {
+  constexpr int P = R * Q;
+  constexpr int kSplit = split_of<P * B>();
+  V acc[kSplit][P][B];
+#pragma GCC unroll 8
+  for (int u = 0; u < kSplit; ++u) {
+#pragma GCC unroll 32
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+      for (int b = 0; b < B; ++b) acc[u][p][b] = V{};
+    }
+  }
+  const ptrdiff_t block = s.block;
+  const Run* const end = s.runs + s.run_count;
+  for (const Run* run = s.runs; run != end; ++run) {
+    const float* xr = x + run->offset;
+    const float* const last = xr + run->length;
+    for (; last - xr >= kSplit; xr += kSplit, w += kSplit * kLanes) {
+#pragma GCC unroll 8
+      for (int u = 0; u < kSplit; ++u) {
+        V wv[B];
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) {
+          wv[b] = load(w + b * block + u * kLanes);
+          __builtin_prefetch(w + b * block + (u + kPrefetch) * kLanes);
+        }
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+          const float* xq = xr + (r == 0 ? 0 : s.row);
+#pragma GCC unroll 32
+          for (int q = 0; q < Q; ++q) {
+            const float xv = xq[q * kPanelChannels + u];
+#pragma GCC unroll 8
+            for (int b = 0; b < B; ++b) acc[u][r * Q + q][b] += xv * wv[b];
+          }
+        }
+      }
+    }
+    if constexpr (kSplit > 1) {
+      for (; xr != last; ++xr, w += kLanes) {
+#pragma GCC unroll 32
+        for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+          for (int b = 0; b < B; ++b) acc[0][p][b] += xr[p * kPanelChannels] * load(w + b * block);
+        }
+      }
+    }
+  }
+  if constexpr (kSplit > 1) {
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+      for (int b = 0; b < B; ++b) {
+#pragma GCC unroll 8
+        for (int u = 1; u < kSplit; ++u) acc[0][p][b] += acc[u][p][b];
+      }
+    }
+  }
+  if (first_output + B * kLanes > s.outputs) {
+    finish_part(s, &acc[0][0][0], R, Q, B, y, residual, first_output);
+    return;
+  }
+  const V low = splat(s.epilogue.low), high = splat(s.epilogue.high);
+  V bias[B];
+#pragma GCC unroll 8
+  for (int b = 0; b < B; ++b) bias[b] = load(s.epilogue.bias + first_output + b * kLanes);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    float* yr = y + (r == 0 ? 0 : s.out_row);
+    if (residual) {
+      const float* rr = residual + (r == 0 ? 0 : s.residual_row);
+#pragma GCC unroll 32
+      for (int q = 0; q < Q; ++q) {
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) acc[0][r * Q + q][b] += load(rr + q * s.residual_stride + b * kLanes);
+      }
+    }
+#pragma GCC unroll 32
+    for (int q = 0; q < Q; ++q) {
+#pragma GCC unroll 8
+      for (int b = 0; b < B; ++b) {
+        store(yr + q * s.out_stride + b * kLanes, bounded(acc[0][r * Q + q][b] + bias[b], low, high));
+      }
+    }
+  }
+  if (s.act.kind != Act::kClamp) activate_rows(s.act, y, s.out_row, s.out_stride, R, Q, B * kLanes);
+}
+
+using TileFunction = void (*)(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
+                              int first_output);
+
+// In tile.cpp. `pixels` must be a number that tile_pixels() returns, `blocks` one that tile_blocks() does.
+TileFunction tile_function(int pixels, int blocks);
+
+// The tile of two rows of `pixels` and two vectors of outputs, or null if there is none. It is for rows of up to half a
+// tile's pixels: with one row, every weight would be loaded for so few of them.
+TileFunction two_row_tile(int pixels);
+
+// How many of `left` pixels the next tile takes: even shares of at most `most` pixels.
+SPARSENET_INLINE int tile_pixels(int left, int blocks) {
+  const int most = blocks == 1 ? kTilePixels1 : kTilePixels2;
+  return ceil_div(left, ceil_div(left, most));
+}
+
+// How many of `left` vectors of outputs the next tile takes. A single pixel takes more, so that there are enough
+// independent sums.
+SPARSENET_INLINE int tile_blocks(int left, int pixels) {
+  if (pixels == 1 && left >= 8) return 8;
+  if (pixels <= 2 && left >= 4) return 4;
+  return left >= 2 ? 2 : 1;
+}
+
+// Products of rows of `count` pixels of a panel with the blocks [begin, end) of outputs. `w`, `y` and `residual` belong
+// to output 0. Weights of a pair of blocks are used for all pixels before the next pair is read.
+inline void tile_matrix(const TileShape& s, const float* x, const float* w, float* y, const float* residual, int rows,
+                        int count, int begin, int end) {
+  for (int b = begin; b < end;) {
+    const int blocks = tile_blocks(end - b, count);
+    const int first = b * kLanes;
+    const float* wb = w + b * s.block;
+    int r = 0;
+    if (blocks == 2) {
+      if (const TileFunction two = two_row_tile(count)) {
+        for (; r + 2 <= rows; r += 2) {
+          two(s, x + r * s.row, wb, y + r * s.out_row + first,
+              residual ? residual + r * s.residual_row + first : nullptr, first);
+        }
+      }
+    }
+    for (; r < rows; ++r) {
+      for (int p = 0; p < count;) {
+        const int pixels = tile_pixels(count - p, blocks);
+        tile_function(pixels, blocks)(
+            s, x + r * s.row + p * kPanelChannels, wb, y + r * s.out_row + p * s.out_stride + first,
+            residual ? residual + r * s.residual_row + p * s.residual_stride + first : nullptr, first);
+        p += pixels;
+      }
+    }
+    b += blocks;
+  }
+}
+
+// Copies `channels` neighbouring channels of `count` pixels.
+template <Pre kPre>
+SPARSENET_INLINE void gather_piece(const Source& s, const float* x, ptrdiff_t stride, int channel, int channels,
+                                   int count, float* y) {
+  const V low = splat(s.low), high = splat(s.high);
+  const int whole = channels / kLanes * kLanes, rest = channels - whole;
+  const float* scale = kPre == Pre::kNone ? nullptr : s.scale + channel;
+  const float* shift = kPre == Pre::kNone ? nullptr : s.shift + channel;
+  for (int p = 0; p < count; ++p, x += stride, y += kPanelChannels) {
+    for (int c = 0; c < whole; c += kLanes) {
+      if constexpr (kPre == Pre::kNone) {
+        store(y + c, load(x + c));
+      } else {
+        store(y + c, apply_pre<kPre>(load(x + c), load(scale + c), load(shift + c), low, high));
+      }
+    }
+    if (rest == 0) continue;
+    V v = load_first(x + whole, rest);
+    if constexpr (kPre != Pre::kNone) {
+      v = apply_pre<kPre>(v, load_first(scale + whole, rest), load_first(shift + whole, rest), low, high);
+    }
+    store_first(y + whole, v, rest);
+  }
+}
+
+template <Pre kPre>
+inline void gather_panel_impl(const Source& s, int64_t pixel, int count, int step, float* panel,
+                              ptrdiff_t block_stride) {
+  int channel = 0;
+  for (int32_t i = 0; i < s.count; ++i) {
+    const GatherRange& segment = s.segments[i];
+    const float* base = segment.base + pixel * segment.pixel_stride;
+    for (int c = 0; c < segment.channels;) {
+      const int at = channel % kPanelChannels;
+      const int channels = imin(segment.channels - c, kPanelChannels - at);
+      gather_piece<kPre>(s, base + c, ptrdiff_t{segment.pixel_stride} * step, channel, channels, count,
+                         panel + channel / kPanelChannels * block_stride + at);
+      c += channels;
+      channel += channels;
+    }
+  }
+}
+
+// Writes `count` pixels of a source, every `step`-th from `pixel` on, into a panel, with affine and bounds applied.
+inline void gather_panel(const Source& s, int64_t pixel, int count, int step, float* panel, ptrdiff_t block_stride) {
+  by_pre(s, [&](auto pre) { gather_panel_impl<decltype(pre)::value>(s, pixel, count, step, panel, block_stride); });
+}
+
+SPARSENET_INLINE int panel_blocks(int channels) {
+  return ceil_div(channels, kPanelChannels);
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
