@@ -9,6 +9,11 @@ namespace sparsenet::rt::SPARSENET_ISA {
 // The activations whose kinds come after Act::kTanh. Out of line, because kernels call activate() in many places.
 V activate_smooth(V x, const Act& act);
 
+// Applies an activation other than bounds, in place, to `outputs` neighbouring values of each pixel. Bounds are left to
+// the kernels, which apply them on the way.
+void activate_rows(const Act& act, float* y, ptrdiff_t row_stride, ptrdiff_t pixel_stride, int rows, int count,
+                   int outputs);
+
 SPARSENET_INLINE V activate(V x, const Act& act) {
   switch (act.kind) {
     case Act::kClamp:
@@ -57,9 +62,10 @@ SPARSENET_INLINE V vlog1p(V u) {
   return (s + s) * p;
 }
 
-// 1 - erf(z) for z >= 0, to about 3e-7: formula 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical Functions.
+// 1 - erf(z) for finite z >= 0, to about 3e-7: formula 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical
+// Functions.
 SPARSENET_INLINE V verfc(V z) {
-  const V t = 1.f / (1.f + z * 0.3275911f);
+  const V t = vreciprocal(1.f + z * 0.3275911f);
   V p = splat(1.061405429f);
   p = p * t - 1.453152027f;
   p = p * t + 1.421413741f;
@@ -72,14 +78,14 @@ SPARSENET_INLINE V verfc(V z) {
 SPARSENET_INLINE V verf(V x) {
   const V x2 = x * x;
   const V small = x * (1.128379167f + x2 * (-0.376126389f + x2 * (0.112837917f + x2 * -0.026866171f)));
-  const V far = 1.f - verfc(vabs(x));
+  const V far = 1.f - verfc(vmin(splat(10.f), vabs(x)));  // erfc(10) is 2e-45
   return x2 < 0.04f ? small : (x < 0.f ? -far : far);
 }
 
 // tanh(log(1 + e^x)) = e (e + 2) / (e (e + 2) + 2) with e = e^x; the result is 1 from x = 20 on.
 SPARSENET_INLINE V vtanh_softplus(V x) {
   const V e = vexp(vmin(splat(20.f), x)), w = e * (e + 2.f);
-  return w / (w + 2.f);
+  return w * vreciprocal(w + 2.f);
 }
 
 constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)

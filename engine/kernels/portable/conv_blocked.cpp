@@ -2,21 +2,12 @@
 // groups). The input rows that it needs are gathered into a panel with their padding (and the affine in front), and the
 // register tile reads the taps from there.
 //
-// Output pixel x reads input column x * stride + tap * dilation. The panel stores the columns by their remainder modulo
-// the stride (a phase each), so that the operands of neighbouring output pixels are neighbours for every tap; rows
-// likewise. Phases that no tap reads are left out: a 1x1 convolution of stride 2 gathers a quarter of its input.
 #include "kernels/portable/blocking.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/tile.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
-
-// One dimension of the panel.
-struct Axis {
-  int32_t size, out, stride, pad;  // of the image, in pixels
-  int32_t phases, length;          // how many phases there are, and pixels of one
-};
 
 struct Blocking {
   int32_t rows, bands, units,
@@ -31,24 +22,19 @@ struct State {
   float* out;
   const float* residual;
   ptrdiff_t group_weights, group_bias;  // floats of one group's packed weights, and of its padded bias
-  ptrdiff_t block_stride;               // floats of a panel's block of channels
-  int32_t groups, group_out, group_blocks;
-  Axis y, x;
+  int32_t groups, group_out, group_blocks, oh, ow;
+  Panel panel;
   bool flat;  // whether the operands of all pixels of a band are neighbours
   Blocking blocking;
 };
 
-Axis axis(int size, int out, int kernel, int stride, int dilation, int pad, int outputs_in_panel) {
-  const int reach = (kernel - 1) * dilation;
-  return {size, out, stride, pad, imin(stride, reach + 1), outputs_in_panel + reach / stride};
-}
 Axis x_axis(const Step& s) {
   const Window& w = s.window;
-  return axis(s.in.w, s.out.w, w.kernel_w, w.stride_w, w.dilation_w, w.pad_left, s.out.w);
+  return phased_axis(s.in.w, w.kernel_w, w.stride_w, w.dilation_w, w.pad_left, s.out.w);
 }
 Axis y_axis(const Step& s, int rows) {
   const Window& w = s.window;
-  return axis(s.in.h, s.out.h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
+  return phased_axis(s.in.h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
 }
 
 int taps(const Step& s) {
@@ -82,10 +68,8 @@ int64_t chunks(const Step& s) {
   return int64_t{s.out.n} * b.bands * b.ranges;
 }
 
-// Floats of one block of channels of the panel.
-int64_t block_floats(const Step& s, const Blocking& b) {
-  const Axis y = y_axis(s, b.rows), x = x_axis(s);
-  return int64_t{y.phases} * y.length * x.phases * x.length * kPanelChannels;
+int64_t panel_floats(const Step& s) {
+  return block_floats(y_axis(s, blocking_of(s).rows), x_axis(s)) * panel_blocks(s.in.c);
 }
 
 bool supports(const Step& s) {
@@ -94,7 +78,7 @@ bool supports(const Step& s) {
   if (s.in.c < 16 || (s.conv.groups > 1 && (s.in.c / s.conv.groups < 8 || s.out.c / s.conv.groups < kLanes))) {
     return false;
   }
-  return chunks(s) < 65000 && block_floats(s, blocking_of(s)) * panel_blocks(s.in.c) < kMostElements;
+  return chunks(s) < 65000 && panel_floats(s) < kMostElements;
 }
 
 int64_t group_weights(const Step& s) {
@@ -113,8 +97,7 @@ void query(const Step& s, KernelNeeds* needs) {
                            static_cast<uint64_t>(most_pieces(s)) * sizeof(Run);
   needs->weight_bytes =
       static_cast<uint64_t>(s.conv.groups * (group_weights(s) + packed_elements(s.out.c / s.conv.groups, 1, 1))) * 4;
-  needs->scratch_bytes = static_cast<uint64_t>(block_floats(s, blocking_of(s))) *
-                         static_cast<uint64_t>(panel_blocks(s.in.c)) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(panel_floats(s)) * sizeof(float);
   needs->chunks = static_cast<int32_t>(chunks(s));
 }
 
@@ -136,14 +119,14 @@ void make_runs(const Step& step, const State& s, Run* runs, int per_group) {
     Run* const end = run + per_group;
     for (int t = 0; t < taps(step); ++t) {
       const int ty = t / w.kernel_w * w.dilation_h, tx = t % w.kernel_w * w.dilation_w;
-      const int row = ty % w.stride_h * s.y.length + ty / w.stride_h;
-      const int column = tx % w.stride_w * s.x.length + tx / w.stride_w;
-      const int pixel = row * s.x.phases * s.x.length + column;
+      const int row = ty % w.stride_h * s.panel.y.length + ty / w.stride_h;
+      const int column = tx % w.stride_w * s.panel.x.length + tx / w.stride_w;
+      const int pixel = row * s.panel.x.phases * s.panel.x.length + column;
       for (int c = g * inputs; c < (g + 1) * inputs;) {
         const int length = imin(kPanelChannels - c % kPanelChannels, (g + 1) * inputs - c);
-        *run++ = {
-            static_cast<int32_t>(c / kPanelChannels * s.block_stride) + pixel * kPanelChannels + c % kPanelChannels,
-            length};
+        *run++ = {static_cast<int32_t>(c / kPanelChannels * s.panel.block_stride) + pixel * kPanelChannels +
+                      c % kPanelChannels,
+                  length};
         c += length;
       }
     }
@@ -163,10 +146,10 @@ const char* prepare(const Step& step, const Place& place) {
   s->parameters = parameters_of(step);
   s->weights = place.weights;
   refresh(s, 0, 1);
-  s->y = y_axis(step, s->blocking.rows);
-  s->x = x_axis(step);
-  s->block_stride = static_cast<ptrdiff_t>(block_floats(step, s->blocking));
-  s->flat = s->x.phases == 1 && s->x.length == s->x.out;
+  s->panel = make_panel(y_axis(step, s->blocking.rows), x_axis(step));
+  s->oh = step.out.h;
+  s->ow = step.out.w;
+  s->flat = s->panel.x.phases == 1 && s->panel.x.length == s->ow;
   s->out = dense_pointer(step.out, place.arena);
   s->residual = dense_pointer(step.in2, place.arena);
   TileShape& t = s->shape;
@@ -178,54 +161,12 @@ const char* prepare(const Step& step, const Place& place) {
   t.block = ptrdiff_t{taps(step)} * (step.in.c / s->groups) * kLanes;
   t.out_stride = step.out.segments[0].pixel_stride;
   t.residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
-  t.row = ptrdiff_t{s->x.phases} * s->x.length * kPanelChannels;
-  t.out_row = s->x.out * t.out_stride;
-  t.residual_row = s->x.out * t.residual_stride;
+  t.row = s->panel.row;
+  t.out_row = s->ow * t.out_stride;
+  t.residual_row = s->ow * t.residual_stride;
   t.epilogue = epilogue_of(place.weights + s->groups * s->group_weights, step.act);
   t.act = step.act;
   return nullptr;
-}
-
-// Gathers the pixels of one phase of an input row: those at columns phase + i * stride - pad.
-void fill_row(const State& s, int64_t row_pixel, int phase, float* panel) {
-  const Axis& x = s.x;
-  const int first = phase - x.pad;  // column of pixel 0
-  const int left = imin(first < 0 ? ceil_div(-first, x.stride) : 0, x.length);
-  const int end = x.size > first ? imin(ceil_div(x.size - first, x.stride), x.length) : 0;
-  const int inside = imax(end - left, 0);
-  const int blocks = panel_blocks(s.source.channels);
-  const int right = left + inside;
-  for (int b = 0; b < blocks; ++b) {
-    float* p = panel + b * s.block_stride;
-    memset(p, 0, static_cast<size_t>(left) * kPanelChannels * sizeof(float));
-    memset(p + ptrdiff_t{right} * kPanelChannels, 0,
-           static_cast<size_t>(x.length - right) * kPanelChannels * sizeof(float));
-  }
-  if (inside > 0) {
-    gather_panel(s.source, row_pixel + first + ptrdiff_t{left} * x.stride, inside, x.stride,
-                 panel + ptrdiff_t{left} * kPanelChannels, s.block_stride);
-  }
-}
-
-void fill_panel(const State& s, int image, int oy, int rows, float* panel) {
-  const int lines = s.y.length - (s.blocking.rows - rows);  // of each phase that this band needs
-  const ptrdiff_t row_floats = s.shape.row;
-  for (int py = 0; py < s.y.phases; ++py) {
-    for (int r = 0; r < lines; ++r) {
-      const int y = (oy + r) * s.y.stride + py - s.y.pad;
-      float* to = panel + (ptrdiff_t{py} * s.y.length + r) * row_floats;
-      if (y < 0 || y >= s.y.size) {
-        for (int b = 0; b < panel_blocks(s.source.channels); ++b) {
-          memset(to + b * s.block_stride, 0, static_cast<size_t>(row_floats) * sizeof(float));
-        }
-        continue;
-      }
-      const int64_t row_pixel = (int64_t{image} * s.y.size + y) * s.x.size;
-      for (int px = 0; px < s.x.phases; ++px) {
-        fill_row(s, row_pixel, px, to + ptrdiff_t{px} * s.x.length * kPanelChannels);
-      }
-    }
-  }
 }
 
 // The rows of a band for the blocks [begin, end) of group g.
@@ -237,7 +178,7 @@ void run_group(const State& s, int g, int begin, int end, const float* panel, pt
   const ptrdiff_t channel = ptrdiff_t{g} * s.group_out;
   tile_matrix(t, panel, w, s.out + first_pixel * t.out_stride + channel,
               s.residual ? s.residual + first_pixel * t.residual_stride + channel : nullptr, s.flat ? 1 : rows,
-              s.flat ? rows * s.x.out : s.x.out, begin, end);
+              s.flat ? rows * s.ow : s.ow, begin, end);
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
@@ -245,10 +186,10 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const Blocking& b = s.blocking;
   const int range = chunk % b.ranges;
   const int band = chunk / b.ranges % b.bands, image = chunk / b.ranges / b.bands;
-  const int oy = band * b.rows, rows = imin(b.rows, s.y.out - oy);
+  const int oy = band * b.rows, rows = imin(b.rows, s.oh - oy);
   auto* panel = static_cast<float*>(scratch);
-  fill_panel(s, image, oy, rows, panel);
-  const ptrdiff_t pixel = (ptrdiff_t{image} * s.y.out + oy) * s.x.out;
+  fill_panel(s.source, s.panel, image, oy, s.panel.y.length - (b.rows - rows), 0, s.source.channels, panel);
+  const ptrdiff_t pixel = (ptrdiff_t{image} * s.oh + oy) * s.ow;
   const int begin = range * b.units;
   if (s.groups == 1) {
     run_group(s, 0, begin, imin(begin + b.units, s.group_blocks), panel, pixel, rows);

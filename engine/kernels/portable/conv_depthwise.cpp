@@ -1,47 +1,88 @@
-// Depthwise convolution: one filter per channel. Vectors run along the channels; the input is read in place, and
-// padding is skipped.
+// Depthwise convolution: one filter per channel. A chunk is a band of output rows of one image, and a range of
+// channels: their input rows are gathered into a panel with their padding, and vectors run along the channels.
 #include "kernels/portable/gemm.h"
+#include "kernels/portable/panel.h"
 #include "kernels/portable/portable.h"
-#include "kernels/portable/source.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
+constexpr int kPixels = 7;  // neighbouring pixels that are computed at once
+
 struct State {
-  const float* x;
+  Source source;
   Parameters parameters;
-  float* weights;  // [tap][c padded]
+  float* weights;  // [vector of channels][tap][kLanes]
   float* bias;
   float* out;
   const float* residual;
-  ptrdiff_t x_stride, out_stride, residual_stride, padded;
+  ptrdiff_t out_stride, residual_stride;
   Act act;
-  int32_t h, w, c, oh, ow, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, rows,
-      bands;
+  Panel panel;
+  bool in_place;
+  int32_t h, w, pad_top, pad_left, c, oh, ow, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, rows,
+      bands, channels, ranges;
 };
 
 int padded_channels(const Step& s) {
   return ceil_div(s.in.c, kLanes) * kLanes;
 }
-int rows_of(const Step& s) {
-  return imax(1, imin(64 / imax(s.out.w, 1), s.out.h / 4));
+
+struct Blocking {
+  int32_t rows, bands, channels, ranges;  // per chunk: output rows, channels; per image: bands, ranges of channels
+};
+
+// About 32 K outputs per chunk, and at least four chunks per image.
+Blocking blocking_of(const Step& s) {
+  const int blocks = panel_blocks(s.in.c);
+  Blocking b;
+  b.rows = imax(1, imin(s.out.h, 512 / imax(s.out.w, 1)));
+  b.bands = ceil_div(s.out.h, b.rows);
+  const int64_t outputs = int64_t{b.rows} * s.out.w * kPanelChannels;
+  const int64_t fit = 32 * 1024 / (outputs > 0 ? outputs : 1);
+  const int most = imax(1, blocks * b.bands / 4);
+  b.channels = (fit < 1 ? 1 : fit > most ? most : static_cast<int>(fit)) * kPanelChannels;
+  b.ranges = ceil_div(s.in.c, b.channels);
+  if (b.bands * b.ranges < 4) b.rows = imax(1, ceil_div(s.out.h * b.ranges, 4));
+  b.bands = ceil_div(s.out.h, b.rows);
+  b.rows = ceil_div(s.out.h, b.bands);
+  b.bands = ceil_div(s.out.h, b.rows);
+  return b;
 }
-int64_t bands_of(const Step& s) {
-  return int64_t{s.out.n} * ceil_div(s.out.h, rows_of(s));
+
+Axis y_axis(const Step& s, int rows) {
+  const Window& w = s.window;
+  return plain_axis(s.in.h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
+}
+Axis x_axis(const Step& s) {
+  const Window& w = s.window;
+  return plain_axis(s.in.w, w.kernel_w, w.stride_w, w.dilation_w, w.pad_left, s.out.w);
+}
+int64_t panel_floats(const Step& s, const Blocking& b) {
+  return block_floats(y_axis(s, b.rows), x_axis(s)) * (b.channels / kPanelChannels);
+}
+
+bool reads_in_place(const Step& s) {
+  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
+         s.window.pad_top >= 0 && s.out.w >= 12 * s.window.kernel_w / s.window.stride_w;
 }
 
 bool supports(const Step& s) {
-  return s.op == StepOp::kConv && s.conv.groups > 1 && s.conv.groups == s.in.c && s.conv.groups == s.out.c &&
-         s.in.segment_count == 1 && !s.affine.scale && s.out.segment_count == 1 && s.in2.segment_count <= 1 &&
-         !s.in.segments[0].constant && bands_of(s) < 65000;
+  if (s.op != StepOp::kConv || s.conv.groups == 1 || s.conv.groups != s.in.c || s.conv.groups != s.out.c ||
+      s.out.segment_count != 1 || s.in2.segment_count > 1) {
+    return false;
+  }
+  const Blocking b = blocking_of(s);
+  return int64_t{s.out.n} * b.bands * b.ranges < 65000 && panel_floats(s, b) < kMostElements;
 }
 
 void query(const Step& s, KernelNeeds* needs) {
-  needs->state_bytes = sizeof(State);
+  const Blocking b = blocking_of(s);
+  needs->state_bytes = sizeof(State) + source_bytes(s.in);
   needs->weight_bytes =
       static_cast<uint64_t>(padded_channels(s)) * static_cast<uint64_t>(s.window.kernel_h * s.window.kernel_w + 1) * 4;
-  needs->scratch_bytes = 0;
-  needs->chunks = static_cast<int32_t>(bands_of(s));
+  needs->scratch_bytes = reads_in_place(s) ? 0 : static_cast<uint64_t>(panel_floats(s, b)) * sizeof(float);
+  needs->chunks = s.out.n * b.bands * b.ranges;
 }
 
 void refresh(const void* memory, int32_t part, int32_t) {
@@ -50,28 +91,30 @@ void refresh(const void* memory, int32_t part, int32_t) {
   const Parameters& p = s.parameters;
   for (int c = 0; c < s.c; ++c) {
     const float* w = p.weight + ptrdiff_t{c} * p.taps + p.first;
-    for (int t = 0; t < p.taps; ++t) s.weights[t * s.padded + c] = w[t * p.tap];
+    float* to = s.weights + ptrdiff_t{c / kLanes} * p.taps * kLanes + c % kLanes;
+    for (int t = 0; t < p.taps; ++t) to[t * kLanes] = w[t * p.tap];
     s.bias[c] = p.bias ? p.bias[c] : 0.f;
   }
 }
 
 const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
-  s->padded = padded_channels(step);
+  s->source = make_source(step, place.arena, s + 1);
   s->parameters = parameters_of(step);
   s->weights = place.weights;
-  s->bias = place.weights + step.window.kernel_h * step.window.kernel_w * s->padded;
+  s->bias = place.weights + ptrdiff_t{padded_channels(step)} * step.window.kernel_h * step.window.kernel_w;
   s->c = step.in.c;
   refresh(s, 0, 1);
-  s->x = dense_pointer(step.in, place.arena);
   s->out = dense_pointer(step.out, place.arena);
   s->residual = dense_pointer(step.in2, place.arena);
-  s->x_stride = step.in.segments[0].pixel_stride;
   s->out_stride = step.out.segments[0].pixel_stride;
   s->residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
   s->act = step.act;
+  s->in_place = reads_in_place(step);
   s->h = step.in.h;
   s->w = step.in.w;
+  s->pad_top = step.window.pad_top;
+  s->pad_left = step.window.pad_left;
   s->oh = step.out.h;
   s->ow = step.out.w;
   s->kernel_h = step.window.kernel_h;
@@ -80,76 +123,209 @@ const char* prepare(const Step& step, const Place& place) {
   s->stride_w = step.window.stride_w;
   s->dilation_h = step.window.dilation_h;
   s->dilation_w = step.window.dilation_w;
-  s->pad_top = step.window.pad_top;
-  s->pad_left = step.window.pad_left;
-  s->rows = rows_of(step);
-  s->bands = ceil_div(s->oh, s->rows);
+  const Blocking b = blocking_of(step);
+  s->rows = b.rows;
+  s->bands = b.bands;
+  s->channels = b.channels;
+  s->ranges = b.ranges;
+  s->panel = make_panel(y_axis(step, b.rows), x_axis(step));
   return nullptr;
 }
 
-SPARSENET_INLINE void pixel(const State& s, int image, int oy, int ox, int c, int lanes) {
-  V acc = load(s.bias + c);
-  for (int ky = 0; ky < s.kernel_h; ++ky) {
-    const int y = oy * s.stride_h - s.pad_top + ky * s.dilation_h;
-    if (y < 0 || y >= s.h) continue;
-    for (int kx = 0; kx < s.kernel_w; ++kx) {
-      const int x = ox * s.stride_w - s.pad_left + kx * s.dilation_w;
-      if (x < 0 || x >= s.w) continue;
-      acc += load_first(s.x + ((ptrdiff_t{image} * s.h + y) * s.w + x) * s.x_stride + c, lanes) *
-             load(s.weights + (ky * s.kernel_w + kx) * s.padded + c);
+// What one vector of channels needs.
+struct Filter {
+  const float* weights;
+  V bias, low, high;
+  ptrdiff_t weight_row;  // floats from one row of weights to the next
+  ptrdiff_t row;         // floats from one row of taps to the next
+  ptrdiff_t tap;         // floats from one tap to the next
+  ptrdiff_t step;        // floats from the first input of an output to that of the next
+  int32_t kernel_h, kernel_w;
+  ptrdiff_t out_stride, residual_stride;
+  int32_t lanes;
+};
+
+// Q neighbouring output pixels. kKernel is the window's width if it is known; kStride is its stride if the inputs are
+// in a panel and the dilation is 1. They are 0 otherwise.
+template <int Q, int kKernel, int kStride, bool kWhole>
+SPARSENET_INLINE void pixels(const Filter& f, const float* x, float* y, const float* residual) {
+  V acc[Q];
+#pragma GCC unroll 8
+  for (int q = 0; q < Q; ++q) acc[q] = f.bias;
+  const ptrdiff_t step = kStride ? kStride * kPanelChannels : f.step, tap = kStride ? kPanelChannels : f.tap;
+  const int kernel_w = kKernel ? kKernel : f.kernel_w;
+  const float* w = f.weights;
+  for (int ky = 0; ky < f.kernel_h; ++ky, x += f.row, w += f.weight_row) {
+#pragma GCC unroll 8
+    for (int kx = 0; kx < kernel_w; ++kx) {
+      const V wv = load(w + kx * kLanes);
+#pragma GCC unroll 8
+      for (int q = 0; q < Q; ++q)
+        acc[q] += (kWhole ? load(x + q * step + kx * tap) : load_first(x + q * step + kx * tap, f.lanes)) * wv;
     }
   }
-  const ptrdiff_t p = (ptrdiff_t{image} * s.oh + oy) * s.ow + ox;
-  if (s.residual) acc += load_first(s.residual + p * s.residual_stride + c, lanes);
-  store_first(s.out + p * s.out_stride + c, activate(acc, s.act), lanes);
+#pragma GCC unroll 8
+  for (int q = 0; q < Q; ++q) {
+    V v = acc[q];
+    if (residual) v += load_first(residual + q * f.residual_stride, f.lanes);
+    store_first(y + q * f.out_stride, bounded(v, f.low, f.high), f.lanes);
+  }
 }
 
-// Four neighbouring pixels at once, which share the loads of the weights; for pixels that no padding reaches.
-SPARSENET_INLINE void quad(const State& s, int image, int oy, int ox, int c) {
-  V acc[4];
-  for (int p = 0; p < 4; ++p) acc[p] = load(s.bias + c);
-  const ptrdiff_t step = s.stride_w * s.x_stride;
-  const float* base =
-      s.x + ((ptrdiff_t{image} * s.h + oy * s.stride_h - s.pad_top) * s.w + ox * s.stride_w - s.pad_left) * s.x_stride +
-      c;
-  for (int ky = 0; ky < s.kernel_h; ++ky) {
-    for (int kx = 0; kx < s.kernel_w; ++kx) {
-      const V w = load(s.weights + (ky * s.kernel_w + kx) * s.padded + c);
-      const float* x = base + (ptrdiff_t{ky} * s.dilation_h * s.w + kx * s.dilation_w) * s.x_stride;
-#pragma GCC unroll 4
-      for (int p = 0; p < 4; ++p) acc[p] += load(x + p * step) * w;
+// A row of outputs. The last pixels are computed a second time rather than one by one, which gives the same bits.
+template <int kKernel, int kStride, bool kWhole>
+void row_of(const Filter& f, const float* x, float* y, const float* residual, int count) {
+  int p = 0;
+  for (; p < count; p += kPixels) {
+    if (p + kPixels > count) {
+      if (count < kPixels || residual) break;
+      p = count - kPixels;
+    }
+    pixels<kPixels, kKernel, kStride, kWhole>(f, x + p * f.step, y + p * f.out_stride,
+                                              residual ? residual + p * f.residual_stride : nullptr);
+  }
+  for (; p < count; ++p) {
+    pixels<1, kKernel, kStride, kWhole>(f, x + p * f.step, y + p * f.out_stride,
+                                        residual ? residual + p * f.residual_stride : nullptr);
+  }
+}
+
+template <int kKernel, int kStride>
+void row_of(const Filter& f, const float* x, float* y, const float* residual, int count) {
+  // A panel may be read beyond the last channel, an image may not.
+  if (kStride != 0 || f.lanes == kLanes) {
+    row_of<kKernel, kStride, true>(f, x, y, residual, count);
+  } else {
+    row_of<kKernel, kStride, false>(f, x, y, residual, count);
+  }
+}
+
+using RowFunction = void (*)(const Filter& f, const float* x, float* y, const float* residual, int count);
+
+RowFunction panel_row(const State& s) {
+  if (s.dilation_w != 1) return row_of<0, 0>;
+  if (s.kernel_w == 3 && s.stride_w == 1) return row_of<3, 1>;
+  if (s.kernel_w == 3 && s.stride_w == 2) return row_of<3, 2>;
+  if (s.kernel_w == 5 && s.stride_w == 1) return row_of<5, 1>;
+  if (s.kernel_w == 5 && s.stride_w == 2) return row_of<5, 2>;
+  if (s.kernel_w == 7 && s.stride_w == 1) return row_of<7, 1>;
+  return row_of<0, 0>;
+}
+RowFunction image_row(const State& s) {
+  return s.kernel_w == 3   ? row_of<3, 0>
+         : s.kernel_w == 5 ? row_of<5, 0>
+         : s.kernel_w == 7 ? row_of<7, 0>
+                           : row_of<0, 0>;
+}
+
+struct Band {
+  int32_t image, oy, rows, begin, end;  // of a chunk: output rows, channels
+};
+
+void run_panel(const State& s, const Band& band, Filter f, float* panel) {
+  const int lines = (band.rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  fill_panel(s.source, s.panel, band.image, band.oy * s.stride_h, lines, band.begin, band.end, panel);
+  const RowFunction row = panel_row(s);
+  f.row = s.dilation_h * s.panel.row;
+  f.tap = ptrdiff_t{s.dilation_w} * kPanelChannels;
+  f.step = ptrdiff_t{s.stride_w} * kPanelChannels;
+  const ptrdiff_t first = (ptrdiff_t{band.image} * s.oh + band.oy) * s.ow;
+  for (int c = band.begin; c < band.end; c += kLanes) {
+    f.lanes = imin(kLanes, s.c - c);
+    f.weights = s.weights + ptrdiff_t{c} * s.parameters.taps;
+    f.bias = load(s.bias + c);
+    const int at = c - band.begin;
+    const float* x = panel + at / kPanelChannels * s.panel.block_stride + at % kPanelChannels;
+    for (int r = 0; r < band.rows; ++r) {
+      const ptrdiff_t p = first + ptrdiff_t{r} * s.ow;
+      row(f, x + ptrdiff_t{r} * s.stride_h * s.panel.row, s.out + p * s.out_stride + c,
+          s.residual ? s.residual + p * s.residual_stride + c : nullptr, s.ow);
     }
   }
-  const ptrdiff_t p0 = (ptrdiff_t{image} * s.oh + oy) * s.ow + ox;
-  for (int p = 0; p < 4; ++p) {
-    if (s.residual) acc[p] += load(s.residual + (p0 + p) * s.residual_stride + c);
-    store(s.out + (p0 + p) * s.out_stride + c, activate(acc[p], s.act));
+}
+
+// The taps [begin, end) of a window that begins at `first` and lie in the image.
+struct Taps {
+  int32_t begin, end;
+};
+SPARSENET_INLINE Taps taps_inside(int first, int size, int kernel, int dilation) {
+  const int begin = first < 0 ? ceil_div(-first, dilation) : 0;
+  const int end = size > first ? imin(kernel, ceil_div(size - first, dilation)) : 0;
+  return {begin, imax(begin, end)};
+}
+
+// One row of outputs for one vector of channels, read in place.
+void image_row_of(const State& s, const Band& band, Filter f, RowFunction row, int oy, int c) {
+  const int y0 = oy * s.stride_h - s.pad_top;
+  const Taps ty = taps_inside(y0, s.h, s.kernel_h, s.dilation_h);
+  f.kernel_h = ty.end - ty.begin;
+  f.weights += ty.begin * f.weight_row;
+  const GatherRange& in = s.source.segments[0];
+  const float* x = in.base + (ptrdiff_t{band.image} * s.h + y0 + ty.begin * s.dilation_h) * s.w * in.pixel_stride + c;
+  const ptrdiff_t p0 = (ptrdiff_t{band.image} * s.oh + oy) * s.ow;
+  // The outputs that no padding reaches at the left and the right.
+  const int reach = (s.kernel_w - 1) * s.dilation_w;
+  const int left = imin(ceil_div(s.pad_left, s.stride_w), s.ow);
+  const int last = s.w - 1 - reach + s.pad_left;
+  const int right = last < 0 ? left : imax(left, imin(last / s.stride_w + 1, s.ow));
+  for (int ox = 0; ox < s.ow;) {
+    const ptrdiff_t p = p0 + ox;
+    float* y = s.out + p * s.out_stride + c;
+    const float* residual = s.residual ? s.residual + p * s.residual_stride + c : nullptr;
+    const int x0 = ox * s.stride_w - s.pad_left;
+    if (ox == left && left < right) {
+      row(f, x + ptrdiff_t{x0} * in.pixel_stride, y, residual, right - left);
+      ox = right;
+      continue;
+    }
+    const Taps tx = taps_inside(x0, s.w, s.kernel_w, s.dilation_w);
+    Filter part = f;
+    part.kernel_w = tx.end - tx.begin;
+    part.weights += tx.begin * kLanes;
+    row_of<0, 0>(part, x + ptrdiff_t{x0 + tx.begin * s.dilation_w} * in.pixel_stride, y, residual, 1);
+    ++ox;
   }
 }
 
-void run(const void* memory, int32_t chunk, void*) {
+void run_in_place(const State& s, const Band& band, Filter f) {
+  const RowFunction row = image_row(s);
+  const ptrdiff_t pixel = s.source.segments[0].pixel_stride;
+  f.row = ptrdiff_t{s.dilation_h} * s.w * pixel;
+  f.tap = s.dilation_w * pixel;
+  f.step = s.stride_w * pixel;
+  for (int c = band.begin; c < band.end; c += kLanes) {
+    f.lanes = imin(kLanes, s.c - c);
+    f.weights = s.weights + ptrdiff_t{c} * s.parameters.taps;
+    f.bias = load(s.bias + c);
+    for (int r = 0; r < band.rows; ++r) image_row_of(s, band, f, row, band.oy + r, c);
+  }
+}
+
+void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
-  const int image = chunk / s.bands;
-  const int first = chunk % s.bands * s.rows;
-  const int last = imin(first + s.rows, s.oh);
-  const int reach_w = (s.kernel_w - 1) * s.dilation_w, reach_h = (s.kernel_h - 1) * s.dilation_h;
-  for (int oy = first; oy < last; ++oy) {
-    const int y0 = oy * s.stride_h - s.pad_top;
-    const bool rows_inside = y0 >= 0 && y0 + reach_h < s.h;
-    for (int c = 0; c < s.c; c += kLanes) {
-      const int lanes = imin(kLanes, s.c - c);
-      for (int ox = 0; ox < s.ow;) {
-        const int x0 = ox * s.stride_w - s.pad_left;
-        if (rows_inside && lanes == kLanes && ox + 4 <= s.ow && x0 >= 0 && x0 + 3 * s.stride_w + reach_w < s.w) {
-          quad(s, image, oy, ox, c);
-          ox += 4;
-        } else {
-          pixel(s, image, oy, ox, c, lanes);
-          ++ox;
-        }
-      }
-    }
+  Band band;
+  band.image = chunk / s.ranges / s.bands;
+  band.oy = chunk / s.ranges % s.bands * s.rows;
+  band.rows = imin(s.rows, s.oh - band.oy);
+  band.begin = chunk % s.ranges * s.channels;
+  band.end = imin(band.begin + s.channels, s.c);
+  const Epilogue bounds = epilogue_of(nullptr, s.act);
+  Filter f{};
+  f.low = splat(bounds.low);
+  f.high = splat(bounds.high);
+  f.weight_row = ptrdiff_t{s.kernel_w} * kLanes;
+  f.kernel_h = s.kernel_h;
+  f.kernel_w = s.kernel_w;
+  f.out_stride = s.out_stride;
+  f.residual_stride = s.residual_stride;
+  if (s.in_place) {
+    run_in_place(s, band, f);
+  } else {
+    run_panel(s, band, f, static_cast<float*>(scratch));
   }
+  const ptrdiff_t first = (ptrdiff_t{band.image} * s.oh + band.oy) * s.ow;
+  activate_rows(s.act, s.out + first * s.out_stride + band.begin, 0, s.out_stride, 1, band.rows * s.ow,
+                band.end - band.begin);
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   auto* panel = static_cast<float*>(scratch);
   for (int64_t p = first; p < last; p += b.group) {
     const int count = static_cast<int>(last - p < b.group ? last - p : b.group);
-    gather_panel(s.source, p, count, 1, panel, ptrdiff_t{b.group} * kPanelChannels);
+    gather_panel(s.source, p, count, 1, 0, s.source.channels, panel, ptrdiff_t{b.group} * kPanelChannels);
     tile_matrix(s.shape, panel, s.weights, s.out + p * s.shape.out_stride,
                 s.residual ? s.residual + p * s.shape.residual_stride : nullptr, 1, count, begin, end);
   }

@@ -216,21 +216,6 @@ inline void gemm_all(const GemmShape& s, const float* x, const float* w, const E
   }
 }
 
-// Applies activations other than bounds to finished rows of outputs.
-__attribute__((noinline)) inline void activate_rows(const Act& act, float* y, ptrdiff_t row_stride,
-                                                    ptrdiff_t pixel_stride, int rows, int count, int outputs) {
-  if (act.kind == Act::kClamp) return;
-  for (int r = 0; r < rows; ++r) {
-    for (int p = 0; p < count; ++p) {
-      float* v = y + r * row_stride + p * pixel_stride;
-      for (int o = 0; o < outputs; o += kLanes) {
-        const int lanes = imin(kLanes, outputs - o);
-        store_first(v + o, activate(load_first(v + o, lanes), act), lanes);
-      }
-    }
-  }
-}
-
 // Where a convolution's parameters come from: the weight for output o, input i and tap t of a group is at
 // weight[first + o * out + i * in + t * tap].
 struct Parameters {

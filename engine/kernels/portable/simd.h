@@ -104,12 +104,33 @@ SPARSENET_INLINE V bounded(V x, V low, V high) {
   return vmin(high, vmax(low, x));
 }
 
+// The nearest integers.
+SPARSENET_INLINE VInt vround(V x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<VInt>(_mm512_cvtps_epi32(reinterpret_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<VInt>(_mm256_cvtps_epi32(reinterpret_cast<__m256>(x)));
+#else
+  return __builtin_convertvector(x + (x < 0.f ? splat(-0.5f) : splat(0.5f)), VInt);
+#endif
+}
+
+// 1 / x for 2^-100 < x < 2^127, to an ulp or two.
+SPARSENET_INLINE V vreciprocal(V x) {
+#if defined(__AVX512F__)
+  // The instruction has 14 bits; a step of Newton's method doubles them.
+  const V y = reinterpret_cast<V>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
+  return y * (2.f - x * y);
+#else
+  return 1.f / x;
+#endif
+}
+
 // e^x to about 2e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-6 Taylor polynomial in r, times 2^n through
 // the exponent bits. Inputs are limited to [-87, 88], where the result is a normal number.
 SPARSENET_INLINE V vexp(V x) {
   x = bounded(x, splat(-87.f), splat(88.f));
-  const V t = x * 1.44269504f;
-  const VInt n = __builtin_convertvector(t + (t < 0.f ? splat(-0.5f) : splat(0.5f)), VInt);
+  const VInt n = vround(x * 1.44269504f);
   const V f = __builtin_convertvector(n, V);
   const V r = (x - f * 0.693359375f) - f * -2.12194440e-4f;
   V p = splat(1.f / 720);
@@ -123,14 +144,14 @@ SPARSENET_INLINE V vexp(V x) {
 }
 
 SPARSENET_INLINE V vsigmoid(V x) {
-  return 1.f / (1.f + vexp(-x));
+  return vreciprocal(1.f + vexp(-x));
 }
 // tanh x = 1 - 2 / (e^2x + 1), with an absolute error near 1e-7. For small |x| it uses the odd polynomial, whose
 // relative error stays small.
 SPARSENET_INLINE V vtanh(V x) {
   const V x2 = x * x;
   const V small = x * (1.f + x2 * (-1.f / 3 + x2 * (2.f / 15 + x2 * (-17.f / 315))));
-  const V big = 1.f - 2.f / (vexp(x + x) + 1.f);
+  const V big = 1.f - 2.f * vreciprocal(vexp(x + x) + 1.f);
   return x2 < 0.04f ? small : big;
 }
 

@@ -11,11 +11,9 @@
 #pragma once
 
 #include "kernels/portable/gemm.h"
-#include "kernels/portable/source.h"
+#include "kernels/portable/panel.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
-
-constexpr int kPanelChannels = 64;
 
 // Most pixels of a tile with one and with two vectors of outputs. Two registers hold weights and one an input.
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -190,58 +188,6 @@ inline void tile_matrix(const TileShape& s, const float* x, const float* w, floa
     }
     b += blocks;
   }
-}
-
-// Copies `channels` neighbouring channels of `count` pixels.
-template <Pre kPre>
-SPARSENET_INLINE void gather_piece(const Source& s, const float* x, ptrdiff_t stride, int channel, int channels,
-                                   int count, float* y) {
-  const V low = splat(s.low), high = splat(s.high);
-  const int whole = channels / kLanes * kLanes, rest = channels - whole;
-  const float* scale = kPre == Pre::kNone ? nullptr : s.scale + channel;
-  const float* shift = kPre == Pre::kNone ? nullptr : s.shift + channel;
-  for (int p = 0; p < count; ++p, x += stride, y += kPanelChannels) {
-    for (int c = 0; c < whole; c += kLanes) {
-      if constexpr (kPre == Pre::kNone) {
-        store(y + c, load(x + c));
-      } else {
-        store(y + c, apply_pre<kPre>(load(x + c), load(scale + c), load(shift + c), low, high));
-      }
-    }
-    if (rest == 0) continue;
-    V v = load_first(x + whole, rest);
-    if constexpr (kPre != Pre::kNone) {
-      v = apply_pre<kPre>(v, load_first(scale + whole, rest), load_first(shift + whole, rest), low, high);
-    }
-    store_first(y + whole, v, rest);
-  }
-}
-
-template <Pre kPre>
-inline void gather_panel_impl(const Source& s, int64_t pixel, int count, int step, float* panel,
-                              ptrdiff_t block_stride) {
-  int channel = 0;
-  for (int32_t i = 0; i < s.count; ++i) {
-    const GatherRange& segment = s.segments[i];
-    const float* base = segment.base + pixel * segment.pixel_stride;
-    for (int c = 0; c < segment.channels;) {
-      const int at = channel % kPanelChannels;
-      const int channels = imin(segment.channels - c, kPanelChannels - at);
-      gather_piece<kPre>(s, base + c, ptrdiff_t{segment.pixel_stride} * step, channel, channels, count,
-                         panel + channel / kPanelChannels * block_stride + at);
-      c += channels;
-      channel += channels;
-    }
-  }
-}
-
-// Writes `count` pixels of a source, every `step`-th from `pixel` on, into a panel, with affine and bounds applied.
-inline void gather_panel(const Source& s, int64_t pixel, int count, int step, float* panel, ptrdiff_t block_stride) {
-  by_pre(s, [&](auto pre) { gather_panel_impl<decltype(pre)::value>(s, pixel, count, step, panel, block_stride); });
-}
-
-SPARSENET_INLINE int panel_blocks(int channels) {
-  return ceil_div(channels, kPanelChannels);
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA
