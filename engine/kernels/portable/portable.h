@@ -10,6 +10,7 @@ extern const Kernel kConvPointwise;
 extern const Kernel kConvWinograd4;
 extern const Kernel kConvWinograd2;
 extern const Kernel kConvBlocked;
+extern const Kernel kConvGrouped;
 extern const Kernel kConvDirect;
 extern const Kernel kConvDepthwise;
 extern const Kernel kPool;

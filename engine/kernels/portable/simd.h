@@ -68,6 +68,19 @@ SPARSENET_INLINE void store_first(float* p, V v, int n) {
 #endif
 }
 
+// Lane i of the result is lane index[i] of v.
+SPARSENET_INLINE V permute(V v, VInt index) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(_mm512_permutexvar_ps(reinterpret_cast<__m512i>(index), reinterpret_cast<__m512>(v)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<V>(_mm256_permutevar8x32_ps(reinterpret_cast<__m256>(v), reinterpret_cast<__m256i>(index)));
+#else
+  V out{};
+  for (int i = 0; i < kLanes; ++i) out[i] = v[index[i]];
+  return out;
+#endif
+}
+
 // If either operand is NaN, the second one is the result, as with the x86 instructions. So with a bound as the first
 // operand, a NaN passes through.
 SPARSENET_INLINE V vmax(V a, V b) {
