@@ -1,6 +1,7 @@
 #include "converter/onnx/shape_math.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace sparsenet::converter {
 
@@ -106,6 +107,26 @@ Status read_slice(NodeContext& c, SliceRequest* out) {
     return invalid_model("expected as many starts, ends, axes and steps");
   }
   return {};
+}
+
+Result<SliceRange> slice_range(const SliceRequest& request, size_t i, int64_t dim) {
+  const int64_t step = request.steps[i];
+  if (step == 0) return invalid_model("steps: expected another number than 0");
+  // Forwards, positions are clamped to 0..dim; backwards, to -1..dim-1, where -1 stands before the first element.
+  const int64_t least = step > 0 ? 0 : -1, most = step > 0 ? dim : dim - 1;
+  const auto clamped = [&](int64_t at) {
+    if (at < 0) at = std::max<int64_t>(at, -dim - 1) + dim;
+    return std::clamp<int64_t>(at, least, std::max(least, most));
+  };
+  SliceRange range;
+  range.start = clamped(request.starts[i]);
+  const int64_t end = clamped(request.ends[i]);
+  // No step is longer than the axis, so that nothing overflows.
+  range.step = std::clamp<int64_t>(step, -dim - 1, dim + 1);
+  const int64_t distance = step > 0 ? end - range.start : range.start - end, length = std::abs(range.step);
+  range.count = distance > 0 ? (distance + length - 1) / length : 0;
+  if (range.count == 0) range.start = 0;
+  return range;
 }
 
 }  // namespace sparsenet::converter
