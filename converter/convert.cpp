@@ -12,6 +12,7 @@
 #include "converter/check_model.h"
 #include "converter/device_source.h"
 #include "converter/graph_writer.h"
+#include "converter/image_input.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/precision.h"
@@ -142,6 +143,9 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
   const Shape& images = model->graph.shape(model->graph.inputs[0]);
+  if (options.normalisation.given() && report->normalises_itself) {
+    report->warn("the network normalises its input by itself; --mean, --std and --normalize are applied in addition");
+  }
   const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
   report->wrong_usage = !normalised.ok();
   if (!normalised.ok()) return normalised;
@@ -231,9 +235,14 @@ Result<Model> import_within(const Options& options, Report* report) {
       return failed();
     }
   }
+  if (options.graph.any() && format != Format::kOnnx) {
+    report->problem("", "--outputs and --input-shape are for ONNX files: leave them out");
+    report->wrong_usage = true;
+    return failed();
+  }
   switch (format) {
     case Format::kOnnx:
-      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), report);
+      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), options.graph, report);
       break;
     case Format::kTflite:
       model.graph = import_tflite(bytes->data, bytes->size, report);
@@ -247,6 +256,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       break;
   }
   if (!report->problems.empty()) return failed();
+  if (format == Format::kOnnx) settle_image_input(&model, report);
   flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);

@@ -145,8 +145,12 @@ struct UnaryRow {
 const UnaryRow kUnary[] = {
     {"Neg", [](float v) { return -v; }, [](int64_t v) { return s(0 - u(v)); }},
     {"Abs", [](float v) { return std::fabs(v); }, [](int64_t v) { return v < 0 ? s(0 - u(v)) : v; }},
-    {"Sign", [](float v) { return v > 0 ? 1.f : v < 0 ? -1.f : v; },
-     [](int64_t v) { return v > 0 ? int64_t{1} : v < 0 ? int64_t{-1} : int64_t{0}; }},
+    {"Sign", [](float v) { return v > 0   ? 1.f
+                                  : v < 0 ? -1.f
+                                          : v; },
+     [](int64_t v) { return v > 0   ? int64_t{1}
+                            : v < 0 ? int64_t{-1}
+                                    : int64_t{0}; }},
     {"Not", nullptr, [](int64_t v) { return truth(v == 0); }},
     {"Sqrt", [](float v) { return std::sqrt(v); }, nullptr},
     {"Reciprocal", [](float v) { return 1.f / v; }, nullptr},

@@ -194,14 +194,16 @@ Status fold_cast(NodeContext& c) {
                    {TensorProto::UINT64, ElementType::kUInt64}, {TensorProto::UINT32, ElementType::kUInt32},
                    {TensorProto::UINT16, ElementType::kUInt16}, {TensorProto::UINT8, ElementType::kUInt8},
                    {TensorProto::BOOL, ElementType::kBool}};
-  const auto* row = std::find_if(std::begin(kIntegers), std::end(kIntegers), [to](const auto& r) { return r.to == to; });
+  const auto* row =
+      std::find_if(std::begin(kIntegers), std::end(kIntegers), [to](const auto& r) { return r.to == to; });
   if (row != std::end(kIntegers)) {
     cast_to_integer(x, row->type, &out);
   } else if (to == TensorProto::FLOAT || to == TensorProto::DOUBLE || to == TensorProto::FLOAT16 ||
              to == TensorProto::BFLOAT16) {
     cast_to_float(x, to, &out);
   } else {
-    return unsupported("a constant is cast to " + onnx_type_name(static_cast<int32_t>(std::clamp<int64_t>(to, 0, 999))) +
+    return unsupported("a constant is cast to " +
+                       onnx_type_name(static_cast<int32_t>(std::clamp<int64_t>(to, 0, 999))) +
                        ": expected floats, integers or booleans");
   }
   c.set_output(0, std::move(out));
@@ -257,7 +259,8 @@ Status fold_range(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(const float start, c.scalar(0, "start"));
   SPARSENET_ASSIGN_OR_RETURN(const float limit, c.scalar(1, "limit"));
   SPARSENET_ASSIGN_OR_RETURN(const float delta, c.scalar(2, "delta"));
-  const double exact = std::ceil((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta));
+  const double exact =
+      std::ceil((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta));
   if (!(exact <= static_cast<double>(kMostFolded))) return unsupported("a constant with too many elements");
   const auto count = static_cast<size_t>(std::max(exact, 0.0));
   Elements<float> values;

@@ -16,9 +16,9 @@ struct ReductionRow {
   Reduction kind;
 };
 constexpr ReductionRow kReductions[] = {
-    {"ReduceSum", Reduction::kSum},   {"ReduceMean", Reduction::kMean}, {"ReduceMax", Reduction::kMax},
-    {"ReduceMin", Reduction::kMin},   {"ReduceProd", Reduction::kProd}, {"ReduceSumSquare", Reduction::kSumSquare},
-    {"ReduceL1", Reduction::kL1},     {"ReduceL2", Reduction::kL2},
+    {"ReduceSum", Reduction::kSum}, {"ReduceMean", Reduction::kMean}, {"ReduceMax", Reduction::kMax},
+    {"ReduceMin", Reduction::kMin}, {"ReduceProd", Reduction::kProd}, {"ReduceSumSquare", Reduction::kSumSquare},
+    {"ReduceL1", Reduction::kL1},   {"ReduceL2", Reduction::kL2},
 };
 
 const ReductionRow* find_reduction(const std::string& op) {

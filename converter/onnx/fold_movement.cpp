@@ -243,7 +243,8 @@ Status fold_scatter_nd(NodeContext& c) {
   if (indices.is_float() || indices.shape.empty()) return invalid_model("indices: expected integers");
   if (updates.is_float() != x.is_float()) return invalid_model("operands of different types");
   const auto depth = static_cast<size_t>(indices.shape.back());
-  if (depth > x.shape.size()) return invalid_model("indices: more than the " + std::to_string(x.shape.size()) + " axes");
+  if (depth > x.shape.size())
+    return invalid_model("indices: more than the " + std::to_string(x.shape.size()) + " axes");
   Shape expected(indices.shape.begin(), indices.shape.end() - 1);
   expected.insert(expected.end(), x.shape.begin() + static_cast<int64_t>(depth), x.shape.end());
   if (updates.shape != expected) {
