@@ -316,13 +316,18 @@ const FoldedOperator* find_folded(const std::string& op) {
 
 // Nodes that only read a large constant cost time but no memory, so the memory budget does not limit them.
 Status charge_work(NodeContext& c) {
-  constexpr uint64_t kMostWork = uint64_t{1} << 30;
+  const uint64_t most = (uint64_t{1} << 28) + 16 * c.state().initializer_elements;
   for (size_t i = 0; i < c.input_count(); ++i) {
     if (c.has_input(i)) c.state().folded_elements += c.input(i)->constant->size();
   }
-  if (c.state().folded_elements <= kMostWork) return {};
-  return out_of_memory("evaluating the nodes that depend on constants alone reads more than " +
-                       std::to_string(kMostWork) + " elements");
+  if (c.state().folded_elements <= most) return {};
+  return out_of_memory("evaluating the nodes that depend on constants alone reads more than " + std::to_string(most) +
+                       " elements");
+}
+
+// Operators whose result shares the elements of their input.
+bool shares_elements(const FoldedOperator& row) {
+  return row.fold == fold_reshape || row.fold == fold_identity;
 }
 
 }  // namespace
@@ -346,7 +351,7 @@ bool fold_constants(NodeContext& c, Status* status) {
     *status = invalid_model("input " + std::to_string(i) + " is missing");
     return true;
   }
-  *status = charge_work(c);
+  *status = shares_elements(*row) ? Status() : charge_work(c);
   if (status->ok()) *status = row->fold(c);
   return true;
 }

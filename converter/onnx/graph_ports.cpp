@@ -138,6 +138,7 @@ void read_initializers(GraphProto* graph, OnnxState* state) {
       state->report->problem(subject, tensor.status().message());
     } else {
       tensor->source = proto.name();
+      state->initializer_elements += tensor->size();
       if (tensor->is_float() && tensor->type != ElementType::kFloat32) {
         state->report->note("tensor '" + printable(proto.name()) + "' converted from " + name(tensor->type) +
                             " to float32");

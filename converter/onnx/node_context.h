@@ -35,6 +35,7 @@ struct OnnxState {
   std::unordered_map<std::string, Shape> declared_shapes;  // of value_info entries whose sizes are all known
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
   std::unordered_map<std::string, size_t> uses;            // how many nodes and outputs read a name
+  uint64_t initializer_elements = 0;                       // of all initializers together
   uint64_t folded_elements = 0;                            // read so far to evaluate nodes during the import
 
   void record_use(const HostTensor& tensor, const std::string& target, const std::string& how);
