@@ -50,14 +50,16 @@ Result<UserArray> read_array(const std::string& path, const std::string& what, c
   if (!view.ok()) return view.status().with_context(path);
   UserArray out;
   out.path = path;
-  Shape wanted = expected, last = expected;
+  Shape wanted = expected;
   const bool has_images = !view->shape.empty() && view->shape[0] >= 1;
   if (has_images) wanted[0] = view->shape[0];
-  if (expected.size() == 4) last = {wanted[0], expected[2], expected[3], expected[1]};
   // Images of a network that took [N, H, W, C] in its own format are still given so.
-  const bool channels_last = order == Order::kLast || (order == Order::kEither && view->shape != wanted);
-  if (channels_last && view->shape == last) wanted = last;
-  if (order == Order::kLast) wanted = last;
+  bool channels_last = false;
+  if (expected.size() == 4 && order != Order::kFirst) {
+    const Shape last{wanted[0], expected[2], expected[3], expected[1]};
+    channels_last = order == Order::kLast || (view->shape != wanted && view->shape == last);
+    if (channels_last) wanted = last;
+  }
   if (!has_images || view->shape != wanted) {
     Shape rest(wanted.begin() + 1, wanted.end());
     return invalid_argument(path + ": " + what + ": expected [images, " + to_string(rest).substr(1) + ", found " +
@@ -70,7 +72,7 @@ Result<UserArray> read_array(const std::string& path, const std::string& what, c
     if (std::isfinite(values[i])) continue;
     return invalid_argument(path + ": " + what + ": element " + std::to_string(i) + " is not a finite number");
   }
-  out.values = channels_last && expected.size() == 4 ? channels_first(values, view->shape) : values;
+  out.values = channels_last ? channels_first(values, view->shape) : values;
   return out;
 }
 
