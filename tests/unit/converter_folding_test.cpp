@@ -76,6 +76,11 @@ TEST_CASE("folding: movement of integers") {
     base.node("Concat", {"none", "l"}, {"i"}, {{"axis", 0}});
     CHECK(folded_integers(base, {4}) == std::vector<float>{10, 20, 30, 40});
   }
+  SUBCASE("Slice backwards from before the beginning") {
+    base.integers("before", {1}, {-6}).integers("none", {1}, {-100});
+    base.node("Slice", {"l", "before", "none", "zero", "minus"}, {"i"});
+    CHECK(folded_integers(base, {1}) == std::vector<float>{10});
+  }
   SUBCASE("Concat along both axes") {
     base.node("Concat", {"m", "m"}, {"i"}, {{"axis", -1}});
     CHECK(folded_integers(base, {2, 6}) == std::vector<float>{1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6});
@@ -243,6 +248,14 @@ TEST_CASE("folding: what is wrong or too large is told") {
   OnnxFile base(17);
   base.integers("l", {4}, {1, 2, 3, 4}).constant("f", {4}, {1, 2, 3, 4}).integers("at", {1}, {4});
   check_refused(OnnxFile(base).node("Gather", {"l", "at"}, {"c"}), "index 4 of 4");
+  for (const int64_t end : {std::numeric_limits<int64_t>::max(), int64_t{0x7fffffff}}) {
+    OnnxFile slice(base);
+    slice.integers("start", {1}, {3})
+        .integers("end", {1}, {end})
+        .integers("axis", {1}, {0})
+        .integers("step", {1}, {-1});
+    check_refused(slice.node("Slice", {"l", "start", "end", "axis", "step"}, {"c"}), "the specification for the end");
+  }
   check_refused(OnnxFile(base).node("Add", {"l", "f"}, {"c"}), "operands of different types");
   check_refused(OnnxFile(base).integers("three", {3}, {1, 2, 3}).node("Mul", {"l", "three"}, {"c"}),
                 "do not broadcast");
