@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Converts small networks, runs them and compares their outputs with what another framework computed; prints a table.
 
-    cases.py FOLDER [--build BUILD] [--only TEXT] [--options FILE]
+    cases.py FOLDER [--build BUILD] [--only TEXT] [-- OPTIONS OF sparsenet-convert]
 
 FOLDER holds NAME.onnx and NAME.npz: the arrays `in.X` are inputs, `out.Y` the outputs that are expected. Networks with
-images [N, H, W, C] become [N, C, H, W], so their inputs are given as the converted network wants them. Needs NumPy
-alone. The exit code is 1 if a network is wrong; one that is refused is none.
+images [N, H, W, C] are given these: `sparsenet run` takes either order. Needs NumPy alone. The exit code is 1 if a
+network is wrong; refused ones are only counted.
 """
 import argparse
 import json
