@@ -17,6 +17,10 @@ HostTensor folded_floats(Shape shape, Elements<float> values);
 // kUnsupported if a result of this shape would have too many elements.
 Status check_folded(const Shape& shape);
 
+// To be called with the number of elements that a node reads: what only reads costs time but no memory, so the memory
+// budget does not limit it. Fails if the import reads too much.
+Status charge_folding(NodeContext& c, uint64_t elements);
+
 // The value as an integer of that type holds it: wrapped around; booleans are 0 and 1.
 int64_t wrapped(ElementType type, int64_t value);
 
@@ -59,6 +63,7 @@ HostTensor picked(const HostTensor& x, Shape shape, Walk walk);
 Status fold_arithmetic(NodeContext& c);  // fold_arithmetic.cpp: of two operands, or of any number
 Status fold_unary(NodeContext& c);
 Status fold_where(NodeContext& c);
+Status fold_clip(NodeContext& c);
 Status fold_reshape(NodeContext& c);  // fold_movement.cpp
 Status fold_transpose(NodeContext& c);
 Status fold_concat(NodeContext& c);
@@ -68,11 +73,13 @@ Status fold_split(NodeContext& c);
 Status fold_expand(NodeContext& c);
 Status fold_tile(NodeContext& c);
 Status fold_scatter_nd(NodeContext& c);
+Status fold_pad(NodeContext& c);
 Status fold_non_zero(NodeContext& c);
 Status fold_reduce(NodeContext& c);  // fold_layers.cpp
 Status fold_cumulative(NodeContext& c);
 Status fold_batch_norm(NodeContext& c);
 Status fold_dequantize(NodeContext& c);
+Status fold_matmul(NodeContext& c);
 
 // Whether these families have the operator.
 bool folds_arithmetic(const std::string& op);

@@ -265,4 +265,33 @@ Status fold_where(NodeContext& c) {
   return {};
 }
 
+// Since opset 11 the bounds are inputs, any of which may be absent; before, attributes of floats.
+Status fold_clip(NodeContext& c) {
+  HostTensor out = *c.input(0)->constant;
+  const char* const names[] = {"min", "max"};
+  for (size_t i = 0; i < 2; ++i) {
+    HostTensor bound;
+    bound.type = out.type;
+    if (c.has_input(i + 1)) {
+      bound = *c.input(i + 1)->constant;
+      if (bound.size() != 1 || bound.is_float() != out.is_float()) {
+        return invalid_model(std::string(names[i]) + ": expected one number of the input's type, found " +
+                             to_string(bound.shape) + " " + name(bound.type));
+      }
+    } else if (c.has_attribute(names[i]) && out.is_float()) {
+      bound.floats = {c.float_attribute(names[i], 0.f)};
+    } else {
+      continue;
+    }
+    bound.shape = {};
+    Result<HostTensor> clipped = combine(*find_binary(i == 0 ? "Max" : "Min"), out, bound);
+    if (!clipped.ok()) return clipped.status();
+    clipped->source = out.source;
+    out = std::move(clipped).value();
+  }
+  out.change = "folded with Clip";
+  c.set_output(0, std::move(out));
+  return {};
+}
+
 }  // namespace sparsenet::converter

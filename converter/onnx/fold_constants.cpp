@@ -8,6 +8,15 @@
 
 namespace sparsenet::converter {
 
+Status charge_folding(NodeContext& c, uint64_t elements) {
+  const uint64_t most = (uint64_t{1} << 28) + 16 * c.state().initializer_elements;
+  uint64_t& read = c.state().folded_elements;
+  read += std::min(elements, UINT64_MAX - read);
+  if (read <= most) return {};
+  return out_of_memory("evaluating the nodes that depend on constants alone reads more than " + std::to_string(most) +
+                       " elements");
+}
+
 HostTensor folded_integers(Shape shape, Elements<int64_t> values) {
   HostTensor out;
   out.type = ElementType::kInt64;
@@ -301,6 +310,9 @@ const FoldedOperator* find_folded(const std::string& op) {
       {"ScatterND", 3, fold_scatter_nd},
       {"NonZero", 1, fold_non_zero},
       {"Where", 3, fold_where},
+      {"Clip", 1, fold_clip},
+      {"Pad", 1, fold_pad},
+      {"MatMul", 2, fold_matmul},
       {"CumSum", 2, fold_cumulative},
       {"BatchNormalization", 5, fold_batch_norm},
       {"DequantizeLinear", 2, fold_dequantize},
@@ -314,15 +326,12 @@ const FoldedOperator* find_folded(const std::string& op) {
   return folds_reduction(op) ? &kReduction : nullptr;
 }
 
-// Nodes that only read a large constant cost time but no memory, so the memory budget does not limit them.
-Status charge_work(NodeContext& c) {
-  const uint64_t most = (uint64_t{1} << 28) + 16 * c.state().initializer_elements;
+Status charge_inputs(NodeContext& c) {
+  uint64_t elements = 0;
   for (size_t i = 0; i < c.input_count(); ++i) {
-    if (c.has_input(i)) c.state().folded_elements += c.input(i)->constant->size();
+    if (c.has_input(i)) elements += c.input(i)->constant->size();
   }
-  if (c.state().folded_elements <= most) return {};
-  return out_of_memory("evaluating the nodes that depend on constants alone reads more than " + std::to_string(most) +
-                       " elements");
+  return charge_folding(c, elements);
 }
 
 // Operators whose result shares the elements of their input.
@@ -351,7 +360,7 @@ bool fold_constants(NodeContext& c, Status* status) {
     *status = invalid_model("input " + std::to_string(i) + " is missing");
     return true;
   }
-  *status = shares_elements(*row) ? Status() : charge_work(c);
+  *status = shares_elements(*row) ? Status() : charge_inputs(c);
   if (status->ok()) *status = row->fold(c);
   return true;
 }

@@ -271,6 +271,66 @@ Status fold_scatter_nd(NodeContext& c) {
   return finish(c, std::move(out));
 }
 
+namespace {
+
+// The constant padding of a Pad node, per dimension: before and after.
+Status read_pads(NodeContext& c, size_t rank, Shape* before, Shape* after) {
+  std::vector<int64_t> pads = c.ints_attribute("pads"), axes;
+  if (c.has_input(1)) {
+    SPARSENET_ASSIGN_OR_RETURN(pads, c.ints(1, "pads"));
+  }
+  for (size_t d = 0; d < rank && !c.has_input(3); ++d) axes.push_back(static_cast<int64_t>(d));
+  if (c.has_input(3)) {
+    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(3, "axes"));
+  }
+  if (pads.size() != 2 * axes.size()) {
+    return invalid_model("pads: expected " + std::to_string(2 * axes.size()) + " values, found " +
+                         std::to_string(pads.size()));
+  }
+  before->assign(rank, 0);
+  after->assign(rank, 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(axes[i], rank));
+    for (const int64_t pad : {pads[i], pads[i + axes.size()]}) {
+      if (pad < 0 || pad > kMostFolded) return unsupported("pads: found " + to_string(pads));
+    }
+    (*before)[static_cast<size_t>(axis)] = pads[i];
+    (*after)[static_cast<size_t>(axis)] = pads[i + axes.size()];
+  }
+  return {};
+}
+
+}  // namespace
+
+Status fold_pad(NodeContext& c) {
+  const HostTensor& x = constant(c, 0);
+  if (c.string_attribute("mode", "constant") != "constant") return unsupported("mode: expected constant");
+  Shape before, after;
+  SPARSENET_RETURN_IF_ERROR(read_pads(c, x.shape.size(), &before, &after));
+  HostTensor out = x;
+  for (size_t d = 0; d < before.size(); ++d) out.shape[d] += before[d] + after[d];
+  SPARSENET_RETURN_IF_ERROR(check_folded(out.shape));
+  const auto count = static_cast<size_t>(element_count(out.shape));
+  const HostTensor* value = c.has_input(2) ? &constant(c, 2) : nullptr;
+  if (value && (value->size() != 1 || value->is_float() != x.is_float())) {
+    return invalid_model("value: expected one number of the input's type");
+  }
+  const float filler = value && x.is_float() ? value->floats.data()[0] : c.float_attribute("value", 0.f);
+  if (x.is_float()) out.floats.assign(count, filler);
+  if (!x.is_float()) out.ints.assign(count, value ? value->ints.data()[0] : 0);
+  const std::vector<int64_t> steps = strides_of(out.shape);
+  int64_t start = 0;
+  for (size_t d = 0; d < before.size(); ++d) start += before[d] * steps[d];
+  Walk to(x.shape, steps, start);
+  float* floats = x.is_float() && count > 0 ? out.floats.data() : nullptr;
+  int64_t* ints = x.is_float() || count == 0 ? nullptr : out.ints.data();
+  for (size_t i = 0; i < x.size(); ++i, to.next()) {
+    if (floats) floats[to.at()] = x.floats.data()[i];
+    if (ints) ints[to.at()] = x.ints.data()[i];
+  }
+  return finish(c, std::move(out));
+}
+
 Status fold_non_zero(NodeContext& c) {
   const HostTensor& x = constant(c, 0);
   const size_t rank = x.shape.size();

@@ -174,6 +174,12 @@ TEST_CASE("folding: arithmetic of floats broadcasts") {
     base.node("Add", {"p", "s"}, {"sum"}).node("Floor", {"sum"}, {"c"});
     CHECK(folded(base, {2, 3}) == std::vector<float>{1, 5, 2, 2, 6, 3});
   }
+  SUBCASE("products of matrices, with bounds and padding") {
+    base.constant("m", {3, 2}, {1, 0, 0, 1, 1, 1}).constant("low", {}, {-0.25f}).integers("pads", {4}, {1, 0, 0, 1});
+    base.node("MatMul", {"row", "m"}, {"v"}).node("Mul", {"column", "v"}, {"w"}).node("Clip", {"w", "low"}, {"b"});
+    base.constant("nine", {}, {9}).node("Pad", {"b", "pads", "nine"}, {"c"});
+    CHECK(folded(base, {3, 3}) == std::vector<float>{9, 9, 9, -0.25f, 1, 9, -0.25f, 4, 9});
+  }
   SUBCASE("means over an axis") {
     base.node("Mul", {"column", "row"}, {"m"}).node("ReduceMean", {"m"}, {"r"}, {{"axes", List{1}}});
     base.node("ReduceMax", {"m"}, {"top"}, {{"axes", List{1}}, {"keepdims", 1}}).node("Sub", {"top", "r"}, {"c"});
