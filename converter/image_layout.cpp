@@ -156,6 +156,7 @@ class PickedChannels {
     std::unordered_map<ValueId, Channels> slices;
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       const Node& node = graph_.nodes[n];
+      note_split(node, &slices);
       Channels channels = sliced_channels(node, input_);
       if (!channels.empty()) slices[node.outputs[0]] = channels;
       if (node.op == Op::kConcat && std::get<AxisAttrs>(node.attrs).axis == 1) channels = concatenated(node, slices);
@@ -168,6 +169,16 @@ class PickedChannels {
 
  private:
   static constexpr int64_t kMostChannels = 64;
+
+  void note_split(const Node& node, std::unordered_map<ValueId, Channels>* slices) const {
+    const auto* split = std::get_if<SplitAttrs>(&node.attrs);
+    if (!split || node.inputs[0] != input_ || split->axis != 1) return;
+    int64_t next = 0;
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      Channels& channels = (*slices)[node.outputs[i]];
+      for (int64_t k = 0; k < split->sizes[i]; ++k) channels.push_back(next++);
+    }
+  }
 
   Channels concatenated(const Node& node, const std::unordered_map<ValueId, Channels>& slices) const {
     Channels all;

@@ -178,6 +178,17 @@ TEST_CASE("onnx: images [N, H, W, C] that are transposed at once become [N, C, H
   CHECK(run(imported, {1, 2, 3, 4, 5, 6}) == std::vector<float>{1 + 30 + 500, 2 + 40 + 600});
 }
 
+TEST_CASE("onnx: images [N, H, W, C] whose channels are reversed and centred before they are transposed") {
+  OnnxFile file = with_convolution();
+  file.input("x", {1, 1, 2, 3}).integers("last", {1}, {-1}).integers("far", {1}, {-100}).integers("axis", {1}, {3});
+  file.constant("m", {3}, {1, 2, 3}).node("Slice", {"x", "last", "far", "axis", "last"}, {"r"});
+  file.node("Sub", {"r", "m"}, {"n"}).node("Transpose", {"n"}, {"t"}, {{"perm", List{0, 3, 1, 2}}});
+  const Imported imported = converted(file.node("Conv", {"t", "w"}, {"y"}));
+  CHECK(imported.graph().shape(imported.graph().inputs[0]) == Shape{1, 3, 1, 2});
+  CHECK(imported.graph().nodes.size() == 2);  // Sub and Conv
+  CHECK(run(imported, {5, 0, 6, 0, 7, 0})[0] == (7 - 1) + 10 * (6 - 2) + 100 * (5 - 3));
+}
+
 TEST_CASE("onnx: images [N, H, W, C] that something else reads stay as they are") {
   OnnxFile file = with_convolution();
   file.input("x", {1, 1, 2, 3}).output("z").node("Transpose", {"x"}, {"t"}, {{"perm", List{0, 3, 1, 2}}});
@@ -199,6 +210,10 @@ TEST_CASE("onnx: channels in another order are folded into the first convolution
   SUBCASE("Slice backwards") {
     file.node("Slice", {"x", "last", "far", "one", "last"}, {"r"}).node("Conv", {"r", "w"}, {"y"});
   }
+  SUBCASE("Split and Concat") {
+    file.node("Split", {"x"}, {"a", "b", "c"}, {{"axis", 1}}).node("Concat", {"c", "b", "a"}, {"r"}, {{"axis", 1}});
+    file.node("Conv", {"r", "w"}, {"y"});
+  }
   SUBCASE("with numbers per channel in between") {
     file.constant("m", {3, 1, 1}, {0, 0, 0}).node("Gather", {"x", "reversed"}, {"r"}, {{"axis", 1}});
     file.node("Sub", {"r", "m"}, {"n"}).node("Conv", {"n", "w"}, {"y"});
@@ -206,6 +221,7 @@ TEST_CASE("onnx: channels in another order are folded into the first convolution
   const Imported imported = converted(file);
   CHECK(imported.count(Op::kConcat) == 0);
   CHECK(imported.count(Op::kSlice) == 0);
+  CHECK(imported.count(Op::kSplit) == 0);
   CHECK(run(imported, {1, 2, 3}) == std::vector<float>{100 + 20 + 3});
 }
 
