@@ -1,5 +1,6 @@
 #include "converter/graph_options.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "io/text.h"
