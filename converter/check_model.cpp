@@ -41,17 +41,25 @@ Elements<float> channels_first(const Elements<float>& values, const Shape& shape
   return out;
 }
 
-Result<UserArray> read_array(const std::string& path, const std::string& what, const Shape& expected,
-                             bool channels_last) {
+// Where an array of images has its channels.
+enum class Order { kFirst, kLast, kEither };
+
+Result<UserArray> read_array(const std::string& path, const std::string& what, const Shape& expected, Order order) {
   SPARSENET_ASSIGN_OR_RETURN(FileBytes bytes, load_file(path));
   const Result<NpyView> view = parse_npy(bytes.data, bytes.size);
   if (!view.ok()) return view.status().with_context(path);
   UserArray out;
   out.path = path;
   Shape wanted = expected;
-  if (channels_last && expected.size() == 4) wanted = {expected[0], expected[2], expected[3], expected[1]};
   const bool has_images = !view->shape.empty() && view->shape[0] >= 1;
   if (has_images) wanted[0] = view->shape[0];
+  // Images of a network that took [N, H, W, C] in its own format are still given so.
+  bool channels_last = false;
+  if (expected.size() == 4 && order != Order::kFirst) {
+    const Shape last{wanted[0], expected[2], expected[3], expected[1]};
+    channels_last = order == Order::kLast || (view->shape != wanted && view->shape == last);
+    if (channels_last) wanted = last;
+  }
   if (!has_images || view->shape != wanted) {
     Shape rest(wanted.begin() + 1, wanted.end());
     return invalid_argument(path + ": " + what + ": expected [images, " + to_string(rest).substr(1) + ", found " +
@@ -64,7 +72,7 @@ Result<UserArray> read_array(const std::string& path, const std::string& what, c
     if (std::isfinite(values[i])) continue;
     return invalid_argument(path + ": " + what + ": element " + std::to_string(i) + " is not a finite number");
   }
-  out.values = channels_last && expected.size() == 4 ? channels_first(values, view->shape) : values;
+  out.values = channels_last ? channels_first(values, view->shape) : values;
   return out;
 }
 
@@ -94,7 +102,8 @@ Result<std::vector<UserArray>> read_arrays(const std::string& list, const Model&
   for (size_t i = 0; i < paths.size(); ++i) {
     const Value& value = graph.value(i < inputs ? graph.inputs[i] : graph.outputs[i - inputs]);
     const std::string what = (i < inputs ? "input '" : "output '") + printable(value.name) + "'";
-    SPARSENET_ASSIGN_OR_RETURN(UserArray array, read_array(paths[i], what, value.shape, channels_last));
+    const Order order = channels_last ? Order::kLast : i < inputs ? Order::kEither : Order::kFirst;
+    SPARSENET_ASSIGN_OR_RETURN(UserArray array, read_array(paths[i], what, value.shape, order));
     if (!arrays.empty() && array.images != arrays[0].images) {
       return invalid_argument(paths[i] + ": " + what + ": expected " + std::to_string(arrays[0].images) +
                               " images as in " + arrays[0].path + ", found " + std::to_string(array.images));

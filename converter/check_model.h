@@ -23,9 +23,10 @@ Status check_runs(const Model& model, bool here);
 //
 // Each entry of `lists` names .npy files, separated by commas: one for every input of the graph, then one for every
 // output. Their first dimension counts the images; the other dimensions are the graph's or, with `channels_last`, in
-// the order [N, H, W, C]. Inputs are what the network itself reads: normalised, if it expects that. The network runs on
-// the portable kernels, one image at a time. Every output of every image may differ by at most `tolerance` times its
-// largest expected value. The first kMostStored images are stored.
+// the order [N, H, W, C]; without it, images of inputs may be in either order. Inputs are what the network itself
+// reads: normalised, if it expects that. The network runs on the portable kernels, one image at a time. Every output of
+// every image may differ by at most `tolerance` times its largest expected value. The first kMostStored images are
+// stored.
 constexpr size_t kMostStored = 16;
 struct CheckOptions {
   std::vector<std::string> lists;

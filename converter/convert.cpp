@@ -12,6 +12,7 @@
 #include "converter/check_model.h"
 #include "converter/device_source.h"
 #include "converter/graph_writer.h"
+#include "converter/image_input.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/precision.h"
@@ -22,10 +23,6 @@
 
 namespace sparsenet::converter {
 namespace {
-
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
 
 std::string stem_of(const std::string& path) {
   const std::string base = base_name(path);
@@ -142,6 +139,9 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   if (!options.name.empty()) metadata.name = options.name;
   if (!options.license.empty()) metadata.license = options.license;
   const Shape& images = model->graph.shape(model->graph.inputs[0]);
+  if (options.normalisation.given() && report->normalises_itself) {
+    report->warn("the network normalises its input by itself; --mean, --std and --normalize are applied in addition");
+  }
   const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
   report->wrong_usage = !normalised.ok();
   if (!normalised.ok()) return normalised;
@@ -158,43 +158,6 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   metadata.labels = std::move(labels).value();
   return {};
 }
-
-}  // namespace
-
-Result<Format> parse_format(const std::string& text) {
-  static const struct {
-    const char* name;
-    Format format;
-  } kRows[] = {{"auto", Format::kAuto},   {"onnx", Format::kOnnx},
-               {"torch", Format::kTorch}, {"safetensors", Format::kSafetensors},
-               {"npz", Format::kNpz},     {"tflite", Format::kTflite},
-               {"snet", Format::kSnet}};
-  for (const auto& row : kRows) {
-    if (text == row.name) return row.format;
-  }
-  return invalid_argument("--from: expected auto, onnx, torch, safetensors, npz, tflite or snet, found '" +
-                          printable(text) + "'");
-}
-
-Result<Format> detect_format(const std::string& path, const FileBytes& bytes) {
-  const auto begins = [&bytes](const char* magic, size_t length, size_t at) {
-    return bytes.size >= at + length && std::memcmp(bytes.data + at, magic, length) == 0;
-  };
-  if (begins("TFL3", 4, 4)) return Format::kTflite;
-  if (begins("SNET", 4, 4)) return Format::kSnet;
-  if (begins("PK\x03\x04", 4, 0)) return ends_with(path, ".npz") ? Format::kNpz : Format::kTorch;
-  if (begins("\x80\x02\x8a\x0a", 4, 0)) return Format::kTorch;  // a pickle that begins with the magic number
-  if (ends_with(path, ".onnx")) return Format::kOnnx;
-  if (ends_with(path, ".safetensors") || begins("{", 1, 8)) return Format::kSafetensors;
-  if (ends_with(path, ".tflite")) return Format::kTflite;
-  if (ends_with(path, ".npz")) return Format::kNpz;
-  for (const char* ending : {".pth", ".pt", ".th", ".bin", ".ckpt"}) {
-    if (ends_with(path, ending)) return Format::kTorch;
-  }
-  return unsupported("neither its content nor its name tells its format: say it with --from");
-}
-
-namespace {
 
 // Imports within the current budget.
 Result<Model> import_within(const Options& options, Report* report) {
@@ -231,9 +194,14 @@ Result<Model> import_within(const Options& options, Report* report) {
       return failed();
     }
   }
+  if (options.graph.any() && format != Format::kOnnx) {
+    report->problem("", "--outputs and --input-shape are for ONNX files: leave them out");
+    report->wrong_usage = true;
+    return failed();
+  }
   switch (format) {
     case Format::kOnnx:
-      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), report);
+      model.graph = import_onnx(std::move(*bytes), folder_of(options.input), options.graph, report);
       break;
     case Format::kTflite:
       model.graph = import_tflite(bytes->data, bytes->size, report);
@@ -247,6 +215,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       break;
   }
   if (!report->problems.empty()) return failed();
+  if (format == Format::kOnnx) settle_image_input(&model, report);
   flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "converter/graph_options.h"
 #include "converter/io/file_bytes.h"
 #include "converter/normalisation.h"
 #include "converter/report.h"
@@ -28,6 +29,7 @@ struct Options {
   Format format = Format::kAuto;
   std::string architecture;  // ARCH; required for weights, rejected for formats with a graph
   std::string rules;         // --map
+  GraphOptions graph;        // --outputs, --input-shape
   std::string labels_file;
   NormalisationOptions normalisation;
   std::string name;  // of the model; empty: from the file's name

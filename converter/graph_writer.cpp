@@ -92,18 +92,6 @@ Status GraphWriter::output(ValueId id, const std::string& name) {
 
 namespace {
 
-// The readers of every value: node indices; a graph output counts as a reader that is not a node (SIZE_MAX).
-std::vector<std::vector<size_t>> find_readers(const Graph& graph) {
-  std::vector<std::vector<size_t>> readers(graph.values.size());
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    for (ValueId id : graph.nodes[n].inputs) {
-      if (id != kNoValue) readers[static_cast<size_t>(id)].push_back(n);
-    }
-  }
-  for (ValueId id : graph.outputs) readers[static_cast<size_t>(id)].push_back(SIZE_MAX);
-  return readers;
-}
-
 // Whether a constant of this shape adds one number per channel to an activation of that rank: [C], [1, C], [C, 1, 1],
 // ...
 bool is_per_channel(const Shape& shape, size_t rank, int64_t channels) {
@@ -147,7 +135,19 @@ void fold_added_biases(Graph* graph) {
   graph->nodes = std::move(kept);
 }
 
-// Drops nodes that do not contribute to an output, then values that nothing refers to, and renumbers the rest.
+}  // namespace
+
+std::vector<std::vector<size_t>> find_readers(const Graph& graph) {
+  std::vector<std::vector<size_t>> readers(graph.values.size());
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (ValueId id : graph.nodes[n].inputs) {
+      if (id != kNoValue) readers[static_cast<size_t>(id)].push_back(n);
+    }
+  }
+  for (ValueId id : graph.outputs) readers[static_cast<size_t>(id)].push_back(SIZE_MAX);
+  return readers;
+}
+
 void remove_unused(Graph* graph) {
   std::vector<bool> wanted(graph->values.size(), false);
   for (ValueId id : graph->outputs) wanted[static_cast<size_t>(id)] = true;
@@ -184,8 +184,6 @@ void remove_unused(Graph* graph) {
   renumber(graph->inputs);
   renumber(graph->outputs);
 }
-
-}  // namespace
 
 Status finish_graph(Graph* graph) {
   recognise_activations(graph);

@@ -50,6 +50,12 @@ class GraphWriter {
   std::unordered_set<ValueId> ports_;          // inputs and outputs of the graph
 };
 
+// The readers of every value: node indices; a graph output counts as a reader that is not a node (SIZE_MAX).
+std::vector<std::vector<size_t>> find_readers(const Graph& graph);
+
+// Drops nodes that do not contribute to an output, then values that nothing refers to, and renumbers the rest.
+void remove_unused(Graph* graph);
+
 // To be called after the import: recognises activations that were written as several nodes, merges constants that are
 // added after a convolution or FC layer without a bias into a bias, and removes nodes and constants that nothing reads.
 // Then checks the whole graph.

@@ -132,6 +132,8 @@ int report_failure(const Options& options, const Report& report, const std::stri
 struct Arguments {
   Options options;
   std::vector<std::string> inputs;
+  std::vector<std::string> input_shapes;
+  std::string outputs;
   std::string from = "auto", mean, std_dev, report_file, precision;
   bool verbose = false;
 };
@@ -146,6 +148,11 @@ void add_input_options(CLI::App& app, Arguments& given) {
                  "(docs/architectures.md)");
   app.add_option("--map", options.rules,
                  "Name rules FROM=TO (regular expression = name with $1): a file, or inline separated by ';'");
+  app.add_option("--outputs", given.outputs,
+                 "NAME,...: the values of an ONNX graph that the network computes (default: the file's outputs)");
+  app.add_option("--input-shape", given.input_shapes,
+                 "NAME=1,3,48,192: the shape of an ONNX input whose sizes the file leaves open; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--labels", options.labels_file, "A file with the names of the classes, one per line");
   app.add_option("--mean", given.mean,
                  "a,b,c: per channel, for pixels of 0..1 or 0..255, which the values tell (default 0)");
@@ -191,6 +198,22 @@ void add_output_options(CLI::App& app, Arguments& given) {
   app.add_flag("-v,--verbose", given.verbose, "List every tensor and where it went");
 }
 
+sparsenet::Status read_graph_options(const Arguments& given, sparsenet::converter::GraphOptions* graph) {
+  for (const std::string& text : given.input_shapes) {
+    SPARSENET_ASSIGN_OR_RETURN(auto shape, sparsenet::converter::parse_input_shape(text));
+    graph->input_shapes.push_back(std::move(shape));
+  }
+  for (size_t at = 0; at < given.outputs.size() + 1 && !given.outputs.empty();) {
+    const size_t end = std::min(given.outputs.find(',', at), given.outputs.size());
+    if (end == at) {
+      return sparsenet::invalid_argument("--outputs: expected NAME,..., found '" + given.outputs + "'");
+    }
+    graph->outputs.push_back(given.outputs.substr(at, end - at));
+    at = end + 1;
+  }
+  return {};
+}
+
 // Reads the values that are more than a number or a name; a failure is wrong usage.
 sparsenet::Status read_values(Arguments* given) {
   Options& options = given->options;
@@ -210,6 +233,7 @@ sparsenet::Status read_values(Arguments* given) {
   if (given->inputs.size() != 1)
     return sparsenet::invalid_argument("expected one INPUT, found " + std::to_string(given->inputs.size()));
   options.input = given->inputs[0];
+  SPARSENET_RETURN_IF_ERROR(read_graph_options(*given, &options.graph));
   if (!given->mean.empty() && !sparsenet::converter::parse_number_list(given->mean, &options.normalisation.mean))
     return sparsenet::invalid_argument("--mean: expected numbers a,b,c, found '" + given->mean + "'");
   if (!given->std_dev.empty() &&

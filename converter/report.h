@@ -46,7 +46,9 @@ struct TensorRecord {
 struct Report {
   std::string input, format, producer, output, architecture;
   std::vector<Problem> problems;
-  bool wrong_usage = false;  // the problem is a value on the command line
+  bool wrong_usage = false;        // the problem is a value on the command line
+  bool normalises_itself = false;  // the network begins with a normalisation of its input
+  bool byte_inputs = false;        // an input holds bytes in the source, as pixels of 0..255 are
   std::vector<Cause> causes;
   std::vector<TensorRecord> tensors;
   std::vector<std::string> notes;

@@ -18,8 +18,8 @@ struct Options {
 };
 
 constexpr const char* kExamples =
-    R"(Arrays have the graph's own shape (images NCHW float32); the first dimension of the inputs is the batch. Without
-NAME= the files are assigned to the graph's inputs and outputs in order.
+    R"(Arrays have the graph's own shape (images NCHW float32; NHWC inputs are transposed); the first dimension of the
+inputs is the batch. Without NAME= the files are assigned to the graph's inputs and outputs in order.
 
 Examples:
   sparsenet run net.snet --input images.npy --output logits.npy
@@ -72,6 +72,22 @@ std::vector<std::string> names_of(const Graph& graph, const std::vector<ValueId>
   return names;
 }
 
+// Images [N, H, W, C] for an input [N, C, H, W], as networks that were converted from other formats took them.
+void make_channels_first(const Shape& expected, io::FloatArray* array) {
+  const Shape from = array->shape;
+  if (from == expected || expected.size() != 4 || from != Shape{expected[0], expected[2], expected[3], expected[1]}) {
+    return;
+  }
+  const auto channels = static_cast<size_t>(expected[1]), area = static_cast<size_t>(expected[2] * expected[3]);
+  std::vector<float> values(array->values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t channel = i % channels, pixel = i / channels % area, image = i / channels / area;
+    values[(image * channels + channel) * area + pixel] = array->values[i];
+  }
+  array->values = std::move(values);
+  array->shape = expected;
+}
+
 // Reads the inputs; all must have the graph's shape except for the batch, and the same batch.
 Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>& bindings,
                             std::vector<io::FloatArray>& arrays) {
@@ -83,6 +99,7 @@ Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>
     Shape expected = input.shape;
     const bool has_batch = !array.shape.empty() && !expected.empty() && array.shape[0] >= 1;
     if (has_batch) expected[0] = batch == 0 ? array.shape[0] : batch;
+    make_channels_first(expected, &array);
     if (!has_batch || array.shape != expected) {
       return invalid_argument(binding.path + ": input '" + input.name + "' of " + model.path + ": expected shape " +
                               to_string(expected) + " with any batch of 1 or more in front, found " +

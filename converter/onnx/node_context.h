@@ -20,6 +20,7 @@ struct OnnxValue {
   ValueId id = kNoValue;
   HostTensorPtr constant;
   bool from_input = false;  // of an unknown value: it depends on the network's input, so it is not a constant
+  bool is_integer = false;  // of an activation: the file holds it in an integer type, in the graph it is float32
   bool unknown() const { return id == kNoValue && !constant; }
 };
 
@@ -27,12 +28,15 @@ struct OnnxState {
   GraphWriter writer;
   Report* report = nullptr;
   int64_t opset = 0;
+  int64_t batch = 0;  // of all inputs; 0: there are none yet
   std::string folder;
   bool half_network = false;  // a graph input is float16, so all of the graph is meant in float16; this has been noted
   std::unordered_map<std::string, OnnxValue> values;
   std::unordered_map<std::string, Shape> declared_shapes;  // of value_info entries whose sizes are all known
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
   std::unordered_map<std::string, size_t> uses;            // how many nodes and outputs read a name
+  uint64_t initializer_elements = 0;                       // of all initializers together
+  uint64_t folded_elements = 0;                            // read so far to evaluate nodes during the import
 
   void record_use(const HostTensor& tensor, const std::string& target, const std::string& how);
 };
@@ -111,8 +115,22 @@ NodeImporter find_weight_op(const std::string& op);     // Conv, Gemm, MatMul, B
 NodeImporter find_pointwise_op(const std::string& op);  // activations, arithmetic
 NodeImporter find_pool_op(const std::string& op);       // pooling, reductions
 NodeImporter find_shape_op(const std::string& op);      // Reshape, Concat, Slice, ...
+NodeImporter find_index_op(const std::string& op);      // Gather
+
+// The elements of these indices along an axis of x, which may be counted from the end, as one value.
+Result<ValueId> pick_along_axis(NodeContext& c, ValueId x, int32_t axis, const std::vector<int64_t>& indices,
+                                const std::string& output_name);
+
+// Makes a node of opset 6 mean the same as in opset 7. Does nothing for later opsets.
+Status apply_old_opset(NodeContext& context, onnx_ns::NodeProto* node);
 
 // Evaluates Constant, Shape, and nodes all of whose inputs are constants. False if this op is none of these.
 bool fold_constants(NodeContext& context, Status* status);
+
+// Nodes that read activations of an integer type (bytes of an image): a cast to floats ends that, operators that move
+// data keep it, all others are refused. True if nothing is left to do; if false, an importer must be called, after
+// which keep_integers marks the outputs.
+bool import_integers(NodeContext& context, Status* status);
+void keep_integers(NodeContext& context);
 
 }  // namespace sparsenet::converter

@@ -1,9 +1,12 @@
-// ONNX -> Graph. Visits the nodes in order; a node that cannot be imported becomes a problem, and its outputs become
-// unknown (or get the shape that the file declares), so that one pass finds all problems of a file.
+// ONNX -> Graph. Visits the nodes that the outputs need, each behind those that it reads; a node that cannot be
+// imported becomes a problem, and its outputs become unknown (or get the shape that the file declares), so that one
+// pass finds all problems of a file.
 #include <algorithm>
 #include <limits>
 
 #include "converter/importers.h"
+#include "converter/onnx/graph_order.h"
+#include "converter/onnx/graph_ports.h"
 #include "converter/onnx/message_memory.h"
 #include "converter/onnx/node_context.h"
 #include "converter/onnx/operator_table.h"
@@ -15,26 +18,13 @@ namespace {
 using onnx_ns::GraphProto;
 using onnx_ns::ModelProto;
 using onnx_ns::NodeProto;
-using onnx_ns::TensorProto;
-using onnx_ns::ValueInfoProto;
 
-constexpr int64_t kMinOpset = 7, kMaxOpset = 21;
-
-// The shape that a value_info declares, with symbolic dimensions as -1. False if there is none or it is not a tensor.
-bool declared_shape(const ValueInfoProto& info, Shape* out) {
-  if (!info.has_type() || !info.type().has_tensor_type() || !info.type().tensor_type().has_shape()) return false;
-  out->clear();
-  for (const auto& dim : info.type().tensor_type().shape().dim()) {
-    const bool known = dim.has_dim_value() && dim.dim_value() > 0;
-    out->push_back(known ? dim.dim_value() : -1);
-  }
-  return true;
-}
+constexpr int64_t kMinOpset = 6, kMaxOpset = 23;
 
 class OnnxImporter {
  public:
-  OnnxImporter(ModelProto* model, const std::string& folder, Report* report)
-      : model_(*model), graph_(*model->mutable_graph()) {
+  OnnxImporter(ModelProto* model, const std::string& folder, const GraphOptions& options, Report* report)
+      : model_(*model), graph_(*model->mutable_graph()), options_(options) {
     state_.report = report;
     state_.folder = folder;
   }
@@ -46,10 +36,15 @@ class OnnxImporter {
       return {};
     }
     check_model();
-    read_initializers();
-    read_inputs();
-    count_uses();
-    for (NodeProto& node : *graph_.mutable_node()) import_node(&node);
+    read_initializers(&graph_, &state_);
+    wanted_ = wanted_outputs(graph_, options_, &report);
+    const std::vector<int> order = ordered_nodes(graph_, wanted_);
+    read_needed_inputs(order);
+    count_uses(graph_, order);
+    for (const int node : order) {
+      top_ = node;
+      import_node(graph_.mutable_node(node));
+    }
     set_outputs();
     finish();
     return std::move(state_.writer.graph);
@@ -72,113 +67,72 @@ class OnnxImporter {
     if (graph_.sparse_initializer_size() > 0) problem("", "sparse initializers are not supported");
   }
 
-  void read_initializers() {
-    for (TensorProto& proto : *graph_.mutable_initializer()) {
-      const std::string subject = "tensor '" + proto.name() + "'";
-      Result<HostTensor> tensor = within_budget(subject, [&] { return take_tensor(&proto, state_.folder); });
-      OnnxValue value;
-      if (!tensor.ok()) {
-        problem(subject, tensor.status().message());
-      } else {
-        tensor->source = proto.name();
-        if (tensor->is_float() && tensor->type != ElementType::kFloat32) {
-          state_.report->note("tensor '" + printable(proto.name()) + "' converted from " + name(tensor->type) +
-                              " to float32");
-        }
-        state_.records[proto.name()] = state_.report->tensors.size();
-        state_.report->tensors.push_back({proto.name(), name(tensor->type), tensor->shape, "", ""});
-        value.constant = std::make_shared<const HostTensor>(std::move(tensor).value());
-      }
-      if (!state_.values.emplace(proto.name(), std::move(value)).second)
-        problem(subject, "two initializers have this name");
-    }
+  std::vector<int> ordered_nodes(const GraphProto& graph, const std::vector<std::string>& wanted) {
+    NodeOrder order = order_nodes(graph, wanted);
+    for (auto& [subject, reason] : order.problems) problem(subject, reason);
+    return std::move(order.nodes);
   }
 
-  void read_inputs() {
-    for (const ValueInfoProto& input : graph_.input()) {
-      // Up to IR version 3 initializers are also listed among the inputs.
-      if (state_.values.count(input.name())) continue;
-      const std::string subject = "input '" + input.name() + "'";
-      Shape shape;
-      OnnxValue value;
-      const int32_t type = input.type().tensor_type().elem_type();
-      state_.half_network = state_.half_network || type == TensorProto::FLOAT16;
-      if (!declared_shape(input, &shape) || shape.empty()) {
-        problem(subject, "expected a tensor with a batch dimension");
-      } else if (type != TensorProto::FLOAT && type != TensorProto::FLOAT16 && type != TensorProto::DOUBLE) {
-        problem(subject, "expected floats, found element type " + onnx_type_name(type));
-      } else if (shape.size() > 8 || std::count(shape.begin() + 1, shape.end(), -1) > 0) {
-        problem(subject, "expected fixed sizes but for the batch, found " + to_string(shape) + " (-1: not fixed)");
-      } else {
-        if (shape[0] == -1) shape[0] = batch_ == 0 ? 1 : batch_;
-        if (batch_ == 0) batch_ = shape[0];
-        if (element_count(shape) <= 0 || element_count(shape) > std::numeric_limits<int32_t>::max()) {
-          problem(subject, "shape " + to_string(shape) + " is too large");
-        } else if (shape[0] != batch_) {
-          problem(subject,
-                  "expected batch " + std::to_string(batch_) + " as the other inputs have, found " + to_string(shape));
-        } else {
-          value.id = state_.writer.input(input.name(), shape);
-        }
-      }
-      if (type == TensorProto::FLOAT16) {
-        state_.report->note(subject +
-                            " is float16 and becomes float32: the network computes without float16's rounding");
-      } else if (type == TensorProto::DOUBLE) {
-        state_.report->note(subject + " becomes float32");
-      }
-      state_.values[input.name()] = value;
+  // With --outputs, inputs that the wanted ones do not need are left out. Otherwise the network keeps all of its own.
+  void read_needed_inputs(const std::vector<int>& order) {
+    std::unordered_set<std::string> needed;
+    for (const int node : order) {
+      for_each_read(graph_.node(node), [&needed](const std::string& name) { needed.insert(name); });
     }
-    for (const ValueInfoProto& info : graph_.value_info()) {
-      Shape shape;
-      if (!declared_shape(info, &shape) || shape.empty()) continue;
-      if (shape[0] == -1) shape[0] = std::max<int64_t>(batch_, 1);
-      if (std::count(shape.begin(), shape.end(), -1) == 0) state_.declared_shapes[info.name()] = shape;
-    }
+    read_inputs(graph_, options_, options_.outputs.empty() ? nullptr : &needed, &state_);
   }
 
-  void count_uses() {
-    for (const NodeProto& node : graph_.node()) {
-      for (const std::string& input : node.input()) ++state_.uses[input];
-      quantised_ = quantised_ || is_quantised_operator(node.op_type());
+  void count_uses(const GraphProto& graph, const std::vector<int>& order) {
+    for (const int node : order) {
+      for_each_read(graph.node(node), [this](const std::string& name) { ++state_.uses[name]; });
+      quantised_ = quantised_ || is_quantised_operator(graph.node(node).op_type());
     }
-    for (const ValueInfoProto& output : graph_.output()) ++state_.uses[output.name()];
+    for (const std::string& output : wanted_) ++state_.uses[output];
   }
 
   void import_node(NodeProto* proto) {
     const NodeProto& node = *proto;
     NodeContext context(&state_, proto);
-    const std::string subject = node.op_type() + " '" + context.name() + "'";
+    const std::string subject = subject_of(node);
     std::string missing;
     for (size_t i = 0; i < context.input_count(); ++i) {
       if (context.has_input(i) && !context.input(i)) missing = node.input(static_cast<int>(i));
     }
     for (const std::string& output : node.output()) {
       if (!output.empty() && !state_.values.emplace(output, OnnxValue{}).second) {
-        problem(subject, "output '" + printable(output) + "' is made twice");
-        return;
+        return failed(subject, "output '" + output + "' is made twice");
       }
     }
     if (!missing.empty()) {
-      problem(subject, "input '" + missing + "' is not made by any node before it");
-      return;
+      return failed(subject, "input '" + missing + "' is made by no node");
     }
-    const Status status = within_budget(subject, [&] { return import_operator(context, node); });
+    const Status status = within_budget(subject, [&] { return import_operator(context, proto); });
     if (status.ok()) return;
+    tell_failure(context, node, status);
+    assume_outputs(context, node);
+  }
+
+  void failed(const std::string& subject, const std::string& reason, size_t cause = 0) {
+    failed_.insert(top_);
+    state_.report->problem(subject, reason, cause);
+  }
+
+  void tell_failure(const NodeContext& context, const NodeProto& node, const Status& status) {
+    const std::string subject = subject_of(node);
     // A node that fails because of what it reads is only a consequence of an earlier problem.
     const bool on_quantised = quantised_ && status.message().find("int8") != std::string::npos;
     if (is_quantised_operator(node.op_type()) || on_quantised) {
       Cause cause{"the network is quantised",
                   "this version converts float networks only: give the one before quantisation", "nodes"};
-      state_.report->problem(subject, "", state_.report->cause(std::move(cause)));
+      failed(subject, "", state_.report->cause(std::move(cause)));
     } else if (is_foreign(node)) {
-      state_.report->problem(subject, "", state_.report->cause(cause_of_domain(node.domain())));
+      failed(subject, "", state_.report->cause(cause_of_domain(node.domain())));
     } else if (context.skipped() || only_follows(context, node)) {
       ++unchecked_;
+      failed_.insert(top_);
     } else {
-      problem(subject, without_context(status.message(), subject));
+      failed(subject, without_context(status.message(), subject));
     }
-    assume_outputs(context, node);
   }
 
   // The graph's own checks also name the node, so that part is removed.
@@ -202,17 +156,57 @@ class OnnxImporter {
     return any_unknown && (all_constant || node.op_type() == "Shape");
   }
 
-  Status import_operator(NodeContext& context, const NodeProto& node) {
+  Status import_operator(NodeContext& context, NodeProto* proto) {
+    const NodeProto& node = *proto;
     if (is_foreign(node)) return unsupported("an operator of another domain");
     if (node.output_size() == 0) return invalid_model("the node has no output");
     Status status = check_against_specification(node, state_.opset);
+    if (status.ok()) status = apply_old_opset(context, proto);
     if (!status.ok()) return status;
-    if (!fold_constants(context, &status)) {
+    if (node.op_type() == "If") return import_if(context, proto);
+    bool done = fold_constants(context, &status);
+    if (!done) done = import_integers(context, &status);
+    if (!done) {
       const NodeImporter importer = find_importer(node.op_type());
       if (!importer) return unsupported(why_unknown(node.op_type()));
       status = importer(context);
+      keep_integers(context);
     }
     return context.attribute_status().ok() ? status : context.attribute_status();
+  }
+
+  // Exporters write an If where the shape of an image decides. If the condition is known, one branch is the network's.
+  Status import_if(NodeContext& context, NodeProto* node) {
+    const OnnxValue* condition = context.input(0);
+    if (condition && !condition->unknown() && !condition->constant) {
+      return unsupported(
+          "the condition is computed from the network's input, so either branch may be taken: export the network with "
+          "fixed sizes, so that the exporter decides it");
+    }
+    SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> values, context.ints(0, "condition"));
+    if (values.size() != 1) return invalid_model("condition: expected one boolean, found " + to_string(values));
+    const std::string name = values[0] != 0 ? "then_branch" : "else_branch";
+    const auto found = std::find_if(node->mutable_attribute()->begin(), node->mutable_attribute()->end(),
+                                    [&name](const auto& attribute) { return attribute.name() == name; });
+    if (found == node->mutable_attribute()->end() || !found->has_g()) return invalid_model(name + ": expected a graph");
+    GraphProto& branch = *found->mutable_g();
+    if (branch.output_size() != node->output_size()) {
+      return invalid_model(name + ": expected " + std::to_string(node->output_size()) + " outputs, found " +
+                           std::to_string(branch.output_size()));
+    }
+    if (branch.sparse_initializer_size() > 0) return unsupported("sparse initializers are not supported");
+    read_initializers(&branch, &state_);
+    std::vector<std::string> outputs;
+    for (const auto& output : branch.output()) outputs.push_back(output.name());
+    for (const int inner : ordered_nodes(branch, outputs)) import_node(branch.mutable_node(inner));
+    for (int i = 0; i < node->output_size(); ++i) {
+      const auto value = state_.values.find(outputs[static_cast<size_t>(i)]);
+      if (value == state_.values.end())
+        return invalid_model(name + ": no node makes '" + outputs[static_cast<size_t>(i)] + "'");
+      const OnnxValue copy = value->second;
+      state_.values[node->output(i)] = copy;
+    }
+    return {};
   }
 
   static NodeImporter find_importer(const std::string& op) {
@@ -220,6 +214,7 @@ class OnnxImporter {
     if (!importer) importer = find_pointwise_op(op);
     if (!importer) importer = find_pool_op(op);
     if (!importer) importer = find_shape_op(op);
+    if (!importer) importer = find_index_op(op);
     return importer;
   }
 
@@ -249,21 +244,37 @@ class OnnxImporter {
   }
 
   void set_outputs() {
-    if (graph_.output_size() == 0) problem("", "the graph has no output");
-    for (const ValueInfoProto& output : graph_.output()) {
-      const std::string subject = "output '" + output.name() + "'";
-      const auto found = state_.values.find(output.name());
+    if (wanted_.empty()) problem("", "the graph has no output");
+    for (const std::string& name : wanted_) {
+      const std::string subject = "output '" + name + "'";
+      const auto found = state_.values.find(name);
       if (found == state_.values.end()) {
         problem(subject, "no node makes it");
       } else if (found->second.constant) {
         problem(subject, "it does not depend on the input");
       } else if (!found->second.unknown()) {
-        const Status status = state_.writer.output(found->second.id, output.name());
+        const Status status = state_.writer.output(found->second.id, name);
         if (!status.ok()) problem(subject, status.message());
       } else if (state_.report->problems.empty()) {
         problem(subject, "it could not be imported");
       }
     }
+  }
+
+  // Says which outputs of the file could be converted without the others.
+  void suggest_outputs() {
+    constexpr size_t kMost = 64;
+    if (wanted_.size() < 2 || wanted_.size() > kMost || failed_.empty()) return;
+    std::string whole;
+    for (const std::string& output : wanted_) {
+      const std::vector<int> needed = order_nodes(graph_, {output}).nodes;
+      const auto fails = [this](int node) { return failed_.count(node) > 0; };
+      if (needed.empty() || std::any_of(needed.begin(), needed.end(), fails)) continue;
+      whole += (whole.empty() ? "" : ",") + output;
+    }
+    if (!whole.empty())
+      state_.report->note("none of these nodes is needed for all outputs: --outputs " + printable(whole) +
+                          " leaves them out");
   }
 
   void finish() {
@@ -272,6 +283,7 @@ class OnnxImporter {
       if (record.how.empty()) record.how = state_.uses.count(record.source) ? "folded" : "unused";
     }
     if (!report.problems.empty()) {
+      suggest_outputs();
       if (unchecked_ > 0) {
         report.note("of " + std::to_string(unchecked_) +
                     (unchecked_ == 1 ? " node behind the problems only the operator could"
@@ -282,12 +294,12 @@ class OnnxImporter {
     }
     Graph& graph = state_.writer.graph;
     Status status = finish_graph(&graph);
-    if (status.ok() && batch_ > 1) {
+    if (status.ok() && state_.batch > 1) {
       Graph single = graph;
       if (single.set_batch(1).ok()) {
         graph = std::move(single);
       } else {
-        report.note("the network works for a batch of " + std::to_string(batch_) + " alone");
+        report.note("the network works for a batch of " + std::to_string(state_.batch) + " alone");
       }
     }
     if (!status.ok()) problem("", status.message());
@@ -296,14 +308,17 @@ class OnnxImporter {
   ModelProto& model_;
   GraphProto& graph_;  // tensors are moved out of it
   OnnxState state_;
-  int64_t batch_ = 0;
-  bool quantised_ = false;  // some nodes work with integers that represent quantised numbers
-  size_t unchecked_ = 0;    // nodes that could not be imported because of earlier problems
+  const GraphOptions& options_;
+  std::vector<std::string> wanted_;  // names of the values that the network computes
+  int top_ = 0;                      // the node of the graph itself that is being imported
+  std::unordered_set<int> failed_;   // nodes of the graph itself that could not be imported
+  bool quantised_ = false;           // some nodes work with integers that represent quantised numbers
+  size_t unchecked_ = 0;             // nodes that could not be imported because of earlier problems
 };
 
 }  // namespace
 
-Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
+Graph import_onnx(FileBytes file, const std::string& folder, const GraphOptions& options, Report* report) {
   report->format = "ONNX";
   const UseBudget budget = UseBudget::keep_or_make(file.size);
   ModelProto model;
@@ -325,7 +340,7 @@ Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
   report->producer = printable(model.producer_name());
   if (!model.producer_version().empty()) report->producer += " " + printable(model.producer_version());
   try {
-    return OnnxImporter(&model, folder, report).run();
+    return OnnxImporter(&model, folder, options, report).run();
   } catch (const OutOfBudget& error) {
     report->problem(error.subject, error.reason);
     return {};
@@ -333,7 +348,7 @@ Graph import_onnx(FileBytes file, const std::string& folder, Report* report) {
 }
 
 Graph import_onnx(const uint8_t* data, size_t size, const std::string& folder, Report* report) {
-  return import_onnx({data, size, nullptr}, folder, report);
+  return import_onnx({data, size, nullptr}, folder, GraphOptions(), report);
 }
 
 }  // namespace sparsenet::converter

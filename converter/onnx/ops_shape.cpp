@@ -111,32 +111,47 @@ Status import_split(NodeContext& c) {
   return {};
 }
 
+// Backwards there is no such op: the elements are picked one by one.
+Result<ValueId> reversed_slice(NodeContext& c, ValueId x, int32_t axis, const SliceRange& range) {
+  constexpr int64_t kMost = 64;
+  if (range.count > kMost) {
+    return unsupported("steps: expected 1 or more for more than " + std::to_string(kMost) + " elements, found " +
+                       std::to_string(range.step));
+  }
+  std::vector<int64_t> indices;
+  for (int64_t i = 0; i < range.count; ++i) indices.push_back(range.start + i * range.step);
+  return pick_along_axis(c, x, axis, indices, c.name() + ".reversed");
+}
+
 Status import_slice(NodeContext& c) {
   SliceRequest request;
   SPARSENET_RETURN_IF_ERROR(read_slice(c, &request));
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   const Shape shape = c.writer().shape(x);
   SliceAttrs attrs;
+  ValueId reversed = x;
   for (size_t i = 0; i < request.axes.size(); ++i) {
     SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(request.axes[i], shape.size()));
     const int64_t dim = shape[static_cast<size_t>(axis)];
-    int64_t start = request.starts[i], end = request.ends[i];
-    const int64_t step = request.steps[i];
-    if (step < 1) return unsupported("steps: expected 1 or more, found " + std::to_string(step));
-    start = std::clamp<int64_t>(start < 0 ? std::max<int64_t>(start, -dim) + dim : start, 0, dim);
-    end = std::clamp<int64_t>(end < 0 ? std::max<int64_t>(end, -dim) + dim : end, 0, dim);
-    if (start == 0 && end == dim && step == 1) continue;
+    SPARSENET_ASSIGN_OR_RETURN(const SliceRange range, slice_range(request, i, dim));
+    if (range.count == dim && range.step == 1) continue;
     if (axis == 0) return unsupported("slices the batch");
+    if (range.step < 0) {
+      SPARSENET_ASSIGN_OR_RETURN(reversed, reversed_slice(c, reversed, axis, range));
+      continue;
+    }
     attrs.axes.push_back(axis);
-    attrs.starts.push_back(start);
-    attrs.ends.push_back(end);
-    attrs.steps.push_back(step);
+    attrs.starts.push_back(range.start);
+    attrs.ends.push_back(std::min(dim, range.start + range.count * range.step));
+    attrs.steps.push_back(range.step);
   }
-  if (attrs.axes.empty()) {
+  if (!attrs.axes.empty()) return c.emit(Op::kSlice, {reversed}, std::move(attrs));
+  if (reversed == x) {
     c.alias_output(0, 0);
-    return {};
+  } else {
+    c.set_output(0, reversed);
   }
-  return c.emit(Op::kSlice, {x}, std::move(attrs));
+  return {};
 }
 
 Status import_pad(NodeContext& c) {

@@ -1,6 +1,8 @@
 #include "converter/onnx/shape_math.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 
 namespace sparsenet::converter {
 
@@ -106,6 +108,29 @@ Status read_slice(NodeContext& c, SliceRequest* out) {
     return invalid_model("expected as many starts, ends, axes and steps");
   }
   return {};
+}
+
+Result<SliceRange> slice_range(const SliceRequest& request, size_t i, int64_t dim) {
+  const int64_t step = request.steps[i];
+  if (step == 0) return invalid_model("steps: expected another number than 0");
+  const int64_t given = request.ends[i];
+  if (step < 0 && (given == INT64_MAX || given == INT32_MAX)) {
+    return unsupported(
+        "ends: the largest integer with a negative step, which ONNX Runtime takes for the beginning and the "
+        "specification for the end");
+  }
+  const auto counted = [dim](int64_t at) { return at < 0 ? std::max<int64_t>(at, -dim - 1) + dim : at; };
+  // Backwards, an end of -1 stands before the first element; a start does not.
+  const int64_t last = std::max<int64_t>(step > 0 ? dim : dim - 1, 0);
+  SliceRange range;
+  range.start = std::clamp<int64_t>(counted(request.starts[i]), 0, last);
+  const int64_t end = std::clamp<int64_t>(counted(given), step > 0 ? 0 : -1, last);
+  // No step is longer than the axis, so that nothing overflows.
+  range.step = std::clamp<int64_t>(step, -dim - 1, dim + 1);
+  const int64_t distance = step > 0 ? end - range.start : range.start - end, length = std::abs(range.step);
+  range.count = dim > 0 && distance > 0 ? (distance + length - 1) / length : 0;
+  if (range.count == 0) range.start = 0;
+  return range;
 }
 
 }  // namespace sparsenet::converter

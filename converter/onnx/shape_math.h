@@ -20,4 +20,10 @@ struct SliceRequest {
 };
 Status read_slice(NodeContext& c, SliceRequest* out);
 
+// Its entry `i` along an axis of `dim` elements: the elements start, start + step, ..., `count` of them.
+struct SliceRange {
+  int64_t start = 0, step = 1, count = 0;
+};
+Result<SliceRange> slice_range(const SliceRequest& request, size_t i, int64_t dim);
+
 }  // namespace sparsenet::converter

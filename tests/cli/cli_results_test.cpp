@@ -109,6 +109,26 @@ TEST_CASE("cli: run gives the same for a batch, its images alone, and named tens
   }
 }
 
+TEST_CASE("cli: run takes images with their channels last as well") {
+  const size_t one = 3 * 32 * 32, batch = 2;
+  std::vector<float> first(batch * one), last(batch * one);
+  for (size_t i = 0; i < first.size(); ++i) first[i] = static_cast<float>(i * 37 % 255) / 100.0f - 1.2f;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const size_t pixel = i % 1024, channel = i / 1024 % 3, image = i / one;
+    last[(image * 1024 + pixel) * 3 + channel] = first[i];
+  }
+  std::vector<float> results[2];
+  for (const bool channels_last : {false, true}) {
+    const std::string in = scratch("order.npy"), out = scratch("order-out.npy");
+    const Shape shape = channels_last ? Shape{2, 32, 32, 3} : Shape{2, 3, 32, 32};
+    REQUIRE(io::write_npy(in, shape, (channels_last ? last : first).data()).ok());
+    const test::Outcome run = test::sparsenet({"run", small_model(), "-i", in, "-o", out});
+    REQUIRE_MESSAGE(run.code == 0, run.err);
+    results[channels_last ? 1 : 0] = io::read_npy(out)->values;
+  }
+  CHECK(results[0] == results[1]);
+}
+
 TEST_CASE("cli: classify agrees with run on the prepared pixels") {
   const std::string image_path = sample("cat-0000.png");
   auto image = io::load_image(image_path);

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "support/onnx_file.h"
 #include "support/scratch_folder.h"
 
 namespace {
@@ -88,6 +89,53 @@ TEST_CASE("convert: a conversion writes a model that loads, and a report") {
   CHECK(json["problems"].empty());
   REQUIRE(json["tensors"].size() > 100);
   for (const auto& tensor : json["tensors"]) CHECK(!tensor["how"].get<std::string>().empty());
+}
+
+// A network of two heads, one of which cannot be converted, with an input whose height and width are open.
+std::string two_heads() {
+  using sparsenet::test::OnnxFile;
+  OnnxFile file(13);
+  file.input("x", {0, 3, 0, 0}).output("y").output("label").constant("w", {2, 3, 1, 1}, {1, 2, 3, 4, 5, 6});
+  file.named("Conv", "c", {"x", "w"}, {"y"}).named("NoSuchOperator", "l", {"y"}, {"label"});
+  const fs::path path = scratch() / "heads.onnx";
+  write_text(path, file.text());
+  return path.string();
+}
+
+TEST_CASE("convert: outputs and sizes of an ONNX graph are chosen on the command line, as the messages say") {
+  const std::string file = two_heads();
+  const fs::path model = scratch() / "heads.snet";
+  const Run open = convert({file, "-o", model.string()});
+  CHECK(open.code == 1);
+  CHECK(open.err.find("--input-shape x=1,3,224,224") != std::string::npos);
+  const Run heads = convert({file, "-o", model.string(), "--input-shape", "x=1,3,8,6"});
+  CHECK(heads.code == 1);
+  CHECK(heads.err.find("--outputs y leaves them out") != std::string::npos);
+  const Run done = convert({file, "-o", model.string(), "--input-shape", "x=1,3,8,6", "--outputs", "y"});
+  CHECK_MESSAGE(done.code == 0, done.err);
+  const auto loaded = sparsenet::load_model(model.string());
+  REQUIRE(loaded.ok());
+  CHECK(loaded->graph.shape(loaded->graph.inputs[0]) == sparsenet::Shape{1, 3, 8, 6});
+  CHECK(loaded->graph.outputs.size() == 1);
+  const std::vector<std::vector<std::string>> wrong{{"--input-shape", "x"},
+                                                    {"--input-shape", "x=1,3,0,6"},
+                                                    {"--input-shape", "z=1,3,8,6", "--outputs", "y"},
+                                                    {"--outputs", "y,"},
+                                                    {"--outputs", ",y"},
+                                                    {"--outputs", ""},
+                                                    {"--outputs", "no such value"}};
+  for (const std::vector<std::string>& words : wrong) {
+    std::vector<std::string> all{file, "-o", model.string()};
+    all.insert(all.end(), words.begin(), words.end());
+    const Run run = convert(all);
+    CAPTURE(run.err);
+    CHECK(run.code == 2);
+    CHECK(run.err.find(words[0]) != std::string::npos);
+  }
+  const Run weights = convert({kGoldens + "nets/abc.pth", "-o", model.string(), "--arch",
+                               "sparsenet-abc:blocks=2-2-3,k=5,path=3", "--outputs", "y"});
+  CHECK(weights.code == 2);
+  CHECK(weights.err.find("for ONNX files") != std::string::npos);
 }
 
 TEST_CASE("convert: mean and std as training scripts state them, and by name") {

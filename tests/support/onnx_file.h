@@ -15,6 +15,7 @@ class OnnxFile {
   enum Type : uint8_t {
     kFloat = 1,
     kUInt8 = 2,
+    kInt8 = 3,
     kInt32 = 6,
     kInt64 = 7,
     kString = 8,
@@ -32,6 +33,10 @@ class OnnxFile {
     Attribute(std::string name_, const std::vector<int64_t>& values) : name(std::move(name_)) {
       for (int64_t value : values) integer(8, value, &body);
       kind(7);
+    }
+    // A branch: the file's graph.
+    Attribute(std::string name_, const OnnxFile& file) : name(std::move(name_)) {
+      bytes(6, file.graph_, &body), kind(5);
     }
     std::string name, body;
 
@@ -55,6 +60,14 @@ class OnnxFile {
     std::string raw(values.size() * sizeof(float), '\0');
     if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
     return tensor(name, shape, kFloat, raw);
+  }
+  OnnxFile& integers(const std::string& name, const std::vector<int64_t>& shape, const std::vector<int64_t>& values) {
+    std::string raw(values.size() * sizeof(int64_t), '\0');
+    if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
+    return tensor(name, shape, kInt64, raw);
+  }
+  OnnxFile& int8s(const std::string& name, const std::vector<int64_t>& shape, const std::vector<int8_t>& values) {
+    return tensor(name, shape, kInt8, std::string(values.begin(), values.end()));
   }
   // Zeros of a type of `size` bytes.
   OnnxFile& zeros(const std::string& name, const std::vector<int64_t>& shape, int type = kFloat, size_t size = 4) {

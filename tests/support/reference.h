@@ -23,6 +23,21 @@ struct Array {
   size_t dim(size_t axis) const { return static_cast<size_t>(shape[axis]); }
 };
 
+// Images [N, H, W, C] as an input [N, C, H, W] reads them; any other array as it is.
+inline Array as_input(const Array& array, const Shape& input) {
+  const Shape& from = array.shape;
+  const bool images = from.size() == 4 && input.size() == 4 && from[1] == input[2] && from[2] == input[3] &&
+                      from[3] == input[1] &&
+                      Shape(from.begin() + 1, from.end()) != Shape(input.begin() + 1, input.end());
+  if (!images) return array;
+  Array out({from[0], from[3], from[1], from[2]});
+  const size_t channels = array.dim(3), area = array.dim(1) * array.dim(2);
+  for (size_t i = 0; i < array.size(); ++i) {
+    out.data[(i / channels / area * channels + i % channels) * area + i / channels % area] = array.data[i];
+  }
+  return out;
+}
+
 // `inputs` are in the order of graph.inputs. Runs infer_shapes on a copy first. The result has one array per graph
 // output.
 Result<std::vector<Array>> evaluate(const Graph& graph, const std::vector<Array>& inputs);

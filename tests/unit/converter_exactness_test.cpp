@@ -198,7 +198,8 @@ TEST_CASE("onnx: an attribute or input that the operator does not have is a prob
     file.node(op, inputs, {"y"}, attributes);
     return import(file);
   };
-  check_refused(one_node(11, "Add", {"x", "c"}, {{"axis", 1}}), "attribute axis: Add has none of this name");
+  check_refused(one_node(11, "Add", {"x", "c"}, {{"axis", 1}}), "attribute axis: Add has it until opset 6");
+  check_refused(one_node(11, "Sub", {"x", "c"}, {{"axes", 1}}), "attribute axes: Sub has none of this name");
   check_refused(one_node(11, "Clip", {"x"}, {{"max", 6.f}}), "attribute max: Clip has it until opset 10");
   check_refused(one_node(8, "MaxPool", {"x"}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"ceil_mode", 1}}),
                 "attribute ceil_mode: MaxPool has it from opset 10 on, the file has opset 8");

@@ -52,6 +52,10 @@ TEST_CASE("goldens import and compute what their framework did") {
     if (!model.ok()) continue;
     if (entry["kind"] == "weights") CHECK(model->graph.parameter_count() == entry["parameters"].get<int64_t>());
     if (entry.contains("macs")) CHECK(model->graph.macs_per_image() == entry["macs"].get<int64_t>());
+    REQUIRE(model->graph.inputs.size() == inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      inputs[i] = test::as_input(inputs[i], model->graph.shape(model->graph.inputs[i]));
+    }
     const Status batch = model->graph.set_batch(inputs[0].shape[0]);
     CHECK_MESSAGE(batch.ok(), batch.message());
     const Result<std::vector<test::Array>> outputs = test::evaluate(model->graph, inputs);

@@ -94,7 +94,7 @@ TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it t
   SUBCASE("operators on integers") {
     file.named("QLinearConv", "c", {"xq", "s", "z", "wq", "s", "z", "s", "z"}, {"cq"});
     file.named("QLinearAdd", "a", {"cq", "s", "z", "cq", "s", "z", "s", "z"}, {"aq"}, "com.microsoft");
-    file.named("ConvInteger", "i", {"xq", "wq"}, {"ci"});
+    file.named("ConvInteger", "i", {"xq", "wq"}, {"ci"}).output("ci");
     file.named("DequantizeLinear", "d", {"aq", "s", "z"}, {"y"});
     const Report report = import(file);
     CHECK(report.problems.size() == 5);
@@ -122,7 +122,7 @@ TEST_CASE("messages: onnx: one missing file of data is one line, and no node beh
 
 TEST_CASE("messages: onnx: operators behind a failure are told, also where no shape is declared") {
   OnnxFile file(13);
-  file.zeros("w", {3, 3, 2, 2}).zeros("k", {5, 4, 1, 1}).input("x", {1, 3, 8, 8}).output("y");
+  file.zeros("w", {3, 3, 2, 2}).zeros("k", {5, 4, 1, 1}).input("x", {1, 3, 8, 8}).output("y").output("wrong");
   file.named("Shrink", "keeps its shape", {"x"}, {"a"}).named("Conv", "of four channels", {"a", "k"}, {"wrong"});
   file.named("ConvTranspose", "of any shape", {"a", "w"}, {"b"}).named("Sinh", "behind", {"b"}, {"c"});
   file.named("Cosh", "further behind", {"c"}, {"d"}).named("Whatever", "of ours", {"d"}, {"e"}, "our.domain");
