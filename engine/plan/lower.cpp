@@ -11,7 +11,7 @@ namespace sparsenet {
 
 // From LeakyRelu on, both enumerations have the same kinds in the same order.
 constexpr int kActsBehind = static_cast<int>(Activation::Kind::kLeakyRelu) - static_cast<int>(rt::Act::kLeakyRelu);
-static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLast));
+static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLastActivation));
 
 rt::Act to_act(const Activation& a) {
   rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, a.a, a.b};

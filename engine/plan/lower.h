@@ -65,6 +65,8 @@ class Lowering {
   Status lower_affine(const Node& node);
   Status lower_unary(const Node& node);
   Status lower_binary(const Node& node);
+  Status lower_mat_mul(const Node& node);
+  Status lower_layer_norm(const Node& node);
   Status lower_attention(const Node& node);
   Status lower_softmax(const Node& node);
   Status lower_reduce_mean(const Node& node);

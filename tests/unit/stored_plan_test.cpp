@@ -147,7 +147,7 @@ TEST_CASE("converted networks run from a stored plan as from one of their own") 
 
 TEST_CASE("random graphs run from a stored plan as from one of their own") {
   int checked = 0;
-  for (const auto* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const auto* list : {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       const int seeds = scaled_by_effort(4);
       for (int seed = 0; seed < seeds; ++seed) {
