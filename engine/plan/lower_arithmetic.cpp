@@ -32,9 +32,9 @@ rt::BinaryOp binary_op(Op op) {
   }
 }
 
-// The order in which logical dimensions are walked: pixel order (NHWC) for images.
-std::vector<size_t> walk_order(size_t rank) {
-  if (rank == 4) return {0, 2, 3, 1};
+// The order in which logical dimensions are walked: pixel order (NHWC) for images that are in it.
+std::vector<size_t> walk_order(size_t rank, bool rows) {
+  if (rank == 4 && !rows) return {0, 2, 3, 1};
   std::vector<size_t> order(rank);
   for (size_t i = 0; i < rank; ++i) order[i] = i;
   return order;
@@ -49,7 +49,8 @@ Status Lowering::lower_binary(const Node& node) {
   draft.share_in = draft.share_in2 = true;
   bool same = true;
   for (size_t i = 0; i < 2; ++i) {
-    same = same && shape(node.inputs[i]) == out_shape;
+    const auto in = static_cast<size_t>(node.inputs[i]), out = static_cast<size_t>(node.outputs[0]);
+    same = same && shape(node.inputs[i]) == out_shape && rows_[in] == rows_[out];
   }
   if (same && has_channels(out_shape)) {
     SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
@@ -71,7 +72,7 @@ Status Lowering::lower_binary(const Node& node) {
     draft.in2 = operands[1];
     draft.out = new_value(node.outputs[0]);
     const std::vector<int64_t> out_strides = physical_strides(out_shape, draft.out);
-    const std::vector<size_t> order = walk_order(out_shape.size());
+    const std::vector<size_t> order = walk_order(out_shape.size(), draft.out.rows);
     for (size_t d = 0; d < order.size(); ++d) {
       const size_t axis = order[d];
       st.dims[d] = out_shape[axis];
