@@ -522,6 +522,24 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   });
 }
 
+TEST_CASE("a plan with steps of matrices that does not fit is not used") {
+  Graph matrices;
+  ValueId x = matrices.add_input("x", {1, 3, 4});
+  x = matrices.add_node(Op::kLayerNorm, "norm", {x, matrices.add_constant("scale", ramp({4}))}, BatchNormAttrs{});
+  x = matrices.add_node(Op::kMatMul, "product", {x, matrices.add_constant("matrix", ramp({4, 2}))});
+  matrices.outputs = {x};
+  const auto of_matrices = [&](const char* name, const char* part, auto change) {
+    refused(matrices, name, part, [&](Plan&, rt::Step& s) { change(s); });
+  };
+  of_matrices("norm", "input's size", [](rt::Step& s) { s.in.w = 2; });
+  of_matrices("norm", "scale and shift", [](rt::Step& s) { s.affine.shift = {}; });
+  of_matrices("product", "expected an index space", [](rt::Step& s) { s.strided = nullptr; });
+  of_matrices("product", "rows, columns and a sum", [](rt::Step& s) { walk(s).reduced_from = 1; });
+  of_matrices("product", "a right one of columns", [](rt::Step& s) { walk(s).in_strides[1][1] = 1; });
+  of_matrices("product", "leaves an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
+  of_matrices("product", "operands in one piece", [](rt::Step& s) { s.in2.segment_count = 0; });
+}
+
 TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name") {
   const Graph g = graph_of_steps();
   const auto on = [&](const char* name, const char* part, const std::function<void(rt::Step&)>& change) {
@@ -551,22 +569,6 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary.op = static_cast<rt::BinaryOp>(7); });
   on("softmax", "reduce", [](rt::Step& s) { walk(s).reduced_from = 5; });
   on("softmax", "index space", [](rt::Step& s) { s.strided = nullptr; });
-
-  Graph matrices;
-  ValueId x = matrices.add_input("x", {1, 3, 4});
-  x = matrices.add_node(Op::kLayerNorm, "norm", {x, matrices.add_constant("scale", ramp({4}))}, BatchNormAttrs{});
-  x = matrices.add_node(Op::kMatMul, "product", {x, matrices.add_constant("matrix", ramp({4, 2}))});
-  matrices.outputs = {x};
-  const auto of_matrices = [&](const char* name, const char* part, auto change) {
-    refused(matrices, name, part, [&](Plan&, rt::Step& s) { change(s); });
-  };
-  of_matrices("norm", "input's size", [](rt::Step& s) { s.in.w = 2; });
-  of_matrices("norm", "scale and shift", [](rt::Step& s) { s.affine.shift = {}; });
-  of_matrices("product", "expected an index space", [](rt::Step& s) { s.strided = nullptr; });
-  of_matrices("product", "rows, columns and a sum", [](rt::Step& s) { walk(s).reduced_from = 1; });
-  of_matrices("product", "a right one of columns", [](rt::Step& s) { walk(s).in_strides[1][1] = 1; });
-  of_matrices("product", "leaves an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
-  of_matrices("product", "operands in one piece", [](rt::Step& s) { s.in2.segment_count = 0; });
 
   Graph attention = architecture("sparsenet-abc:blocks=1-1-1,k=5,path=3");
   std::string gate;
