@@ -94,7 +94,10 @@ Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const S
 Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const std::vector<int32_t>& perm,
                                        const std::string& output_name) {
   if (std::is_sorted(perm.begin(), perm.end()) && perm.size() == shape(x).size()) return x;
-  if (const Node* before = maker(x); before && before->op == Op::kTranspose) {
+  const auto rank = static_cast<int32_t>(perm.size());
+  const bool in_range = std::all_of(perm.begin(), perm.end(), [rank](int32_t a) { return a >= 0 && a < rank; });
+  if (const Node* before = maker(x);
+      before && before->op == Op::kTranspose && in_range && perm.size() == shape(x).size()) {
     const auto& first = std::get<TransposeAttrs>(before->attrs).perm;
     std::vector<int32_t> both;
     for (const int32_t axis : perm) both.push_back(first[static_cast<size_t>(axis)]);
@@ -253,6 +256,7 @@ void remove_unused(Graph* graph) {
 }  // namespace
 
 Status finish_graph(Graph* graph) {
+  remove_unused(graph);  // else they would count as readers
   recognise_activations(graph);
   fold_added_biases(graph);
   remove_unused(graph);

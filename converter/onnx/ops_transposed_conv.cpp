@@ -46,8 +46,10 @@ Status read_axis(NodeContext& c, size_t d, size_t rank, const Shape& image, cons
   if (inside && sizes.size() >= rank) wanted = sizes[sizes.size() - rank + at];
   if (same && wanted == 0) wanted = axis->in * axis->stride;
   if (wanted != 0) {  // what the kernel does not reach is as output_padding
+    if (wanted < 1 || wanted > INT32_MAX)
+      return invalid_model("output_shape: expected 1 or more, found " + std::to_string(wanted));
     const int64_t total = axis->stride * (axis->in - 1) + axis->extra + axis->span - wanted;
-    if (wanted < 1 || -total > 4096) return unsupported("output_shape: expected what the kernel reaches, about");
+    if (-total > 4096) return unsupported("output_shape: expected what the kernel reaches, about");
     axis->extra += std::max<int64_t>(0, -total);
     axis->before = pad == "SAME_UPPER" ? std::max<int64_t>(0, total) / 2 : (std::max<int64_t>(0, total) + 1) / 2;
     axis->after = std::max<int64_t>(0, total) - axis->before;
@@ -110,6 +112,8 @@ Status import_conv_transpose(NodeContext& c) {
   if (y.taps > kMost || x.taps > kMost || y.blocks - y.in > kMost || x.blocks - x.in > kMost || block > kMost) {
     return unsupported("expected kernel, stride and padding of at most 4096");
   }
+  const Shape filter{outputs * block, weight.shape[0] / groups, y.taps, x.taps};
+  if (element_count(filter) < 0) return unsupported("weight: expected fewer elements than " + to_string(filter));
   Compose g(c);
   ConvAttrs conv;
   conv.kernel = {static_cast<int32_t>(y.taps), static_cast<int32_t>(x.taps)};
@@ -117,8 +121,7 @@ Status import_conv_transpose(NodeContext& c) {
                static_cast<int32_t>(y.blocks - y.in), static_cast<int32_t>(x.blocks - x.in)};
   conv.groups = static_cast<int32_t>(groups);
   std::vector<ValueId> inputs{g.reshape(input, image)};
-  inputs.push_back(c.add_constant(*tensor, {outputs * block, weight.shape[0] / groups, y.taps, x.taps},
-                                  block_weights(weight, groups, y, x), "rearranged"));
+  inputs.push_back(c.add_constant(*tensor, filter, block_weights(weight, groups, y, x), "rearranged"));
   if (c.has_input(2)) {
     SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr bias, c.constant(2, "bias"));
     if (bias->size() != static_cast<size_t>(outputs)) {

@@ -535,7 +535,11 @@ TEST_CASE("a plan with steps of matrices that does not fit is not used") {
   of_matrices("norm", "scale and shift", [](rt::Step& s) { s.affine.shift = {}; });
   of_matrices("product", "expected an index space", [](rt::Step& s) { s.strided = nullptr; });
   of_matrices("product", "rows, columns and a sum", [](rt::Step& s) { walk(s).reduced_from = 1; });
-  of_matrices("product", "a right one of columns", [](rt::Step& s) { walk(s).in_strides[1][1] = 1; });
+  of_matrices("product", "a right one of columns", [](rt::Step& s) {
+    walk(s).dims[1] = 2;  // so that it stays within the operand
+    walk(s).dims[2] = 1;
+    walk(s).in_strides[1][1] = 1;
+  });
   of_matrices("product", "leaves an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
   of_matrices("product", "operands in one piece", [](rt::Step& s) { s.in2.segment_count = 0; });
 }
