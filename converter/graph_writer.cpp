@@ -24,6 +24,7 @@ Result<std::vector<ValueId>> GraphWriter::node_multi(Op op, const std::string& n
   for (const std::string& output_name : output_names)
     unique_names.push_back(unique(output_name.empty() ? name : output_name));
   std::vector<ValueId> outputs = graph.add_node_multi(op, name, std::move(inputs), std::move(attrs), unique_names);
+  note(graph.nodes.back(), graph.nodes.size() - 1);
   if (!shape(outputs[0]).empty()) return outputs;
   // Only checking a graph gives the reason, so make one with this node alone.
   Graph probe;
@@ -53,6 +54,24 @@ Result<ValueId> GraphWriter::node(Op op, const std::string& name, std::vector<Va
   return outputs[0];
 }
 
+namespace {
+
+// Where a Reshape puts the batch, which is dimension `axis` of `from`: in front, where it may also become a multiple of
+// the batch; elsewhere at the dimension of the same size with as many elements before it. -1 if it cannot be told.
+int32_t reshaped_batch(const Shape& from, int32_t axis, const Shape& target) {
+  if (axis <= 0 || static_cast<size_t>(axis) >= from.size()) return axis;
+  const auto at = static_cast<size_t>(axis);
+  int64_t before = 1, passed = 1;
+  for (size_t d = 0; d < at; ++d) before *= from[d];
+  for (size_t d = 0; d < target.size(); ++d) {
+    if (passed == before && target[d] == from[at]) return static_cast<int32_t>(d);
+    passed *= target[d];
+  }
+  return -1;
+}
+
+}  // namespace
+
 Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const Shape& target,
                                      const std::string& output_name) {
   const Shape& from = shape(x);
@@ -60,21 +79,70 @@ Result<ValueId> GraphWriter::reshape(const std::string& name, ValueId x, const S
   if (element_count(from) != element_count(target) || element_count(from) <= 0) {
     return invalid_model("reshape of " + to_string(from) + " to " + to_string(target));
   }
-  if (target.empty() || target[0] != from[0]) {
-    return unsupported("reshape of " + to_string(from) + " to " + to_string(target) +
-                       " does not keep the batch in front");
+  if (target.empty()) return unsupported("reshape of " + to_string(from) + " to a scalar");
+  if (const Node* before = maker(x); before && before->op == Op::kReshape && shape(before->inputs[0]) == target) {
+    return before->inputs[0];
   }
   ReshapeAttrs attrs;
   attrs.dims = target;
-  attrs.dims[0] = 0;  // independent of the batch
+  const int32_t axis = reshaped_batch(from, batch_axis(x), target);
+  if (axis >= 0)
+    attrs.dims[static_cast<size_t>(axis)] = axis == 0 && target[0] == from[0] && batch_axis(x) == 0 ? 0 : -1;
   return node(Op::kReshape, name, {x}, std::move(attrs), output_name);
 }
 
 Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const std::vector<int32_t>& perm,
                                        const std::string& output_name) {
   if (std::is_sorted(perm.begin(), perm.end()) && perm.size() == shape(x).size()) return x;
-  if (!perm.empty() && perm[0] != 0) return unsupported("transposes the batch dimension");
+  const auto rank = static_cast<int32_t>(perm.size());
+  const bool in_range = std::all_of(perm.begin(), perm.end(), [rank](int32_t a) { return a >= 0 && a < rank; });
+  if (const Node* before = maker(x);
+      before && before->op == Op::kTranspose && in_range && perm.size() == shape(x).size()) {
+    const auto& first = std::get<TransposeAttrs>(before->attrs).perm;
+    std::vector<int32_t> both;
+    for (const int32_t axis : perm) both.push_back(first[static_cast<size_t>(axis)]);
+    const ValueId source = before->inputs[0];
+    if (std::is_sorted(both.begin(), both.end())) return source;
+    return node(Op::kTranspose, name, {source}, TransposeAttrs{std::move(both)}, output_name);
+  }
   return node(Op::kTranspose, name, {x}, TransposeAttrs{perm}, output_name);
+}
+
+int32_t GraphWriter::batch_axis(ValueId id) const {
+  if (graph.value(id).is_constant) return -1;
+  const auto known = batch_axes_.find(id);
+  return known == batch_axes_.end() ? 0 : known->second;
+}
+
+const Node* GraphWriter::maker(ValueId id) const {
+  const auto known = makers_.find(id);
+  return known == makers_.end() ? nullptr : &graph.nodes[known->second];
+}
+
+// Notes who makes the node's outputs, and which of their dimensions is the batch.
+void GraphWriter::note(const Node& node, size_t index) {
+  ValueId source = kNoValue;
+  for (const ValueId id : node.inputs) {
+    if (source == kNoValue && id != kNoValue && !graph.value(id).is_constant) source = id;
+  }
+  int32_t axis = source == kNoValue ? -1 : batch_axis(source);
+  for (const ValueId output : node.outputs) {
+    makers_[output] = index;
+    const Shape &from = shape(source == kNoValue ? output : source), &to = shape(output);
+    int32_t moved = axis;
+    if (axis >= 0 && node.op == Op::kTranspose && !to.empty()) {
+      const auto& perm = std::get<TransposeAttrs>(node.attrs).perm;
+      moved = static_cast<int32_t>(std::find(perm.begin(), perm.end(), axis) - perm.begin());
+    } else if (axis >= 0 && node.op == Op::kReshape) {
+      moved = reshaped_batch(from, axis, to);
+    } else if (const auto* reduced = std::get_if<ReduceAttrs>(&node.attrs);
+               axis >= 0 && reduced && !reduced->keep_dims) {
+      for (const int32_t gone : reduced->axes) moved -= gone < axis ? 1 : 0;
+    } else if (axis > 0 && to.size() > from.size()) {  // broadcast
+      moved += static_cast<int32_t>(to.size() - from.size());
+    }
+    if (moved != 0) batch_axes_[output] = moved;
+  }
 }
 
 Status GraphWriter::output(ValueId id, const std::string& name) {
@@ -186,6 +254,7 @@ void remove_unused(Graph* graph) {
 }
 
 Status finish_graph(Graph* graph) {
+  remove_unused(graph);  // else they would count as readers
   recognise_activations(graph);
   fold_added_biases(graph);
   remove_unused(graph);

@@ -32,10 +32,10 @@ class GraphWriter {
   Result<std::vector<ValueId>> node_multi(Op op, const std::string& name, std::vector<ValueId> inputs, Attrs attrs,
                                           const std::vector<std::string>& output_names);
 
-  // Reshapes to `target`, an exact shape with as many elements, or returns `x` if it has that shape already. Dimension
-  // 0 must remain the batch.
+  // Reshapes to `target`, an exact shape with as many elements, or returns `x` if it has that shape already. The
+  // dimension of the batch stays free where it can be told which one that is.
   Result<ValueId> reshape(const std::string& name, ValueId x, const Shape& target, const std::string& output_name = "");
-  // Transposes, or returns `x` if the permutation changes nothing.
+  // Transposes, or returns `x` if the permutation changes nothing. A transposed value is not transposed twice.
   Result<ValueId> transpose(const std::string& name, ValueId x, const std::vector<int32_t>& perm,
                             const std::string& output_name = "");
 
@@ -43,11 +43,19 @@ class GraphWriter {
   Status output(ValueId id, const std::string& name);
 
   const Shape& shape(ValueId id) const { return graph.shape(id); }
+  // Which dimension is the batch: 0, unless a Transpose has moved it. -1: none, as in constants, or it cannot be told.
+  int32_t batch_axis(ValueId id) const;
+  // The node that makes the value; null for inputs and constants. It holds until a node is added.
+  const Node* maker(ValueId id) const;
 
  private:
+  void note(const Node& node, size_t index);
+
   std::unordered_set<std::string> names_;
-  std::unordered_map<std::string, int> next_;  // the next number for a name that is already used
-  std::unordered_set<ValueId> ports_;          // inputs and outputs of the graph
+  std::unordered_map<std::string, int> next_;        // the next number for a name that is already used
+  std::unordered_set<ValueId> ports_;                // inputs and outputs of the graph
+  std::unordered_map<ValueId, int32_t> batch_axes_;  // where it is not 0, or none
+  std::unordered_map<ValueId, size_t> makers_;
 };
 
 // The readers of every value: node indices; a graph output counts as a reader that is not a node (SIZE_MAX).

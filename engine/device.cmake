@@ -18,6 +18,9 @@ add_library(sparsenet_runtime OBJECT
   kernels/reference/linked_activation.cpp
   kernels/reference/layers.cpp
   kernels/reference/general.cpp
+  kernels/reference/choice.cpp
+  kernels/reference/mat_mul.cpp
+  kernels/reference/layer_norm.cpp
   kernels/reference/train_layers.cpp
   kernels/reference/train_pointwise.cpp
 )

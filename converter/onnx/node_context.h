@@ -66,7 +66,8 @@ class NodeContext {
   // Inputs. has_input() is false for an omitted one.
   size_t input_count() const { return static_cast<size_t>(proto_.input_size()); }
   bool has_input(size_t i) const;
-  const OnnxValue* input(size_t i) const;  // null if absent
+  const std::string& input_name(size_t i) const { return proto_.input(static_cast<int>(i)); }  // i < input_count()
+  const OnnxValue* input(size_t i) const;                                                      // null if absent
   bool all_inputs_constant() const;
   // The input as a value of our graph; a float constant is added to the graph. Scalars become [1]. An unknown value
   // ends the import of this node silently: skipped().
@@ -115,14 +116,17 @@ NodeImporter find_weight_op(const std::string& op);     // Conv, Gemm, MatMul, B
 NodeImporter find_pointwise_op(const std::string& op);  // activations, arithmetic
 NodeImporter find_pool_op(const std::string& op);       // pooling, reductions
 NodeImporter find_shape_op(const std::string& op);      // Reshape, Concat, Slice, ...
-NodeImporter find_index_op(const std::string& op);      // Gather
-
-// The elements of these indices along an axis of x, which may be counted from the end, as one value.
-Result<ValueId> pick_along_axis(NodeContext& c, ValueId x, int32_t axis, const std::vector<int64_t>& indices,
-                                const std::string& output_name);
-
 // Makes a node of opset 6 mean the same as in opset 7. Does nothing for later opsets.
 Status apply_old_opset(NodeContext& context, onnx_ns::NodeProto* node);
+
+// Those that are written as several nodes; the families above ask for them.
+NodeImporter find_function_op(const std::string& op);         // Exp, Log, Pow, Max, Where, ...
+NodeImporter find_matrix_op(const std::string& op);           // MatMul, Gemm
+NodeImporter find_normalize_op(const std::string& op);        // LayerNormalization, LRN, ...
+NodeImporter find_reduce_op(const std::string& op);           // ReduceSum, ReduceMax, LogSoftmax, ...
+NodeImporter find_index_op(const std::string& op);            // Gather, Expand, Pad, DepthToSpace, ...
+NodeImporter find_resize_op(const std::string& op);           // Resize, Upsample
+NodeImporter find_transposed_conv_op(const std::string& op);  // ConvTranspose
 
 // Evaluates Constant, Shape, and nodes all of whose inputs are constants. False if this op is none of these.
 bool fold_constants(NodeContext& context, Status* status);

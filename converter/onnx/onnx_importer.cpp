@@ -214,7 +214,6 @@ class OnnxImporter {
     if (!importer) importer = find_pointwise_op(op);
     if (!importer) importer = find_pool_op(op);
     if (!importer) importer = find_shape_op(op);
-    if (!importer) importer = find_index_op(op);
     return importer;
   }
 

@@ -1,75 +1,269 @@
-// ONNX operators that pick elements along an axis in any order: Gather, and Slice backwards.
+// ONNX operators that choose, repeat or rearrange elements: Slice, Gather, Expand, Tile, Pad, DepthToSpace,
+// SpaceToDepth.
 #include <algorithm>
+#include <climits>
 
-#include "converter/onnx/node_context.h"
+#include "converter/onnx/compose.h"
+#include "converter/onnx/shape_math.h"
 
 namespace sparsenet::converter {
-
-// Neighbours in ascending order are one slice; the slices are concatenated. Neither moves data where the axis is the
-// channels'.
-Result<ValueId> pick_along_axis(NodeContext& c, ValueId x, int32_t axis, const std::vector<int64_t>& indices,
-                                const std::string& output_name) {
-  constexpr size_t kMostRuns = 64;
-  const Shape shape = c.writer().shape(x);
-  const int64_t dim = shape[static_cast<size_t>(axis)];
-  if (axis == 0) return unsupported("picks images of the batch");
-  if (indices.empty()) return unsupported("it picks no elements");
-  std::vector<std::pair<int64_t, int64_t>> runs;  // first, behind the last
-  for (const int64_t index : indices) {
-    if (index < -dim || index >= dim) {
-      return invalid_model("index " + std::to_string(index) + " of " + std::to_string(dim));
-    }
-    const int64_t at = index < 0 ? index + dim : index;
-    if (!runs.empty() && runs.back().second == at) {
-      ++runs.back().second;
-    } else {
-      runs.emplace_back(at, at + 1);
-    }
-    if (runs.size() > kMostRuns) {
-      return unsupported("it picks elements in an order of more than " + std::to_string(kMostRuns) + " pieces");
-    }
-  }
-  const bool one = runs.size() == 1;
-  std::vector<ValueId> parts;
-  for (const auto& [first, last] : runs) {
-    if (first == 0 && last == dim) {
-      parts.push_back(x);
-      continue;
-    }
-    SliceAttrs attrs{{axis}, {first}, {last}, {1}};
-    const std::string name = one ? output_name : c.name() + ".part";
-    SPARSENET_ASSIGN_OR_RETURN(ValueId part, c.writer().node(Op::kSlice, c.name(), {x}, std::move(attrs), name));
-    parts.push_back(part);
-  }
-  if (one) return parts[0];
-  return c.writer().node(Op::kConcat, c.name(), std::move(parts), AxisAttrs{axis}, output_name);
-}
-
 namespace {
 
-Status import_gather(NodeContext& c) {
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const Shape shape = c.writer().shape(x);
-  SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", 0), shape.size()));
-  SPARSENET_ASSIGN_OR_RETURN(const std::vector<int64_t> indices, c.ints(1, "indices"));
-  const Shape& list = c.input(1)->constant->shape;
-  Shape target(shape.begin(), shape.begin() + axis);
-  target.insert(target.end(), list.begin(), list.end());
-  target.insert(target.end(), shape.begin() + axis + 1, shape.end());
-  const bool keeps_rank = list.size() == 1;
-  SPARSENET_ASSIGN_OR_RETURN(
-      ValueId y, pick_along_axis(c, x, axis, indices, keeps_rank ? c.output_name(0) : c.name() + ".picked"));
-  if (!keeps_rank) {
-    SPARSENET_ASSIGN_OR_RETURN(y, c.writer().reshape(c.name(), y, target, c.output_name(0)));
+constexpr int64_t kMostIndices = 1 << 16;
+
+Status import_slice(NodeContext& c) {
+  SliceRequest request;
+  SPARSENET_RETURN_IF_ERROR(read_slice(c, &request));
+  Compose g(c);
+  ValueId x = g.input(0);
+  const Shape shape = g.shape(x);
+  SliceAttrs attrs;
+  bool changed = false;
+  for (size_t i = 0; g.ok() && i < request.axes.size(); ++i) {
+    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(request.axes[i], shape.size()));
+    const int64_t dim = shape[static_cast<size_t>(axis)];
+    SPARSENET_ASSIGN_OR_RETURN(const SliceRange range, slice_range(request, i, dim));
+    if (range.count == dim && range.step == 1) continue;
+    if (axis == c.writer().batch_axis(x)) return unsupported("slices the batch");
+    if (range.step < 0) {
+      if (dim > kMostIndices) {
+        return unsupported("steps: expected 1 or more along " + std::to_string(dim) + " elements");
+      }
+      std::vector<int64_t> indices;
+      for (int64_t k = 0; k < range.count; ++k) indices.push_back(range.start + k * range.step);
+      if (indices.empty()) return invalid_model("slice of axis " + std::to_string(axis) + " is empty");
+      x = g.gather(x, axis, indices);
+      changed = true;
+      continue;
+    }
+    attrs.axes.push_back(axis);
+    attrs.starts.push_back(range.start);
+    attrs.ends.push_back(std::min(dim, range.start + range.count * range.step));
+    attrs.steps.push_back(range.step);
   }
-  c.set_output(0, y);
+  if (attrs.axes.empty() && !changed && g.ok()) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  if (!g.ok() || attrs.axes.empty()) return g.finish(x);
+  return c.emit(Op::kSlice, {x}, std::move(attrs));
+}
+
+// With constant indices. The indices' own shape takes the place of the axis.
+Status import_gather(NodeContext& c) {
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> indices, c.ints(1, "indices"));
+  const Shape index_shape = c.input(1)->constant->shape;
+  Compose g(c);
+  const ValueId x = g.input(0);
+  if (!g.ok()) return g.finish(x);
+  const Shape shape = g.shape(x);
+  SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", 0), shape.size()));
+  if (axis == c.writer().batch_axis(x)) return unsupported("picks images of the batch");
+  const int64_t dim = shape[static_cast<size_t>(axis)];
+  for (int64_t& i : indices) {
+    if (i < -dim || i >= dim) {
+      return invalid_model("indices: expected " + std::to_string(-dim) + " to " + std::to_string(dim - 1) + ", found " +
+                           std::to_string(i));
+    }
+    if (i < 0) i += dim;
+  }
+  if (indices.empty()) return invalid_model("indices are empty");
+  Shape target(shape.begin(), shape.begin() + axis);
+  target.insert(target.end(), index_shape.begin(), index_shape.end());
+  target.insert(target.end(), shape.begin() + axis + 1, shape.end());
+  return g.finish(g.reshape(g.gather(x, axis, indices), target));
+}
+
+// Repeats along dimensions of size 1: adds zeros of the new size, which broadcasts.
+Status import_expand(NodeContext& c) {
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> dims, c.ints(1, "shape"));
+  Compose g(c);
+  const ValueId x = g.input(0);
+  if (!g.ok()) return g.finish(x);
+  const Shape shape = g.shape(x);
+  constexpr size_t kMostDimensions = 8;
+  if (dims.size() > kMostDimensions)
+    return unsupported("shape: expected at most 8 dimensions, found " + to_string(dims));
+  const size_t rank = std::max(dims.size(), shape.size());
+  Shape target(rank, 1), zeros(rank, 1);
+  bool more = rank > shape.size();
+  for (size_t d = 0; d < rank; ++d) {
+    const int64_t have = d + shape.size() < rank ? 1 : shape[d + shape.size() - rank];
+    const int64_t want = d + dims.size() < rank ? 1 : dims[d + dims.size() - rank];
+    if (want < 1 || (have != want && have != 1 && want != 1)) {
+      return invalid_model("shape: expected one that " + to_string(shape) + " broadcasts to, found " + to_string(dims));
+    }
+    target[d] = std::max(have, want);
+    if (have == target[d]) continue;
+    zeros[d] = target[d];
+    more = true;
+  }
+  if (!more) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  const int64_t count = element_count(zeros);
+  constexpr int64_t kMostZeros = int64_t{1} << 26;
+  if (count < 0 || count > kMostZeros) return unsupported("shape: " + to_string(dims) + " is too large");
+  Elements<float> values;
+  values.resize(static_cast<size_t>(count), 0.f);
+  return g.finish(g.node(Op::kAdd, {x, g.constant(zeros, std::move(values))}));
+}
+
+Status import_tile(NodeContext& c) {
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> repeats, c.ints(1, "repeats"));
+  Compose g(c);
+  ValueId y = g.input(0);
+  if (!g.ok()) return g.finish(y);
+  if (repeats.size() != g.shape(y).size()) {
+    return invalid_model("repeats: expected one number per dimension of " + to_string(g.shape(y)) + ", found " +
+                         to_string(repeats));
+  }
+  constexpr int64_t kMost = 1024;
+  for (size_t d = 0; d < repeats.size(); ++d) {
+    if (repeats[d] < 1 || repeats[d] > kMost)
+      return unsupported("repeats: expected 1 to 1024, found " + to_string(repeats));
+    if (repeats[d] == 1) continue;
+    if (static_cast<int32_t>(d) == c.writer().batch_axis(y)) return unsupported("repeats the batch");
+    y = g.node(Op::kConcat, std::vector<ValueId>(static_cast<size_t>(repeats[d]), y),
+               AxisAttrs{static_cast<int32_t>(d)});
+  }
+  return g.finish(y);
+}
+
+// The indices that padding an axis reads: mirrored at the ends, repeated at the ends, or from the other end.
+Result<std::vector<int64_t>> padded_indices(const std::string& mode, int64_t dim, int64_t before, int64_t after) {
+  std::vector<int64_t> indices;
+  if (before > kMostIndices || after > kMostIndices || dim > kMostIndices) return unsupported("pads are too large");
+  if (mode == "reflect" && dim == 1 && (before > 0 || after > 0)) return invalid_model("pads: nothing to reflect");
+  for (int64_t i = -before; i < dim + after; ++i) {
+    int64_t at = i;
+    if (mode == "edge") {
+      at = std::clamp<int64_t>(i, 0, dim - 1);
+    } else if (mode == "wrap") {
+      at = ((i % dim) + dim) % dim;
+    } else if (i < 0 || i >= dim) {
+      const int64_t period = 2 * (dim - 1);
+      at = ((i % period) + period) % period;
+      if (at >= dim) at = period - at;
+    }
+    indices.push_back(at);
+  }
+  return indices;
+}
+
+// The padding of every dimension: an attribute before opset 11, an input since, and since opset 18 of some axes only.
+Status read_pads(NodeContext& c, size_t rank, std::vector<int64_t>* before, std::vector<int64_t>* after) {
+  std::vector<int64_t> pads = c.ints_attribute("pads"), axes;
+  if (c.has_input(1)) {
+    SPARSENET_ASSIGN_OR_RETURN(pads, c.ints(1, "pads"));
+  }
+  const bool some_axes = c.has_input(3);
+  if (some_axes) {
+    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(3, "axes"));
+  }
+  for (size_t d = 0; !some_axes && d < rank; ++d) axes.push_back(static_cast<int64_t>(d));
+  if (pads.size() != 2 * axes.size()) {
+    return invalid_model("pads: expected " + std::to_string(2 * axes.size()) + " values, found " +
+                         std::to_string(pads.size()));
+  }
+  before->assign(rank, 0);
+  after->assign(rank, 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axes[i], rank));
+    (*before)[static_cast<size_t>(axis)] = pads[i];
+    (*after)[static_cast<size_t>(axis)] = pads[i + axes.size()];
+  }
   return {};
+}
+
+// Negative padding cuts off; it comes first.
+Status import_pad(NodeContext& c) {
+  const std::string mode = c.string_attribute("mode", "constant");
+  if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap") {
+    return unsupported("mode '" + printable(mode) + "': expected constant, reflect, edge or wrap");
+  }
+  PadAttrs attrs;
+  attrs.value = c.float_attribute("value", 0.f);
+  if (c.has_input(2)) {
+    SPARSENET_ASSIGN_OR_RETURN(attrs.value, c.scalar(2, "value"));
+  }
+  Compose g(c);
+  ValueId x = g.input(0);
+  if (!g.ok()) return g.finish(x);
+  const Shape shape = g.shape(x);
+  SPARSENET_RETURN_IF_ERROR(read_pads(c, shape.size(), &attrs.before, &attrs.after));
+  SliceAttrs cut;
+  bool any = false;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    int64_t &before = attrs.before[d], &after = attrs.after[d];
+    if (before == 0 && after == 0) continue;
+    if (static_cast<int32_t>(d) == c.writer().batch_axis(x)) return unsupported("pads the batch");
+    if (before < -shape[d] || after < -shape[d] ||
+        shape[d] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) < 1) {
+      return invalid_model("pads: nothing of " + to_string(shape) + " is left");
+    }
+    if (before < 0 || after < 0) {
+      cut.axes.push_back(static_cast<int32_t>(d));
+      cut.starts.push_back(std::max<int64_t>(-before, 0));
+      cut.ends.push_back(shape[d] + std::min<int64_t>(after, 0));
+      cut.steps.push_back(1);
+      before = std::max<int64_t>(before, 0);
+      after = std::max<int64_t>(after, 0);
+    }
+    any = any || before > 0 || after > 0;
+  }
+  if (!any && cut.axes.empty()) {
+    c.alias_output(0, 0);
+    return {};
+  }
+  if (!cut.axes.empty()) x = g.node(Op::kSlice, {x}, std::move(cut));
+  if (!any) return g.finish(x);
+  if (mode == "constant") return g.ok() ? c.emit(Op::kPad, {x}, std::move(attrs)) : g.finish(x);
+  for (size_t d = 0; g.ok() && d < shape.size(); ++d) {
+    if (attrs.before[d] == 0 && attrs.after[d] == 0) continue;
+    SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> indices,
+                               padded_indices(mode, g.shape(x)[d], attrs.before[d], attrs.after[d]));
+    x = g.gather(x, static_cast<int32_t>(d), indices);
+  }
+  return g.finish(x);
+}
+
+// Moves blocks of pixels to channels, or channels to blocks of pixels.
+Status import_blocks(NodeContext& c) {
+  const bool to_space = c.op() == "DepthToSpace";
+  const int64_t b = c.int_attribute("blocksize", 0);
+  const std::string mode = c.string_attribute("mode", "DCR");
+  Compose g(c);
+  const ValueId x = g.input(0);
+  if (!g.ok()) return g.finish(x);
+  const Shape s = g.shape(x);
+  if (s.size() != 4) return unsupported("input: expected [N, C, H, W], found " + to_string(s));
+  const bool fits = b >= 1 && b <= 4096 && (to_space ? s[1] % (b * b) == 0 : s[2] % b == 0 && s[3] % b == 0);
+  if (!fits) return invalid_model("blocksize: expected a divisor of " + to_string(s) + ", found " + std::to_string(b));
+  if (!to_space) {
+    const ValueId blocks = g.reshape(x, {s[0], s[1], s[2] / b, b, s[3] / b, b});
+    return g.finish(g.reshape(g.transpose(blocks, {0, 3, 5, 1, 2, 4}), {s[0], s[1] * b * b, s[2] / b, s[3] / b}));
+  }
+  if (mode != "DCR" && mode != "CRD") return invalid_model("mode: expected DCR or CRD, found " + printable(mode));
+  const int64_t channels = s[1] / (b * b);
+  const bool depth_first = mode == "DCR";
+  const Shape split = depth_first ? Shape{s[0], b, b, channels, s[2], s[3]} : Shape{s[0], channels, b, b, s[2], s[3]};
+  const std::vector<int32_t> perm =
+      depth_first ? std::vector<int32_t>{0, 3, 4, 1, 5, 2} : std::vector<int32_t>{0, 1, 4, 2, 5, 3};
+  return g.finish(g.reshape(g.transpose(g.reshape(x, split), perm), {s[0], channels, s[2] * b, s[3] * b}));
 }
 
 }  // namespace
 
 NodeImporter find_index_op(const std::string& op) {
-  return op == "Gather" ? import_gather : nullptr;
+  if (op == "Slice") return import_slice;
+  if (op == "Gather") return import_gather;
+  if (op == "Expand") return import_expand;
+  if (op == "Tile") return import_tile;
+  if (op == "Pad") return import_pad;
+  if (op == "DepthToSpace" || op == "SpaceToDepth") return import_blocks;
+  return nullptr;
 }
 
 }  // namespace sparsenet::converter

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "converter/onnx/node_context.h"
+#include "converter/onnx/compose.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -31,11 +31,11 @@ const ActivationOperator* find_activation_operator(const std::string& name) {
 
 Status import_activation(NodeContext& c) {
   const ActivationOperator& row = *find_activation_operator(c.op());
-  if (row.alpha == 0.f) return c.emit_unary(row.op);
+  if (row.alpha == 0.f) return emit_elementwise(c, row.op);
   AlphaBetaAttrs attrs;
   attrs.alpha = c.float_attribute("alpha", row.alpha);
   if (row.beta != 0.f) attrs.beta = c.float_attribute("beta", row.beta);
-  return c.emit_unary(row.op, attrs);
+  return emit_elementwise(c, row.op, attrs);
 }
 
 Status import_gelu(NodeContext& c) {
@@ -43,21 +43,7 @@ Status import_gelu(NodeContext& c) {
   if (form != "none" && form != "tanh") {
     return invalid_model("approximate: expected none or tanh, found " + printable(form));
   }
-  return c.emit_unary(form == "tanh" ? Op::kGeluTanh : Op::kGelu);
-}
-
-Status import_prelu(NodeContext& c) {
-  Result<HostTensorPtr> slope = c.constant(1, "slope");
-  if (!slope.ok()) return slope.status();
-  const Elements<float>& values = (*slope)->floats;
-  for (float value : values) {
-    if (value != values[0]) return unsupported("slopes that differ between channels");
-  }
-  if (values.empty()) return invalid_model("slope is empty");
-  c.state().record_use(**slope, "", "read as slope");
-  AlphaBetaAttrs attrs;
-  attrs.alpha = values[0];
-  return c.emit_unary(Op::kLeakyRelu, attrs);
+  return emit_elementwise(c, form == "tanh" ? Op::kGeluTanh : Op::kGelu);
 }
 
 Status import_clip(NodeContext& c) {
@@ -76,8 +62,8 @@ Status import_clip(NodeContext& c) {
     c.alias_output(0, 0);
     return {};
   }
-  if (low == 0.f && no_high) return c.emit_unary(Op::kRelu);
-  return c.emit_unary(Op::kClip, ClipAttrs{no_low ? -kLargest : low, no_high ? kLargest : high});
+  if (low == 0.f && no_high) return emit_elementwise(c, Op::kRelu);
+  return emit_elementwise(c, Op::kClip, ClipAttrs{no_low ? -kLargest : low, no_high ? kLargest : high});
 }
 
 // Up to opset 12 Softmax treats its input as a matrix: all dimensions before `axis` times all dimensions from `axis`
@@ -89,10 +75,11 @@ Status import_softmax(NodeContext& c) {
   const Shape shape = c.writer().shape(x);
   Result<int32_t> axis = normalize_axis(axis_attribute, shape.size());
   if (!axis.ok()) return axis.status();
-  if (*axis == 0) return unsupported("axis 0 is the batch");
+  if (*axis == c.writer().batch_axis(x)) return unsupported("axis " + std::to_string(*axis) + " is the batch");
   const auto at = static_cast<size_t>(*axis);
   int64_t behind = 1;
   for (size_t d = at + 1; d < shape.size(); ++d) behind *= shape[d];
+  if (matrix_form && behind > 1 && c.writer().batch_axis(x) > *axis) return unsupported("softmax over the batch");
   if (!matrix_form || behind == 1) return c.emit(Op::kSoftmax, {x}, AxisAttrs{*axis});
   Shape matrix(shape.begin(), shape.begin() + *axis);
   matrix.push_back(shape[at] * behind);
@@ -109,27 +96,7 @@ Status import_binary(NodeContext& c) {
   if (c.op() == "Sub") op = Op::kSub;
   if (c.op() == "Mul") op = Op::kMul;
   if (c.op() == "Div") op = Op::kDiv;
-  SPARSENET_ASSIGN_OR_RETURN(ValueId a, c.value(0));
-  SPARSENET_ASSIGN_OR_RETURN(ValueId b, c.value(1));
-  return c.emit(op, {a, b});
-}
-
-// Small whole powers, as products.
-Status import_pow(NodeContext& c) {
-  SPARSENET_ASSIGN_OR_RETURN(const float exponent, c.scalar(1, "exponent"));
-  if (exponent != 1.f && exponent != 2.f && exponent != 3.f) {
-    return unsupported("a power of " + std::to_string(exponent) + ": expected 1, 2 or 3");
-  }
-  if (exponent == 1.f) {
-    c.alias_output(0, 0);
-    return {};
-  }
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  ValueId square = x;
-  if (exponent == 3.f) {
-    SPARSENET_ASSIGN_OR_RETURN(square, c.writer().node(Op::kMul, c.name(), {x, x}, NoAttrs{}, c.name() + ".square"));
-  }
-  return c.emit(Op::kMul, {square, x});
+  return emit_arithmetic(c, op);
 }
 
 Status import_sum(NodeContext& c) {
@@ -188,15 +155,14 @@ NodeImporter find_pointwise_op(const std::string& op) {
     NodeImporter importer;
   };
   static const Row kRows[] = {
-      {"PRelu", import_prelu}, {"Clip", import_clip},  {"Softmax", import_softmax},   {"Add", import_binary},
-      {"Sub", import_binary},  {"Mul", import_binary}, {"Div", import_binary},        {"Sum", import_sum},
-      {"Pow", import_pow},     {"Gelu", import_gelu},  {"Identity", import_identity}, {"Dropout", import_dropout},
-      {"Cast", import_cast},
+      {"Clip", import_clip},         {"Softmax", import_softmax}, {"Add", import_binary}, {"Sub", import_binary},
+      {"Mul", import_binary},        {"Div", import_binary},      {"Sum", import_sum},    {"Gelu", import_gelu},
+      {"Identity", import_identity}, {"Dropout", import_dropout}, {"Cast", import_cast},
   };
   for (const Row& row : kRows) {
     if (op == row.op) return row.importer;
   }
-  return find_activation_operator(op) ? import_activation : nullptr;
+  return find_activation_operator(op) ? import_activation : find_function_op(op);
 }
 
 }  // namespace sparsenet::converter

@@ -1,8 +1,8 @@
-// ONNX pooling and reduction.
+// ONNX pooling.
 #include <algorithm>
 #include <limits>
 
-#include "converter/onnx/node_context.h"
+#include "converter/onnx/compose.h"
 #include "converter/onnx/window.h"
 
 namespace sparsenet::converter {
@@ -76,55 +76,38 @@ Status import_pool(NodeContext& c) {
   }
   attrs.count_include_pad = average && c.int_attribute("count_include_pad", 0) != 0;
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  SPARSENET_RETURN_IF_ERROR(window.resolve(c.writer().shape(x)));
+  const Shape image = window.image_shape(c.writer().shape(x));
+  SPARSENET_RETURN_IF_ERROR(window.resolve(image));
+  if (dilated && window.line) return unsupported("dilations other than 1 along a line");
   if (dilated) return import_dilated_max_pool(c, window, attrs.ceil_mode, x);
   attrs.kernel = window.kernel;
   attrs.stride = window.stride;
   attrs.pads = window.pads;
-  return c.emit(average ? Op::kAveragePool : Op::kMaxPool, {x}, attrs);
+  const Op op = average ? Op::kAveragePool : Op::kMaxPool;
+  if (!window.line) return c.emit(op, {x}, attrs);
+  Compose g(c);
+  const ValueId y = g.node(op, {g.reshape(x, image)}, attrs);
+  const Shape s = g.shape(y);
+  return g.finish(g.ok() ? g.reshape(y, {s[0], s[1], s[3]}) : y);
 }
 
 Status import_global_average_pool(NodeContext& c) {
-  return c.emit_unary(Op::kGlobalAveragePool);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const size_t rank = c.writer().shape(x).size();
+  if (rank == 4 || rank < 3) return c.emit(Op::kGlobalAveragePool, {x});
+  std::vector<int32_t> axes;
+  for (size_t d = 2; d < rank; ++d) axes.push_back(static_cast<int32_t>(d));
+  return c.emit(Op::kReduceMean, {x}, ReduceAttrs{axes, true});
 }
 
+// Over all dimensions behind the channels.
 Status import_global_max_pool(NodeContext& c) {
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const Shape& shape = c.writer().shape(x);
-  constexpr int64_t kMax = 1 << 12;
-  if (shape.size() != 4 || shape[2] > kMax || shape[3] > kMax)
-    return unsupported("input: expected [N, C, H, W], found " + to_string(shape));
-  PoolAttrs attrs;
-  attrs.kernel = {static_cast<int32_t>(shape[2]), static_cast<int32_t>(shape[3])};
-  return c.emit(Op::kMaxPool, {x}, attrs);
-}
-
-Status import_reduce_mean(NodeContext& c) {
-  std::vector<int64_t> axes = c.ints_attribute("axes");
-  const bool keep = c.int_attribute("keepdims", 1) != 0;
-  if (c.has_input(1)) {  // opset 18
-    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(1, "axes"));
-  }
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const Shape shape = c.writer().shape(x);
-  if (axes.empty()) {
-    if (c.int_attribute("noop_with_empty_axes", 0) != 0) {
-      c.alias_output(0, 0);
-      return {};
-    }
-    return unsupported("no axes: the mean over the batch as well");
-  }
-  SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> normal, normalize_axes(axes, shape.size()));
-  if (normal[0] == 0) return unsupported("the mean over the batch");
-  if (shape.size() == 4 && normal == std::vector<int32_t>{2, 3}) {
-    if (keep) return c.emit(Op::kGlobalAveragePool, {x});
-    SPARSENET_ASSIGN_OR_RETURN(ValueId pooled,
-                               c.writer().node(Op::kGlobalAveragePool, c.name(), {x}, NoAttrs{}, c.name() + ".pooled"));
-    SPARSENET_ASSIGN_OR_RETURN(ValueId y, c.writer().reshape(c.name(), pooled, {shape[0], shape[1]}, c.output_name(0)));
-    c.set_output(0, y);
-    return {};
-  }
-  return c.emit(Op::kReduceMean, {x}, ReduceAttrs{normal, keep});
+  Compose g(c);
+  const ValueId x = g.input(0);
+  std::vector<int32_t> axes;
+  for (size_t d = 2; d < g.shape(x).size(); ++d) axes.push_back(static_cast<int32_t>(d));
+  if (g.ok() && axes.empty()) return unsupported("input: expected [N, C, H, W], found " + to_string(g.shape(x)));
+  return g.finish(g.maximum(x, axes));
 }
 
 }  // namespace
@@ -133,8 +116,7 @@ NodeImporter find_pool_op(const std::string& op) {
   if (op == "MaxPool" || op == "AveragePool") return import_pool;
   if (op == "GlobalAveragePool") return import_global_average_pool;
   if (op == "GlobalMaxPool") return import_global_max_pool;
-  if (op == "ReduceMean") return import_reduce_mean;
-  return nullptr;
+  return find_reduce_op(op);
 }
 
 }  // namespace sparsenet::converter

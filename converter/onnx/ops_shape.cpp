@@ -74,7 +74,9 @@ Status import_concat(NodeContext& c) {
   }
   if (inputs.empty()) return invalid_model("no inputs");
   SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, c.writer().shape(inputs[0]).size()));
-  if (axis == 0) return unsupported("concatenates along the batch");
+  for (const ValueId x : inputs) {
+    if (axis == c.writer().batch_axis(x)) return unsupported("concatenates along the batch");
+  }
   return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{axis});
 }
 
@@ -87,7 +89,7 @@ Status import_split(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   const Shape& shape = c.writer().shape(x);
   SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, shape.size()));
-  if (axis == 0) return unsupported("splits the batch");
+  if (axis == c.writer().batch_axis(x)) return unsupported("splits the batch");
   const int64_t dim = shape[static_cast<size_t>(axis)];
   const auto parts = static_cast<int64_t>(c.output_count());
   if (sizes.empty() && parts > 0) {  // equal parts; since opset 18 the last one may be smaller
@@ -111,92 +113,6 @@ Status import_split(NodeContext& c) {
   return {};
 }
 
-// Backwards there is no such op: the elements are picked one by one.
-Result<ValueId> reversed_slice(NodeContext& c, ValueId x, int32_t axis, const SliceRange& range) {
-  constexpr int64_t kMost = 64;
-  if (range.count > kMost) {
-    return unsupported("steps: expected 1 or more for more than " + std::to_string(kMost) + " elements, found " +
-                       std::to_string(range.step));
-  }
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < range.count; ++i) indices.push_back(range.start + i * range.step);
-  return pick_along_axis(c, x, axis, indices, c.name() + ".reversed");
-}
-
-Status import_slice(NodeContext& c) {
-  SliceRequest request;
-  SPARSENET_RETURN_IF_ERROR(read_slice(c, &request));
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const Shape shape = c.writer().shape(x);
-  SliceAttrs attrs;
-  ValueId reversed = x;
-  for (size_t i = 0; i < request.axes.size(); ++i) {
-    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(request.axes[i], shape.size()));
-    const int64_t dim = shape[static_cast<size_t>(axis)];
-    SPARSENET_ASSIGN_OR_RETURN(const SliceRange range, slice_range(request, i, dim));
-    if (range.count == dim && range.step == 1) continue;
-    if (axis == 0) return unsupported("slices the batch");
-    if (range.step < 0) {
-      SPARSENET_ASSIGN_OR_RETURN(reversed, reversed_slice(c, reversed, axis, range));
-      continue;
-    }
-    attrs.axes.push_back(axis);
-    attrs.starts.push_back(range.start);
-    attrs.ends.push_back(std::min(dim, range.start + range.count * range.step));
-    attrs.steps.push_back(range.step);
-  }
-  if (!attrs.axes.empty()) return c.emit(Op::kSlice, {reversed}, std::move(attrs));
-  if (reversed == x) {
-    c.alias_output(0, 0);
-  } else {
-    c.set_output(0, reversed);
-  }
-  return {};
-}
-
-Status import_pad(NodeContext& c) {
-  const std::string mode = c.string_attribute("mode", "constant");
-  if (mode != "constant") return unsupported("mode '" + mode + "': expected constant");
-  std::vector<int64_t> pads = c.ints_attribute("pads");
-  PadAttrs attrs;
-  attrs.value = c.float_attribute("value", 0.f);
-  if (c.has_input(1)) {  // opset 11
-    SPARSENET_ASSIGN_OR_RETURN(pads, c.ints(1, "pads"));
-  }
-  if (c.has_input(2)) {
-    SPARSENET_ASSIGN_OR_RETURN(attrs.value, c.scalar(2, "value"));
-  }
-  std::vector<int64_t> axes;
-  const bool some_axes = c.has_input(3);  // since opset 18
-  if (some_axes) {
-    SPARSENET_ASSIGN_OR_RETURN(axes, c.ints(3, "axes"));
-  }
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const size_t rank = c.writer().shape(x).size();
-  if (!some_axes) {
-    for (size_t d = 0; d < rank; ++d) axes.push_back(static_cast<int64_t>(d));
-  }
-  if (pads.size() != 2 * axes.size()) {
-    return invalid_model("pads: expected " + std::to_string(2 * axes.size()) + " values, found " +
-                         std::to_string(pads.size()));
-  }
-  attrs.before.assign(rank, 0);
-  attrs.after.assign(rank, 0);
-  bool any = false;
-  for (size_t i = 0; i < axes.size(); ++i) {
-    SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axes[i], rank));
-    attrs.before[static_cast<size_t>(axis)] = pads[i];
-    attrs.after[static_cast<size_t>(axis)] = pads[i + axes.size()];
-    if (pads[i] < 0 || pads[i + axes.size()] < 0) return unsupported("negative padding");
-    any = any || pads[i] != 0 || pads[i + axes.size()] != 0;
-  }
-  if (!any) {
-    c.alias_output(0, 0);
-    return {};
-  }
-  return c.emit(Op::kPad, {x}, std::move(attrs));
-}
-
 }  // namespace
 
 NodeImporter find_shape_op(const std::string& op) {
@@ -207,12 +123,13 @@ NodeImporter find_shape_op(const std::string& op) {
   static const Row kRows[] = {
       {"Reshape", import_reshape},     {"Flatten", import_flatten}, {"Squeeze", import_squeeze},
       {"Unsqueeze", import_unsqueeze}, {"Concat", import_concat},   {"Transpose", import_transpose},
-      {"Split", import_split},         {"Slice", import_slice},     {"Pad", import_pad},
+      {"Split", import_split},
   };
   for (const Row& row : kRows) {
     if (op == row.op) return row.importer;
   }
-  return nullptr;
+  if (NodeImporter importer = find_index_op(op)) return importer;
+  return find_resize_op(op);
 }
 
 }  // namespace sparsenet::converter

@@ -23,6 +23,9 @@ namespace fb = flatbuffers;
 // The oldest version of the format that can say what the graph means: older runtimes keep reading files that use
 // nothing newer.
 uint32_t version_of(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (node.op > Op::kErf && node.op < Op::kAffine) return 3;
+  }
   for (const Value& value : graph.values) {
     if (value.type == DataType::kFloat16 || !value.quantization.empty()) return 2;
   }

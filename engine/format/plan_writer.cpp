@@ -59,7 +59,8 @@ class PlanWriter {
     all_types.insert(all_types.end(), constant_types_.begin(), constant_types_.end());
     const auto types = write_types(all_types);
     uint32_t version = plan_.training ? rt::kTrainingPlanVersion : 1;
-    if (!types.IsNull() || has_new_activations_) version = rt::kTypedPlanVersion;
+    if (!types.IsNull()) version = rt::kTypedPlanVersion;
+    version = std::max(version, least_version_);
     return schema::CreatePlan(builder_, version, target, static_cast<uint32_t>(stored_.batch), plan_.arena_bytes,
                               plan_.lower_bound_bytes, inputs, outputs, step_list, views, segments, refs, constants,
                               buffer_list, name_list, training, step_checks, types);
@@ -137,11 +138,14 @@ class PlanWriter {
   }
 
   fb::Offset<schema::PlanAct> act(const rt::Act& a) {
-    has_new_activations_ = has_new_activations_ || a.kind > rt::Act::kTanh;
+    if (a.kind > rt::Act::kTanh)
+      need(a.kind > rt::Act::kLastActivation ? rt::kGeneralPlanVersion : rt::kTypedPlanVersion);
     const bool none = a.kind == rt::Act::kClamp && a.low == -INFINITY && a.high == INFINITY;
     return none ? fb::Offset<schema::PlanAct>()
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
   }
+
+  void need(uint32_t version) { least_version_ = std::max(least_version_, version); }
 
   // A number of an index space. An unused number may have any value, and is written as 0.
   int32_t number(int64_t value, bool used = true) {
@@ -238,6 +242,7 @@ class PlanWriter {
     step.add_max_pool(s.pool.max);
     step.add_count_include_pad(s.pool.count_include_pad);
     step.add_binary(static_cast<uint8_t>(s.binary.op));
+    if (s.binary.op > rt::BinaryOp::kDiv || s.op >= rt::StepOp::kMatMul) need(rt::kGeneralPlanVersion);
     step.add_strided(walk);
     step.add_params(params);
     step.add_hidden(s.attention.hidden);
@@ -272,7 +277,7 @@ class PlanWriter {
   std::vector<schema::PlanSegment> segments_;
   std::vector<schema::PlanView> views_;
   std::vector<uint8_t> view_types_, constant_types_;
-  bool has_new_activations_ = false;
+  uint32_t least_version_ = 1;  // that has all kinds of steps, arithmetic and activations
 };
 
 }  // namespace

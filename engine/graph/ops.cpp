@@ -35,6 +35,14 @@ const OpDefinition kOps[] = {
     {Op::kReshape, "Reshape", 1, 1, 1, 1, 1, attrs_index<ReshapeAttrs>(), true, infer_reshape},
     {Op::kTranspose, "Transpose", 1, 1, 1, 1, 1, attrs_index<TransposeAttrs>(), true, infer_transpose},
     {Op::kIdentity, "Identity", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kExp, "Exp", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kLog, "Log", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kPow, "Pow", 1, 1, 1, 1, 1, attrs_index<AlphaBetaAttrs>(), true, infer_activation},
+    {Op::kMax, "Max", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kMin, "Min", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kPrelu, "Prelu", 2, 2, 2, 1, 1, kNone, true, infer_binary},
+    {Op::kMatMul, "MatMul", 2, 2, 2, 1, 1, kNone, true, infer_mat_mul},
+    {Op::kLayerNorm, "LayerNorm", 1, 3, 1, 1, 1, attrs_index<BatchNormAttrs>(), true, infer_layer_norm},
     {Op::kAffine, "Affine", 3, 3, 3, 1, 1, attrs_index<AffineAttrs>(), false, infer_affine},
     {Op::kAttention, "Attention", 5, 9, 5, 1, 1, attrs_index<AttentionAttrs>(), false, infer_attention},
     {TrainOp::kBatchStats, "BatchStats", 1, 1, 1, 1, 1, kTrain, false, infer_train},
@@ -121,6 +129,10 @@ Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outp
 int64_t node_macs(const Graph& graph, const Node& node) {
   if (node.outputs.empty() || node.inputs.size() < 2) return 0;
   const Shape& out = graph.shape(node.outputs[0]);
+  if (node.op == Op::kMatMul) {
+    const Shape& left = graph.shape(node.inputs[0]);
+    return left.empty() ? 0 : element_count(out) * left.back();
+  }
   const Shape& weight = graph.shape(node.inputs[1]);
   if (node.op == Op::kConv && weight.size() == 4) {
     return element_count(out) * weight[1] * weight[2] * weight[3];

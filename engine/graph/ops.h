@@ -59,6 +59,8 @@ Status infer_unary(ShapeContext&);
 Status infer_activation(ShapeContext&);  // also checks the attributes
 Status infer_softmax(ShapeContext&);
 Status infer_binary(ShapeContext&);
+Status infer_mat_mul(ShapeContext&);
+Status infer_layer_norm(ShapeContext&);
 Status infer_pool(ShapeContext&);
 Status infer_global_average_pool(ShapeContext&);
 Status infer_reduce_mean(ShapeContext&);
@@ -76,7 +78,8 @@ Status infer_node(const Graph& graph, const Node& node, std::vector<Shape>* outp
 // "Conv 'block0.layers.1.conv0'"
 std::string describe(const Node& node);
 
-// Multiply-accumulates of a node for the batch size that its shapes have; 0 for all but Conv and FullyConnected.
+// Multiply-accumulates of a node for the batch size that its shapes have; 0 for all but Conv,
+// FullyConnected and MatMul.
 int64_t node_macs(const Graph& graph, const Node& node);
 
 }  // namespace sparsenet

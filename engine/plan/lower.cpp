@@ -11,7 +11,7 @@ namespace sparsenet {
 
 // From LeakyRelu on, both enumerations have the same kinds in the same order.
 constexpr int kActsBehind = static_cast<int>(Activation::Kind::kLeakyRelu) - static_cast<int>(rt::Act::kLeakyRelu);
-static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLast));
+static_assert(kActivations - kActsBehind == static_cast<int>(rt::Act::kLastActivation));
 
 rt::Act to_act(const Activation& a) {
   rt::Act act{rt::Act::kClamp, -INFINITY, INFINITY, a.a, a.b};
@@ -47,7 +47,8 @@ Lowered Lowering::frame(ValueId id) const {
   Lowered v;
   v.type = graph_.value(id).type;
   v.n = v.h = v.w = 1;
-  if (s.size() == 4) {
+  v.rows = rows_[static_cast<size_t>(id)];
+  if (s.size() == 4 && !v.rows) {
     v.n = static_cast<int32_t>(s[0]);
     v.c = static_cast<int32_t>(s[1]);
     v.h = static_cast<int32_t>(s[2]);
@@ -324,6 +325,7 @@ Result<Plan> Lowering::run() {
   }
   values_.assign(graph_.values.size(), {});
   make_regions();
+  find_rows();
   find_fused_affines();
   find_fused_gradients();
   std::vector<Lowered> input_values;

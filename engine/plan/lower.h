@@ -21,6 +21,7 @@ struct Lowered {
   int32_t n = 0, h = 0, w = 0, c = 0;
   DataType type = DataType::kFloat32;
   std::vector<Piece> pieces;
+  bool rows = false;  // of rank 4, but in row-major order, as one pixel (Lowering::find_rows)
   bool known() const { return !pieces.empty(); }
   int64_t pixels() const { return int64_t{n} * h * w; }
 };
@@ -65,6 +66,8 @@ class Lowering {
   Status lower_affine(const Node& node);
   Status lower_unary(const Node& node);
   Status lower_binary(const Node& node);
+  Status lower_mat_mul(const Node& node);
+  Status lower_layer_norm(const Node& node);
   Status lower_attention(const Node& node);
   Status lower_softmax(const Node& node);
   Status lower_reduce_mean(const Node& node);
@@ -116,6 +119,7 @@ class Lowering {
 
   Status set_affine(const Node& affine, Draft* draft);
   size_t offset_of(const Piece& piece) const;
+  void find_rows();
   void find_fused_affines();
   void find_fused_gradients();
   void make_regions();
@@ -132,6 +136,7 @@ class Lowering {
   std::vector<Lowered> values_;
   std::vector<const Node*> producer_;
   std::vector<int> uses_;
+  std::vector<bool> rows_;             // by value: of rank 4, and better in row-major order
   std::vector<bool> fused_;            // by value: made by an Affine or Normalize that its consumers apply themselves
   std::vector<bool> fused_gradients_;  // by value: the input gradient of a 1x1 convolution, which its only reader, a
                                        // NormalizeGrad, computes itself, a few pixels at a time

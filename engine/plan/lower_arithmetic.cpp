@@ -1,5 +1,5 @@
-// Lowering of arithmetic with broadcasting, Softmax and means. Their steps walk an index space with strides, except
-// arithmetic on two images or vectors of the same shape, for which pixels and channels are enough.
+// Lowering of arithmetic with broadcasting, matrix products, Softmax and means. Their steps walk an index space with
+// strides, except arithmetic on two images or vectors of the same shape, for which pixels and channels are enough.
 #include <algorithm>
 #include <utility>
 
@@ -21,14 +21,20 @@ rt::BinaryOp binary_op(Op op) {
       return rt::BinaryOp::kMul;
     case Op::kDiv:
       return rt::BinaryOp::kDiv;
+    case Op::kMax:
+      return rt::BinaryOp::kMax;
+    case Op::kMin:
+      return rt::BinaryOp::kMin;
+    case Op::kPrelu:
+      return rt::BinaryOp::kPrelu;
     default:
       return rt::BinaryOp::kAdd;
   }
 }
 
-// The order in which logical dimensions are walked: pixel order (NHWC) for images.
-std::vector<size_t> walk_order(size_t rank) {
-  if (rank == 4) return {0, 2, 3, 1};
+// The order in which logical dimensions are walked: pixel order (NHWC) for images that are in it.
+std::vector<size_t> walk_order(size_t rank, bool rows) {
+  if (rank == 4 && !rows) return {0, 2, 3, 1};
   std::vector<size_t> order(rank);
   for (size_t i = 0; i < rank; ++i) order[i] = i;
   return order;
@@ -43,7 +49,8 @@ Status Lowering::lower_binary(const Node& node) {
   draft.share_in = draft.share_in2 = true;
   bool same = true;
   for (size_t i = 0; i < 2; ++i) {
-    same = same && shape(node.inputs[i]) == out_shape;
+    const auto in = static_cast<size_t>(node.inputs[i]), out = static_cast<size_t>(node.outputs[0]);
+    same = same && shape(node.inputs[i]) == out_shape && rows_[in] == rows_[out];
   }
   if (same && has_channels(out_shape)) {
     SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
@@ -65,7 +72,7 @@ Status Lowering::lower_binary(const Node& node) {
     draft.in2 = operands[1];
     draft.out = new_value(node.outputs[0]);
     const std::vector<int64_t> out_strides = physical_strides(out_shape, draft.out);
-    const std::vector<size_t> order = walk_order(out_shape.size());
+    const std::vector<size_t> order = walk_order(out_shape.size(), draft.out.rows);
     for (size_t d = 0; d < order.size(); ++d) {
       const size_t axis = order[d];
       st.dims[d] = out_shape[axis];
@@ -84,6 +91,41 @@ Status Lowering::lower_binary(const Node& node) {
     return {};
   }
   draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+// The index space of a matrix product: the dimensions in front, rows, columns, and last what is summed over.
+Status Lowering::lower_mat_mul(const Node& node) {
+  const Shape& out_shape = shape(node.outputs[0]);
+  const size_t rank = out_shape.size();
+  Draft draft = start(node, rt::StepOp::kMatMul);
+  rt::Strided st{};
+  st.rank = static_cast<int32_t>(rank + 1);
+  st.reduced_from = static_cast<int32_t>(rank);
+  for (size_t i = 0; i < 2; ++i) {
+    const Shape& s = shape(node.inputs[i]);
+    SPARSENET_ASSIGN_OR_RETURN(Lowered v, dense(node.inputs[i], node));
+    const std::vector<int64_t> strides = physical_strides(s, v);
+    const size_t missing = rank - s.size();
+    for (size_t d = missing; d + 2 < rank; ++d) {
+      st.in_strides[i][d] = s[d - missing] == 1 ? 0 : strides[d - missing];
+    }
+    st.in_strides[i][i == 0 ? rank - 2 : rank - 1] = strides[s.size() - (i == 0 ? 2 : 1)];
+    st.in_strides[i][rank] = strides[s.size() - (i == 0 ? 1 : 2)];
+    (i == 0 ? draft.in : draft.in2) = v;
+  }
+  draft.out = new_value(node.outputs[0]);
+  const std::vector<int64_t> to = physical_strides(out_shape, draft.out);
+  for (size_t d = 0; d < rank; ++d) {
+    st.dims[d] = out_shape[d];
+    st.out_strides[d] = to[d];
+  }
+  st.dims[rank] = shape(node.inputs[0]).back();
+  plan_.strided.push_back(st);
+  draft.step.strided = &plan_.strided.back();
+  draft.macs = node_macs(graph_, node);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));
   return {};

@@ -23,7 +23,18 @@ Status Lowering::lower_node(const Node& node) {
     case Op::kSub:
     case Op::kMul:
     case Op::kDiv:
+    case Op::kMax:
+    case Op::kMin:
+    case Op::kPrelu:
       return lower_binary(node);
+    case Op::kMatMul:
+      return lower_mat_mul(node);
+    case Op::kLayerNorm:
+      return lower_layer_norm(node);
+    case Op::kExp:
+    case Op::kLog:
+    case Op::kPow:
+      return lower_unary(node);
     case Op::kAttention:
       return lower_attention(node);
     case Op::kSoftmax:
@@ -157,14 +168,44 @@ Status Lowering::lower_affine(const Node& node) {
 }
 
 Status Lowering::lower_unary(const Node& node) {
-  Activation activation;
-  if (!is_activation(node, &activation)) return internal_error(describe(node) + ": no activation");
   Draft draft = start(node, rt::StepOp::kUnary);
   SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
-  draft.step.act = to_act(activation);
+  rt::Act& act = draft.step.act;
+  if (Activation activation; is_activation(node, &activation)) {
+    act = to_act(activation);
+  } else {
+    act.kind = node.op == Op::kExp ? rt::Act::kExp : node.op == Op::kLog ? rt::Act::kLog : rt::Act::kPow;
+    if (node.op == Op::kPow) act.alpha = std::get<AlphaBetaAttrs>(node.attrs).alpha;
+  }
   draft.share_in = true;
   draft.out = new_value(node.outputs[0]);
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+Status Lowering::lower_layer_norm(const Node& node) {
+  Draft draft = start(node, rt::StepOp::kLayerNorm);
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, dense(node.inputs[0], node));
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  const Shape& s = shape(node.inputs[0]);
+  if (s.size() == 3) {  // tokens are pixels in a row
+    for (Lowered* v : {&draft.in, &draft.out}) {
+      v->n = static_cast<int32_t>(s[0]);
+      v->w = static_cast<int32_t>(s[1]);
+      v->c = v->pieces[0].channels = v->pieces[0].pixel_stride = static_cast<int32_t>(s[2]);
+    }
+  }
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.affine.scale, constant(node, 1, ReadIn::kRun));
+  SPARSENET_ASSIGN_OR_RETURN(draft.step.affine.shift, constant(node, 2, ReadIn::kRun));
+  for (rt::Parameter* p : {&draft.step.affine.scale, &draft.step.affine.shift}) {
+    if (*p || (!draft.step.affine.scale && !draft.step.affine.shift)) continue;
+    plan_.constants.emplace_back(static_cast<size_t>(draft.in.c), p == &draft.step.affine.scale ? 1.f : 0.f);
+    *p = {plan_.constants.back().data()};
+  }
+  draft.step.train.alpha = std::get<BatchNormAttrs>(node.attrs).epsilon;
+  draft.share_in = true;
   finish(std::move(draft));
   return {};
 }

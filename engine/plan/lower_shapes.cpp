@@ -25,7 +25,7 @@ std::vector<int64_t> row_major(const Shape& shape) {
 
 // The distance in elements between neighbours along each logical dimension of a dense value.
 std::vector<int64_t> Lowering::physical_strides(const Shape& s, const Lowered& v) const {
-  if (s.size() == 4) {
+  if (s.size() == 4 && !v.rows) {
     const int64_t pixel = v.pieces[0].pixel_stride;
     return {int64_t{v.h} * v.w * pixel, 1, v.w * pixel, pixel};
   }
@@ -219,16 +219,18 @@ Status Lowering::lower_reshape(const Node& node) {
   auto one_pixel = [](const Shape& x) { return x.size() == 2 || (x.size() == 4 && x[2] == 1 && x[3] == 1); };
   const bool vectors =
       has_channels(s) && has_channels(t) && one_pixel(s) && one_pixel(t) && s[0] == t[0] && channels(s) == channels(t);
-  if (s == t || vectors) {
+  const bool from_rows = rows_[static_cast<size_t>(node.inputs[0])],
+             to_rows = rows_[static_cast<size_t>(node.outputs[0])];
+  if ((s == t && from_rows == to_rows) || (vectors && !from_rows && !to_rows)) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
     result = in;  // n x 1 x 1 x c in both shapes
     return {};
   }
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   // Pixel order and row-major order are the same for one pixel and for one channel.
-  auto rows_already = [](const Shape& x) { return !is_image(x) || x[2] * x[3] == 1 || x[1] == 1; };
+  auto rows_already = [](const Shape& x, bool rows) { return rows || !is_image(x) || x[2] * x[3] == 1 || x[1] == 1; };
   Lowered rows = in;
-  if (!rows_already(s)) {
+  if (!rows_already(s, from_rows)) {
     VirtualBuffer buffer;
     buffer.name = graph_.value(node.outputs[0]).name;
     buffer.bytes = static_cast<size_t>(element_count(s)) * size_of(in.type);
@@ -238,7 +240,7 @@ Status Lowering::lower_reshape(const Node& node) {
     buffers_.push_back(std::move(buffer));
     SPARSENET_RETURN_IF_ERROR(reorder(node, in, s, true, &rows));
   }
-  if (rows_already(t)) {
+  if (rows_already(t, to_rows)) {
     Lowered out = frame(node.outputs[0]);
     out.pieces = {{rows.pieces[0].buffer, rows.pieces[0].start, rows.pieces[0].constant, out.c, out.c}};
     result = std::move(out);
@@ -254,7 +256,7 @@ Status Lowering::lower_transpose(const Node& node) {
   const auto& perm = std::get<TransposeAttrs>(node.attrs).perm;
   bool identity = true;
   for (size_t i = 0; i < perm.size(); ++i) identity = identity && perm[i] == static_cast<int32_t>(i);
-  if (identity) {
+  if (identity && rows_[static_cast<size_t>(node.inputs[0])] == rows_[static_cast<size_t>(node.outputs[0])]) {
     SPARSENET_ASSIGN_OR_RETURN(Lowered in, value(node.inputs[0]));
     values_[static_cast<size_t>(node.outputs[0])] = in;
     return {};

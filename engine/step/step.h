@@ -75,9 +75,13 @@ struct Act {
     kMish,
     kGelu,
     kGeluTanh,
-    kErf
+    kErf,
+    // Functions that are no activations: only kUnary has them, and no step of training.
+    kExp,
+    kLog,
+    kPow  // to the power of alpha
   };
-  static constexpr Kind kLast = kErf;
+  static constexpr Kind kLastActivation = kErf, kLast = kPow;
   Kind kind;
   float low, high;  // kClamp: min(max(x, low), high); infinities leave x as it is
   float alpha, beta;
@@ -120,9 +124,14 @@ enum class StepOp : uint8_t {
   kSquareSum,        // operands: x, control: the sum of squares of x, in double precision
   kUpdateSgd,        // operands: parameters, gradients, momentum, control
   kUpdateAdam,       // operands: parameters, gradients, both moments, control
+
+  // Inference, continued.
+  kMatMul,     // out = sum of in * in2 over the last dimension of the index space (Strided)
+  kLayerNorm,  // every pixel normalised over its channels, then times affine.scale plus affine.shift; alpha: epsilon
 };
 
-enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv };
+enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv, kMax, kMin, kPrelu };
+constexpr BinaryOp kLastBinaryOp = BinaryOp::kPrelu;
 
 // Indices into a `control` operand: the floats that the update of parameters reads.
 enum Control : int32_t {
@@ -152,7 +161,7 @@ struct Strided {
   int64_t out_strides[kMaxDims];
   int64_t in_strides[2][kMaxDims];
   int64_t out_start, in_start[2];  // elements
-  int32_t reduced_from;            // kReduceMean, kSoftmax: dims [reduced_from, rank) are reduced / normalised
+  int32_t reduced_from;            // kReduceMean, kMatMul, kSoftmax: dims [reduced_from, rank) are reduced / normalised
   bool fill_first;                 // kStridedCopy: set all of out to fill_value first (padding)
   float fill_value;
   int64_t out_elements;

@@ -25,7 +25,7 @@ bool linked(const Act& act) {
 const char* check_pre(const Step& s, const PlanRoom& room) {
   if (!s.affine.scale && !s.affine.shift) return nullptr;
   const bool taken = s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool ||
-                     s.op == StepOp::kAffine || s.op == StepOp::kConvGradWeight;
+                     s.op == StepOp::kAffine || s.op == StepOp::kLayerNorm || s.op == StepOp::kConvGradWeight;
   if (!taken) return "this kind of step takes no scale and shift";
   if (!readable(s.affine.scale, s.in.c, room) || !readable(s.affine.shift, s.in.c, room)) {
     return "scale and shift: expected both, with a value for each channel";
@@ -149,12 +149,13 @@ const char* check_walk(const Step& s) {
   for (int32_t d = 0; d < walk.rank; ++d) dims[d] = walk.dims[d] > INT32_MAX ? 0 : static_cast<int32_t>(walk.dims[d]);
   if (!countable(dims, walk.rank)) return "index space: expected 1 to 1073741824 elements";
   if (walk.reduced_from < 0 || walk.reduced_from > walk.rank) return "index space: no such dimension to reduce from";
-  if (s.in.segment_count != 1 || (s.op == StepOp::kBinary && s.in2.segment_count != 1)) {
+  const bool two = s.op == StepOp::kBinary || s.op == StepOp::kMatMul;
+  if (s.in.segment_count != 1 || (two && s.in2.segment_count != 1)) {
     return "index space: expected operands in one piece";
   }
   if (!walk_fits(walk, walk.out_strides, walk.out_start, extent(s.out)) ||
       !walk_fits(walk, walk.in_strides[0], walk.in_start[0], extent(s.in)) ||
-      (s.op == StepOp::kBinary && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], extent(s.in2)))) {
+      (two && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], extent(s.in2)))) {
     return "index space: it leaves an operand";
   }
   if (walk.fill_first && (walk.out_elements < 0 || walk.out_elements > extent(s.out))) {
@@ -178,12 +179,29 @@ const char* check_same_size(const Step& s, const StepLinks&, const PlanRoom&) {
 
 const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
   if (s.in2.segment_count == 0) return "expected a second operand";
-  if (s.binary.op > BinaryOp::kDiv) return "unknown arithmetic";
+  if (s.binary.op > kLastBinaryOp) return "unknown arithmetic";
   if (s.strided) return check_walk(s);
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
     return "expected operands of the output's size";
   }
   return nullptr;
+}
+
+// The last three dimensions are the rows and columns of the product, and the sum.
+const char* check_mat_mul(const Step& s, const StepLinks&, const PlanRoom&) {
+  if (const char* message = check_walk(s)) return message;
+  const Strided& walk = *s.strided;
+  if (walk.rank < 3 || walk.reduced_from != walk.rank - 1) return "matrix product: expected rows, columns and a sum";
+  const int32_t row = walk.rank - 3, column = walk.rank - 2, sum = walk.rank - 1;
+  if (walk.in_strides[0][column] != 0 || walk.in_strides[1][row] != 0 || walk.out_strides[sum] != 0) {
+    return "matrix product: expected a left operand of rows, a right one of columns and a product of both";
+  }
+  return nullptr;
+}
+
+const char* check_layer_norm(const Step& s, const StepLinks&, const PlanRoom&) {
+  if (!same_pixels(s.in, s.out) || s.in.c != s.out.c) return "expected an output of the input's size";
+  return s.in.segment_count == 1 ? nullptr : "layer norm: expected an input in one piece";
 }
 
 // --- training

@@ -46,7 +46,9 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kCrossEntropy,    "CrossEntropy",    true,  true,  kOperands, check_cross_entropy)        \
   KIND(kSquareSum,       "SquareSum",       true,  true,  kOperands, check_square_sum)           \
   KIND(kUpdateSgd,       "UpdateSgd",       true,  true,  kOperands, check_update_sgd)           \
-  KIND(kUpdateAdam,      "UpdateAdam",      false, true,  kOperands, check_nothing)
+  KIND(kUpdateAdam,      "UpdateAdam",      false, true,  kOperands, check_nothing)              \
+  KIND(kMatMul,          "MatMul",          true,  false, kInOut,    check_mat_mul)              \
+  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)
 // clang-format on
 
 #define SPARSENET_STEP_OP(op, name, stored, trains, data, check) StepOp::op,

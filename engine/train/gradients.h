@@ -115,7 +115,10 @@ Status conv_gradient(Gradients& g, const Node& node);
 Status normalize_gradient(Gradients& g, const Node& node);
 Status activation_gradient(Gradients& g, const Node& node);
 Status softmax_gradient(Gradients& g, const Node& node);
+Status function_gradient(Gradients& g, const Node& node);  // Exp, Log, Pow
 Status binary_gradient(Gradients& g, const Node& node);
+Status choice_gradient(Gradients& g, const Node& node);  // Max, Min, Prelu
+Status mat_mul_gradient(Gradients& g, const Node& node);
 Status scale_pixels_gradient(Gradients& g, const Node& node);
 Status max_pool_gradient(Gradients& g, const Node& node);
 Status average_pool_gradient(Gradients& g, const Node& node);

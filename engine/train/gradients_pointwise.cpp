@@ -1,4 +1,4 @@
-// Gradients of activations and elementwise arithmetic.
+// Gradients of activations, elementwise arithmetic and matrix products.
 #include <utility>
 
 #include "graph/activations.h"
@@ -73,6 +73,68 @@ Status binary_gradient(Gradients& g, const Node& node) {
       }
       return {};
   }
+}
+
+// Exp: dx = dy y. Log: dx = dy / x. Pow: dx = dy alpha x^(alpha - 1).
+Status function_gradient(Gradients& g, const Node& node) {
+  const ValueId x = node.inputs[0], y = node.outputs[0], dy = g.of(y);
+  if (!g.active(x)) return {};
+  const std::string base = node.name + ".grad";
+  if (node.op != Op::kPow) {
+    const bool exp = node.op == Op::kExp;
+    g.contribute(x, g.add_view(exp ? Op::kMul : Op::kDiv, base, {dy, exp ? y : x}, NoAttrs{}), true);
+    return {};
+  }
+  TrainAttrs a;
+  a.shape = g.shape(x);
+  a.alpha = std::get<AlphaBetaAttrs>(node.attrs).alpha;
+  const ValueId power = g.add_view(Op::kPow, base, {x}, AlphaBetaAttrs{a.alpha - 1.f, 0.f});
+  const ValueId product = g.add_view(Op::kMul, base, {dy, power}, NoAttrs{});
+  g.contribute(x, g.add(TrainOp::kExpand, base, {product}, std::move(a)), true);
+  return {};
+}
+
+// Where one operand is chosen, it gets the gradient: `taken` is that part of dy. Max: a where a - b > 0, else b; Min
+// the other way round. Prelu: dy where a > 0 and dy b elsewhere, db = dy min(a, 0).
+Status choice_gradient(Gradients& g, const Node& node) {
+  const ValueId a = node.inputs[0], b = node.inputs[1], dy = g.of(node.outputs[0]);
+  const std::string base = node.name + ".grad";
+  const bool prelu = node.op == Op::kPrelu;
+  const auto binary = [&](Op op, ValueId u, ValueId v) { return g.add_view(op, base, {u, v}, NoAttrs{}); };
+  TrainAttrs relu;
+  relu.activation.kind = Activation::Kind::kRelu;
+  ValueId sign = prelu ? a : binary(Op::kSub, a, b);
+  if (g.shape(sign) != g.shape(dy)) {  // Prelu's slope is larger than its argument
+    TrainAttrs whole;
+    whole.shape = g.shape(dy);
+    sign = g.add(TrainOp::kExpand, base, {sign}, std::move(whole));
+  }
+  const ValueId taken = g.add(TrainOp::kActivationGrad, base, {dy, sign}, std::move(relu));
+  const ValueId other = binary(Op::kSub, dy, taken);
+  if (!prelu) {
+    contribute_reduced(g, base, a, node.op == Op::kMax ? taken : other, false, 1.f);
+    contribute_reduced(g, base, b, node.op == Op::kMax ? other : taken, false, 1.f);
+    return {};
+  }
+  if (g.active(a)) contribute_reduced(g, base, a, binary(Op::kAdd, taken, binary(Op::kMul, other, b)), true, 1.f);
+  if (g.active(b)) contribute_reduced(g, base, b, binary(Op::kMul, other, a), true, 1.f);
+  return {};
+}
+
+// y = a b: da = dy b', db = a' dy, summed over the dimensions in front that were broadcast.
+Status mat_mul_gradient(Gradients& g, const Node& node) {
+  const ValueId a = node.inputs[0], b = node.inputs[1], dy = g.of(node.outputs[0]);
+  const std::string base = node.name + ".grad";
+  const auto transposed = [&](ValueId x) {
+    TransposeAttrs attrs;
+    for (size_t d = 0; d < g.shape(x).size(); ++d) attrs.perm.push_back(static_cast<int32_t>(d));
+    std::swap(attrs.perm[attrs.perm.size() - 1], attrs.perm[attrs.perm.size() - 2]);
+    return g.add_view(Op::kTranspose, base, {x}, std::move(attrs));
+  };
+  const auto product = [&](ValueId u, ValueId v) { return g.add_view(Op::kMatMul, base, {u, v}, NoAttrs{}); };
+  if (g.active(a)) contribute_reduced(g, base, a, product(dy, transposed(b)), true, 1.f);
+  if (g.active(b)) contribute_reduced(g, base, b, product(transposed(a), dy), true, 1.f);
+  return {};
 }
 
 // y[n, p, c] = x[n, p, c] f[n, c]

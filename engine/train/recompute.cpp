@@ -33,6 +33,13 @@ bool can_be_recomputed(Op op) {
     case Op::kSub:
     case Op::kMul:
     case Op::kDiv:
+    case Op::kMax:
+    case Op::kMin:
+    case Op::kPrelu:
+    case Op::kExp:
+    case Op::kLog:
+    case Op::kPow:
+    case Op::kMatMul:
     case Op::kAveragePool:
     case Op::kMaxPool:
       return true;

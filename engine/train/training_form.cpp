@@ -91,6 +91,48 @@ void unfuse(Graph* graph) {
   graph->nodes = std::move(nodes);
 }
 
+// Writes LayerNorm as arithmetic, which has gradients.
+void spell_out_layer_norms(Graph* graph) {
+  std::vector<Node> nodes = std::move(graph->nodes);
+  graph->nodes.clear();
+  for (Node& norm : nodes) {
+    if (norm.op != Op::kLayerNorm) {
+      graph->nodes.push_back(std::move(norm));
+      continue;
+    }
+    const ValueId x = norm.inputs[0], y = norm.outputs[0];
+    const Shape s = graph->shape(x);
+    const int32_t axis = s.size() == 3 ? 2 : 1;
+    Shape one = s;
+    one[static_cast<size_t>(axis)] = 1;
+    const auto add = [&](Op op, std::vector<ValueId> inputs, Attrs attrs, const Shape& shape) {
+      Node node;
+      node.op = op;
+      node.name = norm.name;
+      node.inputs = std::move(inputs);
+      node.attrs = std::move(attrs);
+      node.outputs = {add_pass_value(graph, norm.name, Shape(shape))};
+      graph->nodes.push_back(std::move(node));
+      return graph->nodes.back().outputs[0];
+    };
+    const ReduceAttrs mean{{axis}, true};
+    const float epsilon = std::get<BatchNormAttrs>(norm.attrs).epsilon;
+    const ValueId difference = add(Op::kSub, {x, add(Op::kReduceMean, {x}, mean, one)}, NoAttrs{}, s);
+    const ValueId variance = add(Op::kReduceMean, {add(Op::kMul, {difference, difference}, NoAttrs{}, s)}, mean, one);
+    const ValueId enough =
+        add(Op::kAdd, {variance, add_pass_constant(graph, norm.name + ".epsilon", {1}, {epsilon})}, NoAttrs{}, one);
+    ValueId v = add(Op::kMul, {difference, add(Op::kPow, {enough}, AlphaBetaAttrs{-0.5f, 0.f}, one)}, NoAttrs{}, s);
+    Shape channels{s[static_cast<size_t>(axis)]};
+    if (s.size() == 4) channels.insert(channels.end(), 2, 1);
+    for (size_t i = 1; i < norm.inputs.size(); ++i) {
+      if (norm.inputs[i] == kNoValue) continue;
+      const std::vector<float> values = to_float32(graph->value(norm.inputs[i]).constant);
+      v = add(i == 1 ? Op::kMul : Op::kAdd, {v, add_pass_constant(graph, norm.name, channels, values)}, NoAttrs{}, s);
+    }
+    graph->nodes.back().outputs[0] = y;
+  }
+}
+
 bool is_pixel_factor(const Graph& graph, ValueId x, ValueId f) {
   const Shape &a = graph.shape(x), &b = graph.shape(f);
   return a.size() == 4 && b.size() == 4 && b[0] == a[0] && b[1] == a[1] && b[2] == 1 && b[3] == 1 && a[2] * a[3] > 1;
@@ -202,6 +244,7 @@ Status to_training_form(Graph* graph, const std::vector<bool>& trained) {
   SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
   SPARSENET_RETURN_IF_ERROR(fold_frozen_part(graph, active_values(*graph, trained)));
   unfuse(graph);
+  spell_out_layer_norms(graph);
   SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
   merge_gates(graph);
   SPARSENET_RETURN_IF_ERROR(merge_pad(graph));

@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 import onnx
+from general_graphs import GENERAL_GRAPHS
 from onnx import TensorProto, helper, numpy_helper
 
-IR_VERSION = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 17: 8, 18: 8, 20: 9}
+IR_VERSION = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 20: 9}
 INT64_MAX = np.iinfo(np.int64).max
 
 
@@ -543,4 +544,4 @@ GRAPHS = [
     ("tiny-mobilenet", 14, {"input": (1, 3, 16, 16)}, tiny_mobilenet),
     ("tiny-resnet", 13, {"input": (1, 3, 32, 32)}, tiny_resnet),
     ("tiny-shufflenet", 13, {"input": (1, 3, 16, 16)}, tiny_shufflenet),
-]
+] + GENERAL_GRAPHS

@@ -263,7 +263,20 @@ def second_opinion(model, feeds):
             rows = np.exp(rows - rows.max(1, keepdims=True))
             return ((rows / rows.sum(1, keepdims=True)).reshape(x.shape),)
 
-    own = [BatchNormalization] + ([Softmax] if model.opset_import[0].version < 13 else [])
+    class LogSoftmax(Softmax):
+        def _run(self, x, axis=None):
+            return (np.log(super()._run(x, axis)[0]),)
+
+    class LRN(OpRun):  # its own implementation stops at as many channels as there are images
+        op_domain = ""
+
+        def _run(self, x, alpha=None, beta=None, bias=None, size=None):
+            before, after = (size - 1) // 2, size // 2
+            squares = np.pad(x * x, ((0, 0), (before, after), (0, 0), (0, 0)))
+            total = sum(squares[:, i:i + x.shape[1]] for i in range(size))
+            return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
+
+    own = [BatchNormalization, LRN] + ([Softmax, LogSoftmax] if model.opset_import[0].version < 13 else [])
     try:
         return ReferenceEvaluator(model, new_ops=own).run(None, feeds)
     except Exception as error:  # whatever it lacks: it is only a second opinion

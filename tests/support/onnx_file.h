@@ -87,6 +87,11 @@ class OnnxFile {
     bytes(5, body, &graph_);
     return *this;
   }
+  OnnxFile& ints(const std::string& name, const std::vector<int64_t>& values) {
+    std::string raw(values.size() * sizeof(int64_t), 0);
+    std::memcpy(&raw[0], values.data(), raw.size());
+    return tensor(name, {static_cast<int64_t>(values.size())}, kInt64, raw);
+  }
   OnnxFile& flag(const std::string& name, bool value) { return tensor(name, {}, kBool, std::string(1, value ? 1 : 0)); }
   OnnxFile& node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
                  const std::vector<Attribute>& attributes = {}) {

@@ -42,7 +42,21 @@ Status evaluate_node(const Node& node, const Operands& in, Arrays& out) {
     case Op::kSub:
     case Op::kMul:
     case Op::kDiv:
+    case Op::kMax:
+    case Op::kMin:
+    case Op::kPrelu:
       reference::binary(node.op, in, out[0]);
+      return {};
+    case Op::kExp:
+    case Op::kLog:
+    case Op::kPow:
+      reference::function(node, in, out[0]);
+      return {};
+    case Op::kMatMul:
+      reference::mat_mul(in, out[0]);
+      return {};
+    case Op::kLayerNorm:
+      reference::layer_norm(std::get<BatchNormAttrs>(node.attrs), in, out[0]);
       return {};
     case Op::kConcat:
       reference::concat(std::get<AxisAttrs>(node.attrs), in, out[0]);

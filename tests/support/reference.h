@@ -62,9 +62,12 @@ void affine(const AffineAttrs& attrs, const Operands& in, Array& out);
 void attention(const AttentionAttrs& attrs, const Operands& in, Array& out);
 void pool(bool maximum, const PoolAttrs& attrs, const Operands& in, Array& out);
 void softmax(const AxisAttrs& attrs, const Operands& in, Array& out);
+void mat_mul(const Operands& in, Array& out);
+void layer_norm(const BatchNormAttrs& attrs, const Operands& in, Array& out);
 
 // Ops that move or combine data element by element (reference_data.cpp).
 void unary(const Node& node, const Operands& in, Array& out);
+void function(const Node& node, const Operands& in, Array& out);  // Exp, Log, Pow
 void binary(Op op, const Operands& in, Array& out);
 void concat(const AxisAttrs& attrs, const Operands& in, Array& out);
 void split(const SplitAttrs& attrs, const Operands& in, Arrays& out);

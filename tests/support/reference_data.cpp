@@ -49,6 +49,15 @@ void unary(const Node& node, const Operands& in, Array& out) {
   for (size_t i = 0; i < out.size(); ++i) out.data[i] = activate(activation, in[0]->data[i]);
 }
 
+void function(const Node& node, const Operands& in, Array& out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    const double x = in[0]->data[i];
+    out.data[i] = node.op == Op::kExp   ? std::exp(x)
+                  : node.op == Op::kLog ? std::log(x)
+                                        : std::pow(x, static_cast<double>(std::get<AlphaBetaAttrs>(node.attrs).alpha));
+  }
+}
+
 void binary(Op op, const Operands& in, Array& out) {
   for_each(out.shape, [&](const Coordinates& at, size_t flat) {
     const double a = broadcast_element(*in[0], at), b = broadcast_element(*in[1], at);
@@ -65,6 +74,15 @@ void binary(Op op, const Operands& in, Array& out) {
         break;
       case Op::kDiv:
         y = a / b;
+        break;
+      case Op::kMax:
+        y = std::max(a, b);
+        break;
+      case Op::kMin:
+        y = std::min(a, b);
+        break;
+      case Op::kPrelu:
+        y = a < 0 ? a * b : a;
         break;
       default:
         y = std::nan("");

@@ -177,4 +177,52 @@ void softmax(const AxisAttrs& a, const Operands& in, Array& out) {
   }
 }
 
+void mat_mul(const Operands& in, Array& out) {
+  const Array &a = *in[0], &b = *in[1];
+  const size_t rank = out.shape.size(), rows = out.dim(rank - 2), columns = out.dim(rank - 1);
+  const size_t terms = a.dim(a.shape.size() - 1);
+  for (size_t product = 0; product * rows * columns < out.size(); ++product) {
+    // Which matrix of an operand it is: the index along every dimension in front, 0 where the operand has size 1.
+    const auto matrix_of = [&](const Array& x) {
+      size_t matrix = 0, rest = product, step = 1;
+      for (size_t d = rank - 2; d-- > 0;) {
+        const size_t i = rest % out.dim(d), missing = rank - x.shape.size();
+        rest /= out.dim(d);
+        if (d < missing) continue;
+        const size_t size = x.dim(d - missing);
+        matrix += size == 1 ? 0 : i * step;
+        step *= size;
+      }
+      return matrix;
+    };
+    const double* left = &a.data[matrix_of(a) * rows * terms];
+    const double* right = &b.data[matrix_of(b) * terms * columns];
+    for (size_t i = 0; i < rows; ++i) {
+      for (size_t j = 0; j < columns; ++j) {
+        double sum = 0;
+        for (size_t k = 0; k < terms; ++k) sum += left[i * terms + k] * right[k * columns + j];
+        out.data[(product * rows + i) * columns + j] = sum;
+      }
+    }
+  }
+}
+
+void layer_norm(const BatchNormAttrs& a, const Operands& in, Array& out) {
+  const Array& x = *in[0];
+  const size_t axis = x.shape.size() == 3 ? 2 : 1, channels = x.dim(axis), inner = elements_after(x, axis);
+  for (size_t start = 0; start < x.size(); ++start) {
+    if (start / inner % channels != 0) continue;
+    double mean = 0, variance = 0;
+    for (size_t c = 0; c < channels; ++c) mean += x.data[start + c * inner] / static_cast<double>(channels);
+    for (size_t c = 0; c < channels; ++c) variance += std::pow(x.data[start + c * inner] - mean, 2);
+    const double deviation = std::sqrt(variance / static_cast<double>(channels) + static_cast<double>(a.epsilon));
+    for (size_t c = 0; c < channels; ++c) {
+      double y = (x.data[start + c * inner] - mean) / deviation;
+      if (in.size() > 1 && in[1]) y *= in[1]->data[c];
+      if (in.size() > 2 && in[2]) y += in[2]->data[c];
+      out.data[start + c * inner] = y;
+    }
+  }
+}
+
 }  // namespace sparsenet::test::reference

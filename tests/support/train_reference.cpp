@@ -152,7 +152,14 @@ void TrainReference::measure_kinks(const Node& node, const Operands& in, const A
     kink_distance_ = std::min(kink_distance_, pool_gap(std::get<PoolAttrs>(node.attrs), *in[0], out[0]));
     return;
   }
+  if (node.op == Op::kMax || node.op == Op::kMin) {  // where both operands are equal
+    Arrays gap{Array(out[0].shape)};
+    reference::binary(Op::kSub, in, gap[0]);
+    kink_distance_ = std::min(kink_distance_, distance_to({0}, gap[0]));
+    return;
+  }
   Activation alone;
+  if (node.op == Op::kPrelu) alone.kind = Activation::Kind::kRelu;
   is_activation(node, &alone);
   kink_distance_ = std::min(kink_distance_, distance_to(kinks(alone), *in[0]));
   Node bare = node;  // the input of a fused activation is the node's output without it

@@ -103,7 +103,8 @@ TEST_CASE("1,000 runs on our own kernels make no heap call") {
 }
 
 TEST_CASE("no op's portable kernel calls the heap in a run") {
-  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const std::vector<Generator>* list :
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       for (uint64_t seed = 0; seed < 4; ++seed) {
         const Graph graph = make_graph(generator, seed);

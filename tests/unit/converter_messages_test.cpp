@@ -124,12 +124,12 @@ TEST_CASE("messages: onnx: operators behind a failure are told, also where no sh
   OnnxFile file(13);
   file.zeros("w", {3, 3, 2, 2}).zeros("k", {5, 4, 1, 1}).input("x", {1, 3, 8, 8}).output("y").output("wrong");
   file.named("Shrink", "keeps its shape", {"x"}, {"a"}).named("Conv", "of four channels", {"a", "k"}, {"wrong"});
-  file.named("ConvTranspose", "of any shape", {"a", "w"}, {"b"}).named("Sinh", "behind", {"b"}, {"c"});
+  file.named("DeformConv", "of any shape", {"a", "w"}, {"b"}).named("Sinh", "behind", {"b"}, {"c"});
   file.named("Cosh", "further behind", {"c"}, {"d"}).named("Whatever", "of ours", {"d"}, {"e"}, "our.domain");
   file.named("Relu", "fine", {"e"}, {"y"});
   const std::string text = text_of(import(file));
   for (const char* part :
-       {"Shrink 'keeps its shape'", "Conv 'of four channels'", "ConvTranspose 'of any shape'", "Sinh 'behind'",
+       {"Shrink 'keeps its shape'", "Conv 'of four channels'", "DeformConv 'of any shape'", "Sinh 'behind'",
         "Cosh 'further behind'", "operators of domain 'our.domain' are not supported (Whatever 'of ours')"}) {
     INFO(text);
     CHECK(contains(text, part));

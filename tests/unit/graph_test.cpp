@@ -154,7 +154,8 @@ TEST_CASE("add_node names its output uniquely and leaves bad shapes to infer_sha
 }
 
 TEST_CASE("set_batch changes every shape, and back again") {
-  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const std::vector<Generator>* list :
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       if (generator.may_refuse) continue;
       Graph g = make_graph(generator, 5);

@@ -176,7 +176,7 @@ TEST_CASE("weights are rounded; statistics and what is out of range stay float32
 
 TEST_CASE("random graphs with float16 constants equal the reference on every backend") {
   size_t checked = 0;
-  for (const auto* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const auto* list : {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       const int seeds = scaled_by_effort(6);
       for (int seed = 0; seed < seeds; ++seed) {

@@ -182,7 +182,7 @@ TEST_CASE("the sample holds every op that a file may hold") {
 
 TEST_CASE("random graphs survive the round trip") {
   int stored = 0;
-  for (const auto& generators : {layer_generators(), data_generators(), network_generators()}) {
+  for (const auto& generators : {layer_generators(), data_generators(), general_generators(), network_generators()}) {
     for (const Generator& generator : generators) {
       CAPTURE(generator.name);
       Model model;

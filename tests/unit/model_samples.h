@@ -77,6 +77,14 @@ inline Graph graph_of_all_ops() {
                  {x, g.add_constant("fc.weight", ramp({3, 6})), g.add_constant("fc.bias", ramp({3}))},
                  FullyConnectedAttrs{{Activation::Kind::kHardSigmoid, 0.2f, 0.5f}});
   x = g.add_node(Op::kIdentity, "identity", {x});
+  x = g.add_node(Op::kLayerNorm, "norm", {x, g.add_constant("norm.scale", ramp({3})), kNoValue}, BatchNormAttrs{1e-3f});
+  x = g.add_node(Op::kMax, "max", {x, g.add_constant("least", ramp({3}))});
+  x = g.add_node(Op::kMin, "min", {x, g.add_constant("most", ramp({3}, 1.f))});
+  x = g.add_node(Op::kPrelu, "prelu", {x, g.add_constant("slope", ramp({3}))});
+  x = g.add_node(Op::kMatMul, "product", {x, g.add_constant("matrix", ramp({3, 3}))});
+  x = g.add_node(Op::kExp, "exp", {x});
+  x = g.add_node(Op::kPow, "pow", {x}, AlphaBetaAttrs{-0.5f, 0.f});
+  x = g.add_node(Op::kLog, "log", {x});
   Tensor half;
   to_float16(ramp({3}), &half);
   x = g.add_node(Op::kAdd, "add half", {x, g.add_constant("half", half)});

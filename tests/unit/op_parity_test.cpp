@@ -77,6 +77,10 @@ TEST_CASE("data movement and arithmetic equal the reference on every backend") {
   check_all(data_generators(), 80);
 }
 
+TEST_CASE("ops of general networks equal the reference on every backend") {
+  check_all(general_generators(), 80);
+}
+
 TEST_CASE("networks equal the reference on every backend") {
   check_all(network_generators(), 60);
 }

@@ -85,7 +85,8 @@ std::string check_pass(Graph* graph, PassFunction pass, const std::vector<Array>
 }
 
 void random_cases(const std::function<void(const Generator&, uint64_t)>& visit) {
-  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const std::vector<Generator>* list :
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       // At least so many that every pass finds something to do.
       const int seeds = std::max(15, scaled_by_effort(list == &network_generators() ? 30 : 25));

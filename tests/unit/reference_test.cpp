@@ -160,7 +160,8 @@ TEST_CASE("Affine and Attention equal their spelled-out forms") {
 }
 
 TEST_CASE("every generator makes legal graphs with finite values of sane size") {
-  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const std::vector<Generator>* list :
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       for (uint64_t seed = 0; seed < 20; ++seed) {
         Graph graph = make_graph(generator, seed);

@@ -252,7 +252,8 @@ void try_graph(const Graph& graph, Backend backend, const std::string& what) {
 
 TEST_CASE("mutated graphs are refused or run, never crashed on") {
   const std::vector<Backend> backends = cpu_backends();
-  for (const std::vector<Generator>* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const std::vector<Generator>* list :
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       const int seeds = scaled_by_effort(list == &network_generators() ? 60 : 40);
       for (int s = 0; s < seeds; ++s) {

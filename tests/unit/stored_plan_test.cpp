@@ -147,7 +147,7 @@ TEST_CASE("converted networks run from a stored plan as from one of their own") 
 
 TEST_CASE("random graphs run from a stored plan as from one of their own") {
   int checked = 0;
-  for (const auto* list : {&layer_generators(), &data_generators(), &network_generators()}) {
+  for (const auto* list : {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
     for (const Generator& generator : *list) {
       const int seeds = scaled_by_effort(4);
       for (int seed = 0; seed < seeds; ++seed) {
@@ -522,6 +522,28 @@ TEST_CASE("views that leave the arena or do not add up are refused by name") {
   });
 }
 
+TEST_CASE("a plan with steps of matrices that does not fit is not used") {
+  Graph matrices;
+  ValueId x = matrices.add_input("x", {1, 3, 4});
+  x = matrices.add_node(Op::kLayerNorm, "norm", {x, matrices.add_constant("scale", ramp({4}))}, BatchNormAttrs{});
+  x = matrices.add_node(Op::kMatMul, "product", {x, matrices.add_constant("matrix", ramp({4, 2}))});
+  matrices.outputs = {x};
+  const auto of_matrices = [&](const char* name, const char* part, auto change) {
+    refused(matrices, name, part, [&](Plan&, rt::Step& s) { change(s); });
+  };
+  of_matrices("norm", "input's size", [](rt::Step& s) { s.in.w = 2; });
+  of_matrices("norm", "scale and shift", [](rt::Step& s) { s.affine.shift = {}; });
+  of_matrices("product", "expected an index space", [](rt::Step& s) { s.strided = nullptr; });
+  of_matrices("product", "rows, columns and a sum", [](rt::Step& s) { walk(s).reduced_from = 1; });
+  of_matrices("product", "a right one of columns", [](rt::Step& s) {
+    walk(s).dims[1] = 2;  // so that it stays within the operand
+    walk(s).dims[2] = 1;
+    walk(s).in_strides[1][1] = 1;
+  });
+  of_matrices("product", "leaves an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
+  of_matrices("product", "operands in one piece", [](rt::Step& s) { s.in2.segment_count = 0; });
+}
+
 TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name") {
   const Graph g = graph_of_steps();
   const auto on = [&](const char* name, const char* part, const std::function<void(rt::Step&)>& change) {
@@ -548,7 +570,7 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
     walk(s).out_strides[0] = 16;
   });
   on("mul", "second operand", [](rt::Step& s) { s.in2.segment_count = 0; });
-  on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary.op = static_cast<rt::BinaryOp>(4); });
+  on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary.op = static_cast<rt::BinaryOp>(7); });
   on("softmax", "reduce", [](rt::Step& s) { walk(s).reduced_from = 5; });
   on("softmax", "index space", [](rt::Step& s) { s.strided = nullptr; });
 

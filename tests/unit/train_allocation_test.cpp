@@ -45,7 +45,8 @@ TEST_CASE("steps of whole networks make no heap call") {
 }
 
 TEST_CASE("no op's training calls the heap in a step") {
-  for (const auto* list : {&train_layer_generators(), &train_data_generators(), &train_network_generators()}) {
+  for (const auto* list : {&train_layer_generators(), &train_data_generators(), &train_general_generators(),
+                           &train_network_generators()}) {
     for (const Generator& generator : *list) {
       for (uint64_t seed = 1; seed < 4; ++seed) {
         const Graph graph = make_graph(generator, seed);

@@ -231,6 +231,10 @@ TEST_CASE("gradients of data movement and arithmetic equal finite differences") 
   check_all(train_data_generators(), 40);
 }
 
+TEST_CASE("gradients of ops of general networks equal finite differences") {
+  check_all(train_general_generators(), 40);
+}
+
 TEST_CASE("gradients of small networks equal finite differences") {
   check_all(train_network_generators(), 8, 1e-4);
   check_generator(train_network_generators().back(), scaled_by_effort(120), 1e-4);  // random DAGs: many, and fast

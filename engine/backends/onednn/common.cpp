@@ -68,6 +68,9 @@ bool append(const rt::Act& act, dnnl::post_ops* ops) {
       append_activation(ops, algorithm::eltwise_gelu_tanh, 0.f, 0.f);
       return true;
     case rt::Act::kErf:
+    case rt::Act::kExp:
+    case rt::Act::kLog:
+    case rt::Act::kPow:
       break;
   }
   return false;

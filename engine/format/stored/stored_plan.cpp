@@ -15,12 +15,16 @@ static_assert(static_cast<int>(StepOp::kConv) == 0 && static_cast<int>(StepOp::k
               static_cast<int>(StepOp::kStridedCopy) == 8 && static_cast<int>(StepOp::kAttention) == 9);
 static_assert(static_cast<int>(StepOp::kConvGradWeight) == 16 && static_cast<int>(StepOp::kAccumulate) == 28 &&
               static_cast<int>(StepOp::kCrossEntropy) == 29 && static_cast<int>(StepOp::kSquareSum) == 30 &&
-              static_cast<int>(StepOp::kUpdateSgd) == 31);
+              static_cast<int>(StepOp::kUpdateSgd) == 31 && static_cast<int>(StepOp::kMatMul) == 33 &&
+              static_cast<int>(StepOp::kLayerNorm) == 34);
 static_assert(Act::kClamp == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
               Act::kHardSwish == 4 && Act::kTanh == 5 && Act::kElu == 6 && Act::kSoftplus == 7 && Act::kSilu == 8 &&
-              Act::kMish == 9 && Act::kGelu == 10 && Act::kGeluTanh == 11 && Act::kErf == 12);
+              Act::kMish == 9 && Act::kGelu == 10 && Act::kGeluTanh == 11 && Act::kErf == 12 && Act::kExp == 13 &&
+              Act::kLog == 14 && Act::kPow == 15);
 static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp::kSub) == 1 &&
-              static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3);
+              static_cast<int>(BinaryOp::kMul) == 2 && static_cast<int>(BinaryOp::kDiv) == 3 &&
+              static_cast<int>(BinaryOp::kMax) == 4 && static_cast<int>(BinaryOp::kMin) == 5 &&
+              static_cast<int>(BinaryOp::kPrelu) == 6);
 
 constexpr uint64_t kBlock = 64;  // PlanConstant.block counts blocks of so many bytes
 
@@ -297,7 +301,7 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   const schema::PlanStep& s = *file.plan->steps()->Get(index);
   *step = {};
   if (s.op() >= kStepKinds) return "an unknown kind of step";
-  if (s.binary() > static_cast<uint8_t>(BinaryOp::kDiv)) return "unknown arithmetic";
+  if (s.binary() > static_cast<uint8_t>(kLastBinaryOp)) return "unknown arithmetic";
   step->op = static_cast<StepOp>(s.op());
   if (!may_be_stored(step->op)) return "a kind of step that plans cannot hold";
   const bool of_training = trains(step->op) || s.weight_at() != -1 || s.bias_at() != -1;

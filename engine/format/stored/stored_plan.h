@@ -13,8 +13,9 @@ namespace sparsenet::rt {
 // The newest version of plans that this runtime reads. A plan states the oldest version that has what it needs:
 //   2: training
 //   3: types other than float32; activations from Elu on
-constexpr uint32_t kPlanVersion = 3;
-constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3;
+//   4: Exp, Log, Pow; Max, Min, Prelu; MatMul, LayerNorm
+constexpr uint32_t kPlanVersion = 4;
+constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3, kGeneralPlanVersion = 4;
 
 constexpr uint32_t kMaxOperands = 8;  // of one step
 

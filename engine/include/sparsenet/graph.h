@@ -94,6 +94,18 @@ enum class Op : uint16_t {
   kGelu = 31,      // x Phi(x)
   kGeluTanh = 32,  // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, an approximation of Gelu
   kErf = 33,       // the error function
+  // Functions of one value, which are never fused into other ops.
+  kExp = 34,
+  kLog = 35,  // the natural logarithm
+  kPow = 36,  // x to the power of alpha                                                         AlphaBetaAttrs
+  // Arithmetic, continued.
+  kMax = 37,
+  kMin = 38,
+  kPrelu = 39,  // a < 0 ? a b : a
+
+  kMatMul = 40,     // a [..., M, K], b [..., K, N]; the dimensions in front broadcast
+  kLayerNorm = 41,  // x, scale [C]?, shift [C]?: (x - mean) / sqrt(variance + epsilon) scale + shift    BatchNormAttrs
+                    // over the channels of every pixel: dimension 1 of rank 2 and 4, dimension 2 of rank 3
 
   // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
@@ -261,7 +273,8 @@ class Graph {
 
   // Parameters in the usual sense: elements of convolution and FC weights and biases, and of BatchNorm scale and shift.
   int64_t parameter_count() const;
-  // Multiply-accumulates of convolutions (at every output pixel) and FC layers for one image. Needs shapes.
+  // Multiply-accumulates of convolutions (at every output pixel), FC layers and matrix products for one image. Needs
+  // shapes.
   int64_t macs_per_image() const;
 
   // `id` must be in [0, values.size()); the reference holds until a value is added.

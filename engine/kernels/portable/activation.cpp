@@ -50,6 +50,12 @@ Rows function_of(Act::Kind kind) {
       return rows_of<Act::kGeluTanh>;
     case Act::kErf:
       return rows_of<Act::kErf>;
+    case Act::kExp:
+      return rows_of<Act::kExp>;
+    case Act::kLog:
+      return rows_of<Act::kLog>;
+    case Act::kPow:
+      return rows_of<Act::kPow>;
   }
   return nullptr;
 }

@@ -1,4 +1,4 @@
-// Activations over vectors, and their slopes.
+// Activations over vectors, their slopes, and arithmetic.
 #pragma once
 
 #include "kernels/portable/simd.h"
@@ -88,6 +88,54 @@ SPARSENET_INLINE V vtanh_softplus(V x) {
   return w * vreciprocal(w + 2.f);
 }
 
+// e^x with the whole range of results: 0 and infinity, too.
+SPARSENET_INLINE V vexp_full(V x) {
+  const V half = vexp(x * 0.5f);
+  return half * half;
+}
+
+// log x: the exponent times ln 2, plus log(1 + u) = 2 artanh(s) of the rest, s = u / (2 + u), |s| <= 0.172.
+SPARSENET_INLINE V vlog(V x) {
+  const VInt bits = reinterpret_cast<VInt>(x);
+  const VInt exponent = (bits - 0x3f3504f3) >> 23;  // the rest lies between sqrt(1/2) and sqrt(2)
+  const V rest = reinterpret_cast<V>(bits - (exponent << 23));
+  const V u = rest - 1.f, s = u / (u + 2.f), s2 = s * s;
+  V p = splat(1.f / 9);
+  p = p * s2 + 1.f / 7;
+  p = p * s2 + 1.f / 5;
+  p = p * s2 + 1.f / 3;
+  const V e = __builtin_convertvector(exponent, V);
+  const V y = e * 0.693359375f + (e * -2.12194440e-4f + (s + s) * (p * s2 + 1.f));
+  const V infinity = splat(INFINITY);
+  const V of_positive = x < infinity ? (x < 1.17549435e-38f ? -infinity : y) : x;  // numbers below are zero
+  return x < 0.f ? splat(NAN) : of_positive;
+}
+
+SPARSENET_INLINE V vsqrt(V x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<V>(_mm256_sqrt_ps(reinterpret_cast<__m256>(x)));
+#else
+  V y;
+  for (int i = 0; i < kLanes; ++i) y[i] = sqrtf(x[i]);
+  return y;
+#endif
+}
+
+// x^alpha. Powers that are common have forms of their own; the others are e^(alpha log |x|).
+SPARSENET_INLINE V vpow(V x, float alpha) {
+  if (alpha == 0.5f) return vsqrt(x);
+  if (alpha == -0.5f) return 1.f / vsqrt(x);
+  if (alpha == -1.f) return 1.f / x;
+  if (alpha == 2.f) return x * x;
+  if (alpha == 0.f) return splat(1.f);
+  const V size = vexp_full(vlog(vabs(x)) * alpha);
+  const bool whole = alpha == __builtin_rintf(alpha),
+             odd = whole && __builtin_fabsf(alpha) < 16777216.f && (static_cast<int64_t>(alpha) & 1) != 0;
+  return x < 0.f ? (whole ? (odd ? -size : size) : splat(NAN)) : size;
+}
+
 constexpr float kSqrtHalf = 0.707106781f;        // 1 / sqrt(2)
 constexpr float kSqrt2OverPi = 0.797884561f;     // sqrt(2 / pi)
 constexpr float kOneOverSqrt2Pi = 0.398942280f;  // 1 / sqrt(2 pi)
@@ -114,6 +162,12 @@ SPARSENET_INLINE V smooth_activation(V x, const Act& act) {
       return x < -20.f ? V{} : x * 0.5f * (1.f + vtanh(x * kSqrt2OverPi * (1.f + x * x * kGeluCubic)));
     case Act::kErf:
       return verf(x);
+    case Act::kExp:
+      return vexp_full(x);
+    case Act::kLog:
+      return vlog(x);
+    case Act::kPow:
+      return vpow(x, act.alpha);
     default:
       return x;
   }
@@ -160,8 +214,32 @@ SPARSENET_INLINE V slope(V v, const Act& act) {
     }
     case Act::kErf:
       return vexp(-v * v) * (2.f * kSqrt2OverPi * kSqrtHalf);
+    case Act::kExp:
+    case Act::kLog:
+    case Act::kPow:
+      break;  // no activations: their gradients are arithmetic
   }
   return one;
+}
+
+SPARSENET_INLINE V combine(BinaryOp op, V a, V b) {
+  switch (op) {
+    case BinaryOp::kAdd:
+      return a + b;
+    case BinaryOp::kSub:
+      return a - b;
+    case BinaryOp::kMul:
+      return a * b;
+    case BinaryOp::kDiv:
+      return a / b;
+    case BinaryOp::kMax:  // a NaN of either operand is the result
+      return a != a ? a : vmax(a, b);
+    case BinaryOp::kMin:
+      return a != a ? a : vmin(a, b);
+    case BinaryOp::kPrelu:
+      return a < 0.f ? a * b : a;
+  }
+  return a;
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

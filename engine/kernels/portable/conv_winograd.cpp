@@ -82,7 +82,9 @@ void refresh(const void* memory, int32_t part, int32_t parts) {
       for (int f = 0; f < Form::kPlanes; ++f) at[f * s.u_plane] = u[f];
     }
   }
-  if (part == 0) pack_bias(p, 0, s.bias);
+  if (part != 0) return;
+  pack_bias(p, 0, s.bias);
+  memset(s.zeros, 0, static_cast<size_t>(round_to_lanes(s.o)) * sizeof(float));
 }
 
 template <class Form>

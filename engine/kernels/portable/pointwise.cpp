@@ -92,11 +92,6 @@ bool binary_supports(const Step& s) {
 }
 
 template <BinaryOp kOp>
-SPARSENET_INLINE V combine(V a, V b) {
-  return kOp == BinaryOp::kAdd ? a + b : kOp == BinaryOp::kSub ? a - b : kOp == BinaryOp::kMul ? a * b : a / b;
-}
-
-template <BinaryOp kOp>
 void binary_impl(const State& s, int64_t first, int count) {
   int32_t ia = 0, ib = 0;
   int ca = 0, cb = 0;  // channels done in the current segments
@@ -110,7 +105,7 @@ void binary_impl(const State& s, int64_t first, int count) {
       const float* z = b.base + first * b.pixel_stride + cb + c;
       float* y = s.out + first * s.out_stride + channel + c;
       for (int p = 0; p < count; ++p, x += a.pixel_stride, z += b.pixel_stride, y += s.out_stride) {
-        store_first(y, activate(combine<kOp>(load_first(x, lanes), load_first(z, lanes)), s.act), lanes);
+        store_first(y, activate(combine(kOp, load_first(x, lanes), load_first(z, lanes)), s.act), lanes);
       }
     }
     channel += span;
@@ -137,6 +132,15 @@ void binary_run(const void* memory, int32_t chunk, void*) {
       break;
     case BinaryOp::kDiv:
       binary_impl<BinaryOp::kDiv>(s, first, count);
+      break;
+    case BinaryOp::kMax:
+      binary_impl<BinaryOp::kMax>(s, first, count);
+      break;
+    case BinaryOp::kMin:
+      binary_impl<BinaryOp::kMin>(s, first, count);
+      break;
+    case BinaryOp::kPrelu:
+      binary_impl<BinaryOp::kPrelu>(s, first, count);
       break;
   }
 }

@@ -18,6 +18,10 @@ extern const Kernel kGlobalPool;
 extern const Kernel kAffine;
 extern const Kernel kBinary;
 extern const Kernel kAttention;
+extern const Kernel kStrided;
+extern const Kernel kSoftmax;
+extern const Kernel kLayerNorm;
+extern const Kernel kMatMul;
 
 // Training.
 extern const Kernel kBatchStats;

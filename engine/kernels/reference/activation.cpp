@@ -40,13 +40,29 @@ float gelu_tanh(float x, float) {
 float erf(float x, float) {
   return erff(x);
 }
+float exponential(float x, float) {
+  return expf(x);
+}
+float logarithm(float x, float) {
+  return logf(x);
+}
+float power(float x, float alpha) {
+  return alpha == 0.5f ? sqrtf(x) : powf(x, alpha);
+}
 
 }  // namespace activations
 
 const NamedFormula kActivationFormulas[kFormulas] = {
-    {"elu", activations::elu},   {"softplus", activations::softplus}, {"silu", activations::silu},
-    {"mish", activations::mish}, {"gelu", activations::gelu},         {"gelu_tanh", activations::gelu_tanh},
+    {"elu", activations::elu},
+    {"softplus", activations::softplus},
+    {"silu", activations::silu},
+    {"mish", activations::mish},
+    {"gelu", activations::gelu},
+    {"gelu_tanh", activations::gelu_tanh},
     {"erf", activations::erf},
+    {"exponential", activations::exponential},
+    {"logarithm", activations::logarithm},
+    {"power", activations::power},
 };
 
 float slope_one(float v, const Act& act) {
@@ -87,6 +103,10 @@ float slope_one(float v, const Act& act) {
     }
     case Act::kErf:
       return 2.f * kSqrt2OverPi * kSqrtHalf * expf(-v * v);
+    case Act::kExp:
+    case Act::kLog:
+    case Act::kPow:
+      break;  // no activations: their gradients are arithmetic
   }
   return 1.f;
 }

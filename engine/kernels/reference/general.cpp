@@ -21,8 +21,14 @@ float combine(BinaryOp op, float a, float b) {
       return a * b;
     case BinaryOp::kDiv:
       return a / b;
+    default:
+      return a;
   }
-  return a;
+}
+
+// The other arithmetic has a kernel of its own (choice.cpp), so that devices link it only where a plan has it.
+bool binary_supports(const Step& step) {
+  return step.op == StepOp::kBinary && step.binary.op <= BinaryOp::kDiv;
 }
 
 void binary_run(const void* state, int32_t, void*) {
@@ -98,7 +104,7 @@ void strided_copy_run(const void* state, int32_t, void*) {
 const Kernel kReferenceBinary = {
     .name = "binary_f32_reference",
     .backend = "reference",
-    .supports = supports<StepOp::kBinary>,
+    .supports = binary_supports,
     .query = reference_query,
     .prepare = reference_prepare,
     .run = binary_run,
@@ -129,39 +135,15 @@ const Kernel kReferenceStridedCopy = {
 };
 
 const Kernel* const kReferenceKernels[] = {
-    &kReferenceConv,
-    &kReferencePool,
-    &kReferenceGlobalPool,
-    &kReferenceAffine,
-    &kReferenceAttention,
-    &kReferenceBinary,
-    &kReferenceSoftmax,
-    &kReferenceReduceMean,
-    &kReferenceStridedCopy,
-    &kReferenceBatchStats,
-    &kReferenceFoldStats,
-    &kReferenceUpdateRunning,
-    &kReferenceNormalizeGrad,
-    &kReferenceFoldStatsGrad,
-    &kReferenceBatchStatsGrad,
-    &kReferenceConvGradWeight,
-    &kReferenceConvGradInput,
-    &kReferenceActivationGrad,
-    &kReferenceMaxPoolGrad,
-    &kReferenceAveragePoolGrad,
-    &kReferenceSoftmaxGrad,
-    &kReferenceReduceSum,
-    &kReferenceExpand,
-    &kReferenceExpandPixels,
-    &kReferenceDotPixels,
-    &kReferenceScalePixels,
-    &kReferenceFill,
-    &kReferenceAccumulate,
-    &kReferenceCrossEntropy,
-    &kReferenceSquareSum,
-    &kReferenceUpdateSgd,
-    &kReferenceUpdateAdam,
-    nullptr,
+    &kReferenceConv,           &kReferencePool,           &kReferenceGlobalPool,      &kReferenceAffine,
+    &kReferenceAttention,      &kReferenceBinary,         &kReferenceSoftmax,         &kReferenceReduceMean,
+    &kReferenceStridedCopy,    &kReferenceChoice,         &kReferenceMatMul,          &kReferenceLayerNorm,
+    &kReferenceBatchStats,     &kReferenceFoldStats,      &kReferenceUpdateRunning,   &kReferenceNormalizeGrad,
+    &kReferenceFoldStatsGrad,  &kReferenceBatchStatsGrad, &kReferenceConvGradWeight,  &kReferenceConvGradInput,
+    &kReferenceActivationGrad, &kReferenceMaxPoolGrad,    &kReferenceAveragePoolGrad, &kReferenceSoftmaxGrad,
+    &kReferenceReduceSum,      &kReferenceExpand,         &kReferenceExpandPixels,    &kReferenceDotPixels,
+    &kReferenceScalePixels,    &kReferenceFill,           &kReferenceAccumulate,      &kReferenceCrossEntropy,
+    &kReferenceSquareSum,      &kReferenceUpdateSgd,      &kReferenceUpdateAdam,      nullptr,
 };
 
 }  // namespace sparsenet::rt

@@ -15,6 +15,9 @@ extern const Kernel kReferenceBinary;
 extern const Kernel kReferenceSoftmax;
 extern const Kernel kReferenceReduceMean;
 extern const Kernel kReferenceStridedCopy;
+extern const Kernel kReferenceChoice;  // Max, Min, Prelu
+extern const Kernel kReferenceMatMul;
+extern const Kernel kReferenceLayerNorm;
 
 // Training (train_layers.cpp, train_pointwise.cpp).
 extern const Kernel kReferenceBatchStats;
