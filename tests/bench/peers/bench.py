@@ -104,7 +104,10 @@ class Ours:
         return done.stdout
 
     def prepare(self, arch, folder):
-        self.tool("sparsenet-convert", f"{folder}/net.pth", "--arch", arch, "-o", f"{folder}/net.snet")
+        source = [f"{folder}/net.pth", "--arch", arch]
+        if arch.startswith("torchvision/"):
+            source = [f"{folder}/net.onnx"]
+        self.tool("sparsenet-convert", *source, "-o", f"{folder}/net.snet")
 
     def measure(self, name, folder, threads, batch, warmup, runs):
         model = f"{folder}/net.snet"
@@ -216,7 +219,7 @@ def main() -> int:
     skipped, rounds = {}, {}
     folders, described = {}, {}
     for arch in archs:
-        folder = folders[arch] = os.path.join(args.work, f"{arch.replace(':', '+')}.b{args.batch}")
+        folder = folders[arch] = os.path.join(args.work, f"{arch.replace(':', '+').replace('/', '-')}.b{args.batch}")
         if args.fresh or not os.path.exists(f"{folder}/done.json"):
             log = subprocess.run([sys.executable, os.path.join(HERE, "prepare.py"), arch, str(args.batch), folder],
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -16,11 +16,8 @@ import traceback
 import numpy as np
 import torch
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "goldens"))
-import reference_net  # noqa: E402
-
-SEED = 20180415
+import networks
+from networks import SEED, reference_net
 
 
 def write_torch(net, x, folder):
@@ -56,9 +53,10 @@ def write_ncnn(net, x, folder):
 def main():
     arch, batch, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     os.makedirs(folder, exist_ok=True)
-    net = reference_net.randomise(reference_net.build(arch), SEED)
-    parameters, macs = reference_net.count(net)
-    shape = (batch, *net.arch.input_shape)
+    net = networks.randomise(arch, networks.build(arch))
+    image = networks.input_shape(arch)
+    parameters, macs = reference_net.count(net, image)
+    shape = (batch, *image)
     values = np.random.RandomState(SEED).standard_normal(shape).astype(np.float32)
     x = torch.from_numpy(values)
     with torch.no_grad():
@@ -68,7 +66,8 @@ def main():
     np.save(os.path.join(folder, "input.npy"), values)
     np.save(os.path.join(folder, "expected.npy"), expected)
     torch.save(net.state_dict(), os.path.join(folder, "net.pth"))
-    reference_net.export_onnx(net, x, os.path.join(folder, "net.onnx"))
+    opset = 17 if networks.is_torchvision(arch) else 13
+    reference_net.export_onnx(net, x, os.path.join(folder, "net.onnx"), opset)
     failed = {}
     for write in (write_torch, write_openvino, write_mnn, write_ncnn):
         try:
