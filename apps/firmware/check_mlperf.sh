@@ -10,7 +10,7 @@ shift 3
 # are mixed up; but that is the same for both devices.)
 commands() {
   printf 'name%%profile%%bogus%%db load 3072%%'
-  tail -c +2 "$images" | head -c 3072 | od -An -v -tx1 -w32 | tr -d ' ' | while read -r line; do printf 'db %s%%' "$line"; done
+  head -c 3073 "$images" | tail -c 3072 | od -An -v -tx1 -w32 | tr -d ' ' | while read -r line; do printf 'db %s%%' "$line"; done
   printf 'infer 2 1%%results%%'
 }
 answers() { tr -d '\r' | grep -v '^m-lap-us-' || true; }
