@@ -96,7 +96,7 @@ SPARSENET_INLINE V vexp_full(V x) {
 
 // log x: the exponent times ln 2, plus log(1 + u) = 2 artanh(s) of the rest, s = u / (2 + u), |s| <= 0.172.
 SPARSENET_INLINE V vlog(V x) {
-  const VInt bits = reinterpret_cast<VInt>(x);
+  const VInt bits = reinterpret_cast<VInt>(vmax(splat(1.17549435e-38f), x));  // a positive number, or NaN
   const VInt exponent = (bits - 0x3f3504f3) >> 23;  // the rest lies between sqrt(1/2) and sqrt(2)
   const V rest = reinterpret_cast<V>(bits - (exponent << 23));
   const V u = rest - 1.f, s = u / (u + 2.f), s2 = s * s;
