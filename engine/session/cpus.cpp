@@ -3,12 +3,16 @@
 #include <sparsenet/session.h>
 
 #include <algorithm>
-#include <fstream>
+#include <memory>
 #include <new>
 #include <sstream>
 #include <thread>
 #include <vector>
 
+#if defined(__unix__)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -19,10 +23,30 @@ namespace {
 // Whether a list of comma-separated words has the word: "cpu,cpuacct" has "cpu", but not "cpuset".
 bool has_word(const std::string& list, const std::string& word) {
   std::istringstream words(list);
+  words.exceptions(std::ios::badbit);
   for (std::string one; std::getline(words, one, ',');) {
     if (one == word) return true;
   }
   return false;
+}
+
+// The text of a file of the system's; empty if there is none. Unlike a file stream, it never takes a failed allocation
+// for a missing file: it throws std::bad_alloc.
+std::istringstream text_of(const std::string& path) {
+  std::string text;
+#if defined(__unix__)
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    const std::unique_ptr<const int, void (*)(const int*)> closed(&fd, [](const int* open) { ::close(*open); });
+    char buffer[4096];
+    for (ssize_t bytes = 0; (bytes = ::read(fd, buffer, sizeof(buffer))) > 0;) {
+      text.append(buffer, static_cast<size_t>(bytes));
+    }
+  }
+#endif
+  std::istringstream stream(text);
+  stream.exceptions(std::ios::badbit);  // or reading would end early, without a word
+  return stream;
 }
 
 // A mounted hierarchy of control groups, and the process's group in it.
@@ -51,9 +75,10 @@ std::string unescape(const std::string& text) {
 // proc(5): "36 35 98:0 ROOT MOUNTPOINT options [optional...] - TYPE source SUPEROPTIONS".
 std::vector<Hierarchy> cpu_hierarchies(const std::string& root) {
   std::vector<Hierarchy> found;
-  std::ifstream mounts(root + "/proc/self/mountinfo");
+  std::istringstream mounts = text_of(root + "/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream words(line);
+    words.exceptions(std::ios::badbit);
     std::string skip, mounted, mount_point, word, type, source, options;
     words >> skip >> skip >> skip >> mounted >> mount_point;
     while (words >> word && word != "-") {
@@ -63,7 +88,7 @@ std::vector<Hierarchy> cpu_hierarchies(const std::string& root) {
     found.push_back({type == "cgroup2", unescape(mount_point), unescape(mounted), "/"});
   }
   // cgroups(7): "0::/GROUP" of version 2, "4:cpu,cpuacct:/GROUP" of version 1.
-  std::ifstream groups(root + "/proc/self/cgroup");
+  std::istringstream groups = text_of(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':');
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
@@ -95,10 +120,11 @@ std::string below_mount(const Hierarchy& h) {
 double group_quota(const Hierarchy& h, const std::string& folder) {
   double quota = 0, period = 0;
   if (h.version2) {
-    std::ifstream file(folder + "/cpu.max");
+    std::istringstream file = text_of(folder + "/cpu.max");
     if (!(file >> quota >> period)) return 0;  // "max 100000", or the root, which has none
   } else {
-    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+    std::istringstream quota_file = text_of(folder + "/cpu.cfs_quota_us");
+    std::istringstream period_file = text_of(folder + "/cpu.cfs_period_us");
     if (!(quota_file >> quota) || !(period_file >> period)) return 0;
   }
   return quota > 0 && period > 0 ? quota / period : 0;  // -1: no limit
@@ -138,10 +164,13 @@ int usable_cpus() {
   int cpus = affinity_cpus();
   if (cpus < 1) cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 #if defined(__linux__)
-  try {
-    cpus = std::min(cpus, cgroup_cpus(""));
-  } catch (const std::bad_alloc&) {
-    // The quota then stays unknown, which can only cost time.
+  // An allocation may fail once and succeed the next time. If it does not, the quota stays unknown, which can only cost
+  // time.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    try {
+      return std::min(cpus, cgroup_cpus(""));
+    } catch (const std::bad_alloc&) {
+    }
   }
 #endif
   return cpus;
