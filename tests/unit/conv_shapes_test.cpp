@@ -1,0 +1,95 @@
+// Convolutions with the shapes that blocked kernels tell apart: several ranges of outputs, narrow rows, phases of a
+// stride, groups narrower than a vector, images that depthwise kernels read in place. Random shapes are too small to
+// reach most of them. Compared with the double-precision reference, with two numbers of threads.
+#include <doctest/doctest.h>
+#include <sparsenet/session.h>
+
+#include <set>
+
+#include "support/check_session.h"
+#include "support/graph_maker.h"
+
+using namespace sparsenet;
+using namespace sparsenet::test;
+
+namespace {
+
+struct Case {
+  const char* kernel;  // that AVX-512 takes
+  Shape x;
+  int64_t outputs;
+  int32_t window, stride, dilation, groups;
+  bool residual;
+  Activation::Kind activation;
+};
+
+const Case kCases[] = {
+    // 1x1: few pixels and many outputs; one pixel; more inputs than a panel has at once; outputs that fill no vector.
+    {"pointwise", {1, 320, 7, 7}, 700, 1, 1, 1, 1, true, Activation::Kind::kRelu},
+    {"pointwise", {1, 300, 1, 1}, 1000, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {"pointwise", {2, 130, 9, 5}, 37, 1, 1, 1, 1, true, Activation::Kind::kSilu},
+    {"blocked", {1, 96, 15, 13}, 72, 1, 2, 1, 1, false, Activation::Kind::kNone},
+    {"blocked", {1, 512, 7, 7}, 96, 3, 1, 1, 1, true, Activation::Kind::kRelu},
+    {"blocked", {1, 200, 5, 5}, 40, 3, 1, 1, 1, false, Activation::Kind::kNone},
+    {"blocked", {2, 72, 21, 17}, 50, 3, 2, 1, 1, true, Activation::Kind::kHardSwish},
+    {"blocked", {1, 80, 12, 12}, 24, 5, 3, 2, 1, false, Activation::Kind::kNone},
+    {"blocked", {1, 144, 14, 14}, 144, 3, 2, 1, 3, true, Activation::Kind::kRelu},
+    {"winograd4", {1, 64, 28, 28}, 64, 3, 1, 1, 1, true, Activation::Kind::kRelu},
+    {"winograd4", {1, 60, 27, 25}, 70, 3, 1, 1, 1, false, Activation::Kind::kSilu},
+    {"winograd2", {1, 176, 14, 14}, 176, 3, 1, 1, 1, true, Activation::Kind::kRelu},
+    {"grouped", {1, 40, 19, 18}, 40, 3, 1, 1, 20, true, Activation::Kind::kRelu},
+    {"grouped", {1, 128, 15, 15}, 128, 3, 2, 1, 32, false, Activation::Kind::kNone},
+    {"grouped", {2, 104, 14, 11}, 104, 3, 1, 1, 13, true, Activation::Kind::kSilu},
+    {"grouped", {1, 64, 17, 16}, 64, 3, 2, 2, 8, false, Activation::Kind::kNone},
+    {"depthwise", {1, 70, 40, 42}, 70, 3, 1, 1, 70, true, Activation::Kind::kRelu},
+    {"depthwise", {1, 33, 61, 59}, 33, 3, 2, 1, 33, false, Activation::Kind::kSilu},
+    {"depthwise", {1, 48, 64, 66}, 48, 5, 1, 1, 48, false, Activation::Kind::kNone},
+    {"depthwise", {2, 150, 7, 7}, 150, 5, 1, 1, 150, true, Activation::Kind::kHardSwish},
+    {"depthwise", {1, 80, 14, 14}, 80, 5, 2, 1, 80, false, Activation::Kind::kNone},
+    {"depthwise", {1, 24, 50, 47}, 24, 3, 1, 2, 24, false, Activation::Kind::kNone},
+};
+
+Graph graph_of(Random& random, const Case& c, const ConvAttrs& attrs) {
+  GraphMaker g(random);
+  const ValueId x = g.input(c.x);
+  if (!c.residual) return g.finish({g.conv(x, c.outputs, attrs, true)});
+  GraphMaker probe(random);  // determines the output's shape
+  const Shape out = probe.shape(probe.conv(probe.input(c.x), c.outputs, attrs, false));
+  return g.finish({g.conv(x, c.outputs, attrs, true, g.input(out))});
+}
+
+}  // namespace
+
+TEST_CASE("convolutions of all shapes that kernels tell apart") {
+  uint64_t seed = 0;
+  for (const Case& c : kCases) {
+    const std::string what = std::string(c.kernel) + ", " + to_string(c.x) + " to " + std::to_string(c.outputs);
+    Random random(++seed);
+    ConvAttrs attrs;
+    attrs.kernel = {c.window, c.window};
+    attrs.stride = {c.stride, c.stride};
+    attrs.dilation = {c.dilation, c.dilation};
+    const int32_t pad = c.window / 2 * c.dilation;
+    attrs.pads = {pad, pad, pad, pad};
+    attrs.groups = c.groups;
+    attrs.activation.kind = c.activation;
+    if (c.activation == Activation::Kind::kSilu) attrs.activation.a = 1.f;
+    const Graph graph = graph_of(random, c, attrs);
+    const std::vector<Array> inputs = random_inputs(graph, seed);
+    const auto expected = evaluate(graph, inputs);
+    REQUIRE_MESSAGE(expected.ok(), what, ": ", expected.status().message());
+    for (int threads : {1, 2}) {
+      std::set<std::string> kernels;
+      CheckOptions options;
+      options.backend = Backend::kPortable;
+      options.threads = threads;
+      options.kernels = &kernels;
+      const std::string problem = check_session(graph, inputs, *expected, options);
+      CHECK_MESSAGE(problem.empty(), what, ": ", problem);
+      REQUIRE_MESSAGE(kernels.size() == 1, what);
+      const std::string& kernel = *kernels.begin();
+      if (kernel.find("avx512") == std::string::npos) continue;
+      CHECK_MESSAGE(kernel.find(c.kernel) != std::string::npos, what, ": ", kernel);
+    }
+  }
+}
