@@ -4,6 +4,7 @@
 #include <unistd.h>
 #endif
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -75,13 +76,18 @@ const Isa& pick() {
   return kEntries[0].isa;
 }
 
-// Asks the system for the sizes of the caches. Sizes that no core has are taken for a mistake of the system's.
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+// Sizes that no core has are a mistake of the system's; from `most` on, more makes no difference.
+void set_size(int name, int64_t least, int64_t most, int64_t* bytes) {
+  const long found = sysconf(name);
+  if (found >= least && found <= 64 * 1024 * 1024) *bytes = std::min<int64_t>(found, most);
+}
+#endif
+
 void measure_caches() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
-  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  if (bytes >= 128 * 1024 && bytes <= 64 * 1024 * 1024) {
-    rt::caches.second_level = bytes < 2 * 1024 * 1024 ? bytes : 2 * 1024 * 1024;
-  }
+  set_size(_SC_LEVEL1_DCACHE_SIZE, 8 * 1024, 64 * 1024, &rt::caches.first_level);
+  set_size(_SC_LEVEL2_CACHE_SIZE, 128 * 1024, 2 * 1024 * 1024, &rt::caches.second_level);
 #endif
 }
 

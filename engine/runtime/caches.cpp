@@ -2,6 +2,6 @@
 
 namespace sparsenet::rt {
 
-Caches caches = {1024 * 1024};
+Caches caches = {32 * 1024, 1024 * 1024};
 
 }  // namespace sparsenet::rt

@@ -5,8 +5,9 @@
 
 namespace sparsenet::rt {
 
+// In bytes, of one core.
 struct Caches {
-  int64_t second_level;  // bytes, of one core
+  int64_t first_level, second_level;
 };
 
 // Set once, before the first kernel is asked for its needs: what a step needs and how it is cut depend on it.

@@ -6,8 +6,10 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
-// Floats of the pixels that are gathered before they are used: half of a first-level cache of 32 KB.
-constexpr int kPanelFloats = 4 * 1024;
+// Floats of the pixels that are gathered before they are used: two thirds of the first-level cache.
+SPARSENET_INLINE int64_t panel_floats() {
+  return caches.first_level * 2 / 3 / static_cast<int64_t>(sizeof(float));
+}
 
 // The most vectors of outputs, of `blocks`, whose weights of `elements` inputs fit into half of the second-level cache,
 // where they are read again and again: at least two, in even ranges.

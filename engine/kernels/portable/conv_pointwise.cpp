@@ -48,8 +48,10 @@ Blocking blocking_of(const Step& step) {
   b.blocks = imin(ceil_div(blocks, ranges), blocks_in_cache(int64_t{step.in.c}, blocks));
   b.blocks = imin(ceil_div(b.blocks, 2) * 2, blocks);
   b.ranges = ceil_div(blocks, b.blocks);
-  const int fit = kPanelFloats / (panel_blocks(step.in.c) * kPanelChannels) / kTilePixels2 * kTilePixels2;
-  b.group = imin(imax(fit, kTilePixels2), b.pixels);
+  const int fit =
+      static_cast<int>(panel_floats() / (panel_blocks(step.in.c) * kPanelChannels)) / kTilePixels2 * kTilePixels2;
+  // Four tiles are enough to use what is loaded of the weights; more would only take memory.
+  b.group = imin(imin(imax(fit, kTilePixels2), 4 * kTilePixels2), b.pixels);
   return b;
 }
 

@@ -21,6 +21,14 @@ template <Pre kPre>
 SPARSENET_INLINE void gather_piece(const Source& s, const float* x, ptrdiff_t stride, int channel, int channels,
                                    int count, float* y) {
   const V low = splat(s.low), high = splat(s.high);
+  if (channels <= kLanes) {  // as in DenseNets: scale and shift stay in registers
+    const V one_scale = kPre == Pre::kNone ? V{} : load_first(s.scale + channel, channels);
+    const V one_shift = kPre == Pre::kNone ? V{} : load_first(s.shift + channel, channels);
+    for (int p = 0; p < count; ++p, x += stride, y += kPanelChannels) {
+      store_first(y, apply_pre<kPre>(load_first(x, channels), one_scale, one_shift, low, high), channels);
+    }
+    return;
+  }
   const int whole = channels / kLanes * kLanes, rest = channels - whole;
   const float* scale = kPre == Pre::kNone ? nullptr : s.scale + channel;
   const float* shift = kPre == Pre::kNone ? nullptr : s.shift + channel;
