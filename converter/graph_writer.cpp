@@ -108,6 +108,14 @@ Result<ValueId> GraphWriter::transpose(const std::string& name, ValueId x, const
   return node(Op::kTranspose, name, {x}, TransposeAttrs{perm}, output_name);
 }
 
+Result<ValueId> GraphWriter::pinned(const std::string& name, ValueId x) {
+  ReshapeAttrs attrs;
+  attrs.dims = shape(x);
+  SPARSENET_ASSIGN_OR_RETURN(const ValueId fixed, node(Op::kReshape, name, {x}, std::move(attrs), name + ".batch"));
+  batch_axes_[fixed] = -1;
+  return fixed;
+}
+
 int32_t GraphWriter::batch_axis(ValueId id) const {
   if (graph.value(id).is_constant) return -1;
   const auto known = batch_axes_.find(id);

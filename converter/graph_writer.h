@@ -39,6 +39,10 @@ class GraphWriter {
   Result<ValueId> transpose(const std::string& name, ValueId x, const std::vector<int32_t>& perm,
                             const std::string& output_name = "");
 
+  // The value with its batch as a fixed number of images: a Reshape to the shape that it has, which no other batch
+  // passes. What follows may compute across the images.
+  Result<ValueId> pinned(const std::string& name, ValueId x);
+
   // Makes `id` a graph output called `name`. If the value is already an input or an output, an Identity is added.
   Status output(ValueId id, const std::string& name);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "converter/onnx/layer_norm.h"
+
 namespace sparsenet::converter {
 namespace {
 
@@ -46,7 +48,25 @@ Status emit_elementwise(NodeContext& c, Op op, Attrs attrs) {
   return g.finish(moved(&g, g.node(op, {move.inputs[0]}, std::move(attrs)), move, x));
 }
 
+namespace {
+
+// An operand that a LayerNorm makes and that takes the other one, a constant, as its scale or shift. kNoValue: none.
+ValueId into_layer_norm(NodeContext& c, Compose* g, Op op) {
+  for (size_t i = 0; i < 2; ++i) {
+    const OnnxValue *x = c.input(i), *other = c.input(1 - i);
+    if (!x || x->id == kNoValue || x->constant || !other || !other->constant) continue;
+    const HostTensorPtr tensor = other->constant;
+    const ValueId y = layer_norm_with(c, g, op, x->id, *tensor);
+    if (y != kNoValue) return y;
+  }
+  return kNoValue;
+}
+
+}  // namespace
+
 Status emit_arithmetic(NodeContext& c, Op op) {
+  Compose norm(c);
+  if (const ValueId y = into_layer_norm(c, &norm, op); y != kNoValue) return norm.finish(y);
   for (size_t i = 0; i < 2; ++i) {
     const OnnxValue *x = c.input(i), *other = c.input(1 - i);
     if (!x || x->id == kNoValue || x->constant || !other || !other->constant || !other->constant->is_float()) continue;
@@ -58,6 +78,11 @@ Status emit_arithmetic(NodeContext& c, Op op) {
     const HostTensorPtr tensor = other->constant;
     const Shape shape = shape_before(*tensor, move, g.shape(move.inputs[0]), g.shape(id));
     if (shape.empty()) continue;
+    HostTensor parameter = *tensor;
+    parameter.shape = shape;
+    if (const ValueId y = layer_norm_with(c, &g, op, move.inputs[0], parameter); y != kNoValue) {
+      return g.finish(moved(&g, y, move, id));
+    }
     const ValueId constant =
         c.add_constant(*tensor, shape, tensor->floats, tensor->change.empty() ? "initializer" : tensor->change);
     const std::vector<ValueId> operands{i == 0 ? move.inputs[0] : constant, i == 0 ? constant : move.inputs[0]};
@@ -65,6 +90,7 @@ Status emit_arithmetic(NodeContext& c, Op op) {
   }
   SPARSENET_ASSIGN_OR_RETURN(ValueId a, c.value(0));
   SPARSENET_ASSIGN_OR_RETURN(ValueId b, c.value(1));
+  if (const ValueId y = recognised_layer_norm(c, &norm, op, a, b); y != kNoValue) return norm.finish(y);
   const Node *left = move_before(c, 0, a), *right = move_before(c, 1, b);
   if (left && right && is_channels_last(left) && is_channels_last(right)) {
     const ValueId u = left->inputs[0], v = right->inputs[0];
@@ -150,9 +176,12 @@ ValueId Compose::maximum(ValueId x, const std::vector<int32_t>& axes) {
   if (s.size() == 4 && axes == std::vector<int32_t>{2, 3} && s[2] <= kMostWindow && s[3] <= kMostWindow) {
     return pool(x, s[2], s[3], true);
   }
-  if (perm[0] != 0) {
-    fail(unsupported("the maximum over dimension 0"));
-    return kNoValue;
+  if (axes[0] == 0) {  // also over dimension 0, which is no batch then
+    Shape inside = s;
+    inside.insert(inside.begin(), 1);
+    std::vector<int32_t> behind;
+    for (const int32_t axis : axes) behind.push_back(axis + 1);
+    return reshape(maximum(reshape(x, inside), behind), kept);
   }
   for (size_t d = 1; d < s.size(); ++d) outer *= kept[d];
   ValueId rows = reshape(transpose(x, perm), {s[0], 1, outer, inner});

@@ -23,6 +23,7 @@ class Compose {
   explicit Compose(NodeContext& c) : c_(c) {}
 
   bool ok() const { return status_.ok(); }
+  const Status& status() const { return status_; }
   void fail(Status status) {
     if (status_.ok()) status_ = std::move(status);
   }

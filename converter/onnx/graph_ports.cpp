@@ -108,6 +108,9 @@ class InputReader {
              " leaves sizes open; only the batch may be: give them, for example " + example_of(input.name(), *shape);
     }
     int64_t& batch = state_.batch;
+    Shape written;
+    state_.batch_is_free =
+        state_.batch_is_free || !declared_shape(input, &written) || written.empty() || written[0] == -1;
     if ((*shape)[0] == -1) (*shape)[0] = batch == 0 ? 1 : batch;
     if (batch == 0) batch = (*shape)[0];
     if (element_count(*shape) <= 0 || element_count(*shape) > std::numeric_limits<int32_t>::max()) {

@@ -28,7 +28,8 @@ bool import_integers(NodeContext& c, Status* status) {
   using onnx_ns::TensorProto;
   if (!reads_integers(c) || only_moves(c.op())) return false;
   if (c.op() != "Cast") {
-    *status = unsupported("it computes with integers of the input: expected a Cast to floats in front of it");
+    *status = unsupported(
+        "it computes with integers of the input, or with indices: expected a Cast to floats in front of it");
     return true;
   }
   const int64_t to = c.int_attribute("to", 0);

@@ -169,6 +169,22 @@ Result<float> NodeContext::scalar(size_t i, const char* what) {
   return tensor->floats[0];
 }
 
+Status NodeContext::mixes_batch(std::string message) {
+  mixes_batch_ = true;
+  return unsupported(std::move(message));
+}
+
+Status NodeContext::pin_batch() {
+  mixes_batch_ = false;
+  for (size_t i = 0; i < input_count(); ++i) {
+    const OnnxValue* x = input(i);
+    if (!x || x->id == kNoValue || x->constant || writer().batch_axis(x->id) < 0) continue;
+    SPARSENET_ASSIGN_OR_RETURN(const ValueId fixed, writer().pinned(name(), x->id));
+    state_.values[input_name(i)].id = fixed;  // later readers share it
+  }
+  return {};
+}
+
 ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values,
                                   const std::string& how) {
   const ValueId id =

@@ -28,7 +28,8 @@ struct OnnxState {
   GraphWriter writer;
   Report* report = nullptr;
   int64_t opset = 0;
-  int64_t batch = 0;  // of all inputs; 0: there are none yet
+  int64_t batch = 0;           // of all inputs; 0: there are none yet
+  bool batch_is_free = false;  // an input leaves it open
   std::string folder;
   bool half_network = false;  // a graph input is float16, so all of the graph is meant in float16; this has been noted
   std::unordered_map<std::string, OnnxValue> values;
@@ -51,6 +52,7 @@ class NodeContext {
   int64_t opset() const { return state_.opset; }
   GraphWriter& writer() { return state_.writer; }
   OnnxState& state() { return state_; }
+  const OnnxState& state() const { return state_; }
 
   // Attributes with their defaults. An attribute of the wrong type makes the node a problem (attribute_status()).
   bool has_attribute(const char* key) const;
@@ -78,6 +80,12 @@ class NodeContext {
   Result<float> scalar(size_t i, const char* what);
   bool skipped() const { return skipped_; }
 
+  // The failure of a node that would mix the images of a batch. Where the file has a batch of several images and of no
+  // other number, the node is imported again after pin_batch(), and then finds no batch in its inputs.
+  Status mixes_batch(std::string message);
+  bool may_pin_batch() const { return mixes_batch_ && !state_.batch_is_free && state_.batch > 1; }
+  Status pin_batch();
+
   // Puts a constant into the graph, named after its source.
   ValueId add_constant(const HostTensor& tensor, Shape shape, const Elements<float>& values, const std::string& how);
 
@@ -103,6 +111,7 @@ class NodeContext {
   onnx_ns::NodeProto& proto_;
   Status attribute_status_;
   bool skipped_ = false;
+  bool mixes_batch_ = false;
 };
 
 using NodeImporter = Status (*)(NodeContext&);
@@ -120,11 +129,14 @@ NodeImporter find_shape_op(const std::string& op);      // Reshape, Concat, Slic
 Status apply_old_opset(NodeContext& context, onnx_ns::NodeProto* node);
 
 // Those that are written as several nodes; the families above ask for them.
-NodeImporter find_function_op(const std::string& op);         // Exp, Log, Pow, Max, Where, ...
-NodeImporter find_matrix_op(const std::string& op);           // MatMul, Gemm
-NodeImporter find_normalize_op(const std::string& op);        // LayerNormalization, LRN, ...
-NodeImporter find_reduce_op(const std::string& op);           // ReduceSum, ReduceMax, LogSoftmax, ...
-NodeImporter find_index_op(const std::string& op);            // Gather, Expand, Pad, DepthToSpace, ...
+NodeImporter find_function_op(const std::string& op);   // Exp, Log, Pow, Max, Where, ...
+NodeImporter find_matrix_op(const std::string& op);     // MatMul, Gemm
+NodeImporter find_normalize_op(const std::string& op);  // LayerNormalization, LRN, ...
+NodeImporter find_reduce_op(const std::string& op);     // ReduceSum, ReduceMax, LogSoftmax, ...
+NodeImporter find_index_op(const std::string& op);      // Gather, Expand, Pad, DepthToSpace, ...
+Status import_einsum(NodeContext& context);
+// AveragePool and MaxPool over more than two dimensions or, along a dimension, with gaps in the window.
+Status import_pool_by_axes(NodeContext& context);
 NodeImporter find_resize_op(const std::string& op);           // Resize, Upsample
 NodeImporter find_transposed_conv_op(const std::string& op);  // ConvTranspose
 

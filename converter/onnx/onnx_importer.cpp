@@ -19,7 +19,7 @@ using onnx_ns::GraphProto;
 using onnx_ns::ModelProto;
 using onnx_ns::NodeProto;
 
-constexpr int64_t kMinOpset = 6, kMaxOpset = 23;
+constexpr int64_t kMinOpset = 6, kMaxOpset = 28;
 
 class OnnxImporter {
  public:
@@ -170,6 +170,10 @@ class OnnxImporter {
       const NodeImporter importer = find_importer(node.op_type());
       if (!importer) return unsupported(why_unknown(node.op_type()));
       status = importer(context);
+      if (!status.ok() && context.may_pin_batch()) {
+        status = context.pin_batch();
+        if (status.ok()) status = importer(context);
+      }
       keep_integers(context);
     }
     return context.attribute_status().ok() ? status : context.attribute_status();
@@ -252,6 +256,9 @@ class OnnxImporter {
       } else if (found->second.constant) {
         problem(subject, "it does not depend on the input");
       } else if (!found->second.unknown()) {
+        if (found->second.is_integer) {
+          state_.report->note(subject + " holds integers: in the model it is float32, with the same whole numbers");
+        }
         const Status status = state_.writer.output(found->second.id, name);
         if (!status.ok()) problem(subject, status.message());
       } else if (state_.report->problems.empty()) {

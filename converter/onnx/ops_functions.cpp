@@ -40,10 +40,53 @@ Status import_function(NodeContext& c) {
   return unsupported("alpha: expected more than 0, found " + std::to_string(alpha));
 }
 
+// x to the power of one exponent for each element. Whole exponents choose by their bits, with 0 and 1, among x, x^2,
+// x^4, ...; others are a multiple of the logarithm, which like the power is NaN for negative numbers.
+Status import_powers(NodeContext& c, const HostTensor& exponents) {
+  constexpr float kMost = 64;
+  std::vector<float> values(exponents.floats.begin(), exponents.floats.end());
+  if (!exponents.is_float()) values.assign(exponents.ints.begin(), exponents.ints.end());
+  const auto whole = std::count_if(values.begin(), values.end(), [](float v) { return v == std::floor(v); });
+  const bool all_whole = static_cast<size_t>(whole) == values.size();
+  if (!all_whole && whole > 0) return unsupported("exponents: expected whole numbers alone, or none");
+  Compose g(c);
+  const ValueId x = g.input(0);
+  c.state().record_use(exponents, "", "read as exponents");
+  if (!all_whole) {
+    const ValueId constant = g.constant(exponents.shape, std::move(values));
+    return g.finish(g.node(Op::kExp, {g.node(Op::kMul, {g.node(Op::kLog, {x}), constant})}));
+  }
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  if (*low < 0.f || *high > kMost) {
+    return unsupported("exponents: expected 0 to 64 where they are whole numbers and differ, found " +
+                       std::to_string(*low) + " to " + std::to_string(*high));
+  }
+  const auto chosen = [&](ValueId of, const std::vector<float>& mask) {  // elsewhere 1
+    std::vector<float> rest;
+    for (const float m : mask) rest.push_back(1.f - m);
+    const ValueId kept = g.node(Op::kMul, {of, g.constant(exponents.shape, Elements<float>(mask))});
+    return g.node(Op::kAdd, {kept, g.constant(exponents.shape, Elements<float>(std::move(rest)))});
+  };
+  ValueId power = x, y = kNoValue;
+  for (int bit = 1; bit <= static_cast<int>(*high) || bit == 1; bit *= 2) {
+    std::vector<float> mask, larger;
+    for (const float value : values) {
+      mask.push_back((static_cast<int>(value) & bit) != 0 ? 1.f : 0.f);
+      larger.push_back(static_cast<int>(value) >= 2 * bit ? 1.f : 0.f);
+    }
+    const ValueId factor = chosen(power, mask);
+    y = y == kNoValue ? factor : g.node(Op::kMul, {y, factor});
+    power = chosen(power, larger);  // what is done with it grows no number that is not needed
+    power = g.node(Op::kMul, {power, power});
+  }
+  return g.finish(y);
+}
+
 // Powers with a constant exponent; small whole ones are products.
 Status import_pow(NodeContext& c) {
   float exponent = 0;
   const OnnxValue* given = c.input(1);
+  if (given && given->constant && given->constant->size() > 1) return import_powers(c, *given->constant);
   if (given && given->constant && !given->constant->is_float() && given->constant->size() == 1) {
     exponent = static_cast<float>(given->constant->ints[0]);
     c.state().record_use(*given->constant, "", "read as exponent");
@@ -88,6 +131,11 @@ Status import_extremum(NodeContext& c) {
 }
 
 Status import_prelu(NodeContext& c) {
+  if (const OnnxValue* given = c.input(1); given && !given->constant) {
+    Compose g(c);
+    const ValueId x = g.input(0);
+    return g.finish(g.node(Op::kPrelu, {x, g.input(1)}));
+  }
   SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr slope, c.constant(1, "slope"));
   const Elements<float>& values = slope->floats;
   if (values.empty()) return invalid_model("slope is empty");

@@ -24,7 +24,7 @@ Status import_slice(NodeContext& c) {
     const int64_t dim = shape[static_cast<size_t>(axis)];
     SPARSENET_ASSIGN_OR_RETURN(const SliceRange range, slice_range(request, i, dim));
     if (range.count == dim && range.step == 1) continue;
-    if (axis == c.writer().batch_axis(x)) return unsupported("slices the batch");
+    if (axis == c.writer().batch_axis(x)) return c.mixes_batch("slices the batch");
     if (range.step < 0) {
       if (dim > kMostIndices) {
         return unsupported("steps: expected 1 or more along " + std::to_string(dim) + " elements");
@@ -49,6 +49,18 @@ Status import_slice(NodeContext& c) {
   return c.emit(Op::kSlice, {x}, std::move(attrs));
 }
 
+// Whether all elements of a flattened value are taken in their order, each image's its own: so PyTorch writes
+// as_strided.
+bool takes_all(const NodeContext& c, const Shape& shape, const HostTensor& indices) {
+  const int64_t batch = c.state().batch;
+  if (shape.size() != 1 || indices.shape.empty() || indices.shape[0] != batch || shape[0] <= batch) return false;
+  if (static_cast<int64_t>(indices.size()) != shape[0]) return false;
+  for (int64_t i = 0; i < shape[0]; ++i) {
+    if (indices.ints[static_cast<size_t>(i)] != i) return false;
+  }
+  return true;
+}
+
 // With constant indices. The indices' own shape takes the place of the axis.
 Status import_gather(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(std::vector<int64_t> indices, c.ints(1, "indices"));
@@ -58,7 +70,8 @@ Status import_gather(NodeContext& c) {
   if (!g.ok()) return g.finish(x);
   const Shape shape = g.shape(x);
   SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", 0), shape.size()));
-  if (axis == c.writer().batch_axis(x)) return unsupported("picks images of the batch");
+  if (takes_all(c, shape, *c.input(1)->constant)) return g.finish(g.reshape(x, index_shape));
+  if (axis == c.writer().batch_axis(x)) return c.mixes_batch("picks images of the batch");
   const int64_t dim = shape[static_cast<size_t>(axis)];
   for (int64_t& i : indices) {
     if (i < -dim || i >= dim) {
@@ -124,7 +137,7 @@ Status import_tile(NodeContext& c) {
     if (repeats[d] < 1 || repeats[d] > kMost)
       return unsupported("repeats: expected 1 to 1024, found " + to_string(repeats));
     if (repeats[d] == 1) continue;
-    if (static_cast<int32_t>(d) == c.writer().batch_axis(y)) return unsupported("repeats the batch");
+    if (static_cast<int32_t>(d) == c.writer().batch_axis(y)) return c.mixes_batch("repeats the batch");
     y = g.node(Op::kConcat, std::vector<ValueId>(static_cast<size_t>(repeats[d]), y),
                AxisAttrs{static_cast<int32_t>(d)});
   }
@@ -198,7 +211,7 @@ Status import_pad(NodeContext& c) {
   for (size_t d = 0; d < shape.size(); ++d) {
     int64_t &before = attrs.before[d], &after = attrs.after[d];
     if (before == 0 && after == 0) continue;
-    if (static_cast<int32_t>(d) == c.writer().batch_axis(x)) return unsupported("pads the batch");
+    if (static_cast<int32_t>(d) == c.writer().batch_axis(x)) return c.mixes_batch("pads the batch");
     if (before < -shape[d] || after < -shape[d] ||
         shape[d] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) < 1) {
       return invalid_model("pads: nothing of " + to_string(shape) + " is left");
@@ -219,6 +232,14 @@ Status import_pad(NodeContext& c) {
   }
   if (!cut.axes.empty()) x = g.node(Op::kSlice, {x}, std::move(cut));
   if (!any) return g.finish(x);
+  if (mode == "constant" && (attrs.before[0] > 0 || attrs.after[0] > 0)) {  // dimension 0, which is no batch here
+    Shape inside = g.shape(x), target = inside;
+    inside.insert(inside.begin(), 1);
+    for (size_t d = 0; d < target.size(); ++d) target[d] += attrs.before[d] + attrs.after[d];
+    attrs.before.insert(attrs.before.begin(), 0);
+    attrs.after.insert(attrs.after.begin(), 0);
+    return g.finish(g.reshape(g.node(Op::kPad, {g.reshape(x, inside)}, std::move(attrs)), target));
+  }
   if (mode == "constant") return g.ok() ? c.emit(Op::kPad, {x}, std::move(attrs)) : g.finish(x);
   for (size_t d = 0; g.ok() && d < shape.size(); ++d) {
     if (attrs.before[d] == 0 && attrs.after[d] == 0) continue;
@@ -241,13 +262,15 @@ Status import_blocks(NodeContext& c) {
   if (s.size() != 4) return unsupported("input: expected [N, C, H, W], found " + to_string(s));
   const bool fits = b >= 1 && b <= 4096 && (to_space ? s[1] % (b * b) == 0 : s[2] % b == 0 && s[3] % b == 0);
   if (!fits) return invalid_model("blocksize: expected a divisor of " + to_string(s) + ", found " + std::to_string(b));
+  if (mode != "DCR" && mode != "CRD") return invalid_model("mode: expected DCR or CRD, found " + printable(mode));
+  const bool depth_first = mode == "DCR";
   if (!to_space) {
     const ValueId blocks = g.reshape(x, {s[0], s[1], s[2] / b, b, s[3] / b, b});
-    return g.finish(g.reshape(g.transpose(blocks, {0, 3, 5, 1, 2, 4}), {s[0], s[1] * b * b, s[2] / b, s[3] / b}));
+    const std::vector<int32_t> perm =
+        depth_first ? std::vector<int32_t>{0, 3, 5, 1, 2, 4} : std::vector<int32_t>{0, 1, 3, 5, 2, 4};
+    return g.finish(g.reshape(g.transpose(blocks, perm), {s[0], s[1] * b * b, s[2] / b, s[3] / b}));
   }
-  if (mode != "DCR" && mode != "CRD") return invalid_model("mode: expected DCR or CRD, found " + printable(mode));
   const int64_t channels = s[1] / (b * b);
-  const bool depth_first = mode == "DCR";
   const Shape split = depth_first ? Shape{s[0], b, b, channels, s[2], s[3]} : Shape{s[0], channels, b, b, s[2], s[3]};
   const std::vector<int32_t> perm =
       depth_first ? std::vector<int32_t>{0, 3, 4, 1, 5, 2} : std::vector<int32_t>{0, 1, 4, 2, 5, 3};

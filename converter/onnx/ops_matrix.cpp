@@ -114,6 +114,7 @@ Status import_matmul(NodeContext& c) {
   Shape target = g.shape(y);
   if (g.ok() && column) target.pop_back();
   if (g.ok() && row) target.erase(target.end() - (column ? 1 : 2));
+  if (target.empty()) target = {1};  // a scalar
   return g.finish(g.reshape(y, target));
 }
 
@@ -122,6 +123,7 @@ Status import_matmul(NodeContext& c) {
 NodeImporter find_matrix_op(const std::string& op) {
   if (op == "Gemm") return import_gemm;
   if (op == "MatMul") return import_matmul;
+  if (op == "Einsum") return import_einsum;
   return nullptr;
 }
 

@@ -1,8 +1,9 @@
 // ONNX normalisations over parts of one image: LayerNormalization, InstanceNormalization, GroupNormalization, LRN,
-// LpNormalization.
+// LpNormalization, RMSNormalization.
 #include <algorithm>
 
 #include "converter/onnx/compose.h"
+#include "converter/onnx/layer_norm.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -26,30 +27,41 @@ ValueId parameter(NodeContext& c, Compose* g, size_t i, const char* what, int64_
   return c.add_constant(t, shape, values, t.change.empty() ? "initializer" : t.change);
 }
 
+// Outputs 1 and 2 of LayerNormalization: the mean and the reciprocal of the standard deviation.
+Status add_statistics(NodeContext& c, ValueId x, int32_t axis, float epsilon) {
+  if (!c.output_is_used(1) && !c.output_is_used(2)) return {};
+  Compose g(c);
+  std::vector<int32_t> axes;
+  for (auto d = axis; d < static_cast<int32_t>(g.shape(x).size()); ++d) axes.push_back(d);
+  const ValueId mean = g.mean(x, axes), difference = g.node(Op::kSub, {x, mean});
+  const ValueId variance = g.mean(g.node(Op::kMul, {difference, difference}), axes);
+  const ValueId inverse =
+      g.node(Op::kPow, {g.node(Op::kAdd, {variance, g.scalar(epsilon)})}, AlphaBetaAttrs{-0.5f, 0.f});
+  if (!g.ok()) return g.status();
+  c.set_output(1, mean);
+  c.set_output(2, inverse);
+  return {};
+}
+
 Status import_layer_normalization(NodeContext& c) {
-  for (size_t i = 1; i < 3; ++i) {
-    if (c.output_is_used(i)) return unsupported("output " + std::to_string(i) + " (statistics of training) is used");
-  }
   const BatchNormAttrs attrs{c.float_attribute("epsilon", 1e-5f)};
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   const Shape shape = c.writer().shape(x);
   SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", -1), shape.size()));
   if (axis <= c.writer().batch_axis(x))
-    return unsupported("axis " + std::to_string(axis) + ": normalises over the batch");
-  if (axis == 0) return unsupported("axis 0: expected 1 or more");
-  int64_t length = 1, tokens = 1;
+    return c.mixes_batch("axis " + std::to_string(axis) + ": normalises over the batch");
+  int64_t length = 1;
   for (size_t d = static_cast<size_t>(axis); d < shape.size(); ++d) length *= shape[d];
-  for (size_t d = 1; d < static_cast<size_t>(axis); ++d) tokens *= shape[d];
+  SPARSENET_RETURN_IF_ERROR(add_statistics(c, x, axis, attrs.epsilon));
   Compose g(c);
-  const ValueId scale = parameter(c, &g, 1, "scale", length, {length});
-  const ValueId shift = parameter(c, &g, 2, "bias", length, {length});
-  const auto normalized = [&](ValueId of) { return g.node(Op::kLayerNorm, {of, scale, shift}, attrs); };
+  LayerNormParameters p{attrs.epsilon, parameter(c, &g, 1, "scale", length, {length}),
+                        parameter(c, &g, 2, "bias", length, {length})};
   // Over the channels of images that have just been transposed to [N, H, W, C]: before that is done.
   if (const Node* before = c.writer().maker(x); axis == 3 && is_channels_last(before)) {
-    return g.finish(g.transpose(normalized(before->inputs[0]), kChannelsLast));
+    const ValueId y = g.node(Op::kLayerNorm, {before->inputs[0], p.scale, p.shift}, attrs);
+    return g.finish(g.transpose(y, kChannelsLast));
   }
-  const Shape rows = axis == 1 ? Shape{shape[0], length} : Shape{shape[0], tokens, length};
-  return g.finish(g.reshape(normalized(g.reshape(x, rows)), shape));
+  return g.finish(normalized(&g, x, axis, p));
 }
 
 // Normalises every one of `groups` groups of channels of an image; then scale and shift per channel, or per group.
@@ -113,6 +125,22 @@ Status import_lrn(NodeContext& c) {
   return g.finish(g.node(Op::kMul, {x, g.node(Op::kPow, {sum}, AlphaBetaAttrs{-beta, 0.f})}));
 }
 
+// x / sqrt(mean of x^2 + epsilon) over the dimensions from an axis on, times a scale.
+Status import_rms_normalization(NodeContext& c) {
+  const float epsilon = c.float_attribute("epsilon", 1e-5f);
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
+  SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", -1), shape.size()));
+  if (axis <= c.writer().batch_axis(x))
+    return c.mixes_batch("axis " + std::to_string(axis) + ": normalises over the batch");
+  std::vector<int32_t> axes;
+  for (auto d = axis; d < static_cast<int32_t>(shape.size()); ++d) axes.push_back(d);
+  Compose g(c);
+  const ValueId square = g.mean(g.node(Op::kMul, {x, x}), axes);
+  const ValueId inverse = g.node(Op::kPow, {g.node(Op::kAdd, {square, g.scalar(epsilon)})}, AlphaBetaAttrs{-0.5f, 0.f});
+  return g.finish(g.node(Op::kMul, {g.node(Op::kMul, {x, inverse}), g.input(1)}));
+}
+
 // x / |x| along an axis, by the sum of sizes or the root of the sum of squares; zeros stay zeros.
 Status import_lp_normalization(NodeContext& c) {
   const int64_t p = c.int_attribute("p", 2);
@@ -120,7 +148,7 @@ Status import_lp_normalization(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   SPARSENET_ASSIGN_OR_RETURN(const int32_t axis,
                              normalize_axis(c.int_attribute("axis", -1), c.writer().shape(x).size()));
-  if (axis == c.writer().batch_axis(x)) return unsupported("axis " + std::to_string(axis) + " is the batch");
+  if (axis == c.writer().batch_axis(x)) return c.mixes_batch("axis " + std::to_string(axis) + " is the batch");
   Compose g(c);
   ValueId norm = kNoValue;
   if (p == 1) {
@@ -138,6 +166,7 @@ NodeImporter find_normalize_op(const std::string& op) {
   if (op == "InstanceNormalization") return import_instance_normalization;
   if (op == "GroupNormalization") return import_group_normalization;
   if (op == "LRN") return import_lrn;
+  if (op == "RMSNormalization") return import_rms_normalization;
   if (op == "LpNormalization") return import_lp_normalization;
   return nullptr;
 }

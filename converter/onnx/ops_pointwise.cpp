@@ -56,6 +56,7 @@ Status import_clip(NodeContext& c) {
   if (c.has_input(2)) {
     SPARSENET_ASSIGN_OR_RETURN(high, c.scalar(2, "max"));
   }
+  low = std::min(low, high);  // where the bounds cross, everything becomes the upper one
   constexpr float kLargest = std::numeric_limits<float>::max();
   const bool no_low = low <= -kLargest, no_high = high >= kLargest;
   if (no_low && no_high) {
@@ -75,11 +76,11 @@ Status import_softmax(NodeContext& c) {
   const Shape shape = c.writer().shape(x);
   Result<int32_t> axis = normalize_axis(axis_attribute, shape.size());
   if (!axis.ok()) return axis.status();
-  if (*axis == c.writer().batch_axis(x)) return unsupported("axis " + std::to_string(*axis) + " is the batch");
+  if (*axis == c.writer().batch_axis(x)) return c.mixes_batch("axis " + std::to_string(*axis) + " is the batch");
   const auto at = static_cast<size_t>(*axis);
   int64_t behind = 1;
   for (size_t d = at + 1; d < shape.size(); ++d) behind *= shape[d];
-  if (matrix_form && behind > 1 && c.writer().batch_axis(x) > *axis) return unsupported("softmax over the batch");
+  if (matrix_form && behind > 1 && c.writer().batch_axis(x) > *axis) return c.mixes_batch("softmax over the batch");
   if (!matrix_form || behind == 1) return c.emit(Op::kSoftmax, {x}, AxisAttrs{*axis});
   Shape matrix(shape.begin(), shape.begin() + *axis);
   matrix.push_back(shape[at] * behind);
@@ -97,6 +98,17 @@ Status import_binary(NodeContext& c) {
   if (c.op() == "Mul") op = Op::kMul;
   if (c.op() == "Div") op = Op::kDiv;
   return emit_arithmetic(c, op);
+}
+
+Status import_mean(NodeContext& c) {
+  Compose g(c);
+  ValueId sum = g.input(0);
+  for (size_t i = 1; i < c.input_count(); ++i) sum = g.node(Op::kAdd, {sum, g.input(i)});
+  return g.finish(g.scaled(sum, 1.f / static_cast<float>(c.input_count())));
+}
+
+Status import_swish(NodeContext& c) {
+  return emit_elementwise(c, Op::kSilu, AlphaBetaAttrs{c.float_attribute("alpha", 1.f), 0.f});
 }
 
 Status import_sum(NodeContext& c) {
@@ -157,7 +169,8 @@ NodeImporter find_pointwise_op(const std::string& op) {
   static const Row kRows[] = {
       {"Clip", import_clip},         {"Softmax", import_softmax}, {"Add", import_binary}, {"Sub", import_binary},
       {"Mul", import_binary},        {"Div", import_binary},      {"Sum", import_sum},    {"Gelu", import_gelu},
-      {"Identity", import_identity}, {"Dropout", import_dropout}, {"Cast", import_cast},
+      {"Identity", import_identity}, {"Dropout", import_dropout}, {"Cast", import_cast},  {"Mean", import_mean},
+      {"Swish", import_swish},
   };
   for (const Row& row : kRows) {
     if (op == row.op) return row.importer;

@@ -62,23 +62,26 @@ Status import_dilated_max_pool(NodeContext& c, const Window& window, bool ceil_m
 
 Status import_pool(NodeContext& c) {
   const bool average = c.op() == "AveragePool";
+  const std::vector<int64_t> dilations = c.ints_attribute("dilations");
+  const bool dilated = std::any_of(dilations.begin(), dilations.end(), [](int64_t gap) { return gap != 1; });
+  const size_t dimensions = c.ints_attribute("kernel_shape").size();
   Window window;
-  SPARSENET_RETURN_IF_ERROR(window.read(c, {}));
-  const bool dilated = window.dilation != std::array<int32_t, 2>{1, 1};
-  if (dilated && average) return unsupported("dilations other than 1");
+  if (dimensions < 3) SPARSENET_RETURN_IF_ERROR(window.read(c, {}));
   if (!average && c.output_is_used(1)) return unsupported("the indices of the maxima (output 1) are used");
   PoolAttrs attrs;
   attrs.ceil_mode = c.int_attribute("ceil_mode", 0) != 0;
+  const std::string auto_pad = c.string_attribute("auto_pad", "NOTSET");
+  const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
   // The specification and ONNX Runtime use different sizes or windows in this case, and it is unknown which was meant.
-  if (window.is_same() && (dilated || attrs.ceil_mode)) {
+  if (same && (dilated || attrs.ceil_mode)) {
     return unsupported(std::string("auto_pad SAME together with ") + (dilated ? "dilations" : "ceil_mode") +
                        ": write the padding out as pads");
   }
+  if (dimensions > 2 || (dilated && (average || window.line))) return import_pool_by_axes(c);
   attrs.count_include_pad = average && c.int_attribute("count_include_pad", 0) != 0;
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   const Shape image = window.image_shape(c.writer().shape(x));
   SPARSENET_RETURN_IF_ERROR(window.resolve(image));
-  if (dilated && window.line) return unsupported("dilations other than 1 along a line");
   if (dilated) return import_dilated_max_pool(c, window, attrs.ceil_mode, x);
   attrs.kernel = window.kernel;
   attrs.stride = window.stride;

@@ -1,5 +1,6 @@
-// ONNX reductions, and LogSoftmax, which is made of them.
+// ONNX reductions, and what is made of them: LogSoftmax, ArgMax, ArgMin.
 #include <algorithm>
+#include <limits>
 
 #include "converter/onnx/compose.h"
 
@@ -20,8 +21,8 @@ Result<std::vector<int32_t>> reduced_axes(NodeContext& c, ValueId x, bool* noop)
   }
   SPARSENET_ASSIGN_OR_RETURN(std::vector<int32_t> normal, normalize_axes(axes, shape.size()));
   if (std::find(normal.begin(), normal.end(), c.writer().batch_axis(x)) != normal.end()) {
-    return unsupported("over the batch: expected axes without dimension " + std::to_string(c.writer().batch_axis(x)) +
-                       " of " + to_string(shape));
+    return c.mixes_batch("over the batch: expected axes without dimension " + std::to_string(c.writer().batch_axis(x)) +
+                         " of " + to_string(shape));
   }
   return normal;
 }
@@ -42,7 +43,9 @@ Status import_reduction(NodeContext& c) {
   for (size_t d = 0; d < shape.size(); ++d) {
     if (!std::binary_search(axes.begin(), axes.end(), static_cast<int32_t>(d))) target.push_back(shape[d]);
   }
-  if (op == "ReduceMean" && !(shape.size() == 4 && axes == std::vector<int32_t>{2, 3})) {
+  if (target.empty()) target = {1};  // a scalar
+  if (op == "ReduceMean" && (keep || axes.size() < shape.size()) &&
+      !(shape.size() == 4 && axes == std::vector<int32_t>{2, 3})) {
     return c.emit(Op::kReduceMean, {x}, ReduceAttrs{axes, keep});
   }
   ValueId y = x;
@@ -56,6 +59,11 @@ Status import_reduction(NodeContext& c) {
     y = g.sum(x, axes);
   } else if (op == "ReduceL1") {
     y = g.sum(g.node(Op::kLeakyRelu, {x}, AlphaBetaAttrs{-1.f, 0.f}), axes);
+  } else if (op == "ReduceLogSum") {
+    y = g.node(Op::kLog, {g.sum(x, axes)});
+  } else if (op == "ReduceLogSumExp") {  // what is subtracted first keeps Exp from overflowing
+    const ValueId most = g.maximum(x, axes);
+    y = g.node(Op::kAdd, {g.node(Op::kLog, {g.sum(g.node(Op::kExp, {g.node(Op::kSub, {x, most})}), axes)}), most});
   } else {  // ReduceSumSquare, ReduceL2
     y = g.sum(g.node(Op::kMul, {x, x}), axes);
     if (op == "ReduceL2") y = g.node(Op::kPow, {y}, AlphaBetaAttrs{0.5f, 0.f});
@@ -72,7 +80,7 @@ Status import_log_softmax(NodeContext& c) {
   std::vector<int32_t> axes{axis};
   for (int32_t d = axis + 1; matrix_form && d < static_cast<int32_t>(rank); ++d) axes.push_back(d);
   if (std::find(axes.begin(), axes.end(), c.writer().batch_axis(x)) != axes.end()) {
-    return unsupported("over the batch");
+    return c.mixes_batch("over the batch");
   }
   Compose g(c);
   const ValueId difference = g.node(Op::kSub, {x, g.maximum(x, axes)});
@@ -80,14 +88,48 @@ Status import_log_softmax(NodeContext& c) {
   return g.finish(g.node(Op::kSub, {difference, g.node(Op::kLog, {sum})}));
 }
 
+// The index of the largest element along an axis: of a position p where the element is the largest, the others being
+// moved below all positions. Of equal ones the first or the last. There are floats only: indices are whole numbers.
+Status import_index_of_extremum(NodeContext& c) {
+  const bool last = c.int_attribute("select_last_index", 0) != 0, keep = c.int_attribute("keepdims", 1) != 0;
+  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
+  const Shape shape = c.writer().shape(x);
+  SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", 0), shape.size()));
+  if (axis == c.writer().batch_axis(x)) return c.mixes_batch("axis " + std::to_string(axis) + " is the batch");
+  const auto at = static_cast<size_t>(axis);
+  const int64_t count = shape[at];
+  constexpr int64_t kMost = 1 << 22;  // whole numbers up to four times as many are exact in float32
+  if (count > kMost) return unsupported("axis: expected at most " + std::to_string(kMost) + " elements along it");
+  Compose g(c);
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const ValueId y = g.clip(g.scaled(x, c.op() == "ArgMin" ? -1.f : 1.f), -kLargest / 2, kLargest / 2);
+  // 0 for the largest, 1 for the others
+  const ValueId gap = g.clip(g.scaled(g.node(Op::kSub, {g.maximum(y, {axis}), y}), kLargest), -kLargest, 1.f);
+  Shape column(shape.size() - at, 1);
+  column[0] = count;
+  Elements<float> positions;
+  positions.resize(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) positions.data()[i] = static_cast<float>(last ? i : -i);
+  const ValueId moved =
+      g.node(Op::kSub, {g.constant(column, std::move(positions)), g.scaled(gap, static_cast<float>(count))});
+  const ValueId index = g.scaled(g.maximum(moved, {axis}), last ? 1.f : -1.f);
+  Shape target = shape;
+  target[at] = 1;
+  if (!keep && shape.size() > 1) target.erase(target.begin() + axis);
+  const Status status = g.finish(g.reshape(index, target));
+  if (status.ok()) c.state().values[c.output_name(0)].is_integer = true;
+  return status;
+}
+
 }  // namespace
 
 NodeImporter find_reduce_op(const std::string& op) {
   if (op == "LogSoftmax") return import_log_softmax;
-  for (const char* name :
-       {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"}) {
+  for (const char* name : {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2",
+                           "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"}) {
     if (op == name) return import_reduction;
   }
+  if (op == "ArgMax" || op == "ArgMin") return import_index_of_extremum;
   return nullptr;
 }
 

@@ -75,7 +75,7 @@ Status import_concat(NodeContext& c) {
   if (inputs.empty()) return invalid_model("no inputs");
   SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, c.writer().shape(inputs[0]).size()));
   for (const ValueId x : inputs) {
-    if (axis == c.writer().batch_axis(x)) return unsupported("concatenates along the batch");
+    if (axis == c.writer().batch_axis(x)) return c.mixes_batch("concatenates along the batch");
   }
   return c.emit(Op::kConcat, std::move(inputs), AxisAttrs{axis});
 }
@@ -89,7 +89,7 @@ Status import_split(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
   const Shape& shape = c.writer().shape(x);
   SPARSENET_ASSIGN_OR_RETURN(int32_t axis, normalize_axis(axis_attribute, shape.size()));
-  if (axis == c.writer().batch_axis(x)) return unsupported("splits the batch");
+  if (axis == c.writer().batch_axis(x)) return c.mixes_batch("splits the batch");
   const int64_t dim = shape[static_cast<size_t>(axis)];
   const auto parts = static_cast<int64_t>(c.output_count());
   if (sizes.empty() && parts > 0) {  // equal parts; since opset 18 the last one may be smaller

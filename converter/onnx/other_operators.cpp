@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 namespace sparsenet::converter {
 
@@ -79,6 +80,28 @@ bool keeps_shape(const std::string& op) {
 std::string why_unknown(const std::string& op) {
   if (op == "If" || op == "Loop" || op == "Scan") {
     return "control flow is not supported: export the network with fixed sizes, so that the exporter decides it";
+  }
+  struct Family {
+    const char* why;
+    std::vector<const char*> ops;
+  };
+  static const Family kFamilies[] = {
+      {"it chooses among results: convert the network up to the scores, whose names --outputs takes",
+       {"TopK", "NonMaxSuppression", "Unique", "Compress", "RoiAlign", "MaxRoiPool", "Hardmax"}},
+      {"it draws random numbers: export the network in evaluation mode",
+       {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}},
+      {"recurrent layers are not supported", {"LSTM", "GRU", "RNN"}},
+      {"texts and sequences are not supported: convert the part of the network behind them, with its inputs as numbers",
+       {"SequenceAt", "SequenceConstruct", "SequenceInsert", "SequenceEmpty", "SplitToSequence", "ConcatFromSequence",
+        "StringNormalizer", "TfIdfVectorizer", "StringConcat", "StringSplit", "Optional", "OptionalGetElement"}},
+      {"it is computed only where all that it reads is constant: export the network with fixed sizes",
+       {"Equal",   "Less",      "LessOrEqual", "Greater", "GreaterOrEqual",  "And",   "Or",   "Xor",   "Not",  "Range",
+        "NonZero", "ScatterND", "Mod",         "CumSum",  "ConstantOfShape", "Floor", "Ceil", "Round", "Sign", "Sin",
+        "Cos",     "ReduceProd"}},
+  };
+  for (const Family& family : kFamilies) {
+    if (std::any_of(family.ops.begin(), family.ops.end(), [&op](const char* known) { return op == known; }))
+      return family.why;
   }
   return "this operator is not supported";
 }

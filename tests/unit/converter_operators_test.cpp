@@ -1,0 +1,290 @@
+// ONNX operators that have no op of their own, with values computed by hand; what they refuse, and nodes that mix the
+// images of a batch.
+#include <doctest/doctest.h>
+#include <sparsenet/session.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "converter/importers.h"
+#include "support/onnx_file.h"
+
+namespace sparsenet::converter {
+namespace {
+
+using test::OnnxFile;
+using List = std::vector<int64_t>;
+using Floats = std::vector<float>;
+
+struct Imported {
+  Report report;
+  Graph graph;
+  std::string text() const {
+    std::string all;
+    for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
+    for (const std::string& note : report.notes) all += note + "\n";
+    return all;
+  }
+  bool tells(const std::string& part) const { return text().find(part) != std::string::npos; }
+  size_t count(Op op) const {
+    return static_cast<size_t>(
+        std::count_if(graph.nodes.begin(), graph.nodes.end(), [op](const Node& n) { return n.op == op; }));
+  }
+};
+
+Imported import(const OnnxFile& file) {
+  Imported out;
+  const std::string text = file.text();
+  const FileBytes bytes{reinterpret_cast<const uint8_t*>(text.data()), text.size(), nullptr};
+  out.graph = import_onnx(bytes, "", GraphOptions(), &out.report);
+  return out;
+}
+
+Floats run(const Graph& graph, const Floats& input, size_t output = 0) {
+  SessionOptions options;
+  options.backend = Backend::kPortable;
+  options.threads = 1;
+  options.batch = graph.shape(graph.inputs[0])[0];
+  Result<Session> session = Session::create(graph, options);
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  REQUIRE(session->set_input(0, input.data(), input.size()).ok());
+  REQUIRE(session->run().ok());
+  Floats values(static_cast<size_t>(element_count(session->outputs()[output].shape)));
+  REQUIRE(session->get_output(output, values.data(), values.size()).ok());
+  return values;
+}
+
+// The outputs of one node on an input of this shape with the elements 1, 2, 3, ...
+struct OneNode {
+  int64_t opset;
+  List shape;
+  std::string op;
+  std::vector<OnnxFile::Attribute> attributes = {};
+  std::vector<std::string> more = {};
+  OnnxFile file = OnnxFile(opset);
+
+  Imported import() {
+    std::vector<std::string> inputs = more;
+    inputs.insert(inputs.begin(), "x");
+    file.input("x", shape).output("y").named(op, "node", inputs, {"y"}, "", attributes);
+    return converter::import(file);
+  }
+};
+
+Floats counted(const Shape& shape) {
+  Floats values(static_cast<size_t>(element_count(shape)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i + 1);
+  return values;
+}
+
+void check(OneNode node, const Shape& shape, const Floats& expected) {
+  CAPTURE(node.op);
+  const Floats input = counted(node.shape);
+  const Imported imported = node.import();
+  REQUIRE_MESSAGE(imported.report.problems.empty(), imported.text());
+  CHECK(imported.graph.shape(imported.graph.outputs[0]) == shape);
+  const Floats found = run(imported.graph, input);
+  REQUIRE(found.size() == expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+  }
+}
+
+OnnxFile with(int64_t opset, const std::string& name, const List& values) {
+  return OnnxFile(opset).ints(name, values);
+}
+
+TEST_CASE("onnx: a fixed batch of several images may be mixed, and stays as it is") {
+  check({13, {2, 3}, "Softmax", {{"axis", 0}}}, {2, 3},
+        {0.0474259f, 0.0474259f, 0.0474259f, 0.9525741f, 0.9525741f, 0.9525741f});
+  check({13, {2, 3}, "ReduceMax", {{"axes", List{0}}, {"keepdims", 0}}}, {3}, {4, 5, 6});
+  check({13, {2, 3}, "ReduceMax", {{"keepdims", 0}}}, {1}, {6});
+  check({11, {2, 3}, "ReduceMean", {{"keepdims", 0}}}, {1}, {3.5f});
+  check({13, {2, 3}, "Gather", {{"axis", 0}}, {"i"}, with(13, "i", {1})}, {1, 3}, {4, 5, 6});
+  check({13, {2, 3}, "Tile", {}, {"twice"}, with(13, "twice", {2, 1})}, {4, 3}, {1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6});
+  check({13, {2, 2}, "Pad", {}, {"pads"}, with(13, "pads", {1, 0, 0, 0})}, {3, 2}, {0, 0, 1, 2, 3, 4});
+  check({17, {2, 1}, "LayerNormalization", {{"axis", 0}}, {"s"}, OnnxFile(17).constant("s", {2, 1}, {1, 1})}, {2, 1},
+        {-0.99998f, 0.99998f});
+  Imported fixed = OneNode{13, {2, 3}, "Softmax", {{"axis", 0}}}.import();
+  CHECK(fixed.tells("the network works for a batch of 2 alone"));
+  CHECK_FALSE(fixed.graph.set_batch(3).ok());
+  CHECK(OneNode{13, {0, 3}, "Softmax", {{"axis", 0}}}.import().tells("axis 0 is the batch"));  // 0: left open
+  CHECK(OneNode{13, {1, 3}, "Softmax", {{"axis", 0}}}.import().tells("axis 0 is the batch"));
+}
+
+TEST_CASE("onnx: ArgMax and ArgMin give indices as whole numbers") {
+  for (const bool last : {false, true}) {
+    for (const char* op : {"ArgMax", "ArgMin"}) {
+      CAPTURE(op);
+      const Imported found =
+          OneNode{13, {1, 5, 2}, op, {{"axis", 1}, {"keepdims", last ? 1 : 0}, {"select_last_index", last ? 1 : 0}}}
+              .import();
+      REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
+      CHECK(found.graph.shape(found.graph.outputs[0]) == (last ? Shape{1, 1, 2} : Shape{1, 2}));
+      CHECK(found.tells("output 'y' holds integers: in the model it is float32"));
+      const Floats columns{3, -1, 7, -1, 7, INFINITY, -2, 0, -2, INFINITY};
+      const Floats expected =
+          op == std::string("ArgMax") ? (last ? Floats{2, 4} : Floats{1, 2}) : (last ? Floats{4, 1} : Floats{3, 0});
+      CHECK(run(found.graph, columns) == expected);
+    }
+  }
+  OnnxFile file(13);
+  file.input("x", {1, 3}).output("y").node("ArgMax", {"x"}, {"i"}, {{"axis", 1}}).node("Add", {"i", "x"}, {"y"});
+  CHECK(import(file).tells("Add 'Add_node': it computes with integers"));
+}
+
+TEST_CASE("onnx: pools of three dimensions, and with gaps") {
+  check({13, {1, 1, 2, 2, 3}, "MaxPool", {{"kernel_shape", List{2, 2, 2}}}}, {1, 1, 1, 1, 2}, {11, 12});
+  check({13, {1, 1, 2, 2, 3}, "AveragePool", {{"kernel_shape", List{2, 2, 2}}}}, {1, 1, 1, 1, 2}, {6, 7});
+  // Windows of 1 and 3, 2 and 4 of a row, and of the padding in front of it.
+  check({19, {1, 1, 4}, "AveragePool", {{"kernel_shape", List{2}}, {"dilations", List{2}}}}, {1, 1, 2}, {2, 3});
+  check({19, {1, 1, 4}, "AveragePool", {{"kernel_shape", List{2}}, {"dilations", List{2}}, {"pads", List{1, 0}}}},
+        {1, 1, 3}, {2, 2, 3});
+  check({19,
+         {1, 1, 4},
+         "AveragePool",
+         {{"kernel_shape", List{2}}, {"dilations", List{2}}, {"pads", List{1, 0}}, {"count_include_pad", 1}}},
+        {1, 1, 3}, {1, 2, 3});
+  check({13, {1, 1, 4}, "MaxPool", {{"kernel_shape", List{2}}, {"dilations", List{3}}}}, {1, 1, 1}, {4});
+}
+
+TEST_CASE("onnx: powers with an exponent for each element") {
+  check({13, {1, 4}, "Pow", {}, {"e"}, OnnxFile(13).constant("e", {4}, {3, 0, 2, 5})}, {1, 4}, {1, 1, 9, 1024});
+  check({13, {1, 2}, "Pow", {}, {"e"}, OnnxFile(13).constant("e", {2}, {0.5f, -1.5f})}, {1, 2}, {1, 0.3535534f});
+  const auto refused = [](const Floats& exponents) {
+    return OneNode{13, {1, 2}, "Pow", {}, {"e"}, OnnxFile(13).constant("e", {2}, exponents)}.import();
+  };
+  CHECK(refused({1, 0.5f}).tells("expected whole numbers alone, or none"));
+  CHECK(refused({-1, 2}).tells("expected 0 to 64"));
+}
+
+TEST_CASE("onnx: the newer forms of Resize") {
+  const auto sized = [](const List& sizes) { return OnnxFile(19).ints("sizes", sizes); };
+  check({19, {1, 1, 1, 4}, "Resize", {{"mode", "linear"}, {"antialias", 1}}, {"", "", "sizes"}, sized({1, 1, 1, 2})},
+        {1, 1, 1, 2}, {1.625f, 3.375f});
+  check({19,
+         {1, 1, 2, 4},
+         "Resize",
+         {{"keep_aspect_ratio_policy", "not_larger"}, {"axes", List{2, 3}}},
+         {"", "", "sizes"},
+         sized({4, 2})},
+        {1, 1, 1, 2}, {1, 3});
+  OnnxFile crop = sized({1, 1, 1, 3}).constant("roi", {8}, {0, 0, 0, 0, 1, 1, 1, 2});
+  check({19,
+         {1, 1, 1, 4},
+         "Resize",
+         {{"mode", "linear"}, {"coordinate_transformation_mode", "tf_crop_and_resize"}, {"extrapolation_value", 10.f}},
+         {"roi", "", "sizes"},
+         crop},
+        {1, 1, 1, 3}, {1, 4, 10});
+  OnnxFile bad = sized({1, 1, 1, 3}).constant("roi", {8}, {0, 0, 0, 0, 1, 1, 1, NAN});
+  CHECK(OneNode{
+      19, {1, 1, 1, 4}, "Resize", {{"coordinate_transformation_mode", "tf_crop_and_resize"}}, {"roi", "", "sizes"}, bad}
+            .import()
+            .tells("roi: expected -10000 to 10000"));
+}
+
+// (x - mean) / sqrt(variance + epsilon) over the last `axes` as exporters write it before opset 17.
+Imported spelled_out(const List& shape, const List& axes, const List& parameters, bool by_product) {
+  OnnxFile file(13);
+  const auto count = static_cast<size_t>(element_count(parameters));
+  file.input("x", shape).output("y").constant("eps", {}, {0.5f}).constant("two", {}, {2.f});
+  file.constant("scale", parameters, Floats(count, 2.f)).constant("shift", parameters, Floats(count, 10.f));
+  file.node("ReduceMean", {"x"}, {"m"}, {{"axes", axes}}).node("Sub", {"x", "m"}, {"d"});
+  file.node("Pow", {"d", "two"}, {"q"}).node("ReduceMean", {"q"}, {"v"}, {{"axes", axes}});
+  file.node("Add", {"v", "eps"}, {"e"}).node("Sqrt", {"e"}, {"r"});
+  if (by_product) {
+    file.node("Reciprocal", {"r"}, {"i"}).node("Mul", {"d", "i"}, {"n"});
+  } else {
+    file.node("Div", {"d", "r"}, {"n"});
+  }
+  return import(file.node("Mul", {"n", "scale"}, {"s"}).node("Add", {"s", "shift"}, {"y"}));
+}
+
+TEST_CASE("onnx: LayerNorm written as arithmetic becomes one op, with its scale and shift") {
+  struct Form {
+    List shape, axes, parameters;
+  };
+  for (const Form& form : {Form{{1, 2}, {1}, {2}}, Form{{1, 1, 2}, {-1}, {2}}, Form{{1, 1, 1, 2}, {3}, {1, 2}},
+                           Form{{1, 2, 1, 1}, {1}, {2, 1, 1}}, Form{{1, 1, 2, 1}, {2, 3}, {2, 1}}}) {
+    for (const bool by_product : {false, true}) {
+      CAPTURE(to_string(form.shape));
+      Imported found = spelled_out(form.shape, form.axes, form.parameters, by_product);
+      REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
+      CHECK(found.count(Op::kLayerNorm) == 1);
+      CHECK(found.count(Op::kSub) + found.count(Op::kMul) + found.count(Op::kAdd) + found.count(Op::kPow) == 0);
+      const Floats y = run(found.graph, {1, 3});  // variance 1, so over the root of 1.5
+      CHECK(y[0] == doctest::Approx(10 - 2 / std::sqrt(1.5)));
+      CHECK(y[1] == doctest::Approx(10 + 2 / std::sqrt(1.5)));
+      CHECK(found.graph.set_batch(2).ok());
+    }
+  }
+}
+
+TEST_CASE("onnx: statistics of LayerNormalization as outputs") {
+  OnnxFile file(17);
+  file.input("x", {1, 2}).output("y").output("mean").output("inverse").constant("s", {2}, {1, 1});
+  file.node("LayerNormalization", {"x", "s"}, {"y", "mean", "inverse"}, {{"epsilon", 0.f}});
+  const Imported found = import(file);
+  REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
+  CHECK(run(found.graph, {1, 5}, 1) == Floats{3});
+  CHECK(run(found.graph, {1, 5}, 2)[0] == doctest::Approx(0.5));
+}
+
+TEST_CASE("onnx: operators that are a few ops") {
+  check({13, {1, 2}, "Mean", {}, {"x"}}, {1, 2}, {1, 2});
+  check({24, {1, 2}, "Swish", {{"alpha", 2.f}}}, {1, 2}, {0.8807971f, 1.9640276f});
+  check({13, {1, 2}, "ReduceLogSum", {{"axes", List{1}}}}, {1, 1}, {1.0986123f});
+  check({13, {1, 2}, "ReduceLogSumExp", {{"axes", List{1}}}}, {1, 1}, {2.3132617f});
+  check({23, {1, 2}, "RMSNormalization", {{"epsilon", 0.f}}, {"s"}, OnnxFile(23).constant("s", {2}, {1, 2})}, {1, 2},
+        {0.6324555f, 2.5298221f});
+  check({28, {1, 1, 2, 2}, "SpaceToDepth", {{"blocksize", 2}, {"mode", "CRD"}}}, {1, 4, 1, 1}, {1, 2, 3, 4});
+  check({13, {1, 2}, "Clip", {}, {"low", "high"}, OnnxFile(13).constant("low", {}, {5}).constant("high", {}, {1.5f})},
+        {1, 2}, {1.5f, 1.5f});
+}
+
+TEST_CASE("onnx: all elements of a flattened value in their order") {
+  OnnxFile file(13);
+  file.input("x", {1, 2, 2}).output("y").ints("flat", {-1}).integers("all", {1, 4}, {0, 1, 2, 3});
+  file.node("Reshape", {"x", "flat"}, {"f"}).node("Gather", {"f", "all"}, {"y"});
+  Imported found = import(file);
+  REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
+  CHECK(run(found.graph, {1, 2, 3, 4}) == Floats{1, 2, 3, 4});
+  CHECK(found.graph.set_batch(2).ok());
+  CHECK(found.graph.shape(found.graph.outputs[0]) == Shape{2, 4});
+}
+
+TEST_CASE("onnx: Einsum is matrix products, sums and a transposition") {
+  const auto einsum = [](const char* equation, const std::vector<std::string>& more, const Shape& shape,
+                         const Floats& expected) {
+    CAPTURE(equation);
+    check({13, {1, 2, 2}, "Einsum", {{"equation", equation}}, more, OnnxFile(13).constant("w", {2, 2}, {1, 0, 1, 1})},
+          shape, expected);
+  };
+  einsum("bij,jk->bik", {"w"}, {1, 2, 2}, {3, 2, 7, 4});
+  einsum("b i j, j k", {"w"}, {1, 2, 2}, {3, 2, 7, 4});
+  einsum("bij,bkj->bik", {"x"}, {1, 2, 2}, {5, 11, 11, 25});
+  einsum("...ij,...jk->...ik", {"x"}, {1, 2, 2}, {7, 10, 15, 22});
+  einsum("bij->bji", {}, {1, 2, 2}, {1, 3, 2, 4});
+  einsum("bij->bj", {}, {1, 2}, {4, 6});
+  einsum("bij,kl->b", {"w"}, {1}, {30});
+  einsum("bij,jk,bil->bkl", {"w", "x"}, {1, 2, 2}, {3 * 1 + 7 * 3, 3 * 2 + 7 * 4, 2 * 1 + 4 * 3, 2 * 2 + 4 * 4});
+  const auto refused = [](const char* equation) {
+    return OneNode{13, {1, 2, 2}, "Einsum", {{"equation", equation}}}.import();
+  };
+  CHECK(refused("bij->ij").tells("sums over the batch"));
+  CHECK(refused("bii->bi").tells("an index twice"));
+  CHECK(refused("bij->bik").tells("the result's indices"));
+  CHECK(refused("bij,bjk->bik").tells("expected 1 operands, found 2"));
+  CHECK(refused("b.ij->bij").tells("expected 3 indices"));
+}
+
+TEST_CASE("onnx: what is not supported says what to do") {
+  CHECK(OneNode{13, {1, 4}, "TopK"}.import().tells("--outputs"));
+  CHECK(OneNode{13, {1, 4}, "RandomNormalLike"}.import().tells("export the network in evaluation mode"));
+  CHECK(OneNode{13, {1, 4}, "Floor"}.import().tells("only where all that it reads is constant"));
+}
+
+}  // namespace
+}  // namespace sparsenet::converter
