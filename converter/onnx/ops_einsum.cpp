@@ -1,6 +1,7 @@
 // ONNX Einsum: from left to right, each two operands are one matrix product. Indices of both that are kept go in front,
 // those of one operand are its rows or columns, and those of both that are not kept are summed over.
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "converter/onnx/compose.h"
@@ -124,6 +125,7 @@ class Product {
   }
 
   ValueId ordered(const Operand& x, const Labels& order) {
+    if (order.empty()) return x.value;  // a scalar
     std::vector<int32_t> perm;
     for (const char label : order) perm.push_back(static_cast<int32_t>(x.labels.find(label)));
     return g_.transpose(x.value, perm);
