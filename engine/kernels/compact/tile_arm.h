@@ -1,5 +1,5 @@
 // The inner loops of conv.cpp for ARM's M profile with an FPU. Compilers load floats one by one; here one vldmia loads
-// what two taps of a 1x1 kernel, or a row of a 3x3 kernel, read: 39 instructions for 32 multiply-adds, 55 for 48,
+// what two inputs of a 1x1 kernel, or a row of a 3x3 kernel, read: 76 instructions for 64 multiply-adds, 55 for 48,
 // whether the kernel's stride is 1 or 2. The sums are in s0-s15 ([pixel][output], so that a pixel's are loaded and
 // stored together); s16-s31 hold values and weights.
 #pragma once
@@ -26,8 +26,11 @@ namespace sparsenet::rt::compact {
   "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", \
       "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30", "s31", "cc", "memory"
 
+// The other three rows of weights.
+#define SPARSENET_ROWS "add %[v1], %[v0], %[row]\n add %[v2], %[v1], %[row]\n add %[v3], %[v2], %[row]\n"
 // The sums begin with their output's bias.
-#define SPARSENET_BEGIN "vldmia %[b], {s0-s3}\n vldmia %[b], {s4-s7}\n vldmia %[b], {s8-s11}\n vldmia %[b], {s12-s15}\n"
+#define SPARSENET_BEGIN \
+  SPARSENET_ROWS "vldmia %[b], {s0-s3}\n vldmia %[b], {s4-s7}\n vldmia %[b], {s8-s11}\n vldmia %[b], {s12-s15}\n"
 // Two weights of a row; three.
 #define SPARSENET_LOAD_2(v, w0, w1) "vldmia %[" #v "]!, {s" #w0 "-s" #w1 "}\n"
 #define SPARSENET_LOAD_3(v, w0, w1, w2) SPARSENET_LOAD_2(v, w0, w2)
@@ -44,41 +47,54 @@ namespace sparsenet::rt::compact {
   "ldrh %[t], [%[b], #" #at "]\n vmov s" #first ", %[t]\n vcvtb.f32.f16 s" #first ", s" #first "\n vmov.f32 s" #second \
   ", s" #first "\n vmov.f32 s" #third ", s" #first "\n vmov.f32 s" #fourth ", s" #first "\n"
 #define SPARSENET_HALF_BEGIN          \
+  SPARSENET_ROWS                      \
   SPARSENET_HALF_BIAS(0, 0, 4, 8, 12) \
   SPARSENET_HALF_BIAS(2, 1, 5, 9, 13) SPARSENET_HALF_BIAS(4, 2, 6, 10, 14) SPARSENET_HALF_BIAS(6, 3, 7, 11, 15)
 
-// n inputs; x: [n][4]; four rows of weights, `row` apart; sums: [pixel][output].
-[[gnu::always_inline]] inline void sums_1x1(const float* w, const float* b, ptrdiff_t row, const float* x, int32_t n,
-                                            float* sums) {
-  const float *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+// n inputs; x: [n][4]; four rows of weights, `row` apart; sums: [pixel][output]. Returns where the next four rows
+// begin.
+#define SPARSENET_TWO_INPUTS                                                                                         \
+  "vldmia %[x]!, {s16-s23}\n" SPARSENET_LOAD_2(v0, 24, 25) SPARSENET_LOAD_2(v1, 26, 27) SPARSENET_LOAD_2(v2, 28, 29) \
+      SPARSENET_LOAD_2(v3, 30, 31) SPARSENET_TAP(24, 26, 28, 30, 16, 17, 18, 19)                                     \
+          SPARSENET_TAP(25, 27, 29, 31, 20, 21, 22, 23)
+// The loop takes four inputs; if two are left over, it is entered in its middle.
+[[gnu::always_inline]] inline const float* sums_1x1(const float* w, const float* b, ptrdiff_t row, const float* x,
+                                                    int32_t n, float* sums) {
+  const float *v1, *v2, *v3;
+  row *= ptrdiff_t{sizeof *w};
   asm volatile(SPARSENET_BEGIN
-               "subs %[n], %[n], #2\n"
-               "blt 2f\n"
-               "1:\n"
-               "vldmia %[x]!, {s16-s23}\n"  //
-               SPARSENET_LOAD_2(v0, 24, 25) SPARSENET_LOAD_2(v1, 26, 27) SPARSENET_LOAD_2(v2, 28, 29)
-                   SPARSENET_LOAD_2(v3, 30, 31) SPARSENET_TAP(24, 26, 28, 30, 16, 17, 18, 19)
-                       SPARSENET_TAP(25, 27, 29, 31, 20, 21, 22, 23)
-               "subs %[n], %[n], #2\n"
-               "bge 1b\n"
-               "2:\n"
-               "cmp %[n], #-1\n"
-               "bne 3f\n"
+               "tst %[n], #2\n"
+               "sub %[n], #1\n"
+               "bne 2f\n"
+               "cmp %[n], #0\n"
+               "ble 3f\n"
+               "1:\n"  //
+               SPARSENET_TWO_INPUTS
+               "2:\n"  //
+               SPARSENET_TWO_INPUTS
+               "subs %[n], #4\n"
+               "bgt 1b\n"
+               "3:\n"
+               "tst %[n], #1\n"
+               "bne 4f\n"
                "vldmia %[x]!, {s16-s19}\n"
                "vldr s24, [%[v0]]\n"
                "vldr s26, [%[v1]]\n"
                "vldr s28, [%[v2]]\n"
-               "vldr s30, [%[v3]]\n" SPARSENET_TAP(24, 26, 28, 30, 16, 17, 18, 19)
-               "3:\n"
+               "vldmia %[v3]!, {s30}\n" SPARSENET_TAP(24, 26, 28, 30, 16, 17, 18, 19)
+               "4:\n"
                "vstmia %[sums], {s0-s15}\n"
-               : [v0] "+r"(v0), [v1] "+r"(v1), [v2] "+r"(v2), [v3] "+r"(v3), [x] "+r"(x), [n] "+r"(n)
-               : [b] "r"(b), [sums] "r"(sums)
+               : [v0] "+r"(w), [v1] "=&r"(v1), [v2] "=&r"(v2), [v3] "=&r"(v3), [x] "+r"(x), [n] "+r"(n)
+               : [b] "r"(b), [row] "r"(row), [sums] "r"(sums)
                : SPARSENET_CLOBBERS);
+  return v3;
 }
+#undef SPARSENET_TWO_INPUTS
 
-[[gnu::always_inline]] inline void sums_1x1(const Half* w, const Half* b, ptrdiff_t row, const float* x, int32_t n,
-                                            float* sums) {
-  const Half *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+[[gnu::always_inline]] inline const Half* sums_1x1(const Half* w, const Half* b, ptrdiff_t row, const float* x,
+                                                   int32_t n, float* sums) {
+  const Half *v1, *v2, *v3;
+  row *= ptrdiff_t{sizeof *w};
   uint32_t t;
   asm volatile(SPARSENET_HALF_BEGIN
                "subs %[n], %[n], #2\n"
@@ -98,14 +114,15 @@ namespace sparsenet::rt::compact {
                    SPARSENET_TAP(24, 26, 28, 30, 16, 17, 18, 19)
                "3:\n"
                "vstmia %[sums], {s0-s15}\n"
-               : [v0] "+r"(v0), [v1] "+r"(v1), [v2] "+r"(v2), [v3] "+r"(v3), [x] "+r"(x), [n] "+r"(n), [t] "=&r"(t)
-               : [b] "r"(b), [sums] "r"(sums)
+               : [v0] "+r"(w), [v1] "=&r"(v1), [v2] "=&r"(v2), [v3] "=&r"(v3), [x] "+r"(x), [n] "+r"(n), [t] "=&r"(t)
+               : [b] "r"(b), [row] "r"(row), [sums] "r"(sums)
                : SPARSENET_CLOBBERS);
+  return v3;
 }
 
 // n >= 1 inputs of a 3x3 kernel with stride 1 or 2; x: [n][3][6] or [n][3][9]; the rest as above. `last` is the
-// register of a row's last value. t is not used for float32 weights.
-#define SPARSENET_SUMS_3X3(begin, load, last, stride) \
+// register of a row's last value; `scratch`, the constraint of a register that only float16 weights need.
+#define SPARSENET_SUMS_3X3(begin, load, last, stride, scratch) \
   asm volatile(begin                                                                                                  \
                "1:\n"                                                                                                 \
                "vldmia %[x]!, {s16-" #last "}\n" load(v0, 25, 26, 27) load(v1, 28, 29, 30) stride(SPARSENET_FIRST_TWO) \
@@ -113,36 +130,95 @@ namespace sparsenet::rt::compact {
                "subs %[n], %[n], #1\n"                                                                                \
                "bne 1b\n"                                                                                             \
                "vstmia %[sums], {s0-s15}\n"                                                                           \
-               : [v0] "+r"(v0), [v1] "+r"(v1), [v2] "+r"(v2), [v3] "+r"(v3), [x] "+r"(x), [n] "+r"(n), [t] "=&r"(t)   \
-               : [b] "r"(b), [sums] "r"(sums)                                                                         \
+               : [v0] "+r"(w), [v1] "=&r"(v1), [v2] "=&r"(v2), [v3] "=&r"(v3), [x] "+r"(x), [n] "+r"(n), [t] scratch(t)\
+               : [b] "r"(b), [row] "r"(row), [sums] "r"(sums)                                                                         \
                : SPARSENET_CLOBBERS)
 
 template <int32_t kStride>
-[[gnu::always_inline]] inline void sums_3x3(const float* w, const float* b, ptrdiff_t row, const float* x, int32_t n,
-                                            float* sums) {
-  const float *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+[[gnu::always_inline]] inline const float* sums_3x3(const float* w, const float* b, ptrdiff_t row, const float* x,
+                                                    int32_t n, float* sums) {
+  const float *v1, *v2, *v3;
+  row *= ptrdiff_t{sizeof *w};
   uint32_t t;
   n *= 3;
   if constexpr (kStride == 1) {
-    SPARSENET_SUMS_3X3(SPARSENET_BEGIN, SPARSENET_LOAD_3, s21, SPARSENET_STRIDE_1);
+    SPARSENET_SUMS_3X3(SPARSENET_BEGIN, SPARSENET_LOAD_3, s21, SPARSENET_STRIDE_1, "=r");
   } else {
-    SPARSENET_SUMS_3X3(SPARSENET_BEGIN, SPARSENET_LOAD_3, s24, SPARSENET_STRIDE_2);
+    SPARSENET_SUMS_3X3(SPARSENET_BEGIN, SPARSENET_LOAD_3, s24, SPARSENET_STRIDE_2, "=r");
   }
+  return v3;
 }
 
 template <int32_t kStride>
-[[gnu::always_inline]] inline void sums_3x3(const Half* w, const Half* b, ptrdiff_t row, const float* x, int32_t n,
-                                            float* sums) {
-  const Half *v0 = w, *v1 = v0 + row, *v2 = v1 + row, *v3 = v2 + row;
+[[gnu::always_inline]] inline const Half* sums_3x3(const Half* w, const Half* b, ptrdiff_t row, const float* x,
+                                                   int32_t n, float* sums) {
+  const Half *v1, *v2, *v3;
+  row *= ptrdiff_t{sizeof *w};
   uint32_t t;
   n *= 3;
   if constexpr (kStride == 1) {
-    SPARSENET_SUMS_3X3(SPARSENET_HALF_BEGIN, SPARSENET_HALF_3, s21, SPARSENET_STRIDE_1);
+    SPARSENET_SUMS_3X3(SPARSENET_HALF_BEGIN, SPARSENET_HALF_3, s21, SPARSENET_STRIDE_1, "=&r");
   } else {
-    SPARSENET_SUMS_3X3(SPARSENET_HALF_BEGIN, SPARSENET_HALF_3, s24, SPARSENET_STRIDE_2);
+    SPARSENET_SUMS_3X3(SPARSENET_HALF_BEGIN, SPARSENET_HALF_3, s24, SPARSENET_STRIDE_2, "=&r");
   }
+  return v3;
 }
 
+// Replaces s<v> by s<then> where s<a> > s<b>. On the M profile, an FPU with double precision is an FPv5, which can
+// select.
+#if __ARM_FP & 8
+#define SPARSENET_SELECT(v, then, a, b) \
+  "vcmp.f32 s" #a ", s" #b "\n vmrs APSR_nzcv, fpscr\n vselgt.f32 s" #v ", s" #then ", s" #v "\n"
+#else
+#define SPARSENET_SELECT(v, then, a, b) \
+  "vcmp.f32 s" #a ", s" #b "\n vmrs APSR_nzcv, fpscr\n it gt\n vmovgt.f32 s" #v ", s" #then "\n"
+#endif
+#define SPARSENET_LOW(v) SPARSENET_SELECT(v, 8, 8, v)
+#define SPARSENET_HIGH(v) SPARSENET_SELECT(v, 8, v, 8)
+#define SPARSENET_EIGHT(each) each(0) each(1) each(2) each(3) each(4) each(5) each(6) each(7)
+#define SPARSENET_ADD(v, r) "vadd.f32 s" #v ", s" #v ", s" #r "\n"
+
+// Adds the residual, if there is one, to the 16 sums of a tile, applies the bounds, and stores them in the output, two
+// pixels at a time. Only registers that a function need not preserve are used.
+__attribute__((noinline)) inline void store_tile(const float* sums, const Finish& how, const float* residual,
+                                                 float* out) {
+  const float* const end = sums + 16;
+  asm volatile(
+      "1:\n"
+      "vldmia %[sums]!, {s0-s7}\n"
+      "cbz %[residual], 2f\n"
+      "vldmia %[residual], {s8-s11}\n"
+      "add %[residual], %[residual_stride]\n"
+      "vldmia %[residual], {s12-s15}\n"
+      "add %[residual], %[residual_stride]\n"  //
+      SPARSENET_ADD(0, 8) SPARSENET_ADD(1, 9) SPARSENET_ADD(2, 10) SPARSENET_ADD(3, 11)  //
+      SPARSENET_ADD(4, 12) SPARSENET_ADD(5, 13) SPARSENET_ADD(6, 14) SPARSENET_ADD(7, 15)
+      "2:\n"
+      "cbz %[has_low], 3f\n"
+      "vmov s8, %[low]\n" SPARSENET_EIGHT(SPARSENET_LOW)
+      "3:\n"
+      "cbz %[has_high], 4f\n"
+      "vmov s8, %[high]\n" SPARSENET_EIGHT(SPARSENET_HIGH)
+      "4:\n"
+      "vstmia %[out], {s0-s3}\n"
+      "add %[out], %[stride]\n"
+      "vstmia %[out], {s4-s7}\n"
+      "add %[out], %[stride]\n"
+      "cmp %[sums], %[end]\n"
+      "bne 1b\n"
+      : [sums] "+r"(sums), [residual] "+l"(residual), [out] "+r"(out)
+      : [has_low] "l"(how.has_low), [has_high] "l"(how.has_high), [low] "r"(how.low), [high] "r"(how.high),
+        [residual_stride] "r"(how.residual_stride * ptrdiff_t{sizeof(float)}),
+        [stride] "r"(how.out_stride * ptrdiff_t{sizeof(float)}), [end] "r"(end)
+      : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "cc",
+        "memory");
+}
+
+#undef SPARSENET_ADD
+#undef SPARSENET_EIGHT
+#undef SPARSENET_HIGH
+#undef SPARSENET_LOW
+#undef SPARSENET_SELECT
 #undef SPARSENET_SUMS_3X3
 #undef SPARSENET_HALF_BEGIN
 #undef SPARSENET_HALF_BIAS
@@ -152,6 +228,7 @@ template <int32_t kStride>
 #undef SPARSENET_LOAD_3
 #undef SPARSENET_LOAD_2
 #undef SPARSENET_BEGIN
+#undef SPARSENET_ROWS
 #undef SPARSENET_CLOBBERS
 #undef SPARSENET_STRIDE_2
 #undef SPARSENET_STRIDE_1
