@@ -34,13 +34,15 @@ uint64_t address_space() {
 }
 
 // Handlers of this process (those of a fuzzer, of a sanitizer) are not for the child: it just ends.
-void restrict_child(const ChildLimits& limits, uint64_t used) {
+void restrict_child(const ChildLimits& limits, uint64_t used, int pipe) {
   for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTRAP, SIGXCPU, SIGPIPE, SIGALRM}) {
     std::signal(number, SIG_DFL);
   }
   const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nowhere >= 0) {
-    for (const int fd : {0, 1, 2}) ::dup2(nowhere, fd);
+    for (const int fd : {0, 1, 2}) {
+      if (fd != pipe) ::dup2(nowhere, fd);  // a program that was started without these has the pipe there
+    }
   }
   set_limit(RLIMIT_CORE, 0);
   set_limit(RLIMIT_CPU, std::max<uint64_t>(limits.seconds, 1));
@@ -124,7 +126,7 @@ Status run_in_child(const ChildLimits& limits, const std::function<void(ChildOut
   if (child == 0) {
     // Ends without running destructors or handlers that belong to the parent, also if an exception gets here.
     ::close(ends[0]);
-    restrict_child(limits, used);
+    restrict_child(limits, used, ends[1]);
     try {
       ChildOutput output(ends[1]);
       work(&output);
