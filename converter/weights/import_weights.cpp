@@ -95,13 +95,14 @@ Graph import_weights(const Options& options, Format format, FileBytes bytes, Rep
   const ShapeCounts shapes = count_shapes(*source, rules);
   if (options.architecture.empty()) {
     const std::string found = recognised_text(recognise(shapes, nullptr));
-    const char* const other_way =
-        source->keras ? "; or write a .tflite file (tf.lite.TFLiteConverter.from_keras_model), which needs no --arch"
+    const std::string other_way =
+        source->keras ? ", or write a .tflite file (tf.lite.TFLiteConverter.from_keras_model), which needs no --arch"
                       : "";
     std::string known;
     for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
-    report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
-                            (found.empty() ? " (" + known + ")" : "; this looks like " + found) + other_way);
+    report->problem("",
+                    "the file holds weights without a graph: say with --arch which network they are of" +
+                        (found.empty() ? other_way + " (" + known + ")" : "; this looks like " + found + other_way));
     return {};
   }
   report->architecture = to_string(*arch);

@@ -23,6 +23,15 @@ Kind kind_of(const std::string& name) {
   return last == "kernel" || last == "pointwise_kernel" ? Kind::kKernel : Kind::kOther;
 }
 
+// 2: of a batch normalisation; 1: of another layer.
+int run_of(const std::string& name) {
+  const std::string last = last_part(name);
+  for (const char* part : {"gamma", "beta", "moving_mean", "moving_variance"}) {
+    if (last == part) return 2;
+  }
+  return 1;
+}
+
 // An attribute with all parts that a long list is stored in.
 std::vector<std::string> list_of(const Hdf5Tree& tree, const std::string& path, const std::string& name) {
   if (const std::vector<std::string>* whole = tree.attribute(path, name)) return *whole;
@@ -70,6 +79,7 @@ Result<KerasWeights> find_listed(const Hdf5Tree& tree, const std::string& root) 
       entry.name = plain ? layer + "/" + weight : weight;
       entry.dataset = found->second;
       entry.kind = kind_of(weight);
+      entry.run = run_of(weight);
       out.list.push_back(std::move(entry));
     }
   }
@@ -217,6 +227,7 @@ KerasWeights find_variables(const Hdf5Tree& tree, const KerasConfig* config) {
   const Order order = sort_layers(&layers);
   KerasWeights out;
   out.ordered = order != Order::kUnknown;
+  out.ordered_in_runs = order == Order::kByClass;
   for (const Layer& layer : layers) {
     const std::vector<std::string> names = variable_names(tree, layer);
     for (size_t i = 0; i < layer.variables.size(); ++i) {
@@ -226,7 +237,7 @@ KerasWeights find_variables(const Hdf5Tree& tree, const KerasConfig* config) {
           (names.size() == layer.variables.size() ? names[i] : "vars/" + std::to_string(layer.variables[i].first));
       weight.dataset = layer.variables[i].second;
       weight.kind = kind_of(weight.name);
-      if (order == Order::kByClass) weight.run = layer.variables.size() == 4 ? 2 : 1;
+      if (out.ordered) weight.run = run_of(weight.name);
       out.list.push_back(std::move(weight));
     }
   }

@@ -24,7 +24,7 @@ struct KerasWeight {
 
 struct KerasWeights {
   std::vector<KerasWeight> list;
-  bool ordered = true;
+  bool ordered = true, ordered_in_runs = false;  // see SourceTensors
 };
 
 // `config` may be null.

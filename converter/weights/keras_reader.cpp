@@ -93,6 +93,7 @@ Result<SourceTensors> read_file_of(const FileBytes& file, const KerasConfig* con
   }
   SPARSENET_ASSIGN_OR_RETURN(const KerasWeights weights, find_keras_weights(tree, config));
   out.ordered = weights.ordered;
+  out.ordered_in_runs = weights.ordered_in_runs;
   for (const KerasWeight& weight : weights.list) {
     const Status status = within_budget([&]() -> Status {
       out.tensors.push_back(make_tensor(weight, &tree.datasets[weight.dataset]));

@@ -230,19 +230,21 @@ class Matcher {
   // Counts the ways to fill all open targets with open sources in the same order (0, 1, or 2 for more), starting from
   // the end: ways(i, j) = ways(i + 1, j) [source i is not used] + ways(i + 1, j + 1) [source i fills target j].
   void by_order() {
+    if (!source_.ordered_in_runs && by_order_in(0)) return;
     const auto in_runs = [](const SourceTensor& x) { return x.run != 0; };
-    if (std::none_of(source_.tensors.begin(), source_.tensors.end(), in_runs)) return by_order_in(0);
-    by_order_in(1);
-    if (report_.problems.empty()) by_order_in(2);
+    if (std::none_of(source_.tensors.begin(), source_.tensors.end(), in_runs)) return;
+    (void)by_order_in(1);
+    if (report_.problems.empty()) (void)by_order_in(2);
   }
 
-  void by_order_in(int run) {
+  // False: there is no way.
+  bool by_order_in(int run) {
     std::vector<size_t> sources, targets;
     open(run, &sources, &targets);
-    if (targets.empty() || sources.size() < targets.size() || !source_.ordered) return;
+    if (targets.empty() || sources.size() < targets.size() || !source_.ordered) return false;
     const size_t rows = sources.size(), columns = targets.size();
     constexpr size_t kMaxCells = size_t{1} << 26;
-    if (rows > kMaxCells / (columns + 1)) return;
+    if (rows > kMaxCells / (columns + 1)) return false;
     std::vector<uint8_t> ways((rows + 1) * (columns + 1), 0);
     auto at = [&](size_t i, size_t j) -> uint8_t& { return ways[i * (columns + 1) + j]; };
     for (size_t i = 0; i <= rows; ++i) at(i, columns) = 1;
@@ -252,16 +254,17 @@ class Matcher {
         at(i, j) = static_cast<uint8_t>(std::min(sum, 2));
       }
     }
-    if (at(0, 0) == 0) return;
+    if (at(0, 0) == 0) return false;
     if (at(0, 0) > 1) {
       report_.problem("", "by order and shape there is more than one way to fill " + std::to_string(columns) +
                               " constants from " + std::to_string(rows) + " tensors: say which with --map");
-      return;
+      return true;
     }
     for (size_t i = 0, j = 0; i < rows && j < columns; ++i) {
       if (!fits(sources[i], targets[j]) || at(i + 1, j + 1) == 0) continue;
       assign(sources[i], targets[j++], "order and shape");
     }
+    return true;
   }
 
   void by_unique_shape() {

@@ -16,13 +16,15 @@ struct SourceTensor {
   Shape shape;
   Elements<float> values;  // row-major; empty if `type` is an integer, because weights are floats
   Shape file_shape;        // for reports, where the file has the dimensions in another order; else empty
-  // The network's order holds within tensors of the same run. 0: all are in one; 2: of batch normalisations; 1: others.
+  // Which tensors keep the network's order among themselves if the file as a whole does not: 1: those of convolutions
+  // and dense layers; 2: of batch normalisations; 0: all, in one run.
   int run = 0;
 };
 
 struct SourceTensors {
   std::vector<SourceTensor> tensors;  // in the file's order
-  bool ordered = true;  // in the order in which the network registered them (safetensors sorts them itself)
+  bool ordered = true;           // in the order in which the network registered them (safetensors sorts them itself)
+  bool ordered_in_runs = false;  // only within each run
   // Names are LAYER/kernel, LAYER/gamma and so on, and batch normalisation has another epsilon unless told otherwise.
   bool keras = false;
   std::vector<double> bn_epsilons;  // all that the file tells, each once

@@ -106,7 +106,7 @@ def hostile_files():
         layout = h5py.VirtualLayout((2, 3), np.float32)
         layout[:] = h5py.VirtualSource("/etc/hostname", "kernel", (2, 3))
         fc.create_virtual_dataset("kernel:0", layout)
-    hostile("virtual", virtual, libver="latest")
+    hostile("virtual", virtual, libver=("earliest", "v110"))  # what older libraries can read
 
     def typed(data, **options):
         return lambda _, fc: fc.create_dataset("kernel:0", data=data, **options)

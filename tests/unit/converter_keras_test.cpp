@@ -197,8 +197,15 @@ TEST_CASE("keras: layers that are numbered by class are assigned class by class"
       source.tensors.push_back(tensor);
     }
   }
+  source.ordered_in_runs = true;
   Report report;
   SUBCASE("complete") {
+    match_weights(source, NameRules(), &graph, &report);
+    CHECK_MESSAGE(report.problems.empty(), text_of(report));
+    check_in_place(graph);
+  }
+  SUBCASE("the file states an order, which is not that of the constants") {
+    source.ordered_in_runs = false;
     match_weights(source, NameRules(), &graph, &report);
     CHECK_MESSAGE(report.problems.empty(), text_of(report));
     check_in_place(graph);
