@@ -124,7 +124,7 @@ class Receiver {
 Result<Hdf5Tree> read_hdf5(const FileBytes& file, const Hdf5Wanted& wanted) {
   constexpr char kSignature[] = "\x89HDF\r\n\x1a\n";
   constexpr uint64_t kLibraryBytes = uint64_t{64} << 20;  // what the library may take for itself
-  constexpr uint64_t kSeconds = 2, kBytesPerSecond = uint64_t{64} << 20;
+  constexpr uint64_t kSeconds = 1, kBytesPerSecond = uint64_t{128} << 20;
   if (file.size < 8 || std::memcmp(file.data, kSignature, 8) != 0) {
     return invalid_model("expected an HDF5 file, found one that does not begin as such a file does");
   }

@@ -309,7 +309,7 @@ TEST_CASE("keras: HDF5 files that lead elsewhere, hold something else or ask for
 }
 
 TEST_CASE("keras: damaged files are refused or read, and never crash") {
-  const int cases = test::scaled_by_effort(40);
+  const int cases = test::scaled_by_effort(12);
   uint32_t state = 4321;
   const auto next = [&state] {
     state = state * 1664525u + 1013904223u;
