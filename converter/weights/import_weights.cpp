@@ -3,6 +3,7 @@
 #include <sparsenet/architecture.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "converter/weights/matching.h"
@@ -34,16 +35,18 @@ std::string number_text(double number) {
 // What goes wrong silently with Keras: another epsilon than PyTorch's, and layers in another order than one thinks.
 void check_keras(const std::vector<double>& epsilons, const Architecture& arch, const std::string& arch_text,
                  Report* report) {
-  const std::string ours = number_text(static_cast<double>(arch.bn_epsilon));
+  const auto epsilon = static_cast<double>(arch.bn_epsilon);
+  const std::string ours = number_text(epsilon);
+  constexpr double kRounding = 1e-6;  // of a float, relative
   if (epsilons.size() > 1) {
     report->problem("", "batch normalisations have different epsilons in the file (" + number_text(epsilons[0]) + ", " +
                             number_text(epsilons[1]) +
                             "), which no --arch has: write a .tflite file (tf.lite.TFLiteConverter.from_keras_model) "
                             "and convert that");
-  } else if (epsilons.size() == 1 && static_cast<float>(epsilons[0]) != arch.bn_epsilon) {
+  } else if (epsilons.size() == 1 && !(std::fabs(epsilons[0] - epsilon) <= kRounding * epsilon)) {
     report->problem("", "batch normalisation has the epsilon " + number_text(epsilons[0]) + " in the file and " + ours +
                             " in --arch: say bn-eps=" + number_text(epsilons[0]) + " there");
-  } else if (epsilons.empty() && arch_text.find("bn-eps") == std::string::npos) {
+  } else if (epsilons.empty() && report->problems.empty() && arch_text.find("bn-eps") == std::string::npos) {
     report->warn(
         "the file does not tell batch normalisation's epsilon, which is 0.001 in Keras unless a layer sets "
         "another; here it is " +
