@@ -15,10 +15,9 @@
 #include "converter/image_input.h"
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
+#include "converter/io/memory_budget.h"
 #include "converter/precision.h"
-#include "converter/weights/matching.h"
-#include "converter/weights/readers.h"
-#include "converter/weights/recognise.h"
+#include "converter/weights/import_weights.h"
 #include "io/file_kind.h"
 
 namespace sparsenet::converter {
@@ -33,71 +32,6 @@ std::string stem_of(const std::string& path) {
 std::string folder_of(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Result<SourceTensors> read_weights(Format format, const FileBytes& bytes) {
-  switch (format) {
-    case Format::kSafetensors:
-      return read_safetensors(bytes);
-    case Format::kNpz:
-      return read_npz(bytes);
-    default:
-      return read_torch(bytes);
-  }
-}
-
-// Puts the file's tensors into the constants of the network named by --arch.
-Graph import_weights(const Options& options, Format format, FileBytes bytes, Report* report) {
-  Result<Architecture> arch = Architecture();
-  if (!options.architecture.empty()) arch = parse_architecture(options.architecture);
-  if (!arch.ok()) {
-    report->problem("--arch " + options.architecture, arch.status().message());
-    return {};
-  }
-  NameRules rules;
-  if (!options.rules.empty()) {
-    Result<NameRules> loaded = NameRules::load(options.rules);
-    if (!loaded.ok()) {
-      report->problem("--map", loaded.status().message());
-      return {};
-    }
-    rules = std::move(loaded).value();
-  }
-  // Built before the file is read, so that the builder's own weights are freed by then.
-  Result<Graph> graph = options.architecture.empty() ? Result<Graph>(Graph()) : build_graph(*arch);
-  if (!graph.ok()) {
-    report->problem("--arch " + options.architecture, graph.status().message());
-    return {};
-  }
-  drop_weights(&*graph);
-  Result<SourceTensors> source = read_weights(format, bytes);
-  bytes = {};
-  if (!source.ok()) {
-    report->problem("", source.status().message());
-    return {};
-  }
-  report->format = source->format;
-  report->producer = source->producer;
-  report->notes.insert(report->notes.end(), source->notes.begin(), source->notes.end());
-  const ShapeCounts shapes = count_shapes(*source, rules);
-  if (options.architecture.empty()) {
-    const std::string found = recognised_text(recognise(shapes, nullptr));
-    std::string known;
-    for (const std::string& name : known_architectures()) known += (known.empty() ? "" : ", ") + name;
-    report->problem("", "the file holds weights without a graph: say with --arch which network they are of" +
-                            (found.empty() ? " (" + known + ")" : "; this looks like " + found));
-    return {};
-  }
-  report->architecture = to_string(*arch);
-  const ShapeCounts all_shapes = count_shapes(*source, NameRules());
-  match_weights(std::move(*source), rules, &*graph, report);
-  if (!report->problems.empty()) {
-    explain_mismatch(shapes, *arch, options.architecture, 0, report);
-  } else if (!report->warnings.empty()) {  // a rule dropped tensors that another architecture may need
-    const std::string whole = recognised_text(recognise(all_shapes, &*arch));
-    if (!whole.empty()) report->warn("with all of its tensors the file looks like " + whole + ": say so with --arch");
-  }
-  return std::move(graph).value();
 }
 
 // A file of our own, to which a plan, test vectors or other metadata are added.

@@ -15,7 +15,7 @@
 
 namespace sparsenet::converter {
 
-enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kTflite, kSnet };
+enum class Format : uint8_t { kAuto, kOnnx, kTorch, kSafetensors, kNpz, kKeras, kTflite, kSnet };
 Result<Format> parse_format(const std::string& text);
 // Decided by the first bytes, or by the name's extension if they do not suffice (ONNX has no magic number).
 Result<Format> detect_format(const std::string& path, const FileBytes& bytes);

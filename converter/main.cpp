@@ -142,7 +142,8 @@ void add_input_options(CLI::App& app, Arguments& given) {
   Options& options = given.options;
   app.add_option("INPUT", given.inputs, "File to convert")->required();
   app.add_option("-o,--output", options.output, "The .snet file to write")->required();
-  app.add_option("--from", given.from, "Format: auto, onnx, torch, safetensors, npz, tflite, snet (default auto)");
+  app.add_option("--from", given.from,
+                 "Format: auto, onnx, torch, safetensors, npz, keras, tflite, snet (default auto)");
   app.add_option("--arch", options.architecture,
                  "Network to put weights without a graph into, e.g. sparsenet-abc-v0, resnet20:shortcut=conv "
                  "(docs/architectures.md)");

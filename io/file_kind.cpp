@@ -16,9 +16,6 @@ namespace {
 using Group = FileKind::Group;
 
 constexpr const char* kExportOnnx = "export the network to ONNX (in PyTorch: torch.onnx.export) and convert that";
-constexpr const char* kFromKeras =
-    "load it with TensorFlow's Keras and write a .tflite file (tf.lite.TFLiteConverter.from_keras_model), then convert "
-    "that";
 constexpr const char* kFromSavedModel =
     "write a .tflite file of it (tf.lite.TFLiteConverter.from_saved_model) or an ONNX file (python -m tf2onnx.convert "
     "--saved-model DIR --output net.onnx), then convert that";
@@ -40,7 +37,7 @@ struct Row {
 constexpr Row kContents[] = {
     {Group::kSnet, "SNET", 4, "a .snet file", ""},
     {Group::kGraph, "TFL3", 4, "a TensorFlow Lite file", kConvert},
-    {Group::kForeign, "\x89HDF\r\n\x1a\n", 0, "an HDF5 file, as Keras writes (.h5)", kFromKeras},
+    {Group::kWeights, "\x89HDF\r\n\x1a\n", 0, "an HDF5 file, as Keras writes (.h5)", kConvertWeights},
     {Group::kForeign, "GGUF", 0, "a GGUF file (weights for llama.cpp)", kExportOnnx},
     {Group::kForeign, "ORTM", 4, "a model in ONNX Runtime's own format (.ort)", "convert the ONNX file it was made of"},
     {Group::kForeign, "ET12", 4, "an ExecuTorch program (.pte)", kExportOnnx},
@@ -80,8 +77,8 @@ constexpr Row kEndings[] = {
     {Group::kForeign, ".pb", 0, "a TensorFlow graph (.pb)",
      "make an ONNX file of it (python -m tf2onnx.convert --graphdef FILE --output net.onnx --inputs X:0 --outputs Y:0) "
      "and convert that; if it is ONNX by another name, say --from onnx"},
-    {Group::kForeign, ".h5", 0, "a Keras file (.h5)", kFromKeras},
-    {Group::kForeign, ".keras", 0, "a Keras file (.keras)", kFromKeras},
+    {Group::kWeights, ".h5", 0, "a Keras file (.h5)", kConvertWeights},
+    {Group::kWeights, ".keras", 0, "a Keras file (.keras)", kConvertWeights},
     {Group::kForeign, ".caffemodel", 0, "the weights of a Caffe network",
      "make an ONNX file of it and its .prototxt (caffe2onnx), and convert that"},
     {Group::kForeign, ".prototxt", 0, "the description of a Caffe network",
@@ -110,7 +107,7 @@ constexpr Row kEntries[] = {
     {Group::kForeign, "constants.pkl", 0, "a TorchScript archive (torch.jit.save)",
      "save its weights alone (torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')) and convert these with "
      "--arch, or export the network to ONNX (torch.onnx.export), which needs no --arch"},
-    {Group::kForeign, "model.weights.h5", 0, "a Keras file (.keras)", kFromKeras},
+    {Group::kWeights, "model.weights.h5", 0, "a Keras file (.keras)", kConvertWeights},
     {Group::kForeign, "archive_format", 0, "a program of torch.export (.pt2)", kExportOnnx},
     {Group::kForeign, "MAR-INF/MANIFEST.json", 0, "an archive of TorchServe", "unpack it and give the weights inside"},
     {Group::kWeights, "data.pkl", 0, "a PyTorch file", kConvertWeights},

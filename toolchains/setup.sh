@@ -26,6 +26,7 @@ libprotobuf-dev          converter: ONNX
 protobuf-compiler        converter: ONNX
 libzip-dev               converter: .pth and .npz
 zlib1g-dev               converter: .npz; command line: SVHN's .mat files
+libhdf5-dev              converter: Keras files
 libre2-dev               converter: the rules of --map
 nlohmann-json3-dev       converter and command line: JSON
 libcli11-dev             converter and command line: options
@@ -89,7 +90,7 @@ fi
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these in another way and build with cmake --preset release:" \
     "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
-    "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
+    "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, libhdf5, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
     "libpng, libjpeg(-turbo), doctest >= 2.4." \
     "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
 fi

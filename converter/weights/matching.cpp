@@ -22,15 +22,19 @@ bool same_shape(const Shape& source, const Shape& target) {
 }
 
 // The constants that are filled with weights.
-std::unordered_map<ValueId, Role> weight_roles(const Graph& graph) {
-  std::unordered_map<ValueId, Role> roles;
+struct Part {
+  Role role;
+  bool normalises;  // it is one of a batch normalisation
+};
+std::unordered_map<ValueId, Part> weight_roles(const Graph& graph) {
+  std::unordered_map<ValueId, Part> roles;
   for (const Node& node : graph.nodes) {
     if (node.op == Op::kConv || node.op == Op::kFullyConnected) {
-      roles[node.inputs[1]] = Role::kWeight;
-      if (node.inputs.size() > 2) roles[node.inputs[2]] = Role::kBias;
+      roles[node.inputs[1]] = {Role::kWeight, false};
+      if (node.inputs.size() > 2) roles[node.inputs[2]] = {Role::kBias, false};
     } else if (node.op == Op::kBatchNorm) {
       const Role in_order[] = {Role::kWeight, Role::kBias, Role::kMean, Role::kVariance};
-      for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = in_order[i];
+      for (size_t i = 0; i < 4; ++i) roles[node.inputs[i + 1]] = {in_order[i], true};
     }
   }
   return roles;
@@ -55,6 +59,7 @@ class Matcher {
   struct Target {
     ValueId id;
     Role role;
+    bool normalises;
     size_t source = kNone;
   };
 
@@ -64,13 +69,17 @@ class Matcher {
   std::string describe(size_t s) const { return "tensor '" + tensor(s).name + "'"; }
 
   void collect() {
-    const std::unordered_map<ValueId, Role> roles = weight_roles(graph_);
+    const std::unordered_map<ValueId, Part> roles = weight_roles(graph_);
     for (size_t i = 0; i < graph_.values.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
       // Other constants (a scale that is part of the structure) belong to the architecture and are not weights.
       if (!graph_.values[i].is_constant || roles.find(id) == roles.end()) continue;
       by_name_[graph_.values[i].name] = targets_.size();
-      targets_.push_back({id, roles.at(id)});
+      // Two constants of the same flat name: neither is found by it.
+      const auto [flat, is_new] = by_flat_name_.emplace(flat_name(graph_.values[i].name), targets_.size());
+      if (!is_new) flat->second = kNone;
+      const auto [role, normalises] = roles.at(id);
+      targets_.push_back({id, role, normalises});
     }
     how_.resize(source_.tensors.size());
     used_.assign(source_.tensors.size(), kNone);
@@ -83,6 +92,15 @@ class Matcher {
       how_[s] = std::string("ignored (") + name(tensor(s).type) + ")";
       settled_[s] = true;
     }
+  }
+
+  // The constant of this name, or of the name that a Keras layer's tensor has; kNone: there is none.
+  size_t find_target(const std::string& name) const {
+    const auto found = by_name_.find(name);
+    if (found != by_name_.end()) return found->second;
+    if (!source_.keras) return kNone;
+    const auto flat = by_flat_name_.find(flat_name(name));
+    return flat != by_flat_name_.end() ? flat->second : kNone;
   }
 
   void assign(size_t s, size_t t, const std::string& how) {
@@ -113,14 +131,14 @@ class Matcher {
         continue;
       }
       if (settled_[s]) continue;  // an integer tensor
-      const auto found = by_name_.find(to);
-      if (found == by_name_.end()) {
+      const size_t t = find_target(to);
+      if (t == kNone) {
         report_.problem(describe(s), "rule " + std::to_string(rule) + " sends it to '" + to +
                                          "', which the architecture does not have");
         settled_[s] = true;
         continue;
       }
-      assign(s, found->second, "rule " + std::to_string(rule));
+      assign(s, t, "rule " + std::to_string(rule));
     }
     for (size_t rule = 1; rule <= rules_.size(); ++rule) {
       if (!matched[rule])
@@ -133,7 +151,7 @@ class Matcher {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (!settled_[s]) names.push_back(&tensor(s).name);
     }
-    return find_name_prefix(names, [this](const std::string& name) { return by_name_.count(name) > 0; });
+    return find_name_prefix(names, [this](const std::string& name) { return find_target(name) != kNone; });
   }
 
   void by_names() {
@@ -143,12 +161,13 @@ class Matcher {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       if (settled_[s]) continue;
       const std::string& name = tensor(s).name;
-      auto found = by_name_.find(name);
-      const bool exact = found != by_name_.end();
-      if (!exact) found = by_name_.find(without_prefixes(name, prefix_));
-      if (found == by_name_.end()) continue;
-      assign(s, found->second, exact ? "name" : "name without prefix");
-      if (!exact && stripped++ == 0) first = name.substr(0, name.size() - found->first.size());
+      size_t t = find_target(name);
+      const bool exact = t != kNone;
+      const std::string rest = exact ? name : without_prefixes(name, prefix_);
+      if (!exact) t = find_target(rest);
+      if (t == kNone) continue;
+      assign(s, t, exact ? "name" : "name without prefix");
+      if (!exact && stripped++ == 0) first = name.substr(0, name.size() - rest.size());
     }
     if (stripped > 0) {
       report_.note("the prefix '" + printable(first) + "' was taken off the names of " + std::to_string(stripped) +
@@ -180,23 +199,25 @@ class Matcher {
   // A tensor without a constant of its own name may match one under another implementation's name.
   void by_aliases() {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
+      const std::string rest = without_prefixes(tensor(s).name, prefix_);
+      const std::string name = source_.keras ? without_keras_words(rest) : rest;
       for (const LayerAlias& alias : layer_aliases()) {
         if (settled_[s]) break;
-        const auto found = by_name_.find(with_alias(without_prefixes(tensor(s).name, prefix_), alias));
-        if (found == by_name_.end() || targets_[found->second].source != kNone) continue;
-        if (!same_shape(tensor(s).shape, target_shape(found->second))) continue;
-        assign(s, found->second, std::string("name, ") + alias.ours + " for " + alias.theirs);
+        const size_t t = find_target(with_alias(name, alias));
+        if (t == kNone || targets_[t].source != kNone) continue;
+        if (!same_shape(tensor(s).shape, target_shape(t))) continue;
+        assign(s, t, std::string("name, ") + alias.ours + " for " + alias.theirs);
       }
     }
   }
 
-  // The sources and targets not matched yet, in order.
-  void open(std::vector<size_t>* sources, std::vector<size_t>* targets) const {
+  // The sources and targets not matched yet, in order: those of a run, or all of them (0).
+  void open(int run, std::vector<size_t>* sources, std::vector<size_t>* targets) const {
     for (size_t s = 0; s < settled_.size(); ++s) {
-      if (!settled_[s]) sources->push_back(s);
+      if (!settled_[s] && (run == 0 || tensor(s).run == run)) sources->push_back(s);
     }
     for (size_t t = 0; t < targets_.size(); ++t) {
-      if (targets_[t].source == kNone) targets->push_back(t);
+      if (targets_[t].source == kNone && (run == 0 || run == (targets_[t].normalises ? 2 : 1))) targets->push_back(t);
     }
   }
 
@@ -209,12 +230,21 @@ class Matcher {
   // Counts the ways to fill all open targets with open sources in the same order (0, 1, or 2 for more), starting from
   // the end: ways(i, j) = ways(i + 1, j) [source i is not used] + ways(i + 1, j + 1) [source i fills target j].
   void by_order() {
+    if (!source_.ordered_in_runs && by_order_in(0)) return;
+    const auto in_runs = [](const SourceTensor& x) { return x.run != 0; };
+    if (std::none_of(source_.tensors.begin(), source_.tensors.end(), in_runs)) return;
+    (void)by_order_in(1);
+    if (report_.problems.empty()) (void)by_order_in(2);
+  }
+
+  // False: there is no way.
+  bool by_order_in(int run) {
     std::vector<size_t> sources, targets;
-    open(&sources, &targets);
-    if (targets.empty() || sources.size() < targets.size() || !source_.ordered) return;
+    open(run, &sources, &targets);
+    if (targets.empty() || sources.size() < targets.size() || !source_.ordered) return false;
     const size_t rows = sources.size(), columns = targets.size();
     constexpr size_t kMaxCells = size_t{1} << 26;
-    if (rows > kMaxCells / (columns + 1)) return;
+    if (rows > kMaxCells / (columns + 1)) return false;
     std::vector<uint8_t> ways((rows + 1) * (columns + 1), 0);
     auto at = [&](size_t i, size_t j) -> uint8_t& { return ways[i * (columns + 1) + j]; };
     for (size_t i = 0; i <= rows; ++i) at(i, columns) = 1;
@@ -224,21 +254,22 @@ class Matcher {
         at(i, j) = static_cast<uint8_t>(std::min(sum, 2));
       }
     }
-    if (at(0, 0) == 0) return;
+    if (at(0, 0) == 0) return false;
     if (at(0, 0) > 1) {
       report_.problem("", "by order and shape there is more than one way to fill " + std::to_string(columns) +
                               " constants from " + std::to_string(rows) + " tensors: say which with --map");
-      return;
+      return true;
     }
     for (size_t i = 0, j = 0; i < rows && j < columns; ++i) {
       if (!fits(sources[i], targets[j]) || at(i + 1, j + 1) == 0) continue;
       assign(sources[i], targets[j++], "order and shape");
     }
+    return true;
   }
 
   void by_unique_shape() {
     std::vector<size_t> sources, targets;
-    open(&sources, &targets);
+    open(0, &sources, &targets);
     std::vector<std::pair<size_t, size_t>> pairs;
     for (size_t t : targets) {
       size_t candidate = kNone, candidates = 0, rivals = 0;
@@ -260,7 +291,8 @@ class Matcher {
     for (size_t s = 0; s < source_.tensors.size(); ++s) {
       const SourceTensor& x = tensor(s);
       const bool stored = used_[s] != kNone;
-      report_.tensors.push_back({x.name, name(x.type), x.shape, stored ? target_name(used_[s]) : "",
+      const Shape& shape = x.file_shape.empty() ? x.shape : x.file_shape;
+      report_.tensors.push_back({x.name, name(x.type), shape, stored ? target_name(used_[s]) : "",
                                  how_[s].empty() ? "no place found" : how_[s]});
       left += !settled_[s];
     }
@@ -308,7 +340,7 @@ class Matcher {
   Report& report_;
   std::vector<Target> targets_;
   std::vector<Role> source_roles_;
-  std::unordered_map<std::string, size_t> by_name_;
+  std::unordered_map<std::string, size_t> by_name_, by_flat_name_;
   std::vector<std::string> how_;  // one per source tensor
   std::vector<size_t> used_;      // the target of each source tensor
   std::vector<bool> settled_;
@@ -319,7 +351,7 @@ class Matcher {
 }  // namespace
 
 void drop_weights(Graph* graph) {
-  for (const auto& [id, role] : weight_roles(*graph)) {
+  for (const auto& [id, part] : weight_roles(*graph)) {
     Value& value = graph->value(id);
     if (!value.is_constant) continue;
     value.constant.owner.reset();

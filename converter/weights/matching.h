@@ -7,8 +7,9 @@
 //      layer (downsample for shortcut, fc for linear);
 //   3. order and shape: if exactly one assignment keeps the file's order, has equal shapes and contradicts no role that
 //      a name implies (weight, bias, running mean, running variance); for files that keep no order, if a shape is
-//      unique. Anything then left over or missing is a problem, and so is any ambiguous step: nothing is ever guessed.
-//      Integer tensors (num_batches_tracked) are counters, not weights, and are ignored.
+//      unique. Some files (Keras) keep the order of convolutions and that of batch normalisations, each for itself.
+//      Anything then left over or missing is a problem, and so is any ambiguous step: nothing is ever guessed. Integer
+//      tensors (num_batches_tracked) are counters, not weights, and are ignored.
 #pragma once
 
 #include <sparsenet/graph.h>

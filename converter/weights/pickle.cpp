@@ -170,7 +170,9 @@ class Machine {
         return unsupported(
             what +
             "a whole pickled object, not its weights, and nothing is ever executed; save the weights alone "
-            "(torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pth'))");
+            "(torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pth')) and convert these with "
+            "--arch, "
+            "or export the network to ONNX (torch.onnx.export), which needs no --arch");
       }
       return unsupported(what +
                          "only tensors and plain containers are read and nothing is ever executed; save the weights "

@@ -21,6 +21,9 @@ Result<SourceTensors> read_safetensors(const FileBytes& file);
 // NumPy archives (np.savez, np.savez_compressed).
 Result<SourceTensors> read_npz(const FileBytes& file);
 
+// Keras: .h5 and .weights.h5 files, .keras archives. Kernels get the dimensions that constants have.
+Result<SourceTensors> read_keras(const FileBytes& file);
+
 // The same for bytes that the caller may free: tensors are copied out of them.
 inline Result<SourceTensors> read_torch(const uint8_t* data, size_t size) {
   return read_torch(FileBytes{data, size, nullptr});
@@ -30,6 +33,9 @@ inline Result<SourceTensors> read_safetensors(const uint8_t* data, size_t size) 
 }
 inline Result<SourceTensors> read_npz(const uint8_t* data, size_t size) {
   return read_npz(FileBytes{data, size, nullptr});
+}
+inline Result<SourceTensors> read_keras(const uint8_t* data, size_t size) {
+  return read_keras(FileBytes{data, size, nullptr});
 }
 
 // An error as soon as a file has one tensor more than that.

@@ -1,5 +1,7 @@
 #include "converter/weights/tensor_names.h"
 
+#include <algorithm>
+
 namespace sparsenet::converter {
 
 Role role_from_name(const std::string& name) {
@@ -13,6 +15,8 @@ Role role_from_name(const std::string& name) {
   static const Row kRows[] = {
       {"weight", Role::kWeight},
       {"kernel", Role::kWeight},
+      {"depthwise_kernel", Role::kWeight},
+      {"pointwise_kernel", Role::kWeight},
       {"gamma", Role::kWeight},
       {"scale", Role::kWeight},
       {"weights", Role::kWeight},
@@ -32,6 +36,29 @@ Role role_from_name(const std::string& name) {
     if (last == row.name) return row.role;
   }
   return Role::kUnknown;
+}
+
+std::string without_keras_words(const std::string& name) {
+  static const LayerAlias kWords[] = {{"kernel", "weight"},
+                                      {"gamma", "weight"},
+                                      {"beta", "bias"},
+                                      {"moving_mean", "running_mean"},
+                                      {"moving_variance", "running_var"}};
+  std::string out = name.substr(0, name.find(':'));
+  const size_t last = out.find_last_of("./") + 1;  // 0 if there is none
+  for (const LayerAlias& word : kWords) {
+    if (out.compare(last, std::string::npos, word.theirs) != 0) continue;
+    out.replace(last, std::string::npos, word.ours);
+    break;
+  }
+  std::replace(out.begin(), out.end(), '/', '.');
+  return out;
+}
+
+std::string flat_name(const std::string& name) {
+  std::string flat = without_keras_words(name);
+  std::replace(flat.begin(), flat.end(), '.', '_');
+  return flat;
 }
 
 const std::vector<LayerAlias>& layer_aliases() {

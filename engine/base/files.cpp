@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -35,6 +36,11 @@ Result<size_t> size_of_file(const Descriptor& fd, const std::string& path) {
 int open_to_read(const std::string& path) {
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
+
+struct Unmap {
+  MappedRange range;
+  void operator()(const void*) const { ::munmap(const_cast<uint8_t*>(range.data), range.bytes); }
+};
 
 struct Free {
   void operator()(const void* p) const { std::free(const_cast<void*>(p)); }
@@ -83,10 +89,20 @@ Result<MappedFile> copy_file(const std::string& path) {
 Result<MappedFile> map_file(const std::string& path) {
   Result<MappedFile> file = map_memory(path);
   if (!file.ok() || !file->data) return file;
-  const size_t size = file->size;
-  file->owner =
-      std::shared_ptr<const void>(file->data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  file->owner = std::shared_ptr<const void>(file->data, Unmap{{file->data, file->size}});
   return file;
+}
+
+MappedRange mapped_range(const std::shared_ptr<const void>& owner) {
+  const auto* unmap = std::get_deleter<Unmap>(owner);
+  return unmap ? unmap->range : MappedRange{};
+}
+
+void give_back_pages(const void* data, size_t bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace sparsenet

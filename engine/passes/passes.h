@@ -43,6 +43,10 @@ Status pool_before_conv(Graph* graph);
 // A FullyConnected layer that reads a flattened image becomes a convolution with a window as large as the image.
 Status convert_flattened_fc(Graph* graph);
 
+// The order that a channel shuffle (Reshape, Transpose, Reshape) gives to channels moves into the weights of the
+// convolutions that read them, so that nothing is copied.
+Status carry_channel_shuffles(Graph* graph);
+
 // Nodes whose outputs nothing uses disappear.
 Status remove_dead_nodes(Graph* graph);
 

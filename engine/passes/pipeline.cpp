@@ -25,6 +25,7 @@ const Pass kPasses[] = {
     {"fuse_activation", fuse_activation, false},
     {"fold_affine_forward", fold_affine_forward, false},
     {"convert_flattened_fc", convert_flattened_fc, false},
+    {"carry_channel_shuffles", carry_channel_shuffles, false},
     {"remove_dead_nodes", remove_dead_nodes, true},
 };
 

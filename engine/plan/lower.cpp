@@ -69,7 +69,11 @@ Result<rt::Parameter> Lowering::constant(const Node& node, size_t input, ReadIn 
     return unsupported(describe(node) + ": input '" + value.name + "': expected a constant of real numbers, found " +
                        (value.is_constant ? name(value.type) : "a computed value"));
   }
-  (when == ReadIn::kRun ? plan_.view_owners : plan_.parameter_owners).push_back(value.constant.owner);
+  if (when == ReadIn::kRun) {
+    plan_.view_owners.push_back(value.constant.owner);
+  } else {
+    plan_.parameter_owners.push_back({value.constant.data, value.constant.owner});
+  }
   return rt::Parameter{value.constant.data, rt_type(value.type)};
 }
 

@@ -80,8 +80,12 @@ struct Plan {
   std::deque<std::string> names;
   std::vector<std::shared_ptr<const void>>
       view_owners;  // keep constants alive that steps read in every run: constant channels, affines in front
-  std::vector<std::shared_ptr<const void>>
-      parameter_owners;  // keep parameters alive that kernels read in prepare, and the reference kernels also in run
+  // Keep parameters alive that kernels read in prepare, and the reference kernels also in run.
+  struct ParameterOwner {
+    const void* data;
+    std::shared_ptr<const void> owner;
+  };
+  std::vector<ParameterOwner> parameter_owners;
 };
 
 rt::DataType rt_type(DataType type);

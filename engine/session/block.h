@@ -19,20 +19,38 @@
 
 namespace sparsenet {
 
+// Frees a block's memory.
+struct ReleaseBlock {
+  void* mapping = nullptr;  // if the memory is part of one
+  size_t mapped_bytes = 0;
+  void operator()(uint8_t* p) const {
+#if defined(__linux__)
+    if (mapping) {
+      ::munmap(mapping, mapped_bytes);
+      return;
+    }
+#endif
+    std::free(p);
+  }
+};
+
 class Block {
  public:
   static constexpr size_t kHugePage = size_t{2} << 20;
 
-  bool allocate(size_t bytes) {
+  // kLater: the system gives large blocks their memory as they are written to.
+  enum class Touch { kNow, kLater };
+
+  bool allocate(size_t bytes, Touch touch = Touch::kNow) {
     // Large blocks ask for huge pages: weights are read from end to end once per run, and a page walk every 4 KB would
     // take noticeable time.
     const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
     const size_t rounded = (bytes + alignment) / alignment * alignment;
     if (rounded < bytes) return false;
-    memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded)));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (memory_ && alignment == kHugePage) madvise(memory_.get(), rounded, MADV_HUGEPAGE);
+    if (alignment == kHugePage) return map(rounded, touch);
 #endif
+    memory_ = {static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded)), ReleaseBlock{}};
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
@@ -47,10 +65,21 @@ class Block {
   }
 
  private:
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
-  std::unique_ptr<uint8_t, Free> memory_;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  bool map(size_t bytes, Touch touch) {
+    const size_t with_margin = bytes + kHugePage;
+    if (with_margin < bytes) return false;
+    void* mapping = ::mmap(nullptr, with_margin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) return false;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) / kHugePage * kHugePage;
+    memory_ = {reinterpret_cast<uint8_t*>(begin), ReleaseBlock{mapping, with_margin}};
+    madvise(memory_.get(), bytes, MADV_HUGEPAGE);
+    if (touch == Touch::kNow) std::memset(memory_.get(), 0, bytes);
+    return true;
+  }
+#endif
+
+  std::unique_ptr<uint8_t, ReleaseBlock> memory_;
   uint8_t* borrowed_ = nullptr;
 };
 

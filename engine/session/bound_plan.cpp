@@ -100,9 +100,10 @@ Status BoundPlan::create(const Plan& plan, const BindOptions& options) {
   flush_denormals_ = options.flush_denormals;
   threads_ = options.threads;
   SPARSENET_ASSIGN_OR_RETURN(PlanCost cost, measure_plan(plan, options, &bound_));
+  ParameterMemory originals(plan, options.own_plan);  // before find_memory(), so that there is room
   rt::PlanMemory memory{};
   SPARSENET_RETURN_IF_ERROR(find_memory(cost, options, &memory));
-  SPARSENET_RETURN_IF_ERROR(bind_steps(memory));
+  SPARSENET_RETURN_IF_ERROR(bind_steps(memory, &originals));
   if (threads_ > 1) start_threads(options, cost);
   describe_steps();
   return {};
@@ -132,7 +133,7 @@ Status BoundPlan::find_memory(const PlanCost& cost, const BindOptions& options, 
     if (at) {
       block->borrow(at, bytes);
       at += static_cast<size_t>(rt::aligned_bytes(bytes));
-    } else if (!block->allocate(bytes)) {
+    } else if (!block->allocate(bytes, block == &weights_ ? Block::Touch::kLater : Block::Touch::kNow)) {
       return out_of_memory(owner + " needs " + std::to_string(memory_.arena_bytes) + " bytes of arena, " +
                            std::to_string(memory_.weights_bytes) + " of weights and " +
                            std::to_string(memory_.scratch_bytes) + " of scratch");
@@ -149,7 +150,7 @@ Status BoundPlan::find_memory(const PlanCost& cost, const BindOptions& options, 
   return {};
 }
 
-Status BoundPlan::bind_steps(const rt::PlanMemory& memory) {
+Status BoundPlan::bind_steps(const rt::PlanMemory& memory, ParameterMemory* originals) {
   steps_.init(bound_.data(), memory, {nullptr, nullptr, 1}, flush_denormals_);
   auto link = plan_->links.begin();
   uint8_t* copies = copies_;
@@ -163,6 +164,7 @@ Status BoundPlan::bind_steps(const rt::PlanMemory& memory) {
     if (const char* message = steps_.bind(step)) {
       return backend_status(message).with_context(of_node(step) + "kernel " + bound_[i].kernel->name);
     }
+    originals->bound(plan_->steps[i], bound_[i].kernel->copies_parameters);
   }
   return {};
 }
@@ -191,15 +193,6 @@ void BoundPlan::describe_steps() {
     info.macs = plan_->step_macs[i];
     infos_.push_back(std::move(info));
   }
-}
-
-bool BoundPlan::reads_parameters_in_place() const {
-  for (size_t i = 0; i < bound_.size(); ++i) {
-    const rt::Step& step = plan_->steps[i];
-    if ((step.conv.weight || step.conv.bias || step.attention.params[0]) && !bound_[i].kernel->copies_parameters)
-      return true;
-  }
-  return false;
 }
 
 void BoundPlan::write(const rt::View& view, const float* data) {

@@ -19,6 +19,7 @@
 #include "session/backend_table.h"
 #include "session/block.h"
 #include "session/hooked_threads.h"
+#include "session/parameter_memory.h"
 #include "session/thread_pool.h"
 
 namespace sparsenet {
@@ -32,6 +33,7 @@ struct BindOptions {
   void* memory = nullptr;
   size_t memory_bytes = 0;
   size_t max_memory_bytes = 0;        // more is refused; 0: no limit
+  Plan* own_plan = nullptr;           // the plan, if it may lose the parameters that kernels have copied
   const char* owner = "the session";  // in messages: "the session needs 100 bytes"
 };
 
@@ -75,8 +77,6 @@ class BoundPlan {
   MemoryReport memory() const { return memory_; }
   int threads() const { return threads_; }
   const std::vector<StepInfo>& steps() const { return infos_; }
-  // Whether a kernel reads parameters where they lie, so that they must stay as long as the steps do.
-  bool reads_parameters_in_place() const;
 
   void write(const rt::View& view, const float* data);  // in the graph's own order: images NCHW
   void read(const rt::View& view, float* data) const;
@@ -94,7 +94,7 @@ class BoundPlan {
 
  private:
   Status find_memory(const PlanCost& cost, const BindOptions& options, rt::PlanMemory* memory);
-  Status bind_steps(const rt::PlanMemory& memory);
+  Status bind_steps(const rt::PlanMemory& memory, ParameterMemory* originals);
   void start_threads(const BindOptions& options, const PlanCost& cost);
   void describe_steps();
 

@@ -70,14 +70,11 @@ Status Session::Impl::prepare(const Graph& graph, const Model* stored, const Ses
 Status Session::Impl::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
   BindOptions bind;
   SPARSENET_RETURN_IF_ERROR(prepare(graph, stored, options, &bind));
+  bind.own_plan = own.get();
   SPARSENET_RETURN_IF_ERROR(bound.create(*plan, bind));
   for (const PlanPort& port : plan->inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
   for (const PlanPort& port : plan->outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
   for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
-  // If kernels have packed all parameters, the originals can go.
-  if (own && !bound.reads_parameters_in_place()) {
-    std::vector<std::shared_ptr<const void>>().swap(own->parameter_owners);
-  }
   return {};
 }
 

@@ -223,14 +223,14 @@ TEST_CASE("convert: what is no model that is read here is told with the way to g
   const fs::path model = scratch() / "foreign.snet", saved = scratch() / "saved";
   fs::create_directories(saved);
   write_text(saved / "saved_model.pb", "x");
-  write_text(scratch() / "net.h5", "\x89HDF\r\n\x1a\n");
+  write_text(scratch() / "net.caffemodel", "x");
   write_text(scratch() / "lfs.onnx", "version https://git-lfs.github.com/spec/v1\n");
   write_text(scratch() / "frozen.pb", "x");
   const struct {
     fs::path file;
     const char *what, *way;
   } rows[] = {{saved, "a TensorFlow SavedModel folder", "from_saved_model"},
-              {scratch() / "net.h5", "as Keras writes", "from_keras_model"},
+              {scratch() / "net.caffemodel", "the weights of a Caffe network", "caffe2onnx"},
               {scratch() / "lfs.onnx", "a pointer of Git LFS", "git lfs pull"},
               {scratch() / "frozen.pb", "a TensorFlow graph", "--from onnx"}};
   for (const auto& row : rows) {

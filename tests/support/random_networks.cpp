@@ -148,6 +148,44 @@ Graph mobilenet(Random& random) {
   return g.finish({g.fully_connected(x, 10)});
 }
 
+ValueId shuffle(GraphMaker& g, ValueId x, int64_t groups) {
+  const Shape s = g.shape(x);
+  const ValueId split = g.node(Op::kReshape, {x}, ReshapeAttrs{{s[0], groups, s[1] / groups, s[2], s[3]}});
+  return g.node(Op::kReshape, {g.node(Op::kTranspose, {split}, TransposeAttrs{{0, 2, 1, 3, 4}})}, ReshapeAttrs{s});
+}
+
+// ShuffleNet v2 and what resembles it: sometimes with readers that need the channels in order.
+Graph shufflenet(Random& random) {
+  GraphMaker g(random);
+  const Shape image{random_batch(random), 3, random.integer(5, 9), random.integer(5, 9)};
+  int64_t half = random.integer(2, 14);
+  const int64_t groups = random.chance(0.8) ? 2 : half;
+  ValueId x = g.relu(g.conv(g.input(image), 2 * half, 3));
+  std::vector<ValueId> outputs;
+  for (int unit = random.integer(2, 5); unit > 0; --unit) {
+    const bool strided = random.chance(0.3);
+    ValueId left = x, right = x;
+    if (strided) {
+      left = g.batch_norm(g.conv(x, 2 * half, 3, 2, static_cast<int32_t>(2 * half)));
+      left = g.relu(g.conv(left, half, 1));
+    } else {
+      const auto halves = g.split(x, 1, {half, half});
+      left = halves[0];
+      right = halves[1];
+    }
+    right = g.relu(g.batch_norm(g.conv(right, half, 1)));
+    right = g.conv(right, half, 3, strided ? 2 : 1, static_cast<int32_t>(half));
+    right = g.relu(g.conv(right, half, 1));
+    x = shuffle(g, g.concat({left, right}), groups);
+    if (random.chance(0.1)) outputs.push_back(x);
+    if (random.chance(0.1)) x = random.chance(0.5) ? g.relu(x) : g.pool(Op::kMaxPool, x, 1, 1);
+    if (random.chance(0.1)) x = g.node(Op::kAdd, {x, x});
+  }
+  if (random.chance(0.7)) x = g.relu(g.conv(x, 10, 1));
+  outputs.push_back(g.head(x, 7));
+  return g.finish(outputs);
+}
+
 // The classic form: convolutions and max pools, flattened while pixels are left, then fully connected layers.
 Graph vgg(Random& random) {
   GraphMaker g(random);
@@ -254,8 +292,9 @@ Graph random_dag(Random& random) {
 
 const std::vector<Generator>& network_generators() {
   static const std::vector<Generator> list{
-      {"densenet", densenet}, {"sparsenet", sparsenet},   {"resnet", resnet}, {"mobilenet", mobilenet},
-      {"vgg", vgg},           {"random_dag", random_dag},
+      {"densenet", densenet},     {"sparsenet", sparsenet},   {"resnet", resnet},
+      {"mobilenet", mobilenet},   {"shufflenet", shufflenet}, {"vgg", vgg},
+      {"random_dag", random_dag},
   };
   return list;
 }

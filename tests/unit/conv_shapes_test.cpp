@@ -26,8 +26,14 @@ struct Case {
 const Case kCases[] = {
     // 1x1: few pixels and many outputs; one pixel; more inputs than a panel has at once; outputs that fill no vector.
     {"pointwise", {1, 320, 7, 7}, 700, 1, 1, 1, 1, true, Activation::Kind::kRelu},
-    {"pointwise", {1, 300, 1, 1}, 1000, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {"pointwise", {1, 300, 1, 1}, 400, 1, 1, 1, 1, false, Activation::Kind::kNone},
     {"pointwise", {2, 130, 9, 5}, 37, 1, 1, 1, 1, true, Activation::Kind::kSilu},
+    // Large weights and one to four pixels, then one too many.
+    {"rows", {1, 300, 1, 1}, 1000, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {"rows", {2, 261, 1, 1}, 603, 1, 1, 1, 1, true, Activation::Kind::kRelu},
+    {"rows", {1, 259, 3, 1}, 607, 1, 1, 1, 1, false, Activation::Kind::kSilu},
+    {"rows", {2, 128, 1, 2}, 1025, 1, 1, 1, 1, true, Activation::Kind::kNone},
+    {"pointwise", {5, 260, 1, 1}, 600, 1, 1, 1, 1, false, Activation::Kind::kNone},
     {"blocked", {1, 96, 15, 13}, 72, 1, 2, 1, 1, false, Activation::Kind::kNone},
     {"blocked", {1, 512, 7, 7}, 96, 3, 1, 1, 1, true, Activation::Kind::kRelu},
     {"blocked", {1, 200, 5, 5}, 40, 3, 1, 1, 1, false, Activation::Kind::kNone},

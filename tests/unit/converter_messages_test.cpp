@@ -201,6 +201,8 @@ TEST_CASE("messages: a wrong --arch is one line that names the right one") {
       {"sparsenet-abc-v0", "sparsenet-abc-v1", "this looks like sparsenet-abc-v0: say so"},
       {"sparsenet-abc-v0", "resnet20", "this looks like sparsenet-abc-v0: say so"},
       {"resnet20", "resnet32", "this looks like resnet20: say so"},
+      {"resnet20:shortcut=conv", "resnet20", "this looks like resnet20:shortcut=conv: say so"},
+      {"resnet20", "resnet20:shortcut=conv", "this looks like resnet20: say so"},
       {"sparsenet-bc-v0:classes=100", "sparsenet-bc-v0", "this looks like sparsenet-bc-v0:classes=100: say so"},
       {"sparsenet-abc:blocks=2-2,k=5,path=3,attention=se", "sparsenet-abc:blocks=2-2,k=5,path=3", "attention=se"},
       {"sparsenet-abc:blocks=2-2,k=5,path=3", "resnet20", "no known architecture has these shapes"},
@@ -306,6 +308,7 @@ TEST_CASE("messages: a pickled module is told from a checkpoint that holds other
   REQUIRE_FALSE(whole.ok());
   CHECK(contains(whole.status().message(), "'our.nets.Net': a whole pickled object"));
   CHECK(contains(whole.status().message(), ".state_dict()"));
+  CHECK(contains(whole.status().message(), "or export the network to ONNX (torch.onnx.export)"));
   const Result<SourceTensors> source_code =
       read_checkpoint("(" + text("module") + "cour.nets\nNet\n" + text("net.py") + text("class Net") + "tQ");
   REQUIRE_FALSE(source_code.ok());

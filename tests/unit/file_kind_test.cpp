@@ -50,12 +50,12 @@ TEST_CASE("file kinds: by content, whatever the name; else by name") {
       {"a.pth", zip({"archive/data.pkl", "archive/data/0"}), Group::kWeights, "PyTorch"},
       {"a.pt", zip({"net/data.pkl", "net/code/x.py", "net/constants.pkl"}), Group::kForeign, "TorchScript"},
       {"a.pt2", zip({"a/archive_format", "a/models/model.json"}), Group::kForeign, "torch.export"},
-      {"a.keras", zip({"metadata.json", "config.json", "model.weights.h5"}), Group::kForeign, "Keras"},
+      {"a.keras", zip({"metadata.json", "config.json", "model.weights.h5"}), Group::kWeights, "Keras"},
       {"b.npz", zip({"arr_0.npy"}), Group::kWeights, "NumPy"},
       {"a.zip", zip({"holiday.txt"}), Group::kNotAModel, "zip archive"},
       {"old.pth", literal("\x80\x02\x8a\x0a\x6c\xfc"), Group::kWeights, "PyTorch"},
       {"a.safetensors", literal("\x40\0\0\0\0\0\0\0{\"a\": ..."), Group::kWeights, "safetensors"},
-      {"a.h5", literal("\x89HDF\r\n\x1a\n...."), Group::kForeign, "Keras"},
+      {"a.h5", literal("\x89HDF\r\n\x1a\n...."), Group::kWeights, "Keras"},
       {"saved_model.pb", anything, Group::kForeign, "SavedModel"},
       {"frozen.pb", anything, Group::kForeign, "TensorFlow graph"},
       {"a.caffemodel", anything, Group::kForeign, "Caffe"},
@@ -95,8 +95,10 @@ TEST_CASE("file kinds: programs that run .snet files point to the converter") {
                                                          "`sparsenet-convert " +
                                                          onnx + " -o MODEL.snet`");
   CHECK(explain_not_snet(weights, failure).message().find(" --arch ARCH -o MODEL.snet`") != std::string::npos);
-  CHECK(explain_not_snet(folder.write("net.h5", "\x89HDF\r\n\x1a\n"), failure).message().find("from_keras_model") !=
-        std::string::npos);
+  CHECK(
+      explain_not_snet(folder.write("net.h5", "\x89HDF\r\n\x1a\n"), failure).message().find("net.h5 --arch ARCH -o") !=
+      std::string::npos);
+  CHECK(explain_not_snet(folder.write("net.mlmodel", "x"), failure).message().find("onnxmltools") != std::string::npos);
   for (const std::string& path : {folder.write("mystery", "x"), folder.write("damaged.snet", "\x10\x10\x10\x10SNET.."),
                                   folder.file("missing.onnx")}) {
     CHECK(explain_not_snet(path, failure).message() == "as it was");

@@ -39,6 +39,7 @@ const NamedPass kPasses[] = {
     {"fuse_activation", fuse_activation},
     {"fold_affine_forward", fold_affine_forward},
     {"convert_flattened_fc", convert_flattened_fc},
+    {"carry_channel_shuffles", carry_channel_shuffles},
     {"remove_dead_nodes", remove_dead_nodes},
 };
 
@@ -526,6 +527,38 @@ TEST_CASE("attention and squeeze-excite are recognised in the forms that exporte
   SUBCASE("a strided pool or a kernel in the gate is something else") {
     const ValueId f = g.conv(g.relu(g.conv(g.global_pool(h), 2, 3)), 6, 3);
     after(g.finish({mul(h, sigmoid(f))}), find);
+  }
+}
+
+TEST_CASE("channel shuffles disappear where all that reads them can read another order") {
+  Random random(12);
+  GraphMaker g(random);
+  const ValueId x = g.input({2, 12, 5, 4});
+  const auto shuffle = [&](ValueId v, int64_t groups) {
+    const ValueId split = g.node(Op::kReshape, {v}, ReshapeAttrs{{2, groups, 12 / groups, 5, 4}});
+    const ValueId swapped = g.node(Op::kTranspose, {split}, TransposeAttrs{{0, 2, 1, 3, 4}});
+    return g.node(Op::kReshape, {swapped}, ReshapeAttrs{{2, 12, 5, 4}});
+  };
+  const std::vector<PassFunction> carry{carry_channel_shuffles, remove_dead_nodes};
+  SUBCASE("into a convolution, another one by way of depthwise and pooling, and both halves") {
+    const ValueId s = shuffle(g.concat({g.relu(g.conv(x, 6, 1)), g.conv(x, 6, 3)}), 2);
+    const ValueId depthwise = g.conv(g.pool(Op::kMaxPool, s, 2, 1), 12, 3, 1, 12);
+    const auto halves = g.split(s, 1, {6, 6});
+    const Graph graph = after(
+        g.finish({g.conv(s, 5, 3), g.conv(g.relu(depthwise), 4, 1), g.conv(halves[0], 3, 1), g.conv(halves[1], 3, 1)}),
+        carry);
+    CHECK(count(graph, Op::kTranspose) == 0);
+  }
+  SUBCASE("not where the order is seen") {
+    const ValueId a = shuffle(x, 3), b = shuffle(x, 2), c = shuffle(x, 4), d = shuffle(g.relu(x), 6);
+    const Graph graph =
+        after(g.finish({a, g.node(Op::kAdd, {g.conv(b, 12, 1), b}), g.conv(c, 12, 3, 1, 3), g.flatten(d)}), carry);
+    CHECK(count(graph, Op::kTranspose) == 4);
+  }
+  SUBCASE("not where a half would consist of single channels") {
+    const auto thirds = g.split(shuffle(shuffle(x, 4), 4), 1, {6, 6});
+    const Graph graph = after(g.finish({g.conv(thirds[0], 5, 1), g.conv(thirds[1], 5, 1)}), carry);
+    CHECK(count(graph, Op::kTranspose) == 2);
   }
 }
 

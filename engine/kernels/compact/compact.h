@@ -93,6 +93,13 @@ inline Dense make_dense(const View& view, uint8_t* arena) {
   return {reinterpret_cast<float*>(arena + view.segments[0].offset), view.segments[0].pixel_stride};
 }
 
+// What a convolution does with its sums, apart from adding the residual.
+struct Finish {
+  float low, high;
+  int32_t has_low, has_high;  // whether these are bounds at all
+  ptrdiff_t residual_stride, out_stride;
+};
+
 // Calls f(channel, value) for all channels of a pixel; the affine and the bounds are already applied to the value.
 template <class Real, class F>
 inline void for_each_channel(const Input<Real>& in, int64_t pixel, F f) {

@@ -51,42 +51,95 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-template <Pre kPre>
-void run_row(const State& s, int32_t row) {
-  const int image = row / s.oh, oy = row % s.oh;
-  const int y_begin = oy * s.stride_h - s.pad_top, y_end = y_begin + s.kernel_h;
-  const int y0 = imax(y_begin, 0), y1 = imin(y_end, s.h);
-  const V low = splat(s.source.low), high = splat(s.source.high);
-  for_each_vector<kPre, kAnyBlock>(s.source, [&](const ChannelVector& v) {
-    for (int ox = 0; ox < s.ow; ++ox) {
-      const int x_begin = ox * s.stride_w - s.pad_left, x_end = x_begin + s.kernel_w;
-      const int x0 = imax(x_begin, 0), x1 = imin(x_end, s.w);
-      V acc = s.max_pool ? splat(-INFINITY) : V{};
-      for (int y = y0; y < y1; ++y) {
-        const float* p = v.base + ((ptrdiff_t{image} * s.h + y) * s.w + x0) * v.stride;
-        for (int x = x0; x < x1; ++x, p += v.stride) {
-          const V in = v.lanes == kLanes ? load(p) : load_first(p, v.lanes);
-          const V value = apply_pre<kPre>(in, v.scale, v.shift, low, high);
-          acc = s.max_pool ? vmax(acc, value) : acc + value;
-        }
-      }
-      if (!s.max_pool) {
-        int count = (y1 - y0) * (x1 - x0);
-        if (s.count_include_pad) {
-          // The window is clipped to the padded input: if the output's size was rounded up, it may reach beyond that.
-          count = (imin(y_end, s.h + s.pad_bottom) - y_begin) * (imin(x_end, s.w + s.pad_right) - x_begin);
-        }
-        acc *= 1.f / static_cast<float>(imax(count, 1));
-      }
-      float* to = s.out + ((ptrdiff_t{image} * s.oh + oy) * s.ow + ox) * s.out_stride + v.channel;
-      store_first(to, activate(acc, s.act), v.lanes);
+// The part of a window that lies inside of the image: its first pixel, and how many rows and columns it has.
+struct Inside {
+  const float* first;
+  ptrdiff_t row;  // floats from one row of the image to the next
+  int rows, columns;
+};
+
+// The maximum or the sum of a window's pixels, row by row. kColumns is their number if it is known, else 0.
+template <Pre kPre, bool kMax, bool kWhole, int kColumns>
+SPARSENET_INLINE V reduce(const Inside& in, const ChannelVector& v, V low, V high) {
+  V acc = kMax ? splat(-INFINITY) : V{};
+  const float* row = in.first;
+  for (int y = 0; y < in.rows; ++y, row += in.row) {
+    const float* p = row;
+    const int columns = kColumns > 0 ? kColumns : in.columns;
+#pragma GCC unroll 4
+    for (int x = 0; x < columns; ++x, p += v.stride) {
+      const V value = apply_pre<kPre>(kWhole ? load(p) : load_first(p, v.lanes), v.scale, v.shift, low, high);
+      acc = kMax ? vmax(acc, value) : acc + value;
     }
-  });
+  }
+  return acc;
+}
+
+template <Pre kPre, bool kMax, bool kWhole>
+SPARSENET_INLINE V reduce_window(const Inside& in, const ChannelVector& v, V low, V high) {
+  switch (in.columns) {
+    case 2:
+      return reduce<kPre, kMax, kWhole, 2>(in, v, low, high);
+    case 3:
+      return reduce<kPre, kMax, kWhole, 3>(in, v, low, high);
+    default:
+      return reduce<kPre, kMax, kWhole, 0>(in, v, low, high);
+  }
+}
+
+// By how much the sum of a window is divided.
+int divisor(const State& s, const Inside& in, int y_begin, int x_begin) {
+  if (!s.count_include_pad) return imax(in.rows * in.columns, 1);
+  // The window is clipped to the padded input: if the output's size was rounded up, it may reach beyond that.
+  const int y_end = imin(y_begin + s.kernel_h, s.h + s.pad_bottom);
+  const int x_end = imin(x_begin + s.kernel_w, s.w + s.pad_right);
+  return imax((y_end - y_begin) * (x_end - x_begin), 1);
+}
+
+template <Pre kPre, bool kMax, bool kWhole>
+void run_vector(const State& s, const ChannelVector& v, int image, int oy, int begin, int end) {
+  const V low = splat(s.source.low), high = splat(s.source.high);
+  const int y_begin = oy * s.stride_h - s.pad_top, y0 = imax(y_begin, 0);
+  const float* const line = v.base + (ptrdiff_t{image} * s.h + y0) * s.w * v.stride;
+  Inside in{nullptr, s.w * v.stride, imin(y_begin + s.kernel_h, s.h) - y0, 0};
+  float* to = s.out + ((ptrdiff_t{image} * s.oh + oy) * s.ow + begin) * s.out_stride + v.channel;
+  for (int ox = begin; ox < end; ++ox, to += s.out_stride) {
+    const int x_begin = ox * s.stride_w - s.pad_left, x0 = imax(x_begin, 0);
+    in.first = line + x0 * v.stride;
+    in.columns = imin(x_begin + s.kernel_w, s.w) - x0;
+    V result = reduce_window<kPre, kMax, kWhole>(in, v, low, high);
+    if constexpr (!kMax) result *= 1.f / static_cast<float>(divisor(s, in, y_begin, x_begin));
+    store_first(to, activate(result, s.act), v.lanes);
+  }
+}
+
+// Output pixels that are finished for all channels before the next ones, so that their input stays in the first-level
+// cache while one vector of channels after the other is taken from it.
+constexpr int kPixels = 16;
+
+template <Pre kPre, bool kMax>
+void run_row(const State& s, int32_t row) {
+  for (int begin = 0; begin < s.ow; begin += kPixels) {
+    const int end = imin(begin + kPixels, s.ow);
+    for_each_vector<kPre, kAnyBlock>(s.source, [&](const ChannelVector& v) {
+      if (v.lanes == kLanes) {
+        run_vector<kPre, kMax, true>(s, v, row / s.oh, row % s.oh, begin, end);
+      } else {
+        run_vector<kPre, kMax, false>(s, v, row / s.oh, row % s.oh, begin, end);
+      }
+    });
+  }
 }
 
 void run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  by_pre(s.source, [&](auto pre) { run_row<decltype(pre)::value>(s, chunk); });
+  by_pre(s.source, [&](auto pre) {
+    if (s.max_pool) {
+      run_row<decltype(pre)::value, true>(s, chunk);
+    } else {
+      run_row<decltype(pre)::value, false>(s, chunk);
+    }
+  });
 }
 
 // Global pooling: the mean over all pixels. A chunk is an image.

@@ -6,6 +6,7 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
+extern const Kernel kConvRows;
 extern const Kernel kConvPointwise;
 extern const Kernel kConvWinograd4;
 extern const Kernel kConvWinograd2;

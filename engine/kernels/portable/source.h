@@ -141,6 +141,11 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
 
 // Writes `count` consecutive pixels, each with all its channels side by side, with affine and bounds applied.
 inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
+  const ptrdiff_t stride = s.segments[0].pixel_stride;
+  if (s.count == 1 && stride == s.channels && stride == out_stride && pre_of(s) == Pre::kNone) {
+    memcpy(out, s.segments[0].base + pixel * stride, static_cast<size_t>(count * stride) * sizeof(float));
+    return;
+  }
   by_pre(s, [&](auto pre) { gather_impl<decltype(pre)::value>(s, pixel, count, out, out_stride); });
 }
 
