@@ -150,8 +150,9 @@ Graph mobilenet(Random& random) {
 
 ValueId shuffle(GraphMaker& g, ValueId x, int64_t groups) {
   const Shape s = g.shape(x);
-  const ValueId split = g.node(Op::kReshape, {x}, ReshapeAttrs{{s[0], groups, s[1] / groups, s[2], s[3]}});
-  return g.node(Op::kReshape, {g.node(Op::kTranspose, {split}, TransposeAttrs{{0, 2, 1, 3, 4}})}, ReshapeAttrs{s});
+  const ValueId split = g.node(Op::kReshape, {x}, ReshapeAttrs{{0, groups, s[1] / groups, s[2], s[3]}});
+  return g.node(Op::kReshape, {g.node(Op::kTranspose, {split}, TransposeAttrs{{0, 2, 1, 3, 4}})},
+                ReshapeAttrs{{0, s[1], s[2], s[3]}});
 }
 
 // ShuffleNet v2 and what resembles it: sometimes with readers that need the channels in order.
