@@ -1,6 +1,7 @@
 #include <sparsenet/graph.h>
 
 #include <cmath>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
@@ -59,7 +60,8 @@ Status check_quantization(const Value& value) {
 Status infer_all(Graph* graph) {
   auto in_range = [graph](ValueId id) { return id >= 0 && static_cast<size_t>(id) < graph->values.size(); };
   std::vector<bool> made(graph->values.size(), false);
-  std::unordered_set<std::string> names;
+  std::unordered_set<std::string_view> names;
+  names.reserve(graph->values.size());
   for (size_t i = 0; i < graph->values.size(); ++i) {
     const Value& value = graph->values[i];
     if (value.name.empty()) return invalid_model("value " + std::to_string(i) + " has no name");
