@@ -44,13 +44,12 @@ class Block {
   bool allocate(size_t bytes, Touch touch = Touch::kNow) {
     // Large blocks ask for huge pages: weights are read from end to end once per run, and a page walk every 4 KB would
     // take noticeable time.
-    const size_t alignment = bytes >= kHugePage ? kHugePage : rt::kAlignment;
-    const size_t rounded = (bytes + alignment) / alignment * alignment;
-    if (rounded < bytes) return false;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (alignment == kHugePage) return map(rounded, touch);
+    if (bytes >= kHugePage) return map(bytes, touch);
 #endif
-    memory_ = {static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded)), ReleaseBlock{}};
+    const size_t rounded = (bytes + rt::kAlignment) / rt::kAlignment * rt::kAlignment;
+    if (rounded < bytes) return false;
+    memory_ = {static_cast<uint8_t*>(std::aligned_alloc(rt::kAlignment, rounded)), ReleaseBlock{}};
     if (memory_) std::memset(memory_.get(), 0, rounded);
     return memory_ != nullptr;
   }
@@ -73,7 +72,8 @@ class Block {
     if (mapping == MAP_FAILED) return false;
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) / kHugePage * kHugePage;
     memory_ = {reinterpret_cast<uint8_t*>(begin), ReleaseBlock{mapping, with_margin}};
-    madvise(memory_.get(), bytes, MADV_HUGEPAGE);
+    // A last, partly used huge page would be backed in whole.
+    madvise(memory_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
     if (touch == Touch::kNow) std::memset(memory_.get(), 0, bytes);
     return true;
   }
