@@ -389,11 +389,11 @@ TEST_CASE("a process of its own: what it sends arrives, and how it ends is told"
   CHECK(thrown.message().find("broke off") != std::string::npos);
   const Status endless = send(
       [](ChildOutput*) {
-        for (volatile int i = 0;; i = i + 1) {
+        for (volatile unsigned i = 0;; i = i + 1) {
         }
       },
       &received, limits);
-  CHECK(endless.message().find("more time than a sound file needs") != std::string::npos);
+  CHECK_MESSAGE(endless.message().find("more time than a sound file needs") != std::string::npos, endless.message());
 }
 
 TEST_CASE("a process of its own: memory is limited, and a receiver that has enough ends it") {
