@@ -4,42 +4,25 @@
 #include <cmath>
 #include <limits>
 
-#include "converter/importers.h"
 #include "converter/io/memory_budget.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::Imported;
 using test::OnnxFile;
 using List = std::vector<int64_t>;
-
-struct Imported {
-  Report report;
-  Graph graph;
-  std::string text() const {
-    std::string all;
-    for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-    return all;
-  }
-};
-
-Imported import(const OnnxFile& file) {
-  Imported out;
-  const std::string text = file.text();
-  out.graph = import_onnx(reinterpret_cast<const uint8_t*>(text.data()), text.size(), "", &out.report);
-  return out;
-}
 
 // The constant "c", which the nodes of the file have to make, as the graph stores it: added to an input of its shape.
 std::vector<float> folded(OnnxFile file, const List& shape) {
   List batched{1};
   batched.insert(batched.end(), shape.begin(), shape.end());
   file.input("x", batched).output("y").named("Add", "the end", {"x", "c"}, {"y"});
-  const Imported imported = import(file);
+  const Imported imported = test::import_file(file);
   REQUIRE_MESSAGE(imported.report.problems.empty(), imported.text());
-  REQUIRE(imported.graph.nodes.size() == 1);
-  for (const Value& value : imported.graph.values) {
+  REQUIRE(imported.graph().nodes.size() == 1);
+  for (const Value& value : imported.graph().values) {
     if (!value.is_constant) continue;
     return {value.constant.f32(), value.constant.f32() + value.constant.elements()};
   }
@@ -53,7 +36,7 @@ std::vector<float> folded_integers(OnnxFile file, const List& shape) {
 
 void check_refused(OnnxFile file, const std::string& reason) {
   file.input("x", {1, 4}).output("y").named("Add", "the end", {"x", "c"}, {"y"});
-  const Imported imported = import(file);
+  const Imported imported = test::import_file(file);
   CHECK_MESSAGE(imported.text().find(reason) != std::string::npos, imported.text());
 }
 
@@ -226,9 +209,9 @@ TEST_CASE("folding: pads that TorchScript computes") {
   file.node("Slice", {"pairs", "flat", "far", "zero", "flat"}, {"reversed"});
   file.node("Transpose", {"reversed"}, {"t"}, {{"perm", List{1, 0}}});
   file.named("Reshape", "r2", {"t", "flat"}, {"pads"}).node("Pad", {"x", "pads"}, {"y"});
-  const Imported imported = import(file);
+  const Imported imported = test::import_file(file);
   REQUIRE_MESSAGE(imported.report.problems.empty(), imported.text());
-  CHECK(imported.graph.shape(imported.graph.outputs[0]) == Shape{1, 2, 5, 4});
+  CHECK(imported.graph().shape(imported.graph().outputs[0]) == Shape{1, 2, 5, 4});
 }
 
 TEST_CASE("folding: of an If with a known condition one branch is imported") {
@@ -239,15 +222,15 @@ TEST_CASE("folding: of an If with a known condition one branch is imported") {
     no.named("Sigmoid", "else", {"x"}, {"s"});
     file.input("x", {1, 4}).output("y").flag("condition", condition);
     file.node("If", {"condition"}, {"y"}, {{"then_branch", yes}, {"else_branch", no}});
-    const Imported imported = import(file);
+    const Imported imported = test::import_file(file);
     REQUIRE_MESSAGE(imported.report.problems.empty(), imported.text());
-    REQUIRE(imported.graph.nodes.size() == 1);
-    CHECK(imported.graph.nodes[0].op == (condition ? Op::kRelu : Op::kSigmoid));
+    REQUIRE(imported.graph().nodes.size() == 1);
+    CHECK(imported.graph().nodes[0].op == (condition ? Op::kRelu : Op::kSigmoid));
   }
   OnnxFile branch(17), file(17);
   branch.output("r").named("Relu", "taken", {"x"}, {"r"});
   file.input("x", {1, 4}).output("y").node("If", {"x"}, {"y"}, {{"then_branch", branch}, {"else_branch", branch}});
-  CHECK(import(file).text().find("If 'If_node': the condition is computed from the network's input") == 0);
+  CHECK(test::import_file(file).text().find("If 'If_node': the condition is computed from the network's input") == 0);
 }
 
 TEST_CASE("folding: what is wrong or too large is told") {

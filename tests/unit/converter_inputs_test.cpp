@@ -1,41 +1,20 @@
 // Which part of an ONNX graph is converted, in which order, and what becomes of the images that it reads.
 #include <doctest/doctest.h>
-#include <sparsenet/session.h>
 
 #include <algorithm>
 
 #include "converter/image_input.h"
-#include "converter/importers.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::Imported;
 using test::OnnxFile;
 using List = std::vector<int64_t>;
 
-struct Imported {
-  Report report;
-  Model model;
-  std::string text() const {
-    std::string all;
-    for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-    for (const std::string& note : report.notes) all += note + "\n";
-    return all;
-  }
-  bool tells(const std::string& part) const { return text().find(part) != std::string::npos; }
-  const Graph& graph() const { return model.graph; }
-  size_t count(Op op) const {
-    const auto& nodes = model.graph.nodes;
-    return static_cast<size_t>(std::count_if(nodes.begin(), nodes.end(), [op](const Node& n) { return n.op == op; }));
-  }
-};
-
 Imported import(const OnnxFile& file, const GraphOptions& options = {}) {
-  Imported out;
-  const std::string text = file.text();
-  const FileBytes bytes{reinterpret_cast<const uint8_t*>(text.data()), text.size(), nullptr};
-  out.model.graph = import_onnx(bytes, "", options, &out.report);
+  Imported out = test::import_file(file, options);
   if (out.report.problems.empty()) settle_image_input(&out.model, &out.report);
   return out;
 }
@@ -44,19 +23,6 @@ Imported converted(const OnnxFile& file, const GraphOptions& options = {}) {
   Imported out = import(file, options);
   REQUIRE_MESSAGE(out.report.problems.empty(), out.text());
   return out;
-}
-
-std::vector<float> run(const Imported& imported, const std::vector<float>& input) {
-  SessionOptions options;
-  options.backend = Backend::kPortable;
-  options.threads = 1;
-  Result<Session> session = Session::create(imported.graph(), options);
-  REQUIRE_MESSAGE(session.ok(), session.status().message());
-  REQUIRE(session->set_input(0, input.data(), input.size()).ok());
-  REQUIRE(session->run().ok());
-  std::vector<float> output(static_cast<size_t>(element_count(session->outputs()[0].shape)));
-  REQUIRE(session->get_output(0, output.data(), output.size()).ok());
-  return output;
 }
 
 TEST_CASE("onnx: nodes may be in any order, but not in a cycle") {
@@ -139,7 +105,7 @@ TEST_CASE("onnx: an input of bytes") {
     CHECK(imported.model.metadata.std_dev == std::vector<float>{1, 1, 1});
     CHECK(imported.report.normalises_itself);
     CHECK(imported.tells("with mean 127.5,127.5,63.75 and std 255,255,255"));
-    CHECK(run(imported, {255, 0, 0, 255, 0, 0})[0] == doctest::Approx(0.5 - 5 - 25));
+    CHECK(test::run_graph(imported.graph(), {255, 0, 0, 255, 0, 0})[0] == doctest::Approx(0.5 - 5 - 25));
   }
   SUBCASE("may be moved before it is cast, but not computed with") {
     file.node("Transpose", {"x"}, {"t"}, {{"perm", List{0, 1, 3, 2}}}).node("Cast", {"t"}, {"f"}, {{"to", 1}});
@@ -175,7 +141,7 @@ TEST_CASE("onnx: images [N, H, W, C] that are transposed at once become [N, C, H
   CHECK(imported.graph().shape(imported.graph().inputs[0]) == Shape{1, 3, 1, 2});
   CHECK(imported.count(Op::kTranspose) == 0);
   CHECK(imported.tells("images [N, H, W, C] = [1, 1, 2, 3] become [N, C, H, W]"));
-  CHECK(run(imported, {1, 2, 3, 4, 5, 6}) == std::vector<float>{1 + 30 + 500, 2 + 40 + 600});
+  CHECK(test::run_graph(imported.graph(), {1, 2, 3, 4, 5, 6}) == std::vector<float>{1 + 30 + 500, 2 + 40 + 600});
 }
 
 TEST_CASE("onnx: images [N, H, W, C] whose channels are reversed and centred before they are transposed") {
@@ -186,7 +152,7 @@ TEST_CASE("onnx: images [N, H, W, C] whose channels are reversed and centred bef
   const Imported imported = converted(file.node("Conv", {"t", "w"}, {"y"}));
   CHECK(imported.graph().shape(imported.graph().inputs[0]) == Shape{1, 3, 1, 2});
   CHECK(imported.graph().nodes.size() == 2);  // Sub and Conv
-  CHECK(run(imported, {5, 0, 6, 0, 7, 0})[0] == (7 - 1) + 10 * (6 - 2) + 100 * (5 - 3));
+  CHECK(test::run_graph(imported.graph(), {5, 0, 6, 0, 7, 0})[0] == (7 - 1) + 10 * (6 - 2) + 100 * (5 - 3));
 }
 
 TEST_CASE("onnx: images [N, H, W, C] that something else reads stay as they are") {
@@ -222,7 +188,7 @@ TEST_CASE("onnx: channels in another order are folded into the first convolution
   CHECK(imported.count(Op::kConcat) == 0);
   CHECK(imported.count(Op::kSlice) == 0);
   CHECK(imported.count(Op::kSplit) == 0);
-  CHECK(run(imported, {1, 2, 3}) == std::vector<float>{100 + 20 + 3});
+  CHECK(test::run_graph(imported.graph(), {1, 2, 3}) == std::vector<float>{100 + 20 + 3});
 }
 
 TEST_CASE("onnx: numbers per channel follow the order of the channels") {
@@ -231,7 +197,7 @@ TEST_CASE("onnx: numbers per channel follow the order of the channels") {
   file.node("Gather", {"x", "turned"}, {"r"}, {{"axis", 1}}).node("Sub", {"r", "m"}, {"n"});
   const Imported imported = converted(file.node("Conv", {"n", "w"}, {"y"}));
   CHECK(imported.count(Op::kSlice) == 0);
-  CHECK(run(imported, {7, 8, 9}) == std::vector<float>{(8 - 1) + 10 * (9 - 2) + 100 * (7 - 3)});
+  CHECK(test::run_graph(imported.graph(), {7, 8, 9}) == std::vector<float>{(8 - 1) + 10 * (9 - 2) + 100 * (7 - 3)});
 }
 
 TEST_CASE("onnx: picked elements that are no image's channels") {
@@ -240,12 +206,12 @@ TEST_CASE("onnx: picked elements that are no image's channels") {
       .output("y")
       .integers("order", {4}, {3, 0, 1, 1})
       .node("Gather", {"x", "order"}, {"y"}, {{"axis", 1}});
-  CHECK(run(converted(file), {1, 2, 3, 4}) == std::vector<float>{4, 1, 2, 2});
+  CHECK(test::run_graph(converted(file).graph(), {1, 2, 3, 4}) == std::vector<float>{4, 1, 2, 2});
   OnnxFile scalar(13);
   scalar.input("x", {1, 2, 3}).output("y").integers("i", {}, {1}).node("Gather", {"x", "i"}, {"y"}, {{"axis", 2}});
   const Imported one = converted(scalar);
   CHECK(one.graph().shape(one.graph().outputs[0]) == Shape{1, 2});
-  CHECK(run(one, {1, 2, 3, 4, 5, 6}) == std::vector<float>{2, 5});
+  CHECK(test::run_graph(one.graph(), {1, 2, 3, 4, 5, 6}) == std::vector<float>{2, 5});
   OnnxFile batch(13);
   batch.input("x", {1, 2, 3}).output("y").integers("i", {}, {0}).node("Gather", {"x", "i"}, {"y"});
   CHECK(import(batch).tells("picks images of the batch"));
@@ -259,7 +225,7 @@ TEST_CASE("onnx: opset 6 broadcasts along a stated axis and says whether it trai
       .constant("zero", {3}, {0, 0, 0});
   SUBCASE("an operand per channel") {
     file.node("Mul", {"x", "m"}, {"n"}, {{"broadcast", 1}, {"axis", 1}}).node("Conv", {"n", "w"}, {"y"});
-    CHECK(run(converted(file), {1, 1, 1}) == std::vector<float>{1 + 20 + 300});
+    CHECK(test::run_graph(converted(file).graph(), {1, 1, 1}) == std::vector<float>{1 + 20 + 300});
   }
   SUBCASE("shapes that differ without broadcast") {
     CHECK(import(file.node("Mul", {"x", "m"}, {"y"})).tells("without broadcast expected equal shapes"));
@@ -268,14 +234,14 @@ TEST_CASE("onnx: opset 6 broadcasts along a stated axis and says whether it trai
     const std::vector<std::string> inputs{"x", "v", "zero", "m", "v"};
     CHECK(import(OnnxFile(file).node("BatchNormalization", inputs, {"y"})).tells("is_test 0 means training mode"));
     const Imported test = converted(OnnxFile(file).node("BatchNormalization", inputs, {"y"}, {{"is_test", 1}}));
-    CHECK(run(test, {1, 1, 1})[2] == doctest::Approx(-2));
+    CHECK(test::run_graph(test.graph(), {1, 1, 1})[2] == doctest::Approx(-2));
   }
 }
 
 TEST_CASE("onnx: opset 28 is read") {
   OnnxFile file = with_convolution(28);
   file.input("x", {1, 3, 1, 1}).node("Conv", {"x", "w"}, {"y"});
-  CHECK(run(converted(file), {1, 1, 1}) == std::vector<float>{111});
+  CHECK(test::run_graph(converted(file).graph(), {1, 1, 1}) == std::vector<float>{111});
   OnnxFile later(99);
   later.input("x", {1, 3}).output("y").node("Relu", {"x"}, {"y"});
   CHECK(import(later).tells("opset: expected 6 to 28, found 99"));

@@ -15,6 +15,7 @@
 #include "converter/weights/keras_config.h"
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
+#include "support/architecture_graph.h"
 #include "support/reference.h"
 #include "support/scratch_folder.h"
 #include "support/skip.h"
@@ -121,14 +122,6 @@ SourceTensors keras_tensors(const Graph& graph) {
   return source;
 }
 
-Graph graph_of(const std::string& architecture) {
-  const Result<Architecture> arch = parse_architecture(architecture);
-  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
-  Result<Graph> graph = build_graph(*arch, 1);
-  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
-  return std::move(graph).value();
-}
-
 void check_in_place(const Graph& graph) {
   float next = 1;
   for (const Value& value : graph.values) {
@@ -156,7 +149,7 @@ std::string keras_name(const Graph& graph, const std::string& name) {
 }
 
 TEST_CASE("keras: layers are found by their names, under a prefix, under another implementation's, by rules") {
-  Graph graph = graph_of("resnet8:shortcut=conv");
+  Graph graph = test::graph_of("resnet8:shortcut=conv");
   SourceTensors source = keras_tensors(graph);
   for (SourceTensor& tensor : source.tensors) tensor.name = keras_name(graph, tensor.name);
   source.ordered = false;
@@ -184,7 +177,7 @@ TEST_CASE("keras: layers are found by their names, under a prefix, under another
 }
 
 TEST_CASE("keras: layers that are numbered by class are assigned class by class") {
-  Graph graph = graph_of("resnet8");
+  Graph graph = test::graph_of("resnet8");
   SourceTensors all = keras_tensors(graph), source;
   source.keras = true;
   for (const int run : {2, 1}) {

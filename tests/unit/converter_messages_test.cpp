@@ -11,6 +11,7 @@
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
 #include "converter/weights/recognise.h"
+#include "support/architecture_graph.h"
 #include "support/onnx_file.h"
 
 namespace sparsenet::converter {
@@ -161,18 +162,10 @@ TEST_CASE("messages: element types have names") {
   CHECK_FALSE(contains(all, "type 8"));
 }
 
-Graph graph_of(const std::string& architecture) {
-  const Result<Architecture> arch = parse_architecture(architecture);
-  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
-  Result<Graph> graph = build_graph(*arch, 1);
-  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
-  return std::move(graph).value();
-}
-
 // The weights of an architecture under their own names with `prefix` in front.
 SourceTensors weights_of(const std::string& architecture, const std::string& prefix = "") {
   SourceTensors source;
-  for (const Value& value : graph_of(architecture).values) {
+  for (const Value& value : test::graph_of(architecture).values) {
     if (!value.is_constant) continue;
     SourceTensor tensor;
     tensor.name = prefix + value.name;
@@ -186,7 +179,7 @@ SourceTensors weights_of(const std::string& architecture, const std::string& pre
 // Matches as the converter does.
 Report match(SourceTensors source, const std::string& architecture) {
   Report report;
-  Graph graph = graph_of(architecture);
+  Graph graph = test::graph_of(architecture);
   const ShapeCounts shapes = count_shapes(source, NameRules());
   match_weights(std::move(source), NameRules(), &graph, &report);
   const Result<Architecture> given = parse_architecture(architecture);

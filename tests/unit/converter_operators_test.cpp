@@ -1,58 +1,19 @@
 // ONNX operators that have no op of their own, with values computed by hand; what they refuse, and nodes that mix the
 // images of a batch.
 #include <doctest/doctest.h>
-#include <sparsenet/session.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "converter/importers.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::Imported;
 using test::OnnxFile;
 using List = std::vector<int64_t>;
 using Floats = std::vector<float>;
-
-struct Imported {
-  Report report;
-  Graph graph;
-  std::string text() const {
-    std::string all;
-    for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-    for (const std::string& note : report.notes) all += note + "\n";
-    return all;
-  }
-  bool tells(const std::string& part) const { return text().find(part) != std::string::npos; }
-  size_t count(Op op) const {
-    return static_cast<size_t>(
-        std::count_if(graph.nodes.begin(), graph.nodes.end(), [op](const Node& n) { return n.op == op; }));
-  }
-};
-
-Imported import(const OnnxFile& file) {
-  Imported out;
-  const std::string text = file.text();
-  const FileBytes bytes{reinterpret_cast<const uint8_t*>(text.data()), text.size(), nullptr};
-  out.graph = import_onnx(bytes, "", GraphOptions(), &out.report);
-  return out;
-}
-
-Floats run(const Graph& graph, const Floats& input, size_t output = 0) {
-  SessionOptions options;
-  options.backend = Backend::kPortable;
-  options.threads = 1;
-  options.batch = graph.shape(graph.inputs[0])[0];
-  Result<Session> session = Session::create(graph, options);
-  REQUIRE_MESSAGE(session.ok(), session.status().message());
-  REQUIRE(session->set_input(0, input.data(), input.size()).ok());
-  REQUIRE(session->run().ok());
-  Floats values(static_cast<size_t>(element_count(session->outputs()[output].shape)));
-  REQUIRE(session->get_output(output, values.data(), values.size()).ok());
-  return values;
-}
 
 // The outputs of one node on an input of this shape with the elements 1, 2, 3, ...
 struct OneNode {
@@ -67,7 +28,7 @@ struct OneNode {
     std::vector<std::string> inputs = more;
     inputs.insert(inputs.begin(), "x");
     file.input("x", shape).output("y").named(op, "node", inputs, {"y"}, "", attributes);
-    return converter::import(file);
+    return test::import_file(file);
   }
 };
 
@@ -82,8 +43,8 @@ void check(OneNode node, const Shape& shape, const Floats& expected) {
   const Floats input = counted(node.shape);
   const Imported imported = node.import();
   REQUIRE_MESSAGE(imported.report.problems.empty(), imported.text());
-  CHECK(imported.graph.shape(imported.graph.outputs[0]) == shape);
-  const Floats found = run(imported.graph, input);
+  CHECK(imported.graph().shape(imported.graph().outputs[0]) == shape);
+  const Floats found = test::run_graph(imported.graph(), input);
   REQUIRE(found.size() == expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
     CAPTURE(i);
@@ -108,7 +69,7 @@ TEST_CASE("onnx: a fixed batch of several images may be mixed, and stays as it i
         {-0.99998f, 0.99998f});
   Imported fixed = OneNode{13, {2, 3}, "Softmax", {{"axis", 0}}}.import();
   CHECK(fixed.tells("the network works for a batch of 2 alone"));
-  CHECK_FALSE(fixed.graph.set_batch(3).ok());
+  CHECK_FALSE(fixed.model.graph.set_batch(3).ok());
   CHECK(OneNode{13, {0, 3}, "Softmax", {{"axis", 0}}}.import().tells("axis 0 is the batch"));  // 0: left open
   CHECK(OneNode{13, {1, 3}, "Softmax", {{"axis", 0}}}.import().tells("axis 0 is the batch"));
 }
@@ -121,17 +82,17 @@ TEST_CASE("onnx: ArgMax and ArgMin give indices as whole numbers") {
           OneNode{13, {1, 5, 2}, op, {{"axis", 1}, {"keepdims", last ? 1 : 0}, {"select_last_index", last ? 1 : 0}}}
               .import();
       REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
-      CHECK(found.graph.shape(found.graph.outputs[0]) == (last ? Shape{1, 1, 2} : Shape{1, 2}));
+      CHECK(found.graph().shape(found.graph().outputs[0]) == (last ? Shape{1, 1, 2} : Shape{1, 2}));
       CHECK(found.tells("output 'y' holds integers: in the model it is float32"));
       const Floats columns{3, -1, 7, -1, 7, INFINITY, -2, 0, -2, INFINITY};
       const Floats expected =
           op == std::string("ArgMax") ? (last ? Floats{2, 4} : Floats{1, 2}) : (last ? Floats{4, 1} : Floats{3, 0});
-      CHECK(run(found.graph, columns) == expected);
+      CHECK(test::run_graph(found.graph(), columns) == expected);
     }
   }
   OnnxFile file(13);
   file.input("x", {1, 3}).output("y").node("ArgMax", {"x"}, {"i"}, {{"axis", 1}}).node("Add", {"i", "x"}, {"y"});
-  CHECK(import(file).tells("Add 'Add_node': it computes with integers"));
+  CHECK(test::import_file(file).tells("Add 'Add_node': it computes with integers"));
 }
 
 TEST_CASE("onnx: pools of three dimensions, and with gaps") {
@@ -199,7 +160,7 @@ Imported spelled_out(const List& shape, const List& axes, const List& parameters
   } else {
     file.node("Div", {"d", "r"}, {"n"});
   }
-  return import(file.node("Mul", {"n", "scale"}, {"s"}).node("Add", {"s", "shift"}, {"y"}));
+  return test::import_file(file.node("Mul", {"n", "scale"}, {"s"}).node("Add", {"s", "shift"}, {"y"}));
 }
 
 TEST_CASE("onnx: LayerNorm written as arithmetic becomes one op, with its scale and shift") {
@@ -214,10 +175,10 @@ TEST_CASE("onnx: LayerNorm written as arithmetic becomes one op, with its scale 
       REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
       CHECK(found.count(Op::kLayerNorm) == 1);
       CHECK(found.count(Op::kSub) + found.count(Op::kMul) + found.count(Op::kAdd) + found.count(Op::kPow) == 0);
-      const Floats y = run(found.graph, {1, 3});  // variance 1, so over the root of 1.5
+      const Floats y = test::run_graph(found.graph(), {1, 3});  // variance 1, so over the root of 1.5
       CHECK(y[0] == doctest::Approx(10 - 2 / std::sqrt(1.5)));
       CHECK(y[1] == doctest::Approx(10 + 2 / std::sqrt(1.5)));
-      CHECK(found.graph.set_batch(2).ok());
+      CHECK(found.model.graph.set_batch(2).ok());
     }
   }
 }
@@ -226,10 +187,10 @@ TEST_CASE("onnx: statistics of LayerNormalization as outputs") {
   OnnxFile file(17);
   file.input("x", {1, 2}).output("y").output("mean").output("inverse").constant("s", {2}, {1, 1});
   file.node("LayerNormalization", {"x", "s"}, {"y", "mean", "inverse"}, {{"epsilon", 0.f}});
-  const Imported found = import(file);
+  const Imported found = test::import_file(file);
   REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
-  CHECK(run(found.graph, {1, 5}, 1) == Floats{3});
-  CHECK(run(found.graph, {1, 5}, 2)[0] == doctest::Approx(0.5));
+  CHECK(test::run_graph(found.graph(), {1, 5}, 1) == Floats{3});
+  CHECK(test::run_graph(found.graph(), {1, 5}, 2)[0] == doctest::Approx(0.5));
 }
 
 TEST_CASE("onnx: operators that are a few ops") {
@@ -248,11 +209,11 @@ TEST_CASE("onnx: all elements of a flattened value in their order") {
   OnnxFile file(13);
   file.input("x", {1, 2, 2}).output("y").ints("flat", {-1}).integers("all", {1, 4}, {0, 1, 2, 3});
   file.node("Reshape", {"x", "flat"}, {"f"}).node("Gather", {"f", "all"}, {"y"});
-  Imported found = import(file);
+  Imported found = test::import_file(file);
   REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
-  CHECK(run(found.graph, {1, 2, 3, 4}) == Floats{1, 2, 3, 4});
-  CHECK(found.graph.set_batch(2).ok());
-  CHECK(found.graph.shape(found.graph.outputs[0]) == Shape{2, 4});
+  CHECK(test::run_graph(found.graph(), {1, 2, 3, 4}) == Floats{1, 2, 3, 4});
+  CHECK(found.model.graph.set_batch(2).ok());
+  CHECK(found.graph().shape(found.graph().outputs[0]) == Shape{2, 4});
 }
 
 TEST_CASE("onnx: Einsum is matrix products, sums and a transposition") {

@@ -9,6 +9,7 @@
 #include "converter/weights/matching.h"
 #include "converter/weights/pickle.h"
 #include "converter/weights/readers.h"
+#include "support/architecture_graph.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -30,11 +31,7 @@ std::string text_of(const Report& report) {
 }
 
 Graph tiny_graph() {
-  const Result<Architecture> arch = parse_architecture("sparsenet-basic:blocks=1-1,k=3,path=1,classes=4");
-  REQUIRE_MESSAGE(arch.ok(), arch.status().message());
-  Result<Graph> graph = build_graph(*arch, 1);
-  REQUIRE_MESSAGE(graph.ok(), graph.status().message());
-  return std::move(graph).value();
+  return test::graph_of("sparsenet-basic:blocks=1-1,k=3,path=1,classes=4");
 }
 
 // The constants of a graph as a file would contain them, with elements that tell where they came from.
