@@ -41,6 +41,12 @@ class ShuffleCarrier {
 
  private:
   enum class Role { kNone, kRearranges, kKeepsChannels, kMixesChannels };
+  // Reshape, Transpose, Reshape: the first node's index, and what it shuffles.
+  struct Shuffle {
+    size_t first;
+    ValueId in;
+    int64_t groups;
+  };
   // A node that reads a shuffled value and computes something: `order[k]` is the channel that becomes channel k.
   struct Reader {
     size_t node;
@@ -53,7 +59,7 @@ class ShuffleCarrier {
   bool is_image(ValueId id) const { return graph_.shape(id).size() == 4; }
 
   void find_shuffles();
-  bool is_shuffle(size_t node, int64_t* groups) const;
+  bool ends_shuffle(size_t node, Shuffle* shuffle) const;
   Role role(const Node& node) const;
   void find_carriers();
   void place_channels();
@@ -66,17 +72,17 @@ class ShuffleCarrier {
 
   Graph& graph_;
   const Uses uses_;
-  std::map<size_t, std::pair<ValueId, int64_t>> shuffle_of_;  // by the shuffle's last node: its input and groups
-  std::vector<bool> starts_shuffle_;                          // by node
-  std::vector<bool> carries_;                                 // by value: all that read it can read another order
-  std::vector<Channels> channels_;                            // by value; empty: as they are
+  std::map<size_t, Shuffle> shuffle_of_;  // by the shuffle's last node
+  std::vector<bool> starts_shuffle_;      // by node
+  std::vector<bool> carries_;             // by value: all that read it can read another order
+  std::vector<Channels> channels_;        // by value; empty: as they are
   std::vector<Reader> readers_;
   std::map<ValueId, ValueId> gathered_;  // by value: the one with its channels as they are stored
   bool worthwhile_ = true;
 };
 
 // Reshape to [N, groups, C / groups, ...], Transpose of the two, Reshape back.
-bool ShuffleCarrier::is_shuffle(size_t i, int64_t* groups) const {
+bool ShuffleCarrier::ends_shuffle(size_t i, Shuffle* shuffle) const {
   const Node& last = graph_.nodes[i];
   if (last.op != Op::kReshape) return false;
   const int middle = uses_.producer(last.inputs[0]);
@@ -95,19 +101,17 @@ bool ShuffleCarrier::is_shuffle(size_t i, int64_t* groups) const {
   for (size_t d = 0; d < perm.size(); ++d) perm[d] = static_cast<int32_t>(d);
   std::swap(perm[1], perm[2]);
   if (std::get<TransposeAttrs>(transpose.attrs).perm != perm) return false;
-  *groups = split[1];
+  *shuffle = {static_cast<size_t>(begin), first.inputs[0], split[1]};
   return true;
 }
 
 void ShuffleCarrier::find_shuffles() {
   starts_shuffle_.assign(graph_.nodes.size(), false);
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-    int64_t groups = 0;
-    if (!is_shuffle(i, &groups)) continue;
-    const int middle = uses_.producer(graph_.nodes[i].inputs[0]);
-    const int first = uses_.producer(node_at(&graph_, middle).inputs[0]);
-    shuffle_of_[i] = {node_at(&graph_, first).inputs[0], groups};
-    starts_shuffle_[static_cast<size_t>(first)] = true;
+    Shuffle shuffle{};
+    if (!ends_shuffle(i, &shuffle)) continue;
+    shuffle_of_[i] = shuffle;
+    starts_shuffle_[shuffle.first] = true;
   }
 }
 
@@ -152,7 +156,7 @@ void ShuffleCarrier::find_carriers() {
   for (size_t i = graph_.nodes.size(); i-- > 0;) {
     const Node& node = graph_.nodes[i];
     if (const auto shuffle = shuffle_of_.find(i); shuffle != shuffle_of_.end()) {
-      if (!carries_[static_cast<size_t>(node.outputs[0])]) carries_[static_cast<size_t>(shuffle->second.first)] = false;
+      if (!carries_[static_cast<size_t>(node.outputs[0])]) carries_[static_cast<size_t>(shuffle->second.in)] = false;
       continue;
     }
     if (starts_shuffle_[i]) continue;
@@ -204,8 +208,8 @@ void ShuffleCarrier::place_channels() {
     const ValueId out = node.outputs[0];
     if (const auto shuffle = shuffle_of_.find(i); shuffle != shuffle_of_.end()) {
       if (!carries_[static_cast<size_t>(out)]) continue;
-      const Channels in = stored_as(shuffle->second.first);
-      const auto groups = static_cast<size_t>(shuffle->second.second);
+      const Channels in = stored_as(shuffle->second.in);
+      const auto groups = static_cast<size_t>(shuffle->second.groups);
       Channels& mine = channels_[static_cast<size_t>(out)];
       for (size_t c = 0; c < in.size(); ++c) mine.push_back(in[c % groups * (in.size() / groups) + c / groups]);
       shuffled[static_cast<size_t>(out)] = true;
