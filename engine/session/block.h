@@ -17,6 +17,16 @@
 #include <sys/mman.h>
 #endif
 
+// Large blocks are mappings of their own. AddressSanitizer sees what is written beyond a block only if the heap has it.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARSENET_BLOCKS_ON_HEAP
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || !defined(__linux__) || !defined(MADV_HUGEPAGE)
+#define SPARSENET_BLOCKS_ON_HEAP
+#endif
+
 namespace sparsenet {
 
 // Frees a block's memory.
@@ -24,7 +34,7 @@ struct ReleaseBlock {
   void* mapping = nullptr;  // if the memory is part of one
   size_t mapped_bytes = 0;
   void operator()(uint8_t* p) const {
-#if defined(__linux__)
+#if !defined(SPARSENET_BLOCKS_ON_HEAP)
     if (mapping) {
       ::munmap(mapping, mapped_bytes);
       return;
@@ -44,9 +54,10 @@ class Block {
   bool allocate(size_t bytes, Touch touch = Touch::kNow) {
     // Large blocks ask for huge pages: weights are read from end to end once per run, and a page walk every 4 KB would
     // take noticeable time.
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
+#if !defined(SPARSENET_BLOCKS_ON_HEAP)
     if (bytes >= kHugePage) return map(bytes, touch);
 #endif
+    (void)touch;
     const size_t rounded = (bytes + rt::kAlignment) / rt::kAlignment * rt::kAlignment;
     if (rounded < bytes) return false;
     memory_ = {static_cast<uint8_t*>(std::aligned_alloc(rt::kAlignment, rounded)), ReleaseBlock{}};
@@ -64,7 +75,7 @@ class Block {
   }
 
  private:
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
+#if !defined(SPARSENET_BLOCKS_ON_HEAP)
   bool map(size_t bytes, Touch touch) {
     const size_t with_margin = bytes + kHugePage;
     if (with_margin < bytes) return false;
