@@ -25,9 +25,9 @@ struct State {
 };
 
 int band_rows(const Step& s) {
-  // Around 64 pixels per band, an even number of rows, and at least four bands per image if possible. Four rows of a
-  // wide image: neighbouring bands gather the rows anew that both of them read.
-  const int rows = imax(4, 64 / s.out.w / 2 * 2);
+  // Around 64 pixels per band, an even number of rows, and at least four bands per image if possible. Of images too
+  // wide for that, four rows: neighbouring bands each gather the rows that both of them read.
+  const int rows = s.out.w <= 32 ? 64 / s.out.w / 2 * 2 : 4;
   return imin(rows, imax(s.out.h / 4, 1));
 }
 
