@@ -1,8 +1,9 @@
 # SPARSENET_SANITIZE: comma-separated list for -fsanitize=, e.g. "address,undefined" or "thread"; empty: none. Applied
-# to everything in the tree, because sanitizers do not mix with code built without them.
+# to everything in the tree, because sanitizers do not mix with code built without them. Of debug information, only the
+# lines that reports name: describing variables takes nearly as long as compiling.
 set(SPARSENET_SANITIZE "" CACHE STRING "Sanitizers to build with (comma-separated), e.g. address,undefined or thread")
 if(SPARSENET_SANITIZE)
-  add_compile_options(-fsanitize=${SPARSENET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${SPARSENET_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${SPARSENET_SANITIZE})
 endif()
 

@@ -10,14 +10,14 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct BenchArguments {
   ModelArgument model;
   BackendOptions backend;
   RunOptions count;
   bool peak = false, json = false;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kBenchExamples =
     R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles
 interpolate. load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
 
@@ -59,7 +59,7 @@ class Buffers {
   std::vector<std::vector<float>> inputs_, outputs_;
 };
 
-Status measure(Session& session, const Options& options, Measurement& result) {
+Status measure(Session& session, const BenchArguments& options, Measurement& result) {
   Buffers buffers(session);
   SPARSENET_ASSIGN_OR_RETURN(result.first_run_ms, buffers.run(session));
   // The machine's speed may change while it is measured: the peak is taken on both sides, and the better one counts.
@@ -78,7 +78,8 @@ Status measure(Session& session, const Options& options, Measurement& result) {
   return {};
 }
 
-void print_result(const Options& options, const LoadedModel& model, const Session& session, const Measurement& m) {
+void print_result(const BenchArguments& options, const LoadedModel& model, const Session& session,
+                  const Measurement& m) {
   const MemoryReport memory = session.memory();
   const double rate = static_cast<double>(options.count.batch) * 1000 / m.latency.mean;
   // Two operations per multiply-accumulate of the direct convolution, whatever algorithm ran.
@@ -136,7 +137,7 @@ void print_result(const Options& options, const LoadedModel& model, const Sessio
   std::printf("peak RSS           %s\n", bytes_text(peak_rss).c_str());
 }
 
-int bench(const Options& options) {
+int bench(const BenchArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   auto session_options = options.backend.resolve(options.count.batch);
@@ -158,13 +159,13 @@ int bench(const Options& options) {
 
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure latency, throughput and memory");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchArguments>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
   options->count.add_to(*command);
   command->add_flag("--peak", options->peak, "compare with the core's measured multiply-add peak");
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kBenchExamples);
   command->callback([&action, options] { action = [options] { return bench(*options); }; });
 }
 

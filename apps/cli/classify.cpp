@@ -14,7 +14,7 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct ClassifyArguments {
   ModelArgument model;
   BackendOptions backend;
   std::vector<std::string> images, flag_images;
@@ -23,7 +23,7 @@ struct Options {
   bool json = false;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kClassifyExamples =
     R"(Images are PNG or JPEG of any size; size, colour order, mean and std come from the model file. One untimed run
 precedes the first image, so that latencies are those of a warm network.
 
@@ -81,7 +81,7 @@ void print_answer(const std::string& path, const Answer& answer, const std::vect
   }
 }
 
-int classify(const Options& options) {
+int classify(const ClassifyArguments& options) {
   std::string first_image;
   auto path = options.model.resolve(&first_image);
   if (!path.ok()) return usage_error(path.status().message());
@@ -142,7 +142,7 @@ int classify(const Options& options) {
 
 void add_classify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("classify", "Name what PNG and JPEG images show");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClassifyArguments>();
   options->model.add_to(*command);
   command->add_option("IMAGE", options->images, "PNG or JPEG files");
   command->add_option("-i,--image", options->flag_images, "an image, instead of IMAGE; repeatable")
@@ -153,7 +153,7 @@ void add_classify(CLI::App& app, Action& action) {
       ->default_str("5");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kClassifyExamples);
   command->callback([&action, options] { action = [options] { return classify(*options); }; });
 }
 

@@ -10,13 +10,13 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct CreateArguments {
   std::string architecture, output;
   int classes = 0;
   uint64_t seed = 0;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kCreateExamples =
     R"(ARCH is a preset such as sparsenet-abc-v1, densenet-bc-100-12 or resnet20, or an architecture spelled out; keys may
 follow any name (docs/architectures.md lists them, and so does the error for a wrong one).
 
@@ -25,7 +25,7 @@ Examples:
   sparsenet create resnet20 --classes 100 --seed 7 -o resnet.snet
   sparsenet create sparsenet-abc:blocks=4-6-8,k=8,path=7,attention=se,classes=10 -o small.snet)";
 
-int create(const Options& options) {
+int create(const CreateArguments& options) {
   auto architecture = parse_architecture(options.architecture);
   if (!architecture.ok()) return usage_error(architecture.status().message());
   if (options.classes > 0) architecture->classes = options.classes;
@@ -49,7 +49,7 @@ int create(const Options& options) {
 
 void add_create(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("create", "Make a network of a known architecture, with random weights");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CreateArguments>();
   command->add_option("ARCH", options->architecture, "the architecture")->required();
   command->add_option("-o,--output", options->output, "the .snet file to write")->required();
   command->add_option("--classes", options->classes, "number of classes, instead of the architecture's")
@@ -59,7 +59,7 @@ void add_create(CLI::App& app, Action& action) {
       ->default_str("0");
   std::string known;
   for (const std::string& name : known_architectures()) known += "  " + name + "\n";
-  command->footer(std::string(kExamples) + "\n\nKnown names:\n" + known);
+  command->footer(std::string(kCreateExamples) + "\n\nKnown names:\n" + known);
   command->callback([&action, options] { action = [options] { return create(*options); }; });
 }
 

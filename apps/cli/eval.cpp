@@ -17,7 +17,7 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct EvalArguments {
   ModelArgument model;
   BackendOptions backend;
   std::string data;
@@ -25,7 +25,7 @@ struct Options {
   bool skip_broken = false, json = false;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kEvalExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
 (float32 NCHW, used as it is); a suffix #train or #test selects the split, #test being the default. Class folders are
 matched to the model's labels by name if all names fit, else in alphabetical order, which is reported.
@@ -110,7 +110,7 @@ Result<Counts> evaluate(Classifier& classifier, const io::Dataset& data, const s
   return counts;
 }
 
-void print_result(const Options& options, const Counts& counts, const DataReport& report) {
+void print_result(const EvalArguments& options, const Counts& counts, const DataReport& report) {
   const auto images = static_cast<double>(counts.images);
   const double top1 = static_cast<double>(counts.correct) / images, top5 = static_cast<double>(counts.in_top5) / images;
   const double rate = images / std::max(counts.seconds, 1e-9);
@@ -145,7 +145,7 @@ void note_limit(const io::Dataset& data, int64_t count) {
              std::to_string(seen.size()) + " classes");
 }
 
-int eval(const Options& options) {
+int eval(const EvalArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   auto spec = io::parse_data_spec(options.data, "test");
@@ -187,7 +187,7 @@ int eval(const Options& options) {
 
 void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "Measure a network's accuracy on a labelled data set");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalArguments>();
   options->model.add_to(*command);
   command->add_option("-d,--data", options->data, "the data set, see below")->required();
   command->add_option("--limit", options->limit, "only the first N images; 0: all")
@@ -196,7 +196,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_flag("--skip-broken", options->skip_broken, "leave out images that cannot be read");
   options->backend.add_to(*command);
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kEvalExamples);
   command->callback([&action, options] { action = [options] { return eval(*options); }; });
 }
 

@@ -19,7 +19,7 @@ std::string parameter_type(const Graph& graph) {
   return name(DataType::kFloat32);
 }
 
-struct Options {
+struct InfoArguments {
   ModelArgument model;
   BackendOptions backend;
   int64_t batch = 1;
@@ -28,13 +28,13 @@ struct Options {
   bool json = false;
 };
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kInfoExamples = R"(Examples:
   sparsenet info net.snet
   sparsenet info net.snet --batch 8 --backend portable --json
   sparsenet info net.snet --plan-svg plan.svg        the memory plan as a drawing, for a web browser
   sparsenet info net.snet --tensors                  the names that `train --freeze` can match)";
 
-int64_t class_count(const Session& session, int64_t batch) {
+int64_t outputs_per_image(const Session& session, int64_t batch) {
   return session.outputs().empty() ? 0 : element_count(session.outputs()[0].shape) / batch;
 }
 
@@ -68,7 +68,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   json["parameters"] = model.graph.parameter_count();
   json["macs"] = model.graph.macs_per_image();
   json["input_shape"] = session.inputs().empty() ? Shape() : session.inputs()[0].shape;
-  json["classes"] = class_count(session, options.batch);
+  json["classes"] = outputs_per_image(session, options.batch);
   json["nodes"] = model.graph.nodes.size();
   json["steps"] = session.steps().size();
   json["copy_steps"] = copy_steps(session);
@@ -151,7 +151,7 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("images", meta.color_order + ", mean " + (meta.mean.empty() ? "0" : join(meta.mean, " ")) + ", std " +
                            (meta.std_dev.empty() ? "1" : join(meta.std_dev, " ")) + " (of 0..255), resize " +
                            meta.resize);
-  print_line("classes", std::to_string(class_count(session, options.batch)));
+  print_line("classes", std::to_string(outputs_per_image(session, options.batch)));
   print_line("labels", labels_text(meta.labels));
   print_line("parameters", grouped(graph.parameter_count()) + ", stored as " + parameter_type(graph));
   print_line("MACs", grouped(graph.macs_per_image()) + " per image");
@@ -175,7 +175,7 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("  weights", bytes_text(memory.weights_bytes));
 }
 
-int info(const Options& options) {
+int info(const InfoArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   auto session_options = options.backend.resolve(options.batch);
@@ -206,14 +206,14 @@ int info(const Options& options) {
 
 void add_info(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("info", "Show what a model file holds and what it needs to run");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InfoArguments>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
   command->add_option("--batch", options->batch, "images per run")->check(in_range(1, 1 << 20))->default_str("1");
   command->add_option("--plan-svg", options->plan_svg, "also draw the memory plan into this .svg file");
   command->add_flag("--tensors", options->tensors, "also list the weights that the file stores");
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kInfoExamples);
   command->callback([&action, options] { action = [options] { return info(*options); }; });
 }
 

@@ -11,7 +11,7 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct ProfileArguments {
   ModelArgument model;
   BackendOptions backend;
   RunOptions count{1, 10, 50};
@@ -19,7 +19,7 @@ struct Options {
   bool json = false;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kProfileExamples =
     R"(The time of a step is its median over the runs. A trace holds the first ten measured runs and can be viewed with
 chrome://tracing or https://ui.perfetto.dev.
 
@@ -32,7 +32,7 @@ constexpr size_t kTracedRuns = 10;
 
 using StepTimes = std::vector<double>;  // milliseconds, one per step
 
-Result<std::vector<StepTimes>> measure(Session& session, const Options& options) {
+Result<std::vector<StepTimes>> measure(Session& session, const ProfileArguments& options) {
   const std::vector<std::vector<float>> inputs = random_inputs(session);
   std::vector<StepTimes> runs;
   for (int run = -options.count.warmup; run < options.count.runs; ++run) {
@@ -133,7 +133,8 @@ void print_tables(const Session& session, const StepTimes& times) {
   ops.print();
 }
 
-Json profile_json(const LoadedModel& model, const Session& session, const Options& options, const StepTimes& times) {
+Json profile_json(const LoadedModel& model, const Session& session, const ProfileArguments& options,
+                  const StepTimes& times) {
   Json steps = Json::array();
   int64_t copies = 0;
   double sum = 0;
@@ -158,7 +159,7 @@ Json profile_json(const LoadedModel& model, const Session& session, const Option
           {"total_ms", sum}};
 }
 
-int profile(const Options& options) {
+int profile(const ProfileArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   auto session_options = options.backend.resolve(options.count.batch);
@@ -188,13 +189,13 @@ int profile(const Options& options) {
 
 void add_profile(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("profile", "Measure every step of a network");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProfileArguments>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
   options->count.add_to(*command);
   command->add_option("--trace", options->trace, "also write a Chrome / Perfetto trace to this .json file");
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kProfileExamples);
   command->callback([&action, options] { action = [options] { return profile(*options); }; });
 }
 

@@ -11,13 +11,13 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct RunArguments {
   ModelArgument model;
   BackendOptions backend;
   std::vector<std::string> inputs, outputs;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kRunExamples =
     R"(Arrays have the graph's own shape (images NCHW float32; NHWC inputs are transposed); the first dimension of the
 inputs is the batch. Without NAME= the files are assigned to the graph's inputs and outputs in order.
 
@@ -111,7 +111,7 @@ Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>
   return batch;
 }
 
-int run(const Options& options) {
+int run(const RunArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   auto session_options = options.backend.resolve(1);
@@ -169,7 +169,7 @@ int run(const Options& options) {
 
 void add_run(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("run", "Run a network on .npy arrays");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunArguments>();
   options->model.add_to(*command);
   command->add_option("-i,--input", options->inputs, "[NAME=]FILE.npy; repeatable")
       ->required()
@@ -178,7 +178,7 @@ void add_run(CLI::App& app, Action& action) {
       ->required()
       ->allow_extra_args(false);
   options->backend.add_to(*command);
-  command->footer(kExamples);
+  command->footer(kRunExamples);
   command->callback([&action, options] { action = [options] { return run(*options); }; });
 }
 

@@ -20,7 +20,7 @@
 namespace sparsenet::cli {
 namespace {
 
-constexpr const char* kExamples =
+constexpr const char* kTrainExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
 (float32 NCHW, used as it is); a suffix #train, #test, #train+extra selects the split: without one, --data reads train
 and --test reads test. Schedules: paper (the rate falls to 0.1, 0.01, 0.002 of its start after 150, 200, 250 of 280
@@ -289,7 +289,7 @@ void add_train(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("train", "Train a network from scratch, or fine-tune one");
   auto options = std::make_shared<TrainCommand>();
   options->add_to(*command);
-  command->footer(kExamples);
+  command->footer(kTrainExamples);
   command->callback([&action, options] { action = [options] { return train(*options); }; });
 }
 

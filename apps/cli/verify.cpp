@@ -16,14 +16,14 @@
 namespace sparsenet::cli {
 namespace {
 
-struct Options {
+struct VerifyArguments {
   ModelArgument model;
   BackendOptions backend;
   bool steps = false;
   bool json = false;
 };
 
-constexpr const char* kExamples =
+constexpr const char* kVerifyExamples =
     R"(A test vector is an input with the output that the source framework (sparsenet-convert --check) or the
 reference kernels (--test-vectors) gave for it. The relative difference is max |found - expected| / max |expected|,
 over one output.
@@ -106,7 +106,7 @@ std::string scientific(double number) {
 }
 
 // Runs the stored plan as a device would.
-int verify_steps(const Options& options, const std::string& path) {
+int verify_steps(const VerifyArguments& options, const std::string& path) {
   sn_message why{sizeof why, ""};
   if (options.backend.backend != "auto" && options.backend.backend != "portable") {
     return usage_error("--steps: a stored plan runs with --backend portable, found '" + options.backend.backend + "'");
@@ -149,7 +149,7 @@ int verify_steps(const Options& options, const std::string& path) {
   return status == SN_OK ? kDone : failed();
 }
 
-int verify(const Options& options) {
+int verify(const VerifyArguments& options) {
   auto path = options.model.resolve();
   if (!path.ok()) return usage_error(path.status().message());
   if (options.steps) return verify_steps(options, *path);
@@ -203,12 +203,12 @@ int verify(const Options& options) {
 
 void add_verify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Check a network against the test vectors in its own file");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VerifyArguments>();
   options->model.add_to(*command);
   options->backend.add_to(*command);
   command->add_flag("--steps", options->steps, "compare every step of the stored plan with the values stored with it");
   command->add_flag("--json", options->json, "print one JSON document");
-  command->footer(kExamples);
+  command->footer(kVerifyExamples);
   command->callback([&action, options] { action = [options] { return verify(*options); }; });
 }
 

@@ -9,8 +9,8 @@
 namespace sparsenet::io {
 namespace {
 
-constexpr int kSide = 32;
-constexpr size_t kPlaneBytes = kSide * kSide;
+constexpr int kCifarSide = 32;
+constexpr size_t kPlaneBytes = kCifarSide * kCifarSide;
 constexpr size_t kPixelBytes = 3 * kPlaneBytes;
 
 struct CifarForm {
@@ -76,7 +76,7 @@ class Cifar : public Dataset {
     uint8_t planes[kPixelBytes];
     SPARSENET_RETURN_IF_ERROR(files_[place.file].read_at(place.offset, planes, sizeof planes));
     Image image;
-    image.width = image.height = kSide;
+    image.width = image.height = kCifarSide;
     image.pixels.resize(kPixelBytes);
     for (size_t i = 0; i < kPlaneBytes; ++i) {
       for (size_t c = 0; c < 3; ++c) image.pixels[i * 3 + c] = planes[c * kPlaneBytes + i];

@@ -9,7 +9,7 @@
 namespace sparsenet::io {
 namespace {
 
-constexpr size_t kSide = 32, kPlane = kSide * kSide, kImageBytes = 3 * kPlane;
+constexpr size_t kSvhnSide = 32, kPlane = kSvhnSide * kSvhnSide, kImageBytes = 3 * kPlane;
 
 // A label of whatever number type the file has; -1 if it is not a digit.
 int to_label(double value) {
@@ -34,8 +34,8 @@ class Svhn : public Dataset {
                               variable->describe());
     };
     const MatVariable* x = file.find("X");
-    const bool images = x != nullptr && x->is_uint8() && x->dims.size() == 4 && x->dims[0] == kSide &&
-                        x->dims[1] == kSide && x->dims[2] == 3 && x->dims[3] >= 1;
+    const bool images = x != nullptr && x->is_uint8() && x->dims.size() == 4 && x->dims[0] == kSvhnSide &&
+                        x->dims[1] == kSvhnSide && x->dims[2] == 3 && x->dims[3] >= 1;
     if (!images) return wrong("X", "uint8 [32, 32, 3, N]");
     const uint64_t count = x->dims[3];
     const MatVariable* y = file.find("y");
@@ -64,12 +64,12 @@ class Svhn : public Dataset {
     const auto part = std::find_if(parts_.rbegin(), parts_.rend(), [&](const Part& p) { return p.first <= wanted; });
     const auto* pixels = part->pixels.data() + (wanted - part->first) * kImageBytes;
     Image image;
-    image.width = image.height = static_cast<int>(kSide);
+    image.width = image.height = static_cast<int>(kSvhnSide);
     image.pixels.resize(kImageBytes);
-    for (size_t row = 0; row < kSide; ++row) {
-      for (size_t column = 0; column < kSide; ++column) {
+    for (size_t row = 0; row < kSvhnSide; ++row) {
+      for (size_t column = 0; column < kSvhnSide; ++column) {
         for (size_t c = 0; c < 3; ++c) {
-          image.pixels[(row * kSide + column) * 3 + c] = pixels[c * kPlane + column * kSide + row];
+          image.pixels[(row * kSvhnSide + column) * 3 + c] = pixels[c * kPlane + column * kSvhnSide + row];
         }
       }
     }

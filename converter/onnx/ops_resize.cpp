@@ -8,7 +8,7 @@
 namespace sparsenet::converter {
 namespace {
 
-struct Request {
+struct ResizeRequest {
   std::string mode = "nearest", coordinates = "half_pixel", nearest = "round_prefer_floor";
   float cubic = -0.75f;
   bool exclude_outside = false, antialias = false;
@@ -19,14 +19,14 @@ struct Request {
 };
 
 // How one dimension is resized.
-struct Axis {
+struct ResizedAxis {
   int64_t in = 1, out = 1;
   float scale = 1;
   float begin = 0, end = 1;  // of the region, as fractions of the dimension
 };
 
 // Where element i of the result lies in the source. In single precision, as elsewhere: it decides where rounding ties.
-float source_position(const Request& r, const Axis& axis, int64_t i) {
+float source_position(const ResizeRequest& r, const ResizedAxis& axis, int64_t i) {
   const auto x = static_cast<float>(i), from = static_cast<float>(axis.in), to = static_cast<float>(axis.out);
   const float scale = axis.scale;
   const int64_t out = axis.out;
@@ -43,7 +43,7 @@ float source_position(const Request& r, const Axis& axis, int64_t i) {
   return offset + (x + 0.5f) / scale - 0.5f;
 }
 
-int64_t nearest_index(const Request& r, float x) {
+int64_t nearest_index(const ResizeRequest& r, float x) {
   if (r.nearest == "floor") return static_cast<int64_t>(std::floor(x));
   if (r.nearest == "ceil") return static_cast<int64_t>(std::ceil(x));
   if (r.nearest == "round_prefer_ceil") return static_cast<int64_t>(std::floor(x + 0.5f));
@@ -57,13 +57,13 @@ double cubic_weight(double a, double distance) {
   return d < 2 ? a * (((d - 5) * d + 8) * d - 4) : 0;
 }
 
-bool is_outside(const Request& r, const Axis& axis, float position) {
+bool is_outside(const ResizeRequest& r, const ResizedAxis& axis, float position) {
   return r.crops() && (position < 0.f || position > static_cast<float>(axis.in - 1));
 }
 
 // One row of the matrix: the weights of source elements around x. Those beyond the ends count for the elements at the
 // ends, or not at all. `shrink` widens the filter where the result is smaller than the source.
-void filter_row(const Request& r, int64_t in, double x, double shrink, float* row) {
+void filter_row(const ResizeRequest& r, int64_t in, double x, double shrink, float* row) {
   const double reach = (r.mode == "linear" ? 1 : 2) / shrink;
   const auto first = static_cast<int64_t>(std::floor(x - reach)), last = static_cast<int64_t>(std::ceil(x + reach));
   const auto inside = [in](int64_t at) { return at >= 0 && at < in; };
@@ -81,7 +81,7 @@ void filter_row(const Request& r, int64_t in, double x, double shrink, float* ro
 }
 
 // The matrix [out, in].
-Elements<float> resize_matrix(const Request& r, const Axis& axis) {
+Elements<float> resize_matrix(const ResizeRequest& r, const ResizedAxis& axis) {
   const int64_t in = axis.in;
   Elements<float> matrix;
   matrix.resize(static_cast<size_t>(in * axis.out), 0.f);
@@ -103,7 +103,7 @@ Elements<float> resize_matrix(const Request& r, const Axis& axis) {
   return matrix;
 }
 
-Status read_request(NodeContext& c, Request* r) {
+Status read_request(NodeContext& c, ResizeRequest* r) {
   const bool old = c.op() == "Upsample" || c.opset() < 11;
   r->mode = c.string_attribute("mode", "nearest");
   if (r->mode == "bilinear") r->mode = "linear";
@@ -147,7 +147,7 @@ Status read_request(NodeContext& c, Request* r) {
 }
 
 // One scale for all axes, with which none becomes larger, or none smaller, than wanted.
-std::vector<float> common_scale(const Request& r, const Shape& shape, const std::vector<int64_t>& axes,
+std::vector<float> common_scale(const ResizeRequest& r, const Shape& shape, const std::vector<int64_t>& axes,
                                 const std::vector<int64_t>& wanted) {
   float scale = 0.f;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -159,7 +159,7 @@ std::vector<float> common_scale(const Request& r, const Shape& shape, const std:
 }
 
 // How all dimensions are resized. Since opset 18 a file may give sizes or scales of some axes only.
-Status read_sizes(NodeContext& c, const Request& r, const Shape& shape, std::vector<Axis>* resized) {
+Status read_sizes(NodeContext& c, const ResizeRequest& r, const Shape& shape, std::vector<ResizedAxis>* resized) {
   const size_t scales_at = c.op() == "Upsample" || c.opset() < 11 ? 1 : 2;
   std::vector<int64_t> axes = c.ints_attribute("axes");
   if (axes.empty()) {
@@ -216,8 +216,8 @@ Status read_sizes(NodeContext& c, const Request& r, const Shape& shape, std::vec
 }
 
 // The value of what lies outside of the source, for every pixel; 0 for the others.
-ValueId outside_values(const Request& r, const std::vector<Axis>& axes, Compose* g) {
-  const Axis &rows = axes[axes.size() - 2], &columns = axes.back();
+ValueId outside_values(const ResizeRequest& r, const std::vector<ResizedAxis>& axes, Compose* g) {
+  const ResizedAxis &rows = axes[axes.size() - 2], &columns = axes.back();
   Elements<float> values;
   values.resize(static_cast<size_t>(rows.out * columns.out), 0.f);
   float* to = values.data();
@@ -231,17 +231,17 @@ ValueId outside_values(const Request& r, const std::vector<Axis>& axes, Compose*
 }
 
 Status import_resize(NodeContext& c) {
-  Request request;
+  ResizeRequest request;
   SPARSENET_RETURN_IF_ERROR(read_request(c, &request));
   Compose g(c);
   const ValueId x = g.input(0);
   if (!g.ok()) return g.finish(x);
   const Shape shape = g.shape(x);
-  std::vector<Axis> axes;
+  std::vector<ResizedAxis> axes;
   SPARSENET_RETURN_IF_ERROR(read_sizes(c, request, shape, &axes));
   ValueId y = x;
   for (size_t d = 0; d < shape.size(); ++d) {
-    const Axis& axis = axes[d];
+    const ResizedAxis& axis = axes[d];
     if (axis.out == axis.in && axis.scale == 1.f && axis.begin == 0.f && axis.end == 1.f) continue;
     const size_t last = shape.size() - 1;
     if (d + 2 < shape.size() || d == 0) {

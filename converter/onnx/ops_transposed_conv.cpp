@@ -10,7 +10,7 @@ namespace sparsenet::converter {
 namespace {
 
 // One dimension of the operator.
-struct Axis {
+struct SpreadAxis {
   int64_t in, kernel, stride, dilation, before, after, extra;  // extra: output_padding
   int64_t span, taps, blocks, out;                             // span: taps with the gaps between them
 
@@ -22,7 +22,7 @@ struct Axis {
   }
 };
 
-Status read_axis(NodeContext& c, size_t d, size_t rank, const Shape& image, const Window& window, Axis* axis) {
+Status read_axis(NodeContext& c, size_t d, size_t rank, const Shape& image, const Window& window, SpreadAxis* axis) {
   const std::vector<int64_t> extra = c.ints_attribute("output_padding"), sizes = c.ints_attribute("output_shape");
   *axis = {image[d + 2],
            window.kernel[d],
@@ -60,7 +60,7 @@ Status read_axis(NodeContext& c, size_t d, size_t rank, const Shape& image, cons
 }
 
 // The weights [O s s, I / groups, taps, taps] of the convolution, from [I, O / groups, kernel, kernel].
-Elements<float> block_weights(const HostTensor& weight, int64_t groups, const Axis& y, const Axis& x) {
+Elements<float> block_weights(const HostTensor& weight, int64_t groups, const SpreadAxis& y, const SpreadAxis& x) {
   const Shape& w = weight.shape;
   const int64_t in = w[0] / groups, out = w[1];
   Elements<float> result;
@@ -104,7 +104,7 @@ Status import_conv_transpose(NodeContext& c) {
     return invalid_model("input: expected [N, " + std::to_string(weight.shape[0]) + ", ...] of " +
                          std::to_string(groups) + " groups, found " + to_string(shape));
   }
-  Axis y{}, x{};
+  SpreadAxis y{}, x{};
   SPARSENET_RETURN_IF_ERROR(read_axis(c, 0, rank, image, window, &y));
   SPARSENET_RETURN_IF_ERROR(read_axis(c, 1, rank, image, window, &x));
   const int64_t outputs = weight.shape[1] * groups, block = y.stride * x.stride;
@@ -139,10 +139,10 @@ Status import_conv_transpose(NodeContext& c) {
     out =
         g.reshape(g.transpose(out, {0, 1, 4, 2, 5, 3}), {image[0], outputs, y.blocks * y.stride, x.blocks * x.stride});
   }
-  const Axis* const axes[] = {&y, &x};
+  const SpreadAxis* const axes[] = {&y, &x};
   SliceAttrs cut;
   for (int32_t d = 0; d < 2; ++d) {
-    const Axis& a = *axes[d];
+    const SpreadAxis& a = *axes[d];
     if (a.before == 0 && a.out == a.blocks * a.stride) continue;
     cut.axes.push_back(d + 2);
     cut.starts.push_back(a.before);

@@ -9,18 +9,16 @@
 namespace sparsenet::converter {
 namespace {
 
-using Kind = KerasWeight::Kind;
-
 // The last part of "a/b/kernel:0", without the number.
 std::string last_part(const std::string& path) {
   const std::string last = path.substr(path.rfind('/') + 1);
   return last.substr(0, last.find(':'));
 }
 
-Kind kind_of(const std::string& name) {
+KerasWeight::Kind kind_of(const std::string& name) {
   const std::string last = last_part(name);
-  if (last == "depthwise_kernel") return Kind::kDepthwiseKernel;
-  return last == "kernel" || last == "pointwise_kernel" ? Kind::kKernel : Kind::kOther;
+  if (last == "depthwise_kernel") return KerasWeight::Kind::kDepthwiseKernel;
+  return last == "kernel" || last == "pointwise_kernel" ? KerasWeight::Kind::kKernel : KerasWeight::Kind::kOther;
 }
 
 // 2: of a batch normalisation; 1: of another layer.

@@ -28,6 +28,11 @@ struct Lowered {
 
 rt::Act to_act(const Activation& activation);
 
+// Images and vectors: the second dimension counts channels, and a step may take some of them.
+inline bool has_channels(const Shape& s) {
+  return s.size() == 4 || s.size() == 2;
+}
+
 class Lowering {
  public:
   Lowering(const Graph& graph, const Persistence& persistence) : graph_(graph), persistence_(persistence) {}

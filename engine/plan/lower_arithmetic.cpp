@@ -9,10 +9,6 @@
 namespace sparsenet {
 namespace {
 
-bool has_channels(const Shape& s) {
-  return s.size() == 4 || s.size() == 2;
-}
-
 rt::BinaryOp binary_op(Op op) {
   switch (op) {
     case Op::kSub:

@@ -11,9 +11,6 @@ namespace {
 bool is_image(const Shape& s) {
   return s.size() == 4;
 }
-bool has_channels(const Shape& s) {
-  return s.size() == 4 || s.size() == 2;
-}
 
 std::vector<int64_t> row_major(const Shape& shape) {
   std::vector<int64_t> strides(shape.size(), 1);
