@@ -18,7 +18,6 @@ cmake                    build
 ninja-build              build
 pkg-config               build, test of the installed package
 libdnnl-dev              engine: oneDNN backend
-libeigen3-dev            engine: matrix products
 libflatbuffers-dev       engine: model file
 flatbuffers-compiler     engine: model file
 libonnx-dev              converter: only the schema onnx.proto
@@ -30,6 +29,7 @@ libhdf5-dev              converter: Keras files
 libre2-dev               converter: the rules of --map
 nlohmann-json3-dev       converter and command line: JSON
 libcli11-dev             converter and command line: options
+libeigen3-dev            converter and tests: matrix products
 libpng-dev               command line: images
 libjpeg-dev              command line: images
 doctest-dev              tests
@@ -89,10 +89,10 @@ fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these in another way and build with cmake --preset release:" \
-    "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
+    "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen >= 3.3, FlatBuffers with flatc," \
     "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, libhdf5, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
     "libpng, libjpeg(-turbo), doctest >= 2.4." \
-    "The library alone needs only the compiler, CMake, Eigen and FlatBuffers: cmake --preset minimal."
+    "The library alone needs only the compiler, CMake and FlatBuffers: cmake --preset minimal."
 fi
 
 # A single query for all packages: this is all that a second run costs.

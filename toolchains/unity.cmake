@@ -22,3 +22,18 @@ function(sparsenet_group_sources target)
   endforeach()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
+
+# The same for test suites, of which one folder has many: those of the converter are a group, the others by the first
+# letters of their names.
+function(sparsenet_group_tests target)
+  if(NOT SPARSENET_UNITY_BUILD)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME)
+    string(REGEX MATCH "^converter_|^." group ${name})
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${group})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+endfunction()

@@ -319,11 +319,11 @@ const FoldedOperator* find_folded(const std::string& op) {
   };
   const auto* row = std::find_if(std::begin(kRows), std::end(kRows), [&op](const auto& r) { return op == r.op; });
   if (row != std::end(kRows)) return row;
-  static const FoldedOperator kArithmetic{"", 1, fold_arithmetic}, kUnary{"", 1, fold_unary},
-      kReduction{"", 1, fold_reduce};
-  if (folds_arithmetic(op)) return &kArithmetic;
-  if (folds_unary(op)) return &kUnary;
-  return folds_reduction(op) ? &kReduction : nullptr;
+  static const FoldedOperator kArithmeticRow{"", 1, fold_arithmetic}, kUnaryRow{"", 1, fold_unary},
+      kReductionRow{"", 1, fold_reduce};
+  if (folds_arithmetic(op)) return &kArithmeticRow;
+  if (folds_unary(op)) return &kUnaryRow;
+  return folds_reduction(op) ? &kReductionRow : nullptr;
 }
 
 Status charge_inputs(NodeContext& c) {

@@ -47,9 +47,8 @@ Status import_gelu(NodeContext& c) {
 }
 
 Status import_clip(NodeContext& c) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  float low = c.float_attribute("min", -kInfinity);
-  float high = c.float_attribute("max", kInfinity);
+  float low = c.float_attribute("min", -std::numeric_limits<float>::infinity());
+  float high = c.float_attribute("max", std::numeric_limits<float>::infinity());
   if (c.has_input(1)) {  // opset 11
     SPARSENET_ASSIGN_OR_RETURN(low, c.scalar(1, "min"));
   }

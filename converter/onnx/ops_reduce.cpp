@@ -1,4 +1,4 @@
-// ONNX reductions, and what is made of them: LogSoftmax, ArgMax, ArgMin.
+// ONNX reductions, and LogSoftmax, which is made of them.
 #include <algorithm>
 #include <limits>
 
@@ -88,39 +88,6 @@ Status import_log_softmax(NodeContext& c) {
   return g.finish(g.node(Op::kSub, {difference, g.node(Op::kLog, {sum})}));
 }
 
-// The index of the largest element along an axis: of a position p where the element is the largest, the others being
-// moved below all positions. Of equal ones the first or the last. There are floats only: indices are whole numbers.
-Status import_index_of_extremum(NodeContext& c) {
-  const bool last = c.int_attribute("select_last_index", 0) != 0, keep = c.int_attribute("keepdims", 1) != 0;
-  SPARSENET_ASSIGN_OR_RETURN(ValueId x, c.value(0));
-  const Shape shape = c.writer().shape(x);
-  SPARSENET_ASSIGN_OR_RETURN(const int32_t axis, normalize_axis(c.int_attribute("axis", 0), shape.size()));
-  if (axis == c.writer().batch_axis(x)) return c.mixes_batch("axis " + std::to_string(axis) + " is the batch");
-  const auto at = static_cast<size_t>(axis);
-  const int64_t count = shape[at];
-  constexpr int64_t kMost = 1 << 22;  // whole numbers up to four times as many are exact in float32
-  if (count > kMost) return unsupported("axis: expected at most " + std::to_string(kMost) + " elements along it");
-  Compose g(c);
-  constexpr float kLargest = std::numeric_limits<float>::max();
-  const ValueId y = g.clip(g.scaled(x, c.op() == "ArgMin" ? -1.f : 1.f), -kLargest / 2, kLargest / 2);
-  // 0 for the largest, 1 for the others
-  const ValueId gap = g.clip(g.scaled(g.node(Op::kSub, {g.maximum(y, {axis}), y}), kLargest), -kLargest, 1.f);
-  Shape column(shape.size() - at, 1);
-  column[0] = count;
-  Elements<float> positions;
-  positions.resize(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) positions.data()[i] = static_cast<float>(last ? i : -i);
-  const ValueId moved =
-      g.node(Op::kSub, {g.constant(column, std::move(positions)), g.scaled(gap, static_cast<float>(count))});
-  const ValueId index = g.scaled(g.maximum(moved, {axis}), last ? 1.f : -1.f);
-  Shape target = shape;
-  target[at] = 1;
-  if (!keep && shape.size() > 1) target.erase(target.begin() + axis);
-  const Status status = g.finish(g.reshape(index, target));
-  if (status.ok()) c.state().values[c.output_name(0)].is_integer = true;
-  return status;
-}
-
 }  // namespace
 
 NodeImporter find_reduce_op(const std::string& op) {
@@ -129,8 +96,7 @@ NodeImporter find_reduce_op(const std::string& op) {
                            "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"}) {
     if (op == name) return import_reduction;
   }
-  if (op == "ArgMax" || op == "ArgMin") return import_index_of_extremum;
-  return nullptr;
+  return find_extremum_op(op);
 }
 
 }  // namespace sparsenet::converter

@@ -87,7 +87,7 @@ std::string why_unknown(const std::string& op) {
   };
   static const Family kFamilies[] = {
       {"it chooses among results: convert the network up to the scores, whose names --outputs takes",
-       {"TopK", "NonMaxSuppression", "Unique", "Compress", "RoiAlign", "MaxRoiPool", "Hardmax"}},
+       {"NonMaxSuppression", "Unique", "Compress", "RoiAlign", "MaxRoiPool"}},
       {"it draws random numbers: export the network in evaluation mode",
        {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}},
       {"recurrent layers are not supported", {"LSTM", "GRU", "RNN"}},

@@ -14,17 +14,25 @@
 
 namespace sparsenet::test {
 
+// A line for each.
+inline std::string problems_of(const converter::Report& report) {
+  std::string all;
+  for (const converter::Problem& problem : report.problems) all += converter::to_line(problem) + "\n";
+  return all;
+}
+
 struct Imported {
   converter::Report report;
   Model model;
 
+  bool ok() const { return report.problems.empty(); }
   const Graph& graph() const { return model.graph; }
   std::string text() const {  // the problems and notes, a line each
-    std::string all;
-    for (const auto& problem : report.problems) all += converter::to_line(problem) + "\n";
+    std::string all = problems_of(report);
     for (const std::string& note : report.notes) all += note + "\n";
     return all;
   }
+  std::string first_problem() const { return ok() ? "" : converter::to_line(report.problems[0]); }
   bool tells(const std::string& part) const { return text().find(part) != std::string::npos; }
   size_t count(Op op) const {
     const auto& nodes = model.graph.nodes;
@@ -32,11 +40,13 @@ struct Imported {
   }
 };
 
-inline Imported import_file(const OnnxFile& file, const converter::GraphOptions& options = {}) {
+// `folder`: where data that lie outside the file are looked for.
+inline Imported import_file(const OnnxFile& file, const converter::GraphOptions& options = {},
+                            const std::string& folder = "") {
   Imported out;
   const std::string text = file.text();
   const converter::FileBytes bytes{reinterpret_cast<const uint8_t*>(text.data()), text.size(), nullptr};
-  out.model.graph = converter::import_onnx(bytes, "", options, &out.report);
+  out.model.graph = converter::import_onnx(bytes, folder, options, &out.report);
   return out;
 }
 

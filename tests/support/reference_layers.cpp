@@ -43,19 +43,6 @@ void conv(const ConvAttrs& a, const Operands& in, Array& out) {
   }
 }
 
-void fully_connected(const FullyConnectedAttrs& a, const Operands& in, Array& out) {
-  const Array &x = *in[0], &w = *in[1];
-  const Array* bias = in.size() > 2 ? in[2] : nullptr;
-  const size_t outputs = w.dim(0), inputs = w.dim(1);
-  for (size_t n = 0; n < x.dim(0); ++n) {
-    for (size_t o = 0; o < outputs; ++o) {
-      double sum = bias ? bias->data[o] : 0.0;
-      for (size_t i = 0; i < inputs; ++i) sum += w.data[o * inputs + i] * x.data[n * inputs + i];
-      out.data[n * outputs + o] = activate(a.activation, sum);
-    }
-  }
-}
-
 namespace {
 
 size_t elements_after(const Array& x, size_t axis) {
@@ -173,36 +160,6 @@ void softmax(const AxisAttrs& a, const Operands& in, Array& out) {
     for (size_t i = 0; i < length; ++i) sum += std::exp(x.data[start + i * inner] - highest);
     for (size_t i = 0; i < length; ++i) {
       out.data[start + i * inner] = std::exp(x.data[start + i * inner] - highest) / sum;
-    }
-  }
-}
-
-void mat_mul(const Operands& in, Array& out) {
-  const Array &a = *in[0], &b = *in[1];
-  const size_t rank = out.shape.size(), rows = out.dim(rank - 2), columns = out.dim(rank - 1);
-  const size_t terms = a.dim(a.shape.size() - 1);
-  for (size_t product = 0; product * rows * columns < out.size(); ++product) {
-    // Which matrix of an operand it is: the index along every dimension in front, 0 where the operand has size 1.
-    const auto matrix_of = [&](const Array& x) {
-      size_t matrix = 0, rest = product, step = 1;
-      for (size_t d = rank - 2; d-- > 0;) {
-        const size_t i = rest % out.dim(d), missing = rank - x.shape.size();
-        rest /= out.dim(d);
-        if (d < missing) continue;
-        const size_t size = x.dim(d - missing);
-        matrix += size == 1 ? 0 : i * step;
-        step *= size;
-      }
-      return matrix;
-    };
-    const double* left = &a.data[matrix_of(a) * rows * terms];
-    const double* right = &b.data[matrix_of(b) * terms * columns];
-    for (size_t i = 0; i < rows; ++i) {
-      for (size_t j = 0; j < columns; ++j) {
-        double sum = 0;
-        for (size_t k = 0; k < terms; ++k) sum += left[i * terms + k] * right[k * columns + j];
-        out.data[(product * rows + i) * columns + j] = sum;
-      }
     }
   }
 }

@@ -6,30 +6,15 @@
 
 #include "converter/convert.h"
 #include "converter/importers.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 #include "support/reference.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::import_file;
+using test::Imported;
 using test::OnnxFile;
-
-struct Imported {
-  Graph graph;
-  std::string problem;  // the first one
-  bool has(Op op) const {
-    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [op](const Node& node) { return node.op == op; });
-  }
-};
-
-Imported import(const OnnxFile& file) {
-  Report report;
-  const std::string bytes = file.text();
-  Imported out;
-  out.graph = import_onnx(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), ".", &report);
-  if (!report.problems.empty()) out.problem = to_line(report.problems[0]);
-  return out;
-}
 
 // One node on an input [1, 4, 6, 6]; `more` are the names of its other inputs.
 OnnxFile one_node(int64_t opset, const std::string& op, const std::vector<OnnxFile::Attribute>& attributes,
@@ -44,10 +29,10 @@ OnnxFile one_node(int64_t opset, const std::string& op, const std::vector<OnnxFi
 
 TEST_CASE("composed: what would mix the images of a batch is refused") {
   const auto refused = [](const OnnxFile& file, const char* why) {
-    const Imported found = import(file);
-    CAPTURE(found.problem);
-    CHECK(found.problem.find(why) != std::string::npos);
-    CHECK(found.problem.find("'node'") != std::string::npos);
+    const Imported found = import_file(file);
+    CAPTURE(found.first_problem());
+    CHECK(found.first_problem().find(why) != std::string::npos);
+    CHECK(found.first_problem().find("'node'") != std::string::npos);
   };
   for (const char* op : {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"}) {
     refused(one_node(11, op, {{"axes", std::vector<int64_t>{0, 2}}}), "over the batch");
@@ -62,7 +47,7 @@ TEST_CASE("composed: what would mix the images of a batch is refused") {
 }
 
 TEST_CASE("composed: what is out of range is refused") {
-  const auto problem = [](const OnnxFile& file) { return import(file).problem; };
+  const auto problem = [](const OnnxFile& file) { return import_file(file).first_problem(); };
   CHECK(problem(one_node(13, "Gather", {{"axis", 1}}, {"seven"})).find("expected -4 to 3, found 7") !=
         std::string::npos);
   CHECK(problem(one_node(13, "Expand", {}, {"huge"})).find("shape") != std::string::npos);
@@ -83,12 +68,12 @@ TEST_CASE("composed: the batch stays free, also behind Transpose and Reshape") {
   file.named("Exp", "exp", {"b"}, {"c"}).named("Log", "log", {"c"}, {"d"});
   file.named("Transpose", "heads last", {"d"}, {"e"}, "", {{"perm", std::vector<int64_t>{1, 2, 0, 3}}});
   file.named("Reshape", "join", {"e", "back"}, {"f"}).named("MatMul", "layer", {"f", "w"}, {"y"});
-  Imported found = import(file);
-  REQUIRE_MESSAGE(found.problem.empty(), found.problem);
-  CHECK(found.has(Op::kFullyConnected));
-  const Status status = found.graph.set_batch(3);
+  Imported found = import_file(file);
+  REQUIRE_MESSAGE(found.ok(), found.first_problem());
+  CHECK(found.count(Op::kFullyConnected) > 0);
+  const Status status = found.model.graph.set_batch(3);
   REQUIRE_MESSAGE(status.ok(), status.message());
-  CHECK(found.graph.shape(found.graph.outputs[0]) == Shape{3, 6, 3});
+  CHECK(found.graph().shape(found.graph().outputs[0]) == Shape{3, 6, 3});
 }
 
 TEST_CASE("composed: a matrix product over the channels of transposed images is a convolution") {
@@ -99,11 +84,11 @@ TEST_CASE("composed: a matrix product over the channels of transposed images is 
   file.named("MatMul", "layer", {"b", "w"}, {"c"}).named("Add", "bias of it", {"c", "bias"}, {"d"});
   file.named("Relu", "behind", {"d"}, {"e"});
   file.named("Transpose", "channels first", {"e"}, {"y"}, "", {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
-  const Imported found = import(file);
-  REQUIRE_MESSAGE(found.problem.empty(), found.problem);
-  CHECK(found.has(Op::kConv));
-  CHECK_FALSE(found.has(Op::kTranspose));
-  CHECK_FALSE(found.has(Op::kAdd));
+  const Imported found = import_file(file);
+  REQUIRE_MESSAGE(found.ok(), found.first_problem());
+  CHECK(found.count(Op::kConv) > 0);
+  CHECK(found.count(Op::kTranspose) == 0);
+  CHECK(found.count(Op::kAdd) == 0);
 }
 
 }  // namespace

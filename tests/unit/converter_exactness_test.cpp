@@ -10,30 +10,14 @@
 #include "converter/importers.h"
 #include "converter/io/memory_budget.h"
 #include "converter/io/numeric.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::import_file;
+using test::Imported;
 using test::OnnxFile;
-
-struct Imported {
-  Report report;
-  Model model;
-  bool ok() const { return report.problems.empty(); }
-  std::string text() const {
-    std::string all;
-    for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-    return all;
-  }
-};
-
-Imported import(const OnnxFile& file) {
-  Imported out;
-  const std::string text = file.text();
-  out.model.graph = import_onnx(reinterpret_cast<const uint8_t*>(text.data()), text.size(), "", &out.report);
-  return out;
-}
 
 // The outputs for one input, from the kernels available on every machine.
 std::vector<float> run(const Imported& imported, const std::vector<float>& input) {
@@ -69,22 +53,22 @@ TEST_CASE("onnx: batch normalisation in training mode is refused, however a file
   const std::vector<int64_t> image{1, 2, 3, 3};
   for (int64_t opset : {7, 8, 9, 13}) {
     CAPTURE(opset);
-    check_refused(import(normalization(opset, image, {"y", "m", "v", "sm", "sv"})), "means training mode");
-    check_refused(import(normalization(opset, image, {"y", "", "", "sm"})), "means training mode");
-    CHECK(import(normalization(opset, image, {"y"})).ok());
-    CHECK(import(normalization(opset, image, {"y", "", ""})).ok());  // omitted outputs do not count
+    check_refused(import_file(normalization(opset, image, {"y", "m", "v", "sm", "sv"})), "means training mode");
+    check_refused(import_file(normalization(opset, image, {"y", "", "", "sm"})), "means training mode");
+    CHECK(import_file(normalization(opset, image, {"y"})).ok());
+    CHECK(import_file(normalization(opset, image, {"y", "", ""})).ok());  // omitted outputs do not count
   }
-  check_refused(import(normalization(14, image, {"y"}, {{"training_mode", 1}})), "training_mode 1");
-  check_refused(import(normalization(15, image, {"y", "m", "v"}, {{"training_mode", 1}})), "training_mode 1");
-  CHECK(import(normalization(15, image, {"y"}, {{"training_mode", 0}})).ok());
-  check_refused(import(normalization(7, image, {"y"}, {{"spatial", 0}})), "spatial 0");
-  CHECK(import(normalization(7, image, {"y"}, {{"spatial", 1}})).ok());
+  check_refused(import_file(normalization(14, image, {"y"}, {{"training_mode", 1}})), "training_mode 1");
+  check_refused(import_file(normalization(15, image, {"y", "m", "v"}, {{"training_mode", 1}})), "training_mode 1");
+  CHECK(import_file(normalization(15, image, {"y"}, {{"training_mode", 0}})).ok());
+  check_refused(import_file(normalization(7, image, {"y"}, {{"spatial", 0}})), "spatial 0");
+  CHECK(import_file(normalization(7, image, {"y"}, {{"spatial", 1}})).ok());
 }
 
 TEST_CASE("onnx: batch normalisation of any rank runs") {
   for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 2}, {1, 2, 5}, {1, 2, 3, 2}, {1, 2, 2, 2, 3}}) {
     CAPTURE(to_string(shape));
-    const Imported imported = import(normalization(17, shape, {"y"}, {{"epsilon", 0.f}}));
+    const Imported imported = import_file(normalization(17, shape, {"y"}, {{"epsilon", 0.f}}));
     const auto count = static_cast<size_t>(element_count(shape)), plane = count / 2;
     std::vector<float> input(count);
     for (size_t i = 0; i < count; ++i) input[i] = static_cast<float>(i) - 3.f;
@@ -100,7 +84,7 @@ TEST_CASE("onnx: batch normalisation of any rank runs") {
 
 TEST_CASE("onnx: a node without outputs is a problem, whatever its operator") {
   for (const std::vector<int64_t>& shape : {std::vector<int64_t>{1, 2, 5}, {1, 2, 3, 2}}) {
-    const Imported imported = import(normalization(17, shape, {}));
+    const Imported imported = import_file(normalization(17, shape, {}));
     REQUIRE_FALSE(imported.ok());
     CHECK_MESSAGE(imported.text().find("the node has no output") != std::string::npos, imported.text());
   }
@@ -114,7 +98,7 @@ TEST_CASE("onnx: inputs that an operator needs are there, of constants too") {
       OnnxFile file(17);
       file.input("x", {1, 2}).output("y").constant("c", {2}, {1, 2});
       file.node(op, inputs, {"d"}, {}).node("Add", {"x", "d"}, {"y"});
-      const Imported imported = import(file);
+      const Imported imported = import_file(file);
       CHECK_MESSAGE(imported.text().find("input 1 is missing") != std::string::npos, imported.text());
     }
   }
@@ -128,14 +112,14 @@ OnnxFile cast_and_back(OnnxFile::Type type, OnnxFile::Type input = OnnxFile::kFl
 }
 
 TEST_CASE("onnx: casts of activations that round are refused, those that keep every value pass") {
-  check_refused(import(cast_and_back(OnnxFile::kFloat16)), "rounded to float16");
-  check_refused(import(cast_and_back(OnnxFile::kBFloat16)), "rounded to bfloat16");
+  check_refused(import_file(cast_and_back(OnnxFile::kFloat16)), "rounded to float16");
+  check_refused(import_file(cast_and_back(OnnxFile::kBFloat16)), "rounded to bfloat16");
   for (OnnxFile::Type type : {OnnxFile::kInt32, OnnxFile::kInt64, OnnxFile::kBool}) {
-    check_refused(import(cast_and_back(type)), "integer");
+    check_refused(import_file(cast_and_back(type)), "integer");
   }
-  CHECK(run(import(cast_and_back(OnnxFile::kDouble)), {1.1f, 2, 3, 4}) == std::vector<float>{1.1f, 2, 3, 4});
+  CHECK(run(import_file(cast_and_back(OnnxFile::kDouble)), {1.1f, 2, 3, 4}) == std::vector<float>{1.1f, 2, 3, 4});
   // A network that is entirely float16 is computed entirely in float32, and this is reported.
-  const Imported half = import(cast_and_back(OnnxFile::kFloat16, OnnxFile::kFloat16));
+  const Imported half = import_file(cast_and_back(OnnxFile::kFloat16, OnnxFile::kFloat16));
   CHECK_MESSAGE(half.ok(), half.text());
   REQUIRE(half.report.notes.size() == 1);
   CHECK(half.report.notes[0].find("float16") != std::string::npos);
@@ -149,7 +133,7 @@ TEST_CASE("onnx: casts of constants round") {
     file.input("x", {1, 1}).output("y").constant("c", {1}, {1.f + 0x1.9p-9f});
     file.node("Cast", {"c"}, {"n"}, {{"to", int64_t{type}}}).node("Cast", {"n"}, {"w"}, {{"to", 1}});
     file.node("Mul", {"x", "w"}, {"y"});
-    CHECK(run(import(file), {1.f})[0] == expected);
+    CHECK(run(import_file(file), {1.f})[0] == expected);
   }
 }
 
@@ -183,11 +167,11 @@ TEST_CASE("onnx: dropout passes its input on only where it certainly does not tr
     file.node("Dropout", inputs, {"y"});
     return file;
   };
-  CHECK(import(dropout({"x"})).ok());
-  CHECK(import(dropout({"x", "ratio", "off"})).ok());
-  CHECK(import(dropout({"x", "", "off"})).ok());
-  check_refused(import(dropout({"x", "ratio", "on"})), "training_mode is true");
-  check_refused(import(dropout({"x", "ratio", "computed"})), "training_mode (input 2) is computed");
+  CHECK(import_file(dropout({"x"})).ok());
+  CHECK(import_file(dropout({"x", "ratio", "off"})).ok());
+  CHECK(import_file(dropout({"x", "", "off"})).ok());
+  check_refused(import_file(dropout({"x", "ratio", "on"})), "training_mode is true");
+  check_refused(import_file(dropout({"x", "ratio", "computed"})), "training_mode (input 2) is computed");
 }
 
 TEST_CASE("onnx: an attribute or input that the operator does not have is a problem, not passed over") {
@@ -196,7 +180,7 @@ TEST_CASE("onnx: an attribute or input that the operator does not have is a prob
     OnnxFile file(opset);
     file.input("x", {1, 2, 8, 8}).output("y").constant("c", {1}, {0.5f});
     file.node(op, inputs, {"y"}, attributes);
-    return import(file);
+    return import_file(file);
   };
   check_refused(one_node(11, "Add", {"x", "c"}, {{"axis", 1}}), "attribute axis: Add has it until opset 6");
   check_refused(one_node(11, "Sub", {"x", "c"}, {{"axes", 1}}), "attribute axes: Sub has none of this name");
@@ -213,7 +197,7 @@ TEST_CASE("onnx: SAME padding where the specification and its implementations di
     OnnxFile file(19);
     file.input("x", {1, 2, 8, 8}).output("y");
     file.node(op, {"x"}, {"y"}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"auto_pad", "SAME_UPPER"}, attribute});
-    return import(file);
+    return import_file(file);
   };
   check_refused(pool("MaxPool", {"dilations", std::vector<int64_t>{2, 2}}), "auto_pad SAME together with dilations");
   check_refused(pool("MaxPool", {"ceil_mode", 1}), "auto_pad SAME together with ceil_mode");
@@ -240,7 +224,7 @@ TEST_CASE("what the engine cannot run is found before a file is written") {
 TEST_CASE("a network too large to try is measured alone") {
   OnnxFile file(17);
   file.input("x", {1, 1, 20000, 20000}).output("y").node("Sigmoid", {"x"}, {"y"});
-  Imported imported = import(file);
+  Imported imported = import_file(file);
   REQUIRE_MESSAGE(imported.ok(), imported.text());
   CHECK(check_runs(imported.model, false).ok());
   // Running it here would take 1.6 GB or more.

@@ -9,30 +9,19 @@
 #include "converter/convert.h"
 #include "converter/io/file_bytes.h"
 #include "converter/io/npy.h"
-#include "support/reference.h"
+#include "support/read_array.h"
 
 namespace sparsenet::converter {
 namespace {
 
-const std::string kData = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/";
-
-test::Array read_array(const std::string& file) {
-  test::Array out;
-  const Result<std::vector<uint8_t>> bytes = read_file(file);
-  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
-  const Result<NpyView> view = parse_npy(bytes->data(), bytes->size());
-  REQUIRE_MESSAGE(view.ok(), view.status().message());
-  out.shape = view->shape;
-  for (float value : npy_floats(*view)) out.data.push_back(static_cast<double>(value));
-  return out;
-}
+const std::string kManifestFolder = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/";
 
 std::string first_problem(const Report& report) {
   return report.problems.empty() ? "" : to_line(report.problems[0]);
 }
 
 TEST_CASE("goldens import and compute what their framework did") {
-  std::ifstream file(kData + "manifest.json");
+  std::ifstream file(kManifestFolder + "manifest.json");
   REQUIRE(file.good());
   const nlohmann::json manifest = nlohmann::json::parse(file, nullptr, false);
   REQUIRE(manifest.contains("cases"));
@@ -41,10 +30,11 @@ TEST_CASE("goldens import and compute what their framework did") {
     const std::string name = entry["name"];
     CAPTURE(name);
     Options options;
-    options.input = kData + entry["model"].get<std::string>();
+    options.input = kManifestFolder + entry["model"].get<std::string>();
     if (entry["kind"] == "weights") options.architecture = entry["arch"];
     std::vector<test::Array> inputs;
-    for (const auto& input : entry["inputs"]) inputs.push_back(read_array(kData + input["file"].get<std::string>()));
+    for (const auto& input : entry["inputs"])
+      inputs.push_back(test::read_array(kManifestFolder + input["file"].get<std::string>()));
     if (name == "imagenet-stem") options.architecture += ",image-size=" + std::to_string(inputs[0].shape[2]);
     Report report;
     Result<Model> model = import_model(options, &report);
@@ -63,7 +53,7 @@ TEST_CASE("goldens import and compute what their framework did") {
     if (!outputs.ok()) continue;
     REQUIRE(outputs->size() == entry["outputs"].size());
     for (size_t i = 0; i < outputs->size(); ++i) {
-      const test::Array expected = read_array(kData + entry["outputs"][i]["file"].get<std::string>());
+      const test::Array expected = test::read_array(kManifestFolder + entry["outputs"][i]["file"].get<std::string>());
       const test::Array& found = (*outputs)[i];
       CHECK(found.shape == expected.shape);
       double largest = 0, difference = 0;

@@ -13,14 +13,14 @@ using test::Imported;
 using test::OnnxFile;
 using List = std::vector<int64_t>;
 
-Imported import(const OnnxFile& file, const GraphOptions& options = {}) {
+Imported settled(const OnnxFile& file, const GraphOptions& options = {}) {
   Imported out = test::import_file(file, options);
   if (out.report.problems.empty()) settle_image_input(&out.model, &out.report);
   return out;
 }
 
 Imported converted(const OnnxFile& file, const GraphOptions& options = {}) {
-  Imported out = import(file, options);
+  Imported out = settled(file, options);
   REQUIRE_MESSAGE(out.report.problems.empty(), out.text());
   return out;
 }
@@ -31,10 +31,10 @@ TEST_CASE("onnx: nodes may be in any order, but not in a cycle") {
   CHECK(converted(file).count(Op::kRelu) == 1);
   OnnxFile cycle(13);
   cycle.input("x", {1, 4}).output("y").named("Add", "one", {"x", "b"}, {"a"}).named("Relu", "two", {"a"}, {"b"});
-  CHECK(import(cycle.named("Tanh", "behind", {"b"}, {"y"})).tells("it depends on its own output"));
+  CHECK(settled(cycle.named("Tanh", "behind", {"b"}, {"y"})).tells("it depends on its own output"));
   OnnxFile nothing(13);
   nothing.input("x", {1, 4}).output("y").named("Add", "one", {"x", "b"}, {"y"});
-  CHECK(import(nothing).tells("Add 'one': input 'b' is made by no node"));
+  CHECK(settled(nothing).tells("Add 'one': input 'b' is made by no node"));
 }
 
 OnnxFile two_heads() {
@@ -44,13 +44,13 @@ OnnxFile two_heads() {
 }
 
 TEST_CASE("onnx: --outputs chooses what is computed; nothing else is looked at") {
-  const Imported all = import(two_heads());
+  const Imported all = settled(two_heads());
   CHECK(all.tells("NoSuchOperator 'of labels': this operator is not supported"));
   CHECK(all.tells("--outputs y leaves them out"));
   const Imported one = converted(two_heads(), {{"y"}, {}});
   CHECK(one.graph().outputs.size() == 1);
   CHECK(one.graph().value(one.graph().outputs[0]).name == "y");
-  CHECK(import(two_heads(), {{"z"}, {}}).tells("--outputs: no node of the file makes 'z'; its outputs are y, label"));
+  CHECK(settled(two_heads(), {{"z"}, {}}).tells("--outputs: no node of the file makes 'z'; its outputs are y, label"));
   SUBCASE("values inside the network, in any order; inputs that they do not need are left out") {
     OnnxFile file(13);
     file.input("x", {1, 4}).input("text", {1, 4}, OnnxFile::kString).output("y");
@@ -72,12 +72,12 @@ TEST_CASE("onnx: sizes that the file leaves open are given by --input-shape, whi
   OnnxFile file(13);
   file.constant("w", {1, 3, 1, 1}, {1, 1, 1}).input("x", {0, 3, 0, 0}).output("y").node("Conv", {"x", "w"}, {"y"});
   CHECK(
-      import(file).tells("input 'x': its shape [?, 3, ?, ?] leaves sizes open; only the batch may be: give them, for "
-                         "example --input-shape x=1,3,224,224"));
+      settled(file).tells("input 'x': its shape [?, 3, ?, ?] leaves sizes open; only the batch may be: give them, for "
+                          "example --input-shape x=1,3,224,224"));
   const Imported given = converted(file, {{}, {{"x", {4, 3, 48, 192}}}});
   CHECK(given.graph().shape(given.graph().inputs[0]) == Shape{1, 3, 48, 192});  // the batch may be set later
-  CHECK(import(file, {{}, {{"x", {1, 4, 48, 48}}}}).tells("--input-shape: the file has the shape [?, 3, ?, ?]"));
-  CHECK(import(file, {{}, {{"z", {1, 3, 48, 48}}}}).tells("--input-shape: the file has no input 'z'; it has x"));
+  CHECK(settled(file, {{}, {{"x", {1, 4, 48, 48}}}}).tells("--input-shape: the file has the shape [?, 3, ?, ?]"));
+  CHECK(settled(file, {{}, {{"z", {1, 3, 48, 48}}}}).tells("--input-shape: the file has no input 'z'; it has x"));
   CHECK(parse_input_shape("a=b=1,3,4")->first == "a=b");
   CHECK(parse_input_shape("a=b=1,3,4")->second == Shape{1, 3, 4});
   for (const char* wrong : {"x", "x=", "=1,2", "x=1,,2", "x=1,2,", "x=0,1", "x=-1", "x=1e3", "x=1,1,1,1,1,1,1,1,1"}) {
@@ -110,7 +110,7 @@ TEST_CASE("onnx: an input of bytes") {
   SUBCASE("may be moved before it is cast, but not computed with") {
     file.node("Transpose", {"x"}, {"t"}, {{"perm", List{0, 1, 3, 2}}}).node("Cast", {"t"}, {"f"}, {{"to", 1}});
     CHECK(converted(OnnxFile(file).node("Conv", {"f", "w"}, {"y"})).model.metadata.std_dev.size() == 3);
-    CHECK(import(file.node("Add", {"t", "t"}, {"y"})).tells("it computes with integers of the input"));
+    CHECK(settled(file.node("Add", {"t", "t"}, {"y"})).tells("it computes with integers of the input"));
   }
 }
 
@@ -214,7 +214,7 @@ TEST_CASE("onnx: picked elements that are no image's channels") {
   CHECK(test::run_graph(one.graph(), {1, 2, 3, 4, 5, 6}) == std::vector<float>{2, 5});
   OnnxFile batch(13);
   batch.input("x", {1, 2, 3}).output("y").integers("i", {}, {0}).node("Gather", {"x", "i"}, {"y"});
-  CHECK(import(batch).tells("picks images of the batch"));
+  CHECK(settled(batch).tells("picks images of the batch"));
 }
 
 TEST_CASE("onnx: opset 6 broadcasts along a stated axis and says whether it trains") {
@@ -228,11 +228,11 @@ TEST_CASE("onnx: opset 6 broadcasts along a stated axis and says whether it trai
     CHECK(test::run_graph(converted(file).graph(), {1, 1, 1}) == std::vector<float>{1 + 20 + 300});
   }
   SUBCASE("shapes that differ without broadcast") {
-    CHECK(import(file.node("Mul", {"x", "m"}, {"y"})).tells("without broadcast expected equal shapes"));
+    CHECK(settled(file.node("Mul", {"x", "m"}, {"y"})).tells("without broadcast expected equal shapes"));
   }
   SUBCASE("training mode") {
     const std::vector<std::string> inputs{"x", "v", "zero", "m", "v"};
-    CHECK(import(OnnxFile(file).node("BatchNormalization", inputs, {"y"})).tells("is_test 0 means training mode"));
+    CHECK(settled(OnnxFile(file).node("BatchNormalization", inputs, {"y"})).tells("is_test 0 means training mode"));
     const Imported test = converted(OnnxFile(file).node("BatchNormalization", inputs, {"y"}, {{"is_test", 1}}));
     CHECK(test::run_graph(test.graph(), {1, 1, 1})[2] == doctest::Approx(-2));
   }
@@ -244,7 +244,7 @@ TEST_CASE("onnx: opset 28 is read") {
   CHECK(test::run_graph(converted(file).graph(), {1, 1, 1}) == std::vector<float>{111});
   OnnxFile later(99);
   later.input("x", {1, 3}).output("y").node("Relu", {"x"}, {"y"});
-  CHECK(import(later).tells("opset: expected 6 to 28, found 99"));
+  CHECK(settled(later).tells("opset: expected 6 to 28, found 99"));
 }
 
 }  // namespace

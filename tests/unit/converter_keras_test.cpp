@@ -16,7 +16,8 @@
 #include "converter/weights/matching.h"
 #include "converter/weights/readers.h"
 #include "support/architecture_graph.h"
-#include "support/reference.h"
+#include "support/imported.h"
+#include "support/read_array.h"
 #include "support/scratch_folder.h"
 #include "support/skip.h"
 
@@ -28,12 +29,6 @@ const std::string kArch = "sparsenet-basic:blocks=2,k=2,path=1,classes=3,image-s
 const std::string kArchOfKeras = kArch + ",bn-eps=0.001";
 constexpr size_t kTensors = 20;  // two of four convolutions and dense layers, four of three batch normalisations
 
-std::string text_of(const Report& report) {
-  std::string all;
-  for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-  return all;
-}
-
 bool contains(const std::vector<std::string>& texts, const std::string& part) {
   return std::any_of(texts.begin(), texts.end(), [&](const auto& t) { return t.find(part) != std::string::npos; });
 }
@@ -43,22 +38,6 @@ Result<Model> import_keras(const std::string& path, const std::string& arch, Rep
   options.input = path;
   options.architecture = arch;
   return import_model(options, report);
-}
-
-std::vector<uint8_t> bytes_of(const std::string& path) {
-  Result<std::vector<uint8_t>> bytes = read_file(path);
-  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
-  return std::move(bytes).value();
-}
-
-test::Array read_array(const std::string& path) {
-  const std::vector<uint8_t> bytes = bytes_of(path);
-  const Result<NpyView> view = parse_npy(bytes.data(), bytes.size());
-  REQUIRE(view.ok());
-  test::Array out;
-  out.shape = view->shape;
-  for (const float value : npy_floats(*view)) out.data.push_back(static_cast<double>(value));
-  return out;
 }
 
 TEST_CASE("keras: names of classes become names of groups") {
@@ -172,7 +151,7 @@ TEST_CASE("keras: layers are found by their names, under a prefix, under another
   Result<NameRules> parsed = rules.empty() ? Result<NameRules>(NameRules()) : NameRules::load(rules);
   REQUIRE(parsed.ok());
   match_weights(std::move(source), *parsed, &graph, &report);
-  CHECK_MESSAGE(report.problems.empty(), text_of(report));
+  CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
   check_in_place(graph);
 }
 
@@ -194,13 +173,13 @@ TEST_CASE("keras: layers that are numbered by class are assigned class by class"
   Report report;
   SUBCASE("complete") {
     match_weights(source, NameRules(), &graph, &report);
-    CHECK_MESSAGE(report.problems.empty(), text_of(report));
+    CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
     check_in_place(graph);
   }
   SUBCASE("the file states an order, which is not that of the constants") {
     source.ordered_in_runs = false;
     match_weights(source, NameRules(), &graph, &report);
-    CHECK_MESSAGE(report.problems.empty(), text_of(report));
+    CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
     check_in_place(graph);
   }
   SUBCASE("one less") {
@@ -213,7 +192,8 @@ TEST_CASE("keras: layers that are numbered by class are assigned class by class"
 #ifdef SPARSENET_HAVE_HDF5
 
 TEST_CASE("keras: every form gives what Keras computes") {
-  const test::Array images = read_array(kKeras + "images.npy"), expected = read_array(kKeras + "logits.npy");
+  const test::Array images = test::read_array(kKeras + "images.npy"),
+                    expected = test::read_array(kKeras + "logits.npy");
   const struct {
     const char *file, *format, *how;
     bool tells_epsilon;
@@ -228,7 +208,7 @@ TEST_CASE("keras: every form gives what Keras computes") {
     CAPTURE(row.file);
     Report report;
     Result<Model> model = import_keras(kKeras + row.file, kArchOfKeras, &report);
-    CHECK_MESSAGE(model.ok(), text_of(report));
+    CHECK_MESSAGE(model.ok(), test::problems_of(report));
     if (!model.ok()) continue;
     CHECK(report.format == row.format);
     CHECK(report.warnings.empty());
@@ -247,7 +227,7 @@ TEST_CASE("keras: every form gives what Keras computes") {
     Report other;
     const Result<Model> wrong = import_keras(kKeras + row.file, kArch, &other);
     CHECK(wrong.ok() != row.tells_epsilon);
-    if (row.tells_epsilon) CHECK(text_of(other).find("say bn-eps=0.001 there") != std::string::npos);
+    if (row.tells_epsilon) CHECK(test::problems_of(other).find("say bn-eps=0.001 there") != std::string::npos);
     if (!row.tells_epsilon) CHECK(contains(other.warnings, "(bn-eps=0.001)"));
   }
 }
@@ -268,8 +248,8 @@ TEST_CASE("keras: reports show the file's names, types and shapes") {
 TEST_CASE("keras: without --arch or with a wrong one, the message says what the file looks like") {
   Report none, wrong;
   CHECK(!import_keras(kKeras + "whole.keras", "", &none).ok());
-  CHECK(text_of(none).find("say with --arch which network they are of") != std::string::npos);
-  CHECK(text_of(none).find("from_keras_model), which needs no --arch") != std::string::npos);
+  CHECK(test::problems_of(none).find("say with --arch which network they are of") != std::string::npos);
+  CHECK(test::problems_of(none).find("from_keras_model), which needs no --arch") != std::string::npos);
   CHECK(!import_keras(kKeras + "whole.keras", kArchOfKeras + ",attention=se", &wrong).ok());
   REQUIRE(grouped_problems(wrong).size() == 1);
   CHECK(grouped_problems(wrong)[0].line.find("this looks like sparsenet-basic:blocks=2,k=2") != std::string::npos);
@@ -297,7 +277,7 @@ TEST_CASE("keras: HDF5 files that lead elsewhere, hold something else or ask for
     CAPTURE(row.file);
     Report report;
     CHECK(!import_keras(kKeras + "hostile/" + row.file + ".h5", kArchOfKeras, &report).ok());
-    CHECK_MESSAGE(text_of(report).find(row.part) != std::string::npos, text_of(report));
+    CHECK_MESSAGE(test::problems_of(report).find(row.part) != std::string::npos, test::problems_of(report));
   }
 }
 
@@ -321,7 +301,7 @@ TEST_CASE("keras: damaged files are refused or read, and never crash") {
   };
   for (const char* file : {"packed.h5", "keras2-weights.h5", "automatic.weights.h5", "whole.keras"}) {
     CAPTURE(file);
-    const std::vector<uint8_t> whole = bytes_of(kKeras + file);
+    const std::vector<uint8_t> whole = test::read_bytes(kKeras + file);
     const auto size = static_cast<uint32_t>(whole.size());
     for (int i = 0; i < cases; ++i) {
       const uint32_t keep =
@@ -347,7 +327,7 @@ TEST_CASE("keras: what is not a Keras file is told") {
   for (const auto& row : rows) {
     Report report;
     CHECK(!import_keras(folder.write(row.name, row.content), kArchOfKeras, &report).ok());
-    CHECK_MESSAGE(text_of(report).find(row.part) != std::string::npos, text_of(report));
+    CHECK_MESSAGE(test::problems_of(report).find(row.part) != std::string::npos, test::problems_of(report));
   }
 }
 
@@ -356,7 +336,7 @@ TEST_CASE("keras: what is not a Keras file is told") {
 TEST_CASE("keras: without libhdf5 the message says how to get it") {
   Report report;
   CHECK(!import_keras(kKeras + "keras2-weights.h5", kArchOfKeras, &report).ok());
-  CHECK(text_of(report).find("libhdf5-dev") != std::string::npos);
+  CHECK(test::problems_of(report).find("libhdf5-dev") != std::string::npos);
 }
 
 #endif

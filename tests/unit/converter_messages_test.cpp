@@ -12,11 +12,12 @@
 #include "converter/weights/readers.h"
 #include "converter/weights/recognise.h"
 #include "support/architecture_graph.h"
-#include "support/onnx_file.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
 
+using test::import_file;
 using test::OnnxFile;
 
 std::vector<std::string> lines_of(const Report& report) {
@@ -33,13 +34,6 @@ std::string text_of(const Report& report) {
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
-}
-
-Report import(const OnnxFile& file) {
-  Report report;
-  const std::string bytes = file.text();
-  (void)import_onnx(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), ".", &report);
-  return report;
 }
 
 TEST_CASE("messages: problems that differ in names and numbers are one line") {
@@ -88,7 +82,7 @@ TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it t
     file.named("Conv", "c", {"xf", "w"}, {"c"});
     file.named("QuantizeLinear", "q2", {"c", "s", "z"}, {"cq"});
     file.named("DequantizeLinear", "d2", {"cq", "s", "z"}, {"y"});
-    CHECK(text_of(import(file)) ==
+    CHECK(text_of(import_file(file).report) ==
           "the network is quantised (4 nodes, the first: QuantizeLinear 'q'): this version converts float networks "
           "only: give the one before quantisation\n");
   }
@@ -97,7 +91,7 @@ TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it t
     file.named("QLinearAdd", "a", {"cq", "s", "z", "cq", "s", "z", "s", "z"}, {"aq"}, "com.microsoft");
     file.named("ConvInteger", "i", {"xq", "wq"}, {"ci"}).output("ci");
     file.named("DequantizeLinear", "d", {"aq", "s", "z"}, {"y"});
-    const Report report = import(file);
+    const Report report = import_file(file).report;
     CHECK(report.problems.size() == 5);
     CHECK(lines_of(report).size() == 1);
     CHECK(contains(text_of(report), "the network is quantised (5 nodes"));
@@ -112,7 +106,7 @@ TEST_CASE("messages: onnx: one missing file of data is one line, and no node beh
   file.named("Shape", "shape", {"b"}, {"s"}).named("Gather", "gather", {"s", "s"}, {"g"});
   file.named("Cast", "cast", {"g"}, {"gc"}, "", {{"to", 7}}).named("Sqrt", "sqrt", {"v"}, {"sv"});
   file.named("NonZero", "nonzero", {"sv"}, {"nz"}).named("Relu", "relu", {"b"}, {"y"});
-  const Report report = import(file);
+  const Report report = import_file(file, {}, ".").report;
   CHECK(report.problems.size() == 3);
   CHECK(text_of(report) ==
         "tensor 'w1' (the first of 3): its data lie in a file of their own, 'no-such.data', which is not in the "
@@ -128,7 +122,7 @@ TEST_CASE("messages: onnx: operators behind a failure are told, also where no sh
   file.named("DeformConv", "of any shape", {"a", "w"}, {"b"}).named("Sinh", "behind", {"b"}, {"c"});
   file.named("Cosh", "further behind", {"c"}, {"d"}).named("Whatever", "of ours", {"d"}, {"e"}, "our.domain");
   file.named("Relu", "fine", {"e"}, {"y"});
-  const std::string text = text_of(import(file));
+  const std::string text = text_of(import_file(file).report);
   for (const char* part :
        {"Shrink 'keeps its shape'", "Conv 'of four channels'", "DeformConv 'of any shape'", "Sinh 'behind'",
         "Cosh 'further behind'", "operators of domain 'our.domain' are not supported (Whatever 'of ours')"}) {
@@ -142,7 +136,7 @@ TEST_CASE("messages: onnx: operators behind a failure are told, also where no sh
 TEST_CASE("messages: onnx: operators of ONNX Runtime's own are one cause") {
   OnnxFile file(13);
   file.input("x", {1, 3, 8, 8}).output("y").named("FusedConv", "c", {"x"}, {"a"}, "com.microsoft");
-  const Report report = import(file.named("FusedGelu", "g", {"a"}, {"y"}, "com.microsoft"));
+  const Report report = import_file(file.named("FusedGelu", "g", {"a"}, {"y"}, "com.microsoft")).report;
   CHECK(lines_of(report).size() == 1);
   CHECK(contains(text_of(report), "2 nodes, the first: FusedConv 'c'"));
   CHECK(contains(text_of(report), "give the file as it was exported"));
@@ -151,7 +145,8 @@ TEST_CASE("messages: onnx: operators of ONNX Runtime's own are one cause") {
 TEST_CASE("messages: element types have names") {
   OnnxFile file(13);
   file.zeros("t", {2}, OnnxFile::kString, 1).zeros("u", {2}, 23, 1).zeros("v", {2}, 99, 1);
-  const Report report = import(file.input("x", {1, 3}, OnnxFile::kString).output("y").node("Relu", {"x"}, {"y"}));
+  const Report report =
+      import_file(file.input("x", {1, 3}, OnnxFile::kString).output("y").node("Relu", {"x"}, {"y"})).report;
   std::string all;
   for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
   INFO(all);

@@ -10,19 +10,13 @@
 #include "converter/importers.h"
 #include "converter/io/file_bytes.h"
 #include "converter/io/npy.h"
-#include "support/reference.h"
+#include "support/read_array.h"
 
 namespace sparsenet::converter {
 namespace {
 
 const std::string kGraphs = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/graphs/";
 const std::string kNets = std::string(SPARSENET_SOURCE_DIR) + "/tests/goldens/data/nets/";
-
-std::vector<uint8_t> bytes_of(const std::string& path) {
-  Result<std::vector<uint8_t>> bytes = read_file(path);
-  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
-  return std::move(bytes).value();
-}
 
 // Replaces a text by one of equal length everywhere, so that protobuf's lengths stay correct.
 size_t replace(std::vector<uint8_t>* bytes, const std::string& from, const std::string& to) {
@@ -36,7 +30,7 @@ size_t replace(std::vector<uint8_t>* bytes, const std::string& from, const std::
   return count;
 }
 
-Report import(const std::vector<uint8_t>& bytes, const std::string& folder = "") {
+Report report_of(const std::vector<uint8_t>& bytes, const std::string& folder = "") {
   Report report;
   (void)import_onnx(bytes.data(), bytes.size(), folder, &report);
   return report;
@@ -50,7 +44,7 @@ bool tells(const Report& report, const std::string& text) {
 }
 
 TEST_CASE("activations that exporters write as several nodes become one") {
-  const std::vector<uint8_t> bytes = bytes_of(kGraphs + "activations-spelled-out.onnx");
+  const std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "activations-spelled-out.onnx");
   Report report;
   const Graph graph = import_onnx(bytes.data(), bytes.size(), "", &report);
   CHECK(report.problems.empty());
@@ -73,10 +67,10 @@ TEST_CASE("activations that exporters write as several nodes become one") {
 }
 
 TEST_CASE("forms of Gelu that do not exist are told, and a power that is no product is an op of its own") {
-  std::vector<uint8_t> bytes = bytes_of(kGraphs + "smooth-activations.onnx");
+  std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "smooth-activations.onnx");
   CHECK(replace(&bytes, "none", "fast") > 0);
-  CHECK(tells(import(bytes), "approximate: expected none or tanh, found fast"));
-  bytes = bytes_of(kGraphs + "activations-spelled-out.onnx");
+  CHECK(tells(report_of(bytes), "approximate: expected none or tanh, found fast"));
+  bytes = test::read_bytes(kGraphs + "activations-spelled-out.onnx");
   const float three = 3.f, half = 2.5f;
   std::string from(4, 0), to(4, 0);
   std::memcpy(&from[0], &three, 4);
@@ -89,10 +83,10 @@ TEST_CASE("forms of Gelu that do not exist are told, and a power that is no prod
 }
 
 TEST_CASE("all unsupported nodes are told at once, with op, name and reason") {
-  std::vector<uint8_t> bytes = bytes_of(kGraphs + "activations.onnx");
+  std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "activations.onnx");
   CHECK(replace(&bytes, "HardSwish", "HardSwosh") > 0);
   CHECK(replace(&bytes, "LeakyRelu", "LeakyRulu") > 0);
-  const Report report = import(bytes);
+  const Report report = report_of(bytes);
   // Two LeakyRelu, one HardSwish; the names contain the op as well.
   CHECK(report.problems.size() == 3);
   CHECK(tells(report, "HardSwosh '"));
@@ -101,30 +95,30 @@ TEST_CASE("all unsupported nodes are told at once, with op, name and reason") {
 }
 
 TEST_CASE("quantised operators are named as such") {
-  std::vector<uint8_t> bytes = bytes_of(kGraphs + "tiny-resnet.onnx");
+  std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "tiny-resnet.onnx");
   CHECK(replace(&bytes, "GlobalAveragePool", "QLinearAveragePoo") > 0);
-  const Report report = import(bytes);
+  const Report report = report_of(bytes);
   REQUIRE(grouped_problems(report).size() == 1);
   CHECK(grouped_problems(report)[0].line.find("the network is quantised (") == 0);
 }
 
 TEST_CASE("attributes of the wrong kind or value") {
-  std::vector<uint8_t> bytes = bytes_of(kGraphs + "conv-auto-pad.onnx");
+  std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "conv-auto-pad.onnx");
   CHECK(replace(&bytes, "SAME_LOWER", "SAME_LOVER") == 1);
-  const Report report = import(bytes);
+  const Report report = report_of(bytes);
   CHECK(report.problems.size() == 1);
   CHECK(tells(report, "auto_pad"));
   CHECK(tells(report, "'SAME_LOVER'"));
 }
 
 TEST_CASE("data outside the file: read from the model's folder, never from elsewhere") {
-  const std::vector<uint8_t> bytes = bytes_of(kNets + "abc-opset20-dynamo.onnx");
-  CHECK(import(bytes, kNets).problems.empty());
-  CHECK(tells(import(bytes), "stored outside the file"));
-  CHECK(tells(import(bytes, kGraphs), "tensor '"));
+  const std::vector<uint8_t> bytes = test::read_bytes(kNets + "abc-opset20-dynamo.onnx");
+  CHECK(report_of(bytes, kNets).problems.empty());
+  CHECK(tells(report_of(bytes), "stored outside the file"));
+  CHECK(tells(report_of(bytes, kGraphs), "tensor '"));
   std::vector<uint8_t> escaping = bytes;
   CHECK(replace(&escaping, "abc-opset20-dynamo.onnx.data", "../nets/bc-opset9.onnx.dataa") > 0);
-  CHECK(tells(import(escaping, kNets), "not inside the model's folder"));
+  CHECK(tells(report_of(escaping, kNets), "not inside the model's folder"));
 }
 
 TEST_CASE("a dynamic batch becomes 1 and may be set to any other") {
@@ -153,16 +147,6 @@ TEST_CASE("every imported golden works for other batches") {
   }
 }
 
-test::Array read_array(const std::string& file) {
-  test::Array out;
-  const std::vector<uint8_t> bytes = bytes_of(file);
-  const Result<NpyView> view = parse_npy(bytes.data(), bytes.size());
-  REQUIRE_MESSAGE(view.ok(), view.status().message());
-  out.shape = view->shape;
-  for (float value : npy_floats(*view)) out.data.push_back(static_cast<double>(value));
-  return out;
-}
-
 // converter_data/make_onnx_goldens.py: shapes computed by the graph, batch normalisation spelled out, and similar.
 TEST_CASE("what exporters compute from constants and shapes is folded, for any batch") {
   const std::string data = std::string(SPARSENET_SOURCE_DIR) + "/tests/unit/converter_data/exporter_habits";
@@ -172,7 +156,7 @@ TEST_CASE("what exporters compute from constants and shapes is folded, for any b
   Result<Model> model = import_model(options, &report);
   REQUIRE_MESSAGE(model.ok(), (report.problems.empty() ? "" : to_line(report.problems[0])));
   CHECK(report.operators.count("Sigmoid") == 0);  // its output is not read by anything
-  const test::Array input = read_array(data + ".input.npy"), expected = read_array(data + ".out0.npy");
+  const test::Array input = test::read_array(data + ".input.npy"), expected = test::read_array(data + ".out0.npy");
   REQUIRE(input.shape[0] == 2);
   REQUIRE(model->graph.set_batch(2).ok());
   const Result<std::vector<test::Array>> found = test::evaluate(model->graph, {input});
@@ -201,7 +185,7 @@ TEST_CASE("names of inputs and outputs are the file's") {
 }
 
 TEST_CASE("a constant that BatchNorm reads twice becomes two, so that training can move them apart") {
-  std::vector<uint8_t> bytes = bytes_of(kGraphs + "tiny-resnet.onnx");
+  std::vector<uint8_t> bytes = test::read_bytes(kGraphs + "tiny-resnet.onnx");
   // The node's variance is also its scale: exporters store equal tensors once. (Before a name: protobuf's tag and
   // length.)
   CHECK(replace(&bytes, "\n\aconst_7", "\n\aconst_4") == 1);

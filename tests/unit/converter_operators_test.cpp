@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "support/imported.h"
 
@@ -93,6 +94,34 @@ TEST_CASE("onnx: ArgMax and ArgMin give indices as whole numbers") {
   OnnxFile file(13);
   file.input("x", {1, 3}).output("y").node("ArgMax", {"x"}, {"i"}, {{"axis", 1}}).node("Add", {"i", "x"}, {"y"});
   CHECK(test::import_file(file).tells("Add 'Add_node': it computes with integers"));
+}
+
+TEST_CASE("onnx: TopK gives the largest elements and their indices, of equal ones the first") {
+  const float most = std::numeric_limits<float>::max() / 4;  // what larger ones count as
+  struct Row {
+    Floats elements, largest, smallest, where_largest, where_smallest;
+  };
+  const Row rows[] = {{{3, -1, 7, 7, 0}, {7, 7, 3}, {-1, 0, 3}, {2, 3, 0}, {1, 4, 0}},
+                      {{-INFINITY, -2, 5, INFINITY, 5}, {most, 5, 5}, {-most, -2, 5}, {3, 2, 4}, {0, 1, 2}}};
+  for (const bool largest : {true, false}) {
+    CAPTURE(largest);
+    OnnxFile file(13);
+    file.input("x", {1, 5}).ints("k", {3}).output("values").output("indices");
+    file.named("TopK", "top", {"x", "k"}, {"values", "indices"}, "", {{"axis", 1}, {"largest", largest ? 1 : 0}});
+    const Imported found = test::import_file(file);
+    REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
+    CHECK(found.graph().shape(found.graph().outputs[1]) == Shape{1, 3});
+    CHECK(found.tells("output 'indices' holds integers"));
+    for (const Row& row : rows) {
+      CHECK(test::run_graph(found.graph(), row.elements) == (largest ? row.largest : row.smallest));
+      CHECK(test::run_graph(found.graph(), row.elements, 1) == (largest ? row.where_largest : row.where_smallest));
+    }
+  }
+  CHECK(OneNode{13, {1, 4}, "TopK", {}, {"k"}, with(13, "k", {5})}.import().tells("k: expected 1 to 4, found 5"));
+  CHECK(OneNode{13, {1, 99}, "TopK", {}, {"k"}, with(13, "k", {65})}.import().tells("k: expected at most 64"));
+  check({9, {1, 4}, "TopK", {{"k", 2}}}, {1, 2}, {4, 3});
+  check({11, {1, 2, 3}, "Hardmax"}, {1, 2, 3}, {0, 0, 0, 0, 0, 1});
+  check({13, {1, 2, 3}, "Hardmax"}, {1, 2, 3}, {0, 0, 1, 0, 0, 1});
 }
 
 TEST_CASE("onnx: pools of three dimensions, and with gaps") {
@@ -242,7 +271,7 @@ TEST_CASE("onnx: Einsum is matrix products, sums and a transposition") {
 }
 
 TEST_CASE("onnx: what is not supported says what to do") {
-  CHECK(OneNode{13, {1, 4}, "TopK"}.import().tells("--outputs"));
+  CHECK(OneNode{13, {1, 4}, "Unique"}.import().tells("--outputs"));
   CHECK(OneNode{13, {1, 4}, "RandomNormalLike"}.import().tells("export the network in evaluation mode"));
   CHECK(OneNode{13, {1, 4}, "Floor"}.import().tells("only where all that it reads is constant"));
 }

@@ -6,24 +6,13 @@
 #include "converter/convert.h"
 #include "converter/io/file_bytes.h"
 #include "converter/io/npy.h"
-#include "support/reference.h"
+#include "support/read_array.h"
 #include "support/skip.h"
 
 namespace sparsenet::converter {
 namespace {
 
-const std::string kData = std::string(SPARSENET_SOURCE_DIR) + "/tests/unit/converter_data/";
-
-test::Array read_array(const std::string& file) {
-  test::Array out;
-  const Result<std::vector<uint8_t>> bytes = read_file(file);
-  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
-  const Result<NpyView> view = parse_npy(bytes->data(), bytes->size());
-  REQUIRE_MESSAGE(view.ok(), view.status().message());
-  out.shape = view->shape;
-  for (float value : npy_floats(*view)) out.data.push_back(static_cast<double>(value));
-  return out;
-}
+const std::string kTflite = std::string(SPARSENET_SOURCE_DIR) + "/tests/unit/converter_data/";
 
 void check_network(const std::string& model_path, const std::string& name, size_t outputs, int64_t input_rank = 4) {
   CAPTURE(name);
@@ -35,11 +24,11 @@ void check_network(const std::string& model_path, const std::string& name, size_
   CHECK(static_cast<int64_t>(model->graph.shape(model->graph.inputs[0]).size()) == input_rank);
   CHECK(report.format == "TensorFlow Lite");
   const Result<std::vector<test::Array>> found =
-      test::evaluate(model->graph, {read_array(kData + name + ".input.npy")});
+      test::evaluate(model->graph, {test::read_array(kTflite + name + ".input.npy")});
   REQUIRE_MESSAGE(found.ok(), found.status().message());
   REQUIRE(found->size() == outputs);
   for (size_t i = 0; i < outputs; ++i) {
-    const test::Array expected = read_array(kData + name + ".out" + std::to_string(i) + ".npy");
+    const test::Array expected = test::read_array(kTflite + name + ".out" + std::to_string(i) + ".npy");
     CHECK((*found)[i].shape == expected.shape);
     double largest = 0, difference = 0;
     for (size_t k = 0; k < expected.size() && k < (*found)[i].size(); ++k) {
@@ -51,18 +40,18 @@ void check_network(const std::string& model_path, const std::string& name, size_
 }
 
 TEST_CASE("tflite operators compute what LiteRT does") {
-  check_network(kData + "convolutions.tflite", "convolutions", 1);
-  check_network(kData + "flatten_orders.tflite", "flatten_orders", 1);
-  check_network(kData + "pools_and_means.tflite", "pools_and_means", 2);
-  check_network(kData + "elementwise.tflite", "elementwise", 2);
-  check_network(kData + "smooth_activations.tflite", "smooth_activations", 2);
-  check_network(kData + "data_movement.tflite", "data_movement", 2);
-  check_network(kData + "half_weights_and_shape_chain.tflite", "half_weights_and_shape_chain", 1);
+  check_network(kTflite + "convolutions.tflite", "convolutions", 1);
+  check_network(kTflite + "flatten_orders.tflite", "flatten_orders", 1);
+  check_network(kTflite + "pools_and_means.tflite", "pools_and_means", 2);
+  check_network(kTflite + "elementwise.tflite", "elementwise", 2);
+  check_network(kTflite + "smooth_activations.tflite", "smooth_activations", 2);
+  check_network(kTflite + "data_movement.tflite", "data_movement", 2);
+  check_network(kTflite + "half_weights_and_shape_chain.tflite", "half_weights_and_shape_chain", 1);
 }
 
 TEST_CASE("tflite: a flattened image costs no transpose") {
   Options options;
-  options.input = kData + "half_weights_and_shape_chain.tflite";
+  options.input = kTflite + "half_weights_and_shape_chain.tflite";
   Report report;
   const Result<Model> model = import_model(options, &report);
   REQUIRE(model.ok());

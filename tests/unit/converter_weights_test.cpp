@@ -10,6 +10,7 @@
 #include "converter/weights/pickle.h"
 #include "converter/weights/readers.h"
 #include "support/architecture_graph.h"
+#include "support/imported.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -22,12 +23,6 @@ Result<Pickle> read(const std::string& text) {
 template <size_t N>
 std::string literal(const char (&text)[N]) {
   return std::string(text, N - 1);
-}
-
-std::string text_of(const Report& report) {
-  std::string all;
-  for (const Problem& problem : report.problems) all += to_line(problem) + "\n";
-  return all;
 }
 
 Graph tiny_graph() {
@@ -247,7 +242,7 @@ TEST_CASE("matching by name, prefix and rule") {
     source.tensors.push_back(head);
     match_weights(source, rules("net/auxiliary=;net/(.*)=$1"), &graph, &report);
   }
-  CHECK_MESSAGE(report.problems.empty(), text_of(report));
+  CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
   check_all_in_place(graph);
 }
 
@@ -272,7 +267,7 @@ TEST_CASE("matching by the names of other implementations, where the order tells
   std::reverse(source.tensors.begin(), source.tensors.end());
   Report report;
   match_weights(source, NameRules(), &graph, &report);
-  CHECK_MESSAGE(report.problems.empty(), text_of(report));
+  CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
   check_all_in_place(graph);
   size_t shortcuts = 0, heads = 0;
   for (const TensorRecord& record : report.tensors) {
@@ -289,14 +284,15 @@ TEST_CASE("tensors of layers that the architecture lacks are told as that, and d
   Report refused;
   match_weights(source, NameRules(), &graph, &refused);
   CHECK(refused.problems.size() == 10);
-  CHECK(text_of(refused).find("tensor 'layer2.0.shortcut.0.weight': a parameter of a layer that the architecture does "
-                              "not have") != std::string::npos);
-  CHECK(text_of(refused).find("drop it") == std::string::npos);
+  CHECK(test::problems_of(refused).find(
+            "tensor 'layer2.0.shortcut.0.weight': a parameter of a layer that the architecture does "
+            "not have") != std::string::npos);
+  CHECK(test::problems_of(refused).find("drop it") == std::string::npos);
   CHECK(refused.warnings.empty());
 
   Report dropped;
   match_weights(source, rules(".*shortcut.*="), &graph, &dropped);
-  CHECK_MESSAGE(dropped.problems.empty(), text_of(dropped));
+  CHECK_MESSAGE(dropped.problems.empty(), test::problems_of(dropped));
   REQUIRE(dropped.warnings.size() == 1);
   CHECK(dropped.warnings[0].find("drops 10 tensors that look like parameters of layers, the first: "
                                  "'layer2.0.shortcut.0.weight' [32, 16, 1, 1]") != std::string::npos);
@@ -313,7 +309,7 @@ TEST_CASE("what is no layer's parameter may be dropped without a warning") {
   source.tensors.push_back(extra);
   Report refused;
   match_weights(source, NameRules(), &graph, &refused);
-  CHECK(text_of(refused).find("drop it with the rule") != std::string::npos);
+  CHECK(test::problems_of(refused).find("drop it with the rule") != std::string::npos);
   Report dropped;
   match_weights(source, rules("ema\\..*="), &graph, &dropped);
   CHECK(dropped.problems.empty());
@@ -327,7 +323,7 @@ TEST_CASE("matching by order and shape") {
   for (size_t i = 0; i < source.tensors.size(); ++i) source.tensors[i].name = "tensor" + std::to_string(i);
   SUBCASE("complete and in order: one way") {
     match_weights(source, NameRules(), &graph, &report);
-    CHECK_MESSAGE(report.problems.empty(), text_of(report));
+    CHECK_MESSAGE(report.problems.empty(), test::problems_of(report));
     check_all_in_place(graph);
     for (const TensorRecord& record : report.tensors) CHECK(record.how == "order and shape");
   }
@@ -335,7 +331,7 @@ TEST_CASE("matching by order and shape") {
     source.tensors.insert(source.tensors.begin() + 3, source.tensors[2]);
     source.tensors[3].name = "another";
     match_weights(source, NameRules(), &graph, &report);
-    CHECK(text_of(report).find("more than one way") != std::string::npos);
+    CHECK(test::problems_of(report).find("more than one way") != std::string::npos);
   }
   SUBCASE("one tensor less") {
     source.tensors.erase(source.tensors.begin() + 4);
@@ -376,7 +372,7 @@ TEST_CASE("matching tells everything that does not fit, and changes nothing") {
   source.tensors.back().values.assign(99, 0.f);
   Report report;
   match_weights(source, NameRules(), &graph, &report);
-  const std::string text = text_of(report);
+  const std::string text = test::problems_of(report);
   CHECK(text.find("'" + first + "'") != std::string::npos);
   CHECK(text.find("'" + last + "'") != std::string::npos);
   CHECK(text.find("'surplus.thing'") != std::string::npos);
@@ -392,10 +388,10 @@ TEST_CASE("matching: a rule that leads nowhere, and two tensors for one constant
   const SourceTensors source = tensors_of(graph);
   Report nowhere;
   match_weights(source, rules("stem\\.bias=no.such.thing"), &graph, &nowhere);
-  CHECK(text_of(nowhere).find("'no.such.thing', which the architecture does not have") != std::string::npos);
+  CHECK(test::problems_of(nowhere).find("'no.such.thing', which the architecture does not have") != std::string::npos);
   Report twice;
   match_weights(source, rules("bn\\.weight=bn.bias"), &graph, &twice);
-  CHECK(text_of(twice).find("already filled by") != std::string::npos);
+  CHECK(test::problems_of(twice).find("already filled by") != std::string::npos);
 }
 
 TEST_CASE("half, bfloat and integer elements") {

@@ -24,7 +24,7 @@ Model planned(Graph graph) {
   return model;
 }
 
-Model network(const std::string& text) {
+Model model_with_options(const std::string& text) {
   const auto arch = parse_architecture(text);
   REQUIRE_MESSAGE(arch.ok(), arch.status().message());
   auto graph = build_graph(*arch, 5);
@@ -60,7 +60,7 @@ Images images_of(const Model& source) {
 TEST_CASE("the compact kernels, chosen at run time, need what the device's parts say") {
   for (const std::string text : {"sparsenet-abc-v0", "resnet20"}) {
     CAPTURE(text);
-    Model source = network(text);
+    Model source = model_with_options(text);
     add_test_vector(source, 1e-4f);
     REQUIRE(add_step_checks(source.test_vectors, &source.plans[0]).ok());
     auto training = make_training_plan(source, "portable-f32");
@@ -106,7 +106,7 @@ TEST_CASE("the compact kernels, chosen at run time, need what the device's parts
 }
 
 TEST_CASE("kernels that this version does not know are refused; callers of older versions get the linked ones") {
-  Room model(bytes_of(network("sparsenet-abc:blocks=2-2,k=4,path=2")));
+  Room model(bytes_of(model_with_options("sparsenet-abc:blocks=2-2,k=4,path=2")));
   sn_options options{};
   options.struct_size = sizeof options;
   options.kernels = 2;
@@ -141,7 +141,7 @@ TEST_CASE("images without a mean and a deviation are taken as they are") {
 }
 
 TEST_CASE("a model without a plan is refused with the command that makes one") {
-  Model source = network("sparsenet-abc:blocks=2-2,k=4,path=2");
+  Model source = model_with_options("sparsenet-abc:blocks=2-2,k=4,path=2");
   source.plans.clear();
   Room model(bytes_of(source));
   sn_needs needs{};

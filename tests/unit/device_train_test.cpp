@@ -27,7 +27,7 @@ namespace {
 constexpr const char* kTarget = "portable-f32";
 constexpr const char* kSmall = "sparsenet-abc:blocks=2-1,k=4,path=2";
 
-Model model_of(const std::string& text, int test_vectors = 2) {
+Model trainable_model_of(const std::string& text, int test_vectors = 2) {
   Model model;
   model.graph = train_network(text);
   for (int i = 0; i < test_vectors; ++i) add_test_vector(model, 1e-4f, static_cast<uint32_t>(i + 1));
@@ -111,7 +111,7 @@ std::vector<float> state_parameters(const Trainer& trainer, size_t floats) {
   return values;
 }
 
-void use_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
+void train_on_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {
   static_cast<ThreadPool*>(self)->parallel(chunks, function, context);
 }
 
@@ -122,7 +122,7 @@ TEST_CASE("training in the caller's memory computes what a Trainer computes, bit
                                  "sparsenet-abc:blocks=2-2-3,k=5,path=3,attention=se"}) {
     CAPTURE(text);
     constexpr int kImages = 3;
-    const Model source = model_of(text, 0);
+    const Model source = trainable_model_of(text, 0);
     TrainOptions options;
     options.batch = 1;
     options.accumulate = kImages;
@@ -164,7 +164,7 @@ TEST_CASE("training in the caller's memory computes what a Trainer computes, bit
 }
 
 TEST_CASE("training takes little more memory than inference") {
-  const Model source = model_of("sparsenet-abc-v0", 0);
+  const Model source = trainable_model_of("sparsenet-abc-v0", 0);
   Board board(bytes_of(source));
   Room model(bytes_of(source));
   const sn_needs inference = needs_of(model);
@@ -173,9 +173,9 @@ TEST_CASE("training takes little more memory than inference") {
 }
 
 TEST_CASE("training with threads of the caller's: the same bits") {
-  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  const std::vector<uint8_t> bytes = bytes_of(trainable_model_of(kSmall, 0));
   ThreadPool pool(3);
-  sn_thread_hook threads{sizeof threads, 3, use_pool, &pool};
+  sn_thread_hook threads{sizeof threads, 3, train_on_pool, &pool};
   Board alone(bytes), shared(bytes, &threads);
   const TrainData data = train_data(4, 10);
   for (int64_t i = 0; i < 4; ++i) CHECK(alone.add(data, i) == shared.add(data, i));
@@ -184,7 +184,7 @@ TEST_CASE("training with threads of the caller's: the same bits") {
 }
 
 TEST_CASE("parameters go away and come back") {
-  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  const std::vector<uint8_t> bytes = bytes_of(trainable_model_of(kSmall, 0));
   Board board(bytes), after_reset(bytes);
   const TrainData data = train_data(2, 10);
   const std::vector<float> untrained = board.logits(data.batch_images(1, 1));
@@ -201,7 +201,7 @@ TEST_CASE("parameters go away and come back") {
 }
 
 TEST_CASE("a training plan brings a check of its own, and the file keeps it") {
-  Model source = model_of(kSmall);
+  Model source = trainable_model_of(kSmall);
   const TrainingCheck& check = source.plans[1].check;
   REQUIRE(check.losses.size() == 5);
   CHECK(check.labels.size() == 2);
@@ -240,7 +240,7 @@ TEST_CASE("a training plan brings a check of its own, and the file keeps it") {
 }
 
 TEST_CASE("training calls that make no sense are refused") {
-  const Model source = model_of(kSmall);
+  const Model source = trainable_model_of(kSmall);
   const std::vector<uint8_t> bytes = bytes_of(source);
   Board board(bytes);
   Room model(bytes);
@@ -302,7 +302,7 @@ TEST_CASE("training calls that make no sense are refused") {
 }
 
 TEST_CASE("an image whose loss is not finite does not count") {
-  const std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  const std::vector<uint8_t> bytes = bytes_of(trainable_model_of(kSmall, 0));
   Board board(bytes), expected(bytes);
   const TrainData data = train_data(2, 10);
   board.add(data, 0);
@@ -330,7 +330,7 @@ TEST_CASE("an image whose loss is not finite does not count") {
 }
 
 TEST_CASE("what cannot be trained on a device is refused by name") {
-  Model wrong = model_of(kSmall);
+  Model wrong = trainable_model_of(kSmall);
   wrong.test_vectors[1].inputs[0] = Tensor::from({1, 3, 8, 8}, std::vector<float>(192));
   CHECK(make_training_plan(wrong, kTarget).status().message().find("test vector 1") != std::string::npos);
   wrong.test_vectors[1] = {};
@@ -338,7 +338,7 @@ TEST_CASE("what cannot be trained on a device is refused by name") {
   Model model;
   model.graph.outputs = {model.graph.add_input("x", {1, 4})};
   CHECK_FALSE(make_training_plan(model, kTarget).ok());
-  CHECK(make_training_plan(model_of(kSmall, 0), "cortex-m55").status().message().find("portable-f32") !=
+  CHECK(make_training_plan(trainable_model_of(kSmall, 0), "cortex-m55").status().message().find("portable-f32") !=
         std::string::npos);
   // A layer after the head without a gradient that a plan could hold.
   Graph g;
@@ -354,7 +354,7 @@ TEST_CASE("what cannot be trained on a device is refused by name") {
 }
 
 TEST_CASE("training steps that would leave their memory are refused by name") {
-  const Model source = model_of(kSmall, 0);
+  const Model source = trainable_model_of(kSmall, 0);
   const auto refused = [&](rt::StepOp op, const std::string& part,
                            const std::function<void(Plan&, rt::Step&)>& change) {
     Model model = source;
@@ -426,7 +426,7 @@ TEST_CASE("training steps that would leave their memory are refused by name") {
 }
 
 TEST_CASE("training needs a plan of a version that has it") {
-  std::vector<uint8_t> bytes = bytes_of(model_of(kSmall, 0));
+  std::vector<uint8_t> bytes = bytes_of(trainable_model_of(kSmall, 0));
   {
     Room model(bytes);
     rt::ModelFile file;
@@ -448,7 +448,7 @@ TEST_CASE("training needs a plan of a version that has it") {
 }
 
 TEST_CASE("damage to a training plan is refused, or harmless where the checksum is set right") {
-  Model source = model_of(kSmall, 1);
+  Model source = trainable_model_of(kSmall, 1);
   source.plans.erase(source.plans.begin());  // only the training plan remains
   const std::vector<uint8_t> good = bytes_of(source);
   uint64_t structure = 0;
@@ -485,7 +485,7 @@ TEST_CASE("damage to a training plan is refused, or harmless where the checksum 
 }
 
 TEST_CASE("a device is given both plans, the kernels of both, and no more memory than it says") {
-  const Model source = model_of("sparsenet-abc-v0");
+  const Model source = trainable_model_of("sparsenet-abc-v0");
   const auto parts = make_device_parts(source);
   REQUIRE_MESSAGE(parts.ok(), parts.status().message());
   for (const char* kernel : {"kReferenceCrossEntropy", "kReferenceConvGradWeight", "kReferenceUpdateSgd"}) {

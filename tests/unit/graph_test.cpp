@@ -21,7 +21,7 @@ Graph small_graph() {
   return g;
 }
 
-std::string refusal(Graph g) {
+std::string why_refused(Graph g) {
   const Status status = g.infer_shapes();
   CHECK(status.code() == StatusCode::kInvalidModel);
   CHECK(status.message().find('\n') == std::string::npos);
@@ -39,91 +39,91 @@ TEST_CASE("infer_shapes refuses inconsistent graphs and says where") {
   REQUIRE(g.infer_shapes().ok());
   SUBCASE("no input") {
     g.inputs.clear();
-    expect(refusal(g), "the graph has no input");
+    expect(why_refused(g), "the graph has no input");
   }
   SUBCASE("no output") {
     g.outputs.clear();
-    expect(refusal(g), "the graph has no output");
+    expect(why_refused(g), "the graph has no output");
   }
   SUBCASE("an output that does not exist") {
     g.outputs = {99};
-    expect(refusal(g), "graph output 99 is never made");
+    expect(why_refused(g), "graph output 99 is never made");
     g.outputs = {-1};
-    expect(refusal(g), "graph output -1 is never made");
+    expect(why_refused(g), "graph output -1 is never made");
   }
   SUBCASE("an output that nobody makes") {
     Value value;
     value.name = "orphan";
     g.values.push_back(value);
     g.outputs = {static_cast<ValueId>(g.values.size() - 1)};
-    expect(refusal(g), "is never made");
+    expect(why_refused(g), "is never made");
   }
   SUBCASE("an input id out of range") {
     g.inputs.push_back(1000);
-    expect(refusal(g), "graph input 1000 does not exist");
+    expect(why_refused(g), "graph input 1000 does not exist");
   }
   SUBCASE("an input listed twice") {
     g.inputs.push_back(g.inputs[0]);
-    expect(refusal(g), "'x'");
+    expect(why_refused(g), "'x'");
   }
   SUBCASE("a constant as graph input") {
     g.inputs.push_back(1);
-    expect(refusal(g), "'w'");
+    expect(why_refused(g), "'w'");
   }
   SUBCASE("an input without a shape") {
     g.values[0].shape = {};
-    expect(refusal(g), "'x'");
+    expect(why_refused(g), "'x'");
   }
   SUBCASE("an input whose size overflows") {
     const int64_t huge = std::numeric_limits<int64_t>::max();
     g.values[0].shape = {1, 3, huge, huge};
-    expect(refusal(g), "too large");
+    expect(why_refused(g), "too large");
   }
   SUBCASE("inputs of different batch") {
     g.add_input("second", {2, 3});
-    expect(refusal(g), "expected batch 1, found [2, 3]");
+    expect(why_refused(g), "expected batch 1, found [2, 3]");
   }
   SUBCASE("a node input out of range") {
     g.nodes[1].inputs[0] = 4711;
-    expect(refusal(g), "Relu 'relu': input value 4711 does not exist");
+    expect(why_refused(g), "Relu 'relu': input value 4711 does not exist");
     g.nodes[1].inputs[0] = -7;
-    expect(refusal(g), "Relu 'relu': input value -7 does not exist");
+    expect(why_refused(g), "Relu 'relu': input value -7 does not exist");
   }
   SUBCASE("a node output out of range") {
     g.nodes[1].outputs[0] = 4711;
-    expect(refusal(g), "Relu 'relu': output value 4711 does not exist");
+    expect(why_refused(g), "Relu 'relu': output value 4711 does not exist");
   }
   SUBCASE("nodes out of order") {
     std::swap(g.nodes[0], g.nodes[1]);
-    expect(refusal(g), "Relu 'relu': input 'y' is used before it is made");
+    expect(why_refused(g), "Relu 'relu': input 'y' is used before it is made");
   }
   SUBCASE("a node that reads itself") {
     g.nodes[1].inputs[0] = g.nodes[1].outputs[0];
-    expect(refusal(g), "used before it is made");
+    expect(why_refused(g), "used before it is made");
   }
   SUBCASE("a value made twice") {
     g.nodes.push_back(g.nodes[1]);
-    expect(refusal(g), "output 'z' is made twice");
+    expect(why_refused(g), "output 'z' is made twice");
   }
   SUBCASE("a node that overwrites a constant") {
     g.nodes[1].outputs[0] = 1;
-    expect(refusal(g), "output 'w' is made twice");
+    expect(why_refused(g), "output 'w' is made twice");
   }
   SUBCASE("two values of one name") {
     g.values[2].name = "x";
-    expect(refusal(g), "two values are named 'x'");
+    expect(why_refused(g), "two values are named 'x'");
   }
   SUBCASE("a value without a name") {
     g.values[2].name.clear();
-    expect(refusal(g), "value 2 has no name");
+    expect(why_refused(g), "value 2 has no name");
   }
   SUBCASE("a constant without data") {
     g.values[1].constant.data = nullptr;
-    expect(refusal(g), "constant 'w'");
+    expect(why_refused(g), "constant 'w'");
   }
   SUBCASE("a constant whose data has another shape") {
     g.values[1].shape = {4, 3, 1, 1};
-    expect(refusal(g), "constant 'w'");
+    expect(why_refused(g), "constant 'w'");
   }
   SUBCASE("an output too large to count") {
     const int64_t big = int64_t{1} << 29;
@@ -150,7 +150,7 @@ TEST_CASE("add_node names its output uniquely and leaves bad shapes to infer_sha
   const ValueId b = g.add_node(Op::kGlobalAveragePool, "pool", {a});  // needs rank 4
   CHECK(g.shape(b).empty());
   g.outputs = {b};
-  expect(refusal(g), "'pool'");
+  expect(why_refused(g), "'pool'");
 }
 
 TEST_CASE("set_batch changes every shape, and back again") {
@@ -211,22 +211,22 @@ TEST_CASE("quantisation belongs to integers and fits their shape") {
   const ValueId w = g.add_constant("w", Tensor{DataType::kInt8, {3, 2}, nullptr, kData});
   g.outputs = {g.add_node(Op::kRelu, "relu", {x})};
   const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
-  const auto refusal = [&](ValueId id, Quantization q) {
+  const auto why_refused = [&](ValueId id, Quantization q) {
     Graph copy = g;
     copy.value(id).quantization = std::move(q);
     return copy.infer_shapes().message();
   };
-  CHECK(refusal(w, {{0.5f}, {3}, 0}) == "");
-  CHECK(refusal(w, {{0.5f, 1.f, 2.f}, {0, -128, 127}, 0}) == "");
-  CHECK(refusal(w, {{0.5f, 1.f}, {0, 0}, 1}) == "");
-  CHECK(has(refusal(x, {{0.5f}, {0}, 0}), "expected a value of int8, uint8 or int32, found float32"));
-  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, 0}), "one scale, or one for each index of an axis of [3, 2]"));
-  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, 2}), "found 2 and axis 2"));
-  CHECK(has(refusal(w, {{0.5f, 1.f}, {0, 0}, -1}), "found 2 and axis -1"));
-  CHECK(has(refusal(w, {{0.5f}, {}, 0}), "as many zero points as scales"));
-  CHECK(has(refusal(w, {{}, {1}, 0}), "as many zero points as scales"));
-  CHECK(has(refusal(w, {{0.f}, {0}, 0}), "positive scales"));
-  CHECK(has(refusal(w, {{std::numeric_limits<float>::infinity()}, {0}, 0}), "positive scales"));
-  CHECK(has(refusal(w, {{std::nanf("")}, {0}, 0}), "positive scales"));
-  CHECK(has(refusal(w, {{1.f}, {128}, 0}), "zero points that its type holds, found 128"));
+  CHECK(why_refused(w, {{0.5f}, {3}, 0}) == "");
+  CHECK(why_refused(w, {{0.5f, 1.f, 2.f}, {0, -128, 127}, 0}) == "");
+  CHECK(why_refused(w, {{0.5f, 1.f}, {0, 0}, 1}) == "");
+  CHECK(has(why_refused(x, {{0.5f}, {0}, 0}), "expected a value of int8, uint8 or int32, found float32"));
+  CHECK(has(why_refused(w, {{0.5f, 1.f}, {0, 0}, 0}), "one scale, or one for each index of an axis of [3, 2]"));
+  CHECK(has(why_refused(w, {{0.5f, 1.f}, {0, 0}, 2}), "found 2 and axis 2"));
+  CHECK(has(why_refused(w, {{0.5f, 1.f}, {0, 0}, -1}), "found 2 and axis -1"));
+  CHECK(has(why_refused(w, {{0.5f}, {}, 0}), "as many zero points as scales"));
+  CHECK(has(why_refused(w, {{}, {1}, 0}), "as many zero points as scales"));
+  CHECK(has(why_refused(w, {{0.f}, {0}, 0}), "positive scales"));
+  CHECK(has(why_refused(w, {{std::numeric_limits<float>::infinity()}, {0}, 0}), "positive scales"));
+  CHECK(has(why_refused(w, {{std::nanf("")}, {0}, 0}), "positive scales"));
+  CHECK(has(why_refused(w, {{1.f}, {128}, 0}), "zero points that its type holds, found 128"));
 }

@@ -17,7 +17,7 @@ using namespace sparsenet::test;
 
 namespace {
 
-Graph architecture(const std::string& text, uint64_t seed = 1) {
+Graph seeded_graph(const std::string& text, uint64_t seed = 1) {
   const auto arch = parse_architecture(text);
   REQUIRE_MESSAGE(arch.ok(), arch.status().message());
   auto graph = build_graph(*arch, seed);
@@ -328,7 +328,7 @@ TEST_CASE("sessions run at the same time on different threads") {
 }
 
 TEST_CASE("a profiled run gives the same result and a time for every step") {
-  const Graph graph = architecture("sparsenet-abc-v0");
+  const Graph graph = seeded_graph("sparsenet-abc-v0");
   const std::vector<Array> inputs = random_inputs(graph, 3);
   for (Backend backend : cpu_backends()) {
     if (backend == Backend::kReference) continue;

@@ -33,7 +33,7 @@ Model loaded(std::vector<uint8_t> bytes) {
   return std::move(*model);
 }
 
-Session session_for(const Model& model, SessionOptions options) {
+Session session_of(const Model& model, SessionOptions options) {
   auto session = Session::create(model, options);
   REQUIRE_MESSAGE(session.ok(), session.status().message());
   return std::move(*session);
@@ -85,10 +85,10 @@ void check_equal(const Model& model, const std::string& what) {
       options.backend = backend;
       options.threads = threads;
       options.batch = batch;
-      Session with = session_for(read, options);
+      Session with = session_of(read, options);
       CHECK_MESSAGE(with.uses_stored_plan(), what);
       options.use_stored_plan = false;
-      Session without = session_for(read, options);
+      Session without = session_of(read, options);
       CHECK_MESSAGE(!without.uses_stored_plan(), what);
       CHECK_MESSAGE(difference(with, without, inputs).empty(), what, ": ", difference(with, without, inputs));
     }
@@ -196,7 +196,7 @@ TEST_CASE("a plan that does not fit is not used") {
   CHECK(model.plans.size() == 2);
   SessionOptions options;
   options.threads = 1;
-  const auto uses = [&] { return session_for(model, options).uses_stored_plan(); };
+  const auto uses = [&] { return session_of(model, options).uses_stored_plan(); };
   CHECK(uses());
   options.batch = 2;
   CHECK(uses());
@@ -370,7 +370,7 @@ TEST_CASE("a session outlives the model and its file") {
     auto bytes = std::make_shared<std::vector<uint8_t>>(bytes_of(with_plan(architecture("sparsenet-abc-v0"))));
     const auto model = load_model(bytes->data(), bytes->size(), bytes, "memory");
     REQUIRE(model.ok());
-    return session_for(*model, options);
+    return session_of(*model, options);
   }();
   CHECK(session.uses_stored_plan());
   CHECK(run_session(session, {Array(Shape{1, 3, 32, 32}, 0.5)}).ok());

@@ -14,11 +14,11 @@ using namespace sparsenet::test;
 namespace {
 
 const char* const kSmall = "sparsenet-abc:blocks=2-2,k=4,path=2";
-constexpr int64_t kBatch = 6;
+constexpr int64_t kFrozenBatch = 6;
 
-TrainOptions options_of(const std::string& freeze, int threads = 1) {
+TrainOptions freeze_options_of(const std::string& freeze, int threads = 1) {
   TrainOptions options;
-  options.batch = kBatch;
+  options.batch = kFrozenBatch;
   options.threads = threads;
   options.freeze = freeze;
   return options;
@@ -49,7 +49,7 @@ bool ends_with(const std::string& text, const std::string& end) {
 // Trains a little and checks for every constant that it changed if and only if `moves(name)`.
 template <class Moves>
 void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves) {
-  TrainOptions options = options_of(freeze);
+  TrainOptions options = freeze_options_of(freeze);
   options.weight_decay = 1e-3f;  // changes what has no gradient but is trained
   Trainer trainer = make_trainer(graph, options);
   for (const ParameterInfo& info : trainer.parameters()) {
@@ -60,7 +60,7 @@ void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves
     }
     CHECK(info.decayed);
   }
-  train_steps(trainer, train_data(3 * kBatch, 10), kBatch, 0, 3, 0.1f);
+  train_steps(trainer, train_data(3 * kFrozenBatch, 10), kFrozenBatch, 0, 3, 0.1f);
   const Graph trained = trainer.graph().value();
   for (const Value& before : graph.values) {
     if (!before.is_constant) continue;
@@ -75,26 +75,26 @@ void check_what_moves(const Graph& graph, const std::string& freeze, Moves moves
 // Mean cross-entropy in inference, and the gradient of the last bias: the mean of softmax - one-hot.
 double inference_loss(const Graph& graph, const TrainData& data, int64_t classes, std::vector<double>* bias_gradient) {
   SessionOptions options;
-  options.batch = kBatch;
+  options.batch = kFrozenBatch;
   options.threads = 1;
   auto session = Session::create(graph, options);
   REQUIRE_MESSAGE(session.ok(), session.status().message());
-  REQUIRE(session->set_input(0, data.images.data(), static_cast<size_t>(kBatch) * data.image_size()).ok());
+  REQUIRE(session->set_input(0, data.images.data(), static_cast<size_t>(kFrozenBatch) * data.image_size()).ok());
   REQUIRE(session->run().ok());
   const auto width = static_cast<size_t>(classes);
-  std::vector<float> logits(static_cast<size_t>(kBatch) * width);
+  std::vector<float> logits(static_cast<size_t>(kFrozenBatch) * width);
   REQUIRE(session->get_output(0, logits.data(), logits.size()).ok());
   double loss = 0;
   bias_gradient->assign(width, 0.0);
-  for (size_t n = 0; n < static_cast<size_t>(kBatch); ++n) {
+  for (size_t n = 0; n < static_cast<size_t>(kFrozenBatch); ++n) {
     const float* row = &logits[n * width];
     double sum = 0;
     for (size_t c = 0; c < width; ++c) sum += std::exp(static_cast<double>(row[c]));
     const auto label = static_cast<size_t>(data.labels[n]);
-    loss += (std::log(sum) - static_cast<double>(row[label])) / static_cast<double>(kBatch);
+    loss += (std::log(sum) - static_cast<double>(row[label])) / static_cast<double>(kFrozenBatch);
     for (size_t c = 0; c < width; ++c) {
       const double probability = std::exp(static_cast<double>(row[c])) / sum;
-      (*bias_gradient)[c] += (probability - (c == label ? 1 : 0)) / static_cast<double>(kBatch);
+      (*bias_gradient)[c] += (probability - (c == label ? 1 : 0)) / static_cast<double>(kFrozenBatch);
     }
   }
   return loss;
@@ -126,11 +126,11 @@ TEST_CASE("bn-and-bias trains scales, shifts and biases alone") {
 TEST_CASE("a frozen front gives the training step what inference gives") {
   for (const std::string text : {kSmall, "sparsenet-abc-v0", "resnet20"}) {
     const Graph graph = network_with_statistics(text);
-    const TrainData data = train_data(kBatch, 10);
+    const TrainData data = train_data(kFrozenBatch, 10);
     std::vector<double> expected;
     const double loss = inference_loss(graph, data, 10, &expected);
     for (const int threads : {1, 2}) {
-      Trainer trainer = make_trainer(graph, options_of("all-but-head", threads));
+      Trainer trainer = make_trainer(graph, freeze_options_of("all-but-head", threads));
       const auto step = trainer.step(data.images.data(), data.labels.data(), 0.f);
       REQUIRE_MESSAGE(step.ok(), step.status().message());
       CHECK(step->loss == doctest::Approx(loss).epsilon(1e-5));
@@ -159,7 +159,7 @@ TEST_CASE("a norm with frozen scale and shift uses its running statistics") {
   auto graph = build_graph(*arch, 3);
   REQUIRE(graph.ok());
   set_train_parameters(*graph);
-  const TrainData data = train_data(kBatch, 10, {3, 8, 8});
+  const TrainData data = train_data(kFrozenBatch, 10, {3, 8, 8});
   TrainReference::Options options;
   for (const Node& node : graph->nodes) {
     if (node.op == Op::kBatchNorm && starts_with(node.name, "block0.")) options.frozen_norms.insert(node.name);
@@ -167,7 +167,7 @@ TEST_CASE("a norm with frozen scale and shift uses its running statistics") {
   CHECK(options.frozen_norms.size() == 8);
   const auto reference = TrainReference::create(*graph, data.images, data.labels, options);
   REQUIRE_MESSAGE(reference.ok(), reference.status().message());
-  Trainer trainer = make_trainer(*graph, options_of("block0.*"));
+  Trainer trainer = make_trainer(*graph, freeze_options_of("block0.*"));
   const auto step = trainer.step(data.images.data(), data.labels.data(), 0.f);
   REQUIRE_MESSAGE(step.ok(), step.status().message());
   CHECK(step->loss == doctest::Approx(reference->cross_entropy()).epsilon(1e-5));
@@ -197,12 +197,12 @@ TEST_CASE("a norm with frozen scale and shift uses its running statistics") {
 
 TEST_CASE("training the head alone lowers the loss and takes less memory") {
   const Graph graph = network_with_statistics("sparsenet-abc-v0");
-  const TrainData data = train_data(kBatch, 10);
-  Trainer head = make_trainer(graph, options_of("all-but-head"));
+  const TrainData data = train_data(kFrozenBatch, 10);
+  Trainer head = make_trainer(graph, freeze_options_of("all-but-head"));
   std::vector<double> losses;
-  for (int i = 0; i < 40; ++i) losses.push_back(train_steps(head, data, kBatch, 0, 1, 0.03f)[0]);
+  for (int i = 0; i < 40; ++i) losses.push_back(train_steps(head, data, kFrozenBatch, 0, 1, 0.03f)[0]);
   CHECK(losses.back() < 0.8 * losses.front());
-  const TrainMemory all = make_trainer(graph, options_of("none")).memory(), few = head.memory();
+  const TrainMemory all = make_trainer(graph, freeze_options_of("none")).memory(), few = head.memory();
   CHECK(4 * few.arena_bytes < all.arena_bytes);
   CHECK(few.parameter_bytes < all.parameter_bytes);
 }
@@ -214,20 +214,20 @@ TEST_CASE("an op without a gradient is named, unless it lies in a frozen part") 
   const ValueId y =
       g.graph.add_node(Op::kAffine, "the-affine", {x, g.constant({6}, 1, 0.2), g.constant({6}, 0, 0.2)}, AffineAttrs{});
   const Graph graph = g.finish({g.head(y, 10)});
-  const auto refused = Trainer::create(graph, options_of("none"));
+  const auto refused = Trainer::create(graph, freeze_options_of("none"));
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.status().code() == StatusCode::kUnsupported);
   CHECK_MESSAGE(refused.status().message().find("the-affine") != std::string::npos, refused.status().message());
 
-  const TrainData data = train_data(kBatch, 10, {3, 8, 8});
+  const TrainData data = train_data(kFrozenBatch, 10, {3, 8, 8});
   std::vector<double> expected;
   const double loss = inference_loss(graph, data, 10, &expected);
-  Trainer trainer = make_trainer(graph, options_of("all-but-head"));
-  CHECK(train_steps(trainer, data, kBatch, 0, 1, 0.1f)[0] == doctest::Approx(loss).epsilon(1e-5));
+  Trainer trainer = make_trainer(graph, freeze_options_of("all-but-head"));
+  CHECK(train_steps(trainer, data, kFrozenBatch, 0, 1, 0.1f)[0] == doctest::Approx(loss).epsilon(1e-5));
 }
 
 TEST_CASE("a Softmax at the end is left out, in front of a Reshape too") {
-  const TrainData data = train_data(3 * kBatch, 5, {3, 8, 8});
+  const TrainData data = train_data(3 * kFrozenBatch, 5, {3, 8, 8});
   std::vector<std::vector<double>> losses;
   for (const int softmax : {0, 1, 2}) {  // none, at the end, before the Reshape
     Random random(8);
@@ -236,8 +236,8 @@ TEST_CASE("a Softmax at the end is left out, in front of a Reshape too") {
     if (softmax == 2) x = g.node(Op::kSoftmax, {x}, AxisAttrs{1});
     x = g.flatten(x);
     if (softmax == 1) x = g.node(Op::kSoftmax, {x}, AxisAttrs{1});
-    Trainer trainer = make_trainer(g.finish({x}), options_of("none"));
-    losses.push_back(train_steps(trainer, data, kBatch, 0, 3, 0.1f));
+    Trainer trainer = make_trainer(g.finish({x}), freeze_options_of("none"));
+    losses.push_back(train_steps(trainer, data, kFrozenBatch, 0, 3, 0.1f));
   }
   CHECK(losses[1] == losses[0]);
   CHECK(losses[2] == losses[0]);
@@ -259,7 +259,7 @@ TEST_CASE("running statistics that something else reads too are refused by name"
                          {x, g.constant({6}, 1, 0), g.constant({6}, 0, 0), shared == 2 ? mean : g.constant({6}, 0, 0),
                           g.constant({6}, 1, 0)},
                          BatchNormAttrs{});
-    const auto trainer = Trainer::create(g.finish({g.head(g.relu(x), 5)}), options_of("none"));
+    const auto trainer = Trainer::create(g.finish({g.head(g.relu(x), 5)}), freeze_options_of("none"));
     REQUIRE(trainer.ok() == (shared == 0));
     if (shared == 0) continue;
     CHECK(trainer.status().code() == StatusCode::kUnsupported);
@@ -268,7 +268,7 @@ TEST_CASE("running statistics that something else reads too are refused by name"
 }
 
 TEST_CASE("a pattern that matches everything is refused: nothing would be trained") {
-  const auto trainer = Trainer::create(train_network(kSmall), options_of("*"));
+  const auto trainer = Trainer::create(train_network(kSmall), freeze_options_of("*"));
   REQUIRE_FALSE(trainer.ok());
   CHECK(trainer.status().code() == StatusCode::kInvalidArgument);
 }
@@ -303,11 +303,11 @@ TEST_CASE("a new head has the classes asked for, the same weights from the same 
   CHECK(same_bits(constants_of(again), constants_of(graph)));
   CHECK_FALSE(same_bits(constants_of(other), constants_of(graph)));
 
-  Trainer trainer = make_trainer(graph, options_of("all-but-head"));
+  Trainer trainer = make_trainer(graph, freeze_options_of("all-but-head"));
   CHECK(trainer.classes() == 4);
-  const TrainData data = train_data(kBatch, 4);
+  const TrainData data = train_data(kFrozenBatch, 4);
   std::vector<double> losses;
-  for (int i = 0; i < 10; ++i) losses.push_back(train_steps(trainer, data, kBatch, 0, 1, 0.05f)[0]);
+  for (int i = 0; i < 10; ++i) losses.push_back(train_steps(trainer, data, kFrozenBatch, 0, 1, 0.05f)[0]);
   CHECK(losses.back() < losses.front());
 }
 

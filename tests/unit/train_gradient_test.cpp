@@ -81,7 +81,7 @@ Case make_case(const Generator& generator, uint64_t seed) {
   return c;
 }
 
-ValueId find_value(const Graph& graph, const std::string& name) {
+ValueId id_of_value(const Graph& graph, const std::string& name) {
   for (size_t i = 0; i < graph.values.size(); ++i) {
     if (graph.values[i].name == name) return static_cast<ValueId>(i);
   }
@@ -132,7 +132,7 @@ std::string check_gradient(const TrainReference& reference, ValueId id, const st
 std::string check_running(const TrainReference& reference, const Graph& before, const Graph& after) {
   for (const auto& [id, expected] : reference.running()) {
     const std::string& name = before.value(id).name;
-    const ValueId found = find_value(after, name);
+    const ValueId found = id_of_value(after, name);
     if (found == kNoValue) return "'" + name + "' is missing from the trained graph";
     const Tensor& tensor = after.value(found).constant;
     if (tensor.elements() != static_cast<int64_t>(expected.size())) return "'" + name + "' has another size";
@@ -184,7 +184,7 @@ std::string check_case(const Case& c, const TrainReference& reference, int threa
   for (size_t p = 0; p < gradients.size(); ++p) {
     const ParameterInfo& info = trainer->parameters()[p];
     if (!info.trained) continue;
-    const ValueId id = find_value(c.graph, info.name);
+    const ValueId id = id_of_value(c.graph, info.name);
     if (id == kNoValue) return "parameter '" + info.name + "' is not a constant of the graph";
     if (info.shape != c.graph.shape(id)) return "parameter '" + info.name + "' has another shape";
     const std::string problem = check_gradient(reference, id, gradients[p], kAbsolute * largest + 1e-7, random);

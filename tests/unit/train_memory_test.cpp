@@ -15,11 +15,11 @@ using namespace sparsenet::test;
 
 namespace {
 
-constexpr int64_t kBatch = 16;
+constexpr int64_t kMeasuredBatch = 16;
 
-TrainOptions options_of(size_t budget, int threads = 1) {
+TrainOptions memory_options_of(size_t budget, int threads = 1) {
   TrainOptions options;
-  options.batch = kBatch;
+  options.batch = kMeasuredBatch;
   options.threads = threads;
   options.memory_budget = budget;
   return options;
@@ -48,7 +48,7 @@ size_t largest_number(const std::string& text) {
 }
 
 size_t smallest_budget(const Graph& graph, int threads = 1) {
-  const auto refused = Trainer::create(graph, options_of(1, threads));
+  const auto refused = Trainer::create(graph, memory_options_of(1, threads));
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.status().code() == StatusCode::kInvalidArgument);
   CHECK(refused.status().message().find("budget") != std::string::npos);
@@ -62,17 +62,17 @@ size_t smallest_budget(const Graph& graph, int threads = 1) {
 TEST_CASE("the report adds up") {
   for (const std::string text : {"sparsenet-abc-v0", "sparsenet-basic-v0", "resnet20"}) {
     const Graph graph = train_network(text);
-    const TrainMemory m = make_trainer(graph, options_of(0)).memory();
+    const TrainMemory m = make_trainer(graph, memory_options_of(0)).memory();
     const auto parameters = static_cast<size_t>(graph.parameter_count()) * sizeof(float);
     CHECK(m.lower_bound_bytes <= m.arena_bytes);
     CHECK(m.parameter_bytes <= m.arena_bytes);
     CHECK(m.parameter_bytes >= 3 * parameters);  // parameters, gradients, momentum
-    CHECK(m.micro_batch == kBatch);
+    CHECK(m.micro_batch == kMeasuredBatch);
     CHECK(m.recomputed == 0);
     CHECK(m.extra_macs == 0);
     MESSAGE(text, ": arena ", m.arena_bytes, ", lower bound ", m.lower_bound_bytes, ", parameters ", m.parameter_bytes,
             ", scratch ", m.scratch_bytes, ", packed ", m.packed_bytes);
-    TrainOptions adam = options_of(0);
+    TrainOptions adam = memory_options_of(0);
     adam.optimizer = Optimizer::kAdam;
     CHECK(make_trainer(graph, adam).memory().parameter_bytes >= 4 * parameters);
   }
@@ -81,16 +81,16 @@ TEST_CASE("the report adds up") {
 TEST_CASE("a budget is kept, and recomputing changes no bit") {
   for (const std::string text : {"sparsenet-abc-v0", "sparsenet-basic-v0", "densenet-bc-40-12"}) {
     const Graph graph = train_network(text);
-    const TrainData data = train_data(2 * kBatch, 10);
-    Trainer plain = make_trainer(graph, options_of(0));
+    const TrainData data = train_data(2 * kMeasuredBatch, 10);
+    Trainer plain = make_trainer(graph, memory_options_of(0));
     const size_t most = total(plain.memory());
-    const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
+    const std::vector<double> losses = train_steps(plain, data, kMeasuredBatch, 0, 2, 0.05f);
     const Parameters expected = parameters_of(plain), statistics = constants_of(plain.graph().value());
     bool recomputed = false;
     size_t last_budget = most;
     for (const double share : {1.0, 0.9, 0.7, 0.5}) {
       const size_t budget = part_of(most, share);
-      auto trainer = Trainer::create(graph, options_of(budget, share == 0.7 ? 2 : 1));
+      auto trainer = Trainer::create(graph, memory_options_of(budget, share == 0.7 ? 2 : 1));
       if (!trainer.ok()) {  // the budget may be too small, and then the message says so
         CHECK_MESSAGE(trainer.status().code() == StatusCode::kInvalidArgument, trainer.status().message());
         CHECK_MESSAGE(largest_number(trainer.status().message()) > budget, trainer.status().message());
@@ -102,11 +102,11 @@ TEST_CASE("a budget is kept, and recomputing changes no bit") {
       CHECK(total(m) <= budget);
       CHECK(m.extra_macs >= 0);
       CHECK((m.recomputed > 0) >= (m.extra_macs > 0));
-      if (budget < last_budget) CHECK((m.recomputed > 0 || m.micro_batch < kBatch));
+      if (budget < last_budget) CHECK((m.recomputed > 0 || m.micro_batch < kMeasuredBatch));
       last_budget = budget;
-      if (m.micro_batch != kBatch) continue;  // norms then use other batches
+      if (m.micro_batch != kMeasuredBatch) continue;  // norms then use other batches
       recomputed = recomputed || m.recomputed > 0;
-      CHECK_MESSAGE(train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses, text, " in ", budget, " bytes");
+      CHECK_MESSAGE(train_steps(*trainer, data, kMeasuredBatch, 0, 2, 0.05f) == losses, text, " in ", budget, " bytes");
       CHECK_MESSAGE(same_bits(parameters_of(*trainer), expected), text, " in ", budget, " bytes");
       CHECK_MESSAGE(same_bits(constants_of(trainer->graph().value()), statistics), text, " in ", budget, " bytes");
     }
@@ -126,20 +126,20 @@ TEST_CASE("recomputing changes no bit of small networks either") {
       Shape image = graph.shape(graph.inputs[0]);
       image.erase(image.begin());
       const int64_t classes = graph.shape(graph.outputs[0])[1];
-      const TrainData data = train_data(2 * kBatch, classes, image);
-      Trainer plain = make_trainer(graph, options_of(0));
-      const std::vector<double> losses = train_steps(plain, data, kBatch, 0, 2, 0.05f);
+      const TrainData data = train_data(2 * kMeasuredBatch, classes, image);
+      Trainer plain = make_trainer(graph, memory_options_of(0));
+      const std::vector<double> losses = train_steps(plain, data, kMeasuredBatch, 0, 2, 0.05f);
       const Parameters expected = constants_of(plain.graph().value());
       for (const double share : {0.96, 0.92, 0.88, 0.8, 0.7}) {
-        auto trainer = Trainer::create(graph, options_of(part_of(total(plain.memory()), share), 1 + (seed % 2)));
+        auto trainer = Trainer::create(graph, memory_options_of(part_of(total(plain.memory()), share), 1 + (seed % 2)));
         if (!trainer.ok()) {
           CHECK(trainer.status().code() == StatusCode::kInvalidArgument);
           continue;
         }
         CHECK(total(trainer->memory()) <= part_of(total(plain.memory()), share));
-        if (trainer->memory().micro_batch != kBatch) continue;
+        if (trainer->memory().micro_batch != kMeasuredBatch) continue;
         recomputed += trainer->memory().recomputed;
-        const bool same = train_steps(*trainer, data, kBatch, 0, 2, 0.05f) == losses &&
+        const bool same = train_steps(*trainer, data, kMeasuredBatch, 0, 2, 0.05f) == losses &&
                           same_bits(constants_of(trainer->graph().value()), expected);
         CHECK_MESSAGE(same, label(generator, seed), " in ", share, " of its memory, recomputed ",
                       trainer->memory().recomputed, "\n", describe_graph(graph));
@@ -152,29 +152,30 @@ TEST_CASE("recomputing changes no bit of small networks either") {
 
 TEST_CASE("a loss that is not finite in a later micro-batch changes nothing") {
   const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
-  TrainOptions options = options_of(smallest_budget(graph));
+  TrainOptions options = memory_options_of(smallest_budget(graph));
   options.accumulate = 2;
   Trainer trainer = make_trainer(graph, options);
-  REQUIRE(trainer.memory().micro_batch < kBatch);
-  const TrainData data = train_data(4 * kBatch, 10);
-  train_steps(trainer, data, kBatch, 0, 1, 0.05f);
+  REQUIRE(trainer.memory().micro_batch < kMeasuredBatch);
+  const TrainData data = train_data(4 * kMeasuredBatch, 10);
+  train_steps(trainer, data, kMeasuredBatch, 0, 1, 0.05f);
   const Parameters before = parameters_of(trainer);
-  std::vector<float> images(data.batch_images(1, kBatch), data.batch_images(2, kBatch));
+  std::vector<float> images(data.batch_images(1, kMeasuredBatch), data.batch_images(2, kMeasuredBatch));
   images.back() = std::nanf("");
   std::vector<unsigned char> state(trainer.state_bytes()), after(state.size());
   REQUIRE(trainer.save_state(state.data(), state.size()).ok());
-  CHECK(trainer.step(images.data(), data.batch_labels(1, kBatch), 0.05f).status().code() == StatusCode::kNotFinite);
+  CHECK(trainer.step(images.data(), data.batch_labels(1, kMeasuredBatch), 0.05f).status().code() ==
+        StatusCode::kNotFinite);
   CHECK(same_bits(parameters_of(trainer), before));
   REQUIRE(trainer.save_state(after.data(), after.size()).ok());
   CHECK(state == after);
-  for (const double loss : train_steps(trainer, data, kBatch, 2, 2, 0.05f)) CHECK(std::isfinite(loss));
+  for (const double loss : train_steps(trainer, data, kMeasuredBatch, 2, 2, 0.05f)) CHECK(std::isfinite(loss));
 }
 
 TEST_CASE("what is called idle may be written to between steps") {
   for (const int accumulate : {1, 2}) {
     for (const bool small : {false, true}) {
       const Graph graph = train_network("sparsenet-abc:blocks=2-2,k=4,path=2");
-      TrainOptions options = options_of(small ? smallest_budget(graph) : 0);
+      TrainOptions options = memory_options_of(small ? smallest_budget(graph) : 0);
       options.accumulate = accumulate;
       Trainer plain = make_trainer(graph, options), disturbed = make_trainer(graph, options);
       const IdleMemory idle = disturbed.idle_memory();
@@ -182,11 +183,11 @@ TEST_CASE("what is called idle may be written to between steps") {
       CHECK(reinterpret_cast<uintptr_t>(idle.data) % 64 == 0);
       // Everything except what parameters, gradients, moments and statistics take.
       CHECK(idle.bytes + 2 * disturbed.memory().parameter_bytes >= disturbed.memory().arena_bytes);
-      const TrainData data = train_data(4 * kBatch, 10);
+      const TrainData data = train_data(4 * kMeasuredBatch, 10);
       for (int64_t i = 0; i < 4; ++i) {
         std::memset(idle.data, 0xFF, idle.bytes);  // NaN as a float
-        const auto expected = train_steps(plain, data, kBatch, i, 1, 0.05f);
-        CHECK(train_steps(disturbed, data, kBatch, i, 1, 0.05f) == expected);
+        const auto expected = train_steps(plain, data, kMeasuredBatch, i, 1, 0.05f);
+        CHECK(train_steps(disturbed, data, kMeasuredBatch, i, 1, 0.05f) == expected);
       }
       CHECK(same_bits(parameters_of(plain), parameters_of(disturbed)));
       CHECK(same_bits(constants_of(plain.graph().value()), constants_of(disturbed.graph().value())));
@@ -200,16 +201,16 @@ TEST_CASE("the smallest budget is named, works, and is the smallest") {
     const Graph graph = train_network(text);
     for (const int threads : {1, 2}) {
       const size_t smallest = smallest_budget(graph, threads);
-      auto trainer = Trainer::create(graph, options_of(smallest, threads));
+      auto trainer = Trainer::create(graph, memory_options_of(smallest, threads));
       REQUIRE_MESSAGE(trainer.ok(), text, ": ", trainer.status().message());
       CHECK(total(trainer->memory()) <= smallest);
-      CHECK(total(trainer->memory()) < total(make_trainer(graph, options_of(0, threads)).memory()));
-      const auto less = Trainer::create(graph, options_of(smallest - 1, threads));
+      CHECK(total(trainer->memory()) < total(make_trainer(graph, memory_options_of(0, threads)).memory()));
+      const auto less = Trainer::create(graph, memory_options_of(smallest - 1, threads));
       REQUIRE_FALSE(less.ok());
       CHECK(less.status().code() == StatusCode::kInvalidArgument);
       CHECK(largest_number(less.status().message()) == smallest);
-      const TrainData data = train_data(3 * kBatch, 10);
-      for (const double loss : train_steps(*trainer, data, kBatch, 0, 3, 0.05f)) CHECK(std::isfinite(loss));
+      const TrainData data = train_data(3 * kMeasuredBatch, 10);
+      for (const double loss : train_steps(*trainer, data, kMeasuredBatch, 0, 3, 0.05f)) CHECK(std::isfinite(loss));
     }
   }
 }
@@ -220,20 +221,20 @@ TEST_CASE("micro-batches have the batch's loss and gradient where no norm sees t
   ValueId x = g.input({1, 3, 12, 12});
   for (int i = 0; i < 4; ++i) x = g.node(Op::kTanh, {g.conv(x, 12, 3)});
   const Graph graph = g.finish({g.head(x, 7)});
-  const TrainData data = train_data(2 * kBatch, 7, {3, 12, 12});
-  Trainer plain = make_trainer(graph, options_of(0));
-  Trainer small = make_trainer(graph, options_of(smallest_budget(graph)));
-  CHECK(plain.memory().micro_batch == kBatch);
-  REQUIRE(small.memory().micro_batch < kBatch);
-  CHECK(kBatch % small.memory().micro_batch == 0);
+  const TrainData data = train_data(2 * kMeasuredBatch, 7, {3, 12, 12});
+  Trainer plain = make_trainer(graph, memory_options_of(0));
+  Trainer small = make_trainer(graph, memory_options_of(smallest_budget(graph)));
+  CHECK(plain.memory().micro_batch == kMeasuredBatch);
+  REQUIRE(small.memory().micro_batch < kMeasuredBatch);
+  CHECK(kMeasuredBatch % small.memory().micro_batch == 0);
   for (int64_t i = 0; i < 2; ++i) {
-    const auto a = plain.step(data.batch_images(i, kBatch), data.batch_labels(i, kBatch), 0.1f);
-    const auto b = small.step(data.batch_images(i, kBatch), data.batch_labels(i, kBatch), 0.1f);
+    const auto a = plain.step(data.batch_images(i, kMeasuredBatch), data.batch_labels(i, kMeasuredBatch), 0.1f);
+    const auto b = small.step(data.batch_images(i, kMeasuredBatch), data.batch_labels(i, kMeasuredBatch), 0.1f);
     REQUIRE(a.ok());
     REQUIRE_MESSAGE(b.ok(), b.status().message());
     CHECK(b->loss == doctest::Approx(a->loss).epsilon(1e-5));
     CHECK(b->correct == a->correct);
-    CHECK(b->images == kBatch);
+    CHECK(b->images == kMeasuredBatch);
     CHECK(b->updated);
     for (size_t p = 0; p < plain.parameters().size(); ++p) {
       std::vector<float> expected(static_cast<size_t>(element_count(plain.parameters()[p].shape))), found = expected;
@@ -251,7 +252,7 @@ TEST_CASE("micro-batches have the batch's loss and gradient where no norm sees t
 
 TEST_CASE("a budget chooses the same, and gives the same bits, for any number of threads") {
   const Graph graph = train_network("sparsenet-abc-v0");
-  const TrainData data = train_data(2 * kBatch, 10);
+  const TrainData data = train_data(2 * kMeasuredBatch, 10);
   constexpr int kMany = 64;  // their scratch takes more than anything else
   const size_t smallest = smallest_budget(graph);
   CHECK(smallest_budget(graph, kMany) == smallest);
@@ -260,14 +261,14 @@ TEST_CASE("a budget chooses the same, and gives the same bits, for any number of
     Parameters expected;
     TrainMemory first;
     for (const int threads : {1, 2, 3, kMany}) {
-      Trainer trainer = make_trainer(graph, options_of(budget, threads));
+      Trainer trainer = make_trainer(graph, memory_options_of(budget, threads));
       const TrainMemory memory = trainer.memory();
       CHECK(memory.arena_bytes + memory.scratch_bytes + memory.packed_bytes <= budget);
       CHECK(trainer.threads() <= threads);
       without_room += trainer.threads() < threads;
       with_room += threads > 1 && trainer.threads() == threads;
       if (budget == 2 * smallest && threads <= 3) CHECK(trainer.threads() == threads);
-      train_steps(trainer, data, kBatch, 0, 2, 0.05f);
+      train_steps(trainer, data, kMeasuredBatch, 0, 2, 0.05f);
       if (threads == 1) {
         expected = parameters_of(trainer);
         first = memory;

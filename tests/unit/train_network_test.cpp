@@ -36,7 +36,8 @@ size_t parameter_index(const Trainer& trainer, const std::string& name) {
   return 0;
 }
 
-void check_gradient(const std::string& arch, const Trainer& trainer, const GoldenGradient& golden, double& worst) {
+void check_network_gradient(const std::string& arch, const Trainer& trainer, const GoldenGradient& golden,
+                            double& worst) {
   const size_t index = parameter_index(trainer, golden.name);
   CHECK(trainer.parameters()[index].trained);
   std::vector<float> gradient(golden.values.size(), std::nanf(""));
@@ -76,7 +77,7 @@ void check_one_batch(const std::string& arch) {
   double worst = 0;
   int64_t elements = 0;
   for (const GoldenGradient& gradient : golden.gradients) {
-    check_gradient(arch, trainer, gradient, worst);
+    check_network_gradient(arch, trainer, gradient, worst);
     elements += static_cast<int64_t>(gradient.values.size());
   }
   CHECK(elements == graph.parameter_count());

@@ -143,7 +143,8 @@ inline void gather_impl(const Source& s, int64_t pixel, int count, float* out, p
 inline void gather(const Source& s, int64_t pixel, int count, float* out, ptrdiff_t out_stride) {
   const ptrdiff_t stride = s.segments[0].pixel_stride;
   if (s.count == 1 && stride == s.channels && stride == out_stride && pre_of(s) == Pre::kNone) {
-    memcpy(out, s.segments[0].base + pixel * stride, static_cast<size_t>(count * stride) * sizeof(float));
+    // A step may work in place, and one of a damaged plan may write to what it reads.
+    memmove(out, s.segments[0].base + pixel * stride, static_cast<size_t>(count * stride) * sizeof(float));
     return;
   }
   by_pre(s, [&](auto pre) { gather_impl<decltype(pre)::value>(s, pixel, count, out, out_stride); });
