@@ -89,7 +89,7 @@ fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these in another way and build with cmake --preset release:" \
-    "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen >= 3.3, FlatBuffers with flatc," \
+    "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
     "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, libhdf5, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
     "libpng, libjpeg(-turbo), doctest >= 2.4." \
     "The library alone needs only the compiler, CMake and FlatBuffers: cmake --preset minimal."

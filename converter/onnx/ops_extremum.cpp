@@ -29,7 +29,7 @@ Result<Line> read_line(NodeContext& c, int64_t default_axis) {
   return line;
 }
 
-// 0, 1, 2, ... along the axis, times `sign`; broadcasts over the other dimensions.
+// 0, 1, 2, ... along the axis, times `sign` (1 or -1); broadcasts over the other dimensions.
 ValueId positions(Compose* g, const Line& line, float sign) {
   Shape column(line.shape.size() - static_cast<size_t>(line.axis), 1);
   column[0] = line.count;
@@ -45,18 +45,18 @@ ValueId bounded(Compose* g, ValueId x, float sign) {
 }
 
 // The position of the largest element of `x`, whose largest is `most`: of a position p where the element is the
-// largest, the others being moved below all positions. Of equal ones the first or the last.
-ValueId index_of(Compose* g, const Line& line, ValueId x, ValueId most, bool last) {
+// largest, the others being moved below all positions. Of equal ones the last if `positions` count up, the first if
+// they count down.
+ValueId index_of(Compose* g, const Line& line, ValueId positions, float sign, ValueId x, ValueId most) {
   // 0 for the largest, 1 for the others
   const ValueId gap = g->clip(g->scaled(g->node(Op::kSub, {most, x}), kLargestFloat), 0.f, 1.f);
-  const float sign = last ? 1.f : -1.f;
-  const ValueId moved = g->node(Op::kSub, {positions(g, line, sign), g->scaled(gap, static_cast<float>(line.count))});
+  const ValueId moved = g->node(Op::kSub, {positions, g->scaled(gap, static_cast<float>(line.count))});
   return g->scaled(g->maximum(moved, {line.axis}), sign);
 }
 
-// 0 at this position, 1 elsewhere.
-ValueId elsewhere(Compose* g, const Line& line, ValueId index) {
-  const ValueId distance = g->node(Op::kSub, {index, positions(g, line, 1.f)});
+// 0 at this index, 1 elsewhere. The positions count down.
+ValueId elsewhere(Compose* g, ValueId positions, ValueId index) {
+  const ValueId distance = g->node(Op::kAdd, {index, positions});
   return g->clip(g->node(Op::kMul, {distance, distance}), 0.f, 1.f);
 }
 
@@ -65,7 +65,8 @@ Status import_index(NodeContext& c) {
   SPARSENET_ASSIGN_OR_RETURN(const Line line, read_line(c, 0));
   Compose g(c);
   const ValueId x = bounded(&g, g.input(0), c.op() == "ArgMin" ? -1.f : 1.f);
-  const ValueId index = index_of(&g, line, x, g.maximum(x, {line.axis}), last);
+  const float sign = last ? 1.f : -1.f;
+  const ValueId index = index_of(&g, line, positions(&g, line, sign), sign, x, g.maximum(x, {line.axis}));
   Shape target = line.shape;
   target[static_cast<size_t>(line.axis)] = 1;
   if (!keep && target.size() > 1) target.erase(target.begin() + line.axis);
@@ -91,14 +92,15 @@ Status import_top_k(NodeContext& c) {
   const float sign = c.int_attribute("largest", 1) != 0 ? 1.f : -1.f;
   Compose g(c);
   ValueId x = bounded(&g, g.input(0), sign);
+  const ValueId down = positions(&g, line, -1.f);
   std::vector<ValueId> values, indices;
   for (int64_t round = 0; round < k && g.ok(); ++round) {
-    const ValueId most = g.maximum(x, {line.axis}), index = index_of(&g, line, x, most, false);
+    const ValueId most = g.maximum(x, {line.axis}), index = index_of(&g, line, down, -1.f, x, most);
     values.push_back(g.scaled(most, sign));
     indices.push_back(index);
     // Above all elements, and below all of them at the index.
     const ValueId bound =
-        g.node(Op::kSub, {g.scaled(elsewhere(&g, line, index), kLargestFloat), g.scalar(kLargestFloat / 2)});
+        g.node(Op::kSub, {g.scaled(elsewhere(&g, down, index), kLargestFloat), g.scalar(kLargestFloat / 2)});
     x = g.node(Op::kMin, {x, bound});
   }
   const auto joined = [&](const std::vector<ValueId>& rounds) {
@@ -126,7 +128,8 @@ Status import_hardmax(NodeContext& c) {
     x = g.reshape(x, line.shape);
   }
   x = bounded(&g, x, 1.f);
-  const ValueId others = elsewhere(&g, line, index_of(&g, line, x, g.maximum(x, {line.axis}), false));
+  const ValueId down = positions(&g, line, -1.f);
+  const ValueId others = elsewhere(&g, down, index_of(&g, line, down, -1.f, x, g.maximum(x, {line.axis})));
   return g.finish(g.reshape(g.node(Op::kSub, {g.scalar(1.f), others}), shape));
 }
 

@@ -22,21 +22,13 @@ using test::OnnxFile;
 // The outputs for one input, from the kernels available on every machine.
 std::vector<float> run(const Imported& imported, const std::vector<float>& input) {
   REQUIRE_MESSAGE(imported.ok(), imported.text());
-  SessionOptions options;
-  options.backend = Backend::kPortable;
-  options.threads = 1;
-  Result<Session> session = Session::create(imported.model.graph, options);
-  REQUIRE_MESSAGE(session.ok(), session.status().message());
-  REQUIRE(session->set_input(0, input.data(), input.size()).ok());
-  REQUIRE(session->run().ok());
-  std::vector<float> output(static_cast<size_t>(element_count(session->outputs()[0].shape)));
-  REQUIRE(session->get_output(0, output.data(), output.size()).ok());
-  return output;
+  return test::run_graph(imported.graph(), input);
 }
 
 void check_refused(const Imported& imported, const std::string& reason) {
   REQUIRE(imported.report.problems.size() == 1);
-  CHECK_MESSAGE(imported.text().find(reason) != std::string::npos, imported.text());
+  const std::string why = test::problems_of(imported.report);
+  CHECK_MESSAGE(why.find(reason) != std::string::npos, why);
 }
 
 OnnxFile normalization(int64_t opset, const std::vector<int64_t>& shape, const std::vector<std::string>& outputs,

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "support/imported.h"
+#include "support/train_helpers.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -96,6 +97,35 @@ TEST_CASE("onnx: ArgMax and ArgMin give indices as whole numbers") {
   CHECK(test::import_file(file).tells("Add 'Add_node': it computes with integers"));
 }
 
+TEST_CASE("onnx: an index has no slope: what only its scores depend on stays as it is in training") {
+  OnnxFile file(13);
+  file.input("x", {1, 2})
+      .output("y")
+      .constant("of_index", {3, 2}, {1, 0, 0, 1, 2, 1})
+      .constant("of_scores", {3, 2}, {1, 2, -1, 0.5f, 0.25f, 1});
+  file.node("Gemm", {"x", "of_index"}, {"s"}, {{"transB", 1}}).node("ArgMax", {"s"}, {"i"}, {{"axis", 1}});
+  file.node("Cast", {"i"}, {"f"}, {{"to", 1}}).node("Gemm", {"x", "of_scores"}, {"z"}, {{"transB", 1}});
+  const Imported found = test::import_file(file.node("Mul", {"z", "f"}, {"y"}));
+  REQUIRE_MESSAGE(found.ok(), found.text());
+  TrainOptions options;
+  options.batch = 1;
+  options.weight_decay = 0.f;
+  Trainer trainer = test::make_trainer(found.graph(), options);
+  const test::Parameters before = test::parameters_of(trainer);
+  const float x[] = {1, 2};  // of_index makes 1, 2 and 4 of it
+  const int32_t label = 1;   // far from the answer, so that slopes are large
+  REQUIRE(trainer.step(x, &label, 0.1f).ok());
+  const test::Parameters after = test::parameters_of(trainer);
+  int compared = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    const std::string& name = trainer.parameters()[i].name;
+    CAPTURE(name);
+    if (name == "of_index") CHECK((++compared, test::same_bits(before[i], after[i])));
+    if (name == "of_scores") CHECK((++compared, !test::same_bits(before[i], after[i])));
+  }
+  CHECK(compared == 2);
+}
+
 TEST_CASE("onnx: TopK gives the largest elements and their indices, of equal ones the first") {
   const float most = std::numeric_limits<float>::max() / 4;  // what larger ones count as
   struct Row {
@@ -112,6 +142,9 @@ TEST_CASE("onnx: TopK gives the largest elements and their indices, of equal one
     REQUIRE_MESSAGE(found.report.problems.empty(), found.text());
     CHECK(found.graph().shape(found.graph().outputs[1]) == Shape{1, 3});
     CHECK(found.tells("output 'indices' holds integers"));
+    const auto& values = found.graph().values;
+    const auto positions = [](const Value& v) { return v.is_constant && v.constant.elements() == 5; };
+    CHECK(std::count_if(values.begin(), values.end(), positions) == 1);  // not one in each round
     for (const Row& row : rows) {
       CHECK(test::run_graph(found.graph(), row.elements) == (largest ? row.largest : row.smallest));
       CHECK(test::run_graph(found.graph(), row.elements, 1) == (largest ? row.where_largest : row.where_smallest));

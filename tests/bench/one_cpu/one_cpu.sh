@@ -10,8 +10,11 @@ program=build/release/bin/sparsenet
 rounds=9 runs=100 models=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    --rounds) rounds=$2; shift ;;
-    --runs) runs=$2; shift ;;
+    --rounds | --runs)
+      [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "error: $1 needs a number, found '${2-}'" >&2; exit 2; }
+      declare "${1#--}=$2"
+      shift
+      ;;
     -*) echo "error: unknown argument '$1'" >&2; exit 2 ;;
     *) models+=("$1") ;;
   esac
@@ -20,6 +23,7 @@ done
 [ ${#models[@]} -gt 0 ] || { echo "usage: $0 MODEL.snet... [--rounds N] [--runs N]" >&2; exit 2; }
 [ -x $program ] || { echo "error: $program is missing: build the release preset first" >&2; exit 1; }
 
+[ "$(id -u)" = 0 ] || { echo "error: a control group is made by root: run this with sudo" >&2; exit 1; }
 # Version 2 has one hierarchy, version 1 one for each controller.
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
   group=/sys/fs/cgroup/sparsenet-one-cpu
@@ -31,7 +35,7 @@ else
   cat /sys/fs/cgroup/cpuset/cpuset.mems >$group/cpuset.mems
 fi
 trap 'rmdir $group' EXIT
-echo 0 >$group/cpuset.cpus
+taskset -cp $$ | grep -oE '[0-9]+' | sed -n 2p >$group/cpuset.cpus  # the first CPU that this process may use
 
 # The median latency in milliseconds.
 median_latency() {
