@@ -79,6 +79,10 @@ Result<std::string> ModelArgument::resolve(std::string* left_over) const {
 
 void BackendOptions::add_to(CLI::App& command) {
   command.add_option("--backend", backend, "auto, portable, onednn, opencl, cuda or reference")->default_str("auto");
+  command
+      .add_option("--precision", precision,
+                  "what products are computed in: f32, or bf16 on CPUs that have it (faster, less exact)")
+      ->default_str("f32");
   command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: as many as this process may use")
       ->check(in_range(0, 4096))
       ->default_str("0");
@@ -113,6 +117,7 @@ void RunOptions::add_to(CLI::App& command) {
 Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   SessionOptions options;
   SPARSENET_ASSIGN_OR_RETURN(options.backend, parse_backend(backend));
+  SPARSENET_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.threads = threads;
   options.batch = batch;
   options.max_memory_bytes = static_cast<size_t>(std::min<uint64_t>(max_memory, std::numeric_limits<size_t>::max()));

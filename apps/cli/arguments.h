@@ -59,7 +59,7 @@ struct ModelArgument {
 };
 
 struct BackendOptions {
-  std::string backend = "auto";
+  std::string backend = "auto", precision = "f32";
   int threads = 0;
   uint64_t max_memory = 0;  // 0: default_memory()
   void add_to(CLI::App& command);

@@ -93,6 +93,7 @@ void print_result(const BenchArguments& options, const LoadedModel& model, const
     Json json = Json::object();
     json["model"] = model.path;
     json["backend"] = options.backend.backend;
+    json["precision"] = options.backend.precision;
     json["threads"] = session.threads();
     json["batch"] = options.count.batch;
     json["runs"] = options.count.runs;
@@ -114,9 +115,10 @@ void print_result(const BenchArguments& options, const LoadedModel& model, const
     print_json(json);
     return;
   }
-  std::printf("%s: backend %s, %d thread%s, batch %lld, %d runs after %d to warm up\n\n", model.path.c_str(),
-              options.backend.backend.c_str(), session.threads(), session.threads() == 1 ? "" : "s",
-              static_cast<long long>(options.count.batch), options.count.runs, options.count.warmup);
+  std::printf("%s: backend %s, %s, %d thread%s, batch %lld, %d runs after %d to warm up\n\n", model.path.c_str(),
+              options.backend.backend.c_str(), options.backend.precision.c_str(), session.threads(),
+              session.threads() == 1 ? "" : "s", static_cast<long long>(options.count.batch), options.count.runs,
+              options.count.warmup);
   Table table({"latency", "min", "mean", "stddev", "p50", "p90", "p95", "p99", "max"});
   table.add({"ms", fixed(l.min, 3), fixed(l.mean, 3), fixed(l.stddev, 3), fixed(l.p50, 3), fixed(l.p90, 3),
              fixed(l.p95, 3), fixed(l.p99, 3), fixed(l.max, 3)});

@@ -153,6 +153,7 @@ Json profile_json(const LoadedModel& model, const Session& session, const Profil
           {"copy_steps", copies},
           {"model", model.path},
           {"backend", options.backend.backend},
+          {"precision", options.backend.precision},
           {"threads", session.threads()},
           {"batch", options.count.batch},
           {"runs", options.count.runs},

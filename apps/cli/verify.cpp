@@ -180,6 +180,7 @@ int verify(const VerifyArguments& options) {
     }
     print_json({{"model", *path},
                 {"backend", options.backend.backend},
+                {"precision", options.backend.precision},
                 {"test_vectors", vectors.size()},
                 {"passed", failures == 0},
                 {"results", list}});

@@ -3,6 +3,12 @@
 #if defined(__unix__)
 #include <unistd.h>
 #endif
+#if defined(SPARSENET_HAVE_BF16)
+#include <cpuid.h>
+#endif
+#if defined(SPARSENET_HAVE_BF16) && defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -28,6 +34,14 @@ SPARSENET_DECLARE_ISA(baseline)
 #if defined(SPARSENET_X86)
 SPARSENET_DECLARE_ISA(avx2)
 SPARSENET_DECLARE_ISA(avx512)
+#endif
+#if defined(SPARSENET_HAVE_BF16)
+namespace rt::amx {
+extern const Kernel* const kBf16Kernels[];
+}
+namespace rt::avx512_bf16 {
+extern const Kernel* const kBf16Kernels[];
+}
 #endif
 
 namespace {
@@ -76,6 +90,52 @@ const Isa& pick() {
   return kEntries[0].isa;
 }
 
+#if defined(SPARSENET_HAVE_BF16)
+unsigned cpuid_7(unsigned subleaf, int which) {  // 0: eax; 3: edx
+  unsigned registers[4] = {};
+  if (!__get_cpuid_count(7, subleaf, &registers[0], &registers[1], &registers[2], &registers[3])) return 0;
+  return registers[which];
+}
+
+bool has_avx512_bf16() {
+  return (cpuid_7(1, 0) >> 5 & 1) != 0;
+}
+
+// The registers of AMX are so large that Linux gives them only to processes that ask for them.
+bool has_amx() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h, asm/fpu/types.h
+  const unsigned edx = cpuid_7(0, 3);
+  const bool has_bf16 = (edx >> 22 & 1) != 0, has_tiles = (edx >> 24 & 1) != 0;
+  return has_bf16 && has_tiles && has_avx512_bf16() && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+struct Bf16Entry {
+  const char* name;
+  const rt::Kernel* const* kernels;
+  bool (*supported)();
+};
+
+// Fastest first.
+const Bf16Entry kBf16Entries[] = {
+    {"amx", rt::amx::kBf16Kernels, has_amx},
+    {"avx512_bf16", rt::avx512_bf16::kBf16Kernels, has_avx512_bf16},
+};
+
+const rt::Kernel* const* pick_bf16() {
+  if (std::strcmp(active_isa().name, "avx512") != 0) return nullptr;
+  const char* wanted = std::getenv("SPARSENET_BF16");
+  for (const Bf16Entry& entry : kBf16Entries) {
+    if (wanted && *wanted && std::strcmp(entry.name, wanted) != 0) continue;
+    if (entry.supported()) return entry.kernels;
+  }
+  return nullptr;
+}
+#endif
+
 #if defined(_SC_LEVEL2_CACHE_SIZE)
 // Sizes that no core has are a mistake of the system's; from `most` on, more makes no difference.
 void set_size(int name, int64_t least, int64_t most, int64_t* bytes) {
@@ -96,6 +156,15 @@ void measure_caches() {
 const Isa& active_isa() {
   static const Isa& isa = (measure_caches(), pick());
   return isa;
+}
+
+const rt::Kernel* const* bf16_kernels() {
+#if defined(SPARSENET_HAVE_BF16)
+  static const rt::Kernel* const* const kernels = pick_bf16();
+  return kernels;
+#else
+  return nullptr;
+#endif
 }
 
 }  // namespace sparsenet

@@ -87,4 +87,32 @@ Result<Backend> parse_backend(const std::string& text) {
   });
 }
 
+const char* name(Precision precision) {
+  return precision == Precision::kFloat32 ? "f32" : precision == Precision::kBfloat16 ? "bf16" : "unknown";
+}
+
+Result<Precision> parse_precision(const std::string& text) {
+  return guarded("reading the name of a precision", [&]() -> Result<Precision> {
+    for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
+      if (text == name(precision)) return precision;
+    }
+    if (text == "f16")
+      return unsupported("precision 'f16': no backend of this build computes in it; expected f32 or bf16");
+    return invalid_argument("precision '" + text + "': expected f32 or bf16");
+  });
+}
+
+Status check_precision(Precision precision) {
+  if (precision == Precision::kFloat32 || (precision == Precision::kBfloat16 && bf16_kernels())) return {};
+  if (precision != Precision::kBfloat16) return invalid_argument("precision: expected f32 or bf16");
+  return unsupported(
+      "precision bf16: expected a CPU with AVX-512 and AMX-BF16 or AVX512-BF16, and kernels for it in this build; "
+      "found the instruction set " +
+      std::string(active_isa().name) + " without them");
+}
+
+bool is_available(Precision precision) {
+  return check_precision(precision).ok();
+}
+
 }  // namespace sparsenet

@@ -10,7 +10,7 @@
 
 namespace sparsenet {
 
-constexpr int32_t kMaxKernelLists = 3;
+constexpr int32_t kMaxKernelLists = 3;  // of a backend, and those of bfloat16 before them, which not all have
 
 struct BackendEntry {
   Backend backend;
@@ -29,5 +29,8 @@ struct BackendEntry {
 
 const BackendEntry* find_backend(Backend backend);  // null if it is not available
 std::string available_backends();                   // "auto, portable, onednn, reference"
+
+// kUnsupported, with what is missing, if this build or CPU cannot compute in it.
+Status check_precision(Precision precision);
 
 }  // namespace sparsenet

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "kernels/isa.h"
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
 #include "session/half_parameters.h"
@@ -43,6 +44,17 @@ Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindO
   return {};
 }
 
+Status choose_precision(Precision wanted, BindOptions* options) {
+  SPARSENET_RETURN_IF_ERROR(check_precision(wanted));
+  const BackendEntry& backend = *options->backend;
+  if (wanted == Precision::kBfloat16 && backend.backend != Backend::kAuto && backend.backend != Backend::kPortable) {
+    return unsupported(std::string("precision bf16: backend '") + backend.name +
+                       "' computes in float32 only; 'auto' and 'portable' have it");
+  }
+  options->precision = wanted;
+  return {};
+}
+
 uint64_t PlanCost::scratch_bytes(int threads) const {
   return rt::add_bytes(rt::scratch_of(needs, threads), needs.shared_bytes);
 }
@@ -64,7 +76,9 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   if (!bound) bound = &own;
   bound->assign(plan.steps.size(), {});
   const rt::Kernel* const* lists[kMaxKernelLists];
-  const rt::KernelLists kernels{lists, backend.kernel_lists(lists)};
+  const bool bf16 = options.precision == Precision::kBfloat16;
+  if (bf16) lists[0] = bf16_kernels();
+  const rt::KernelLists kernels{lists, (bf16 ? 1 : 0) + backend.kernel_lists(lists + (bf16 ? 1 : 0))};
   PlanCost cost;
   cost.arena_bytes = plan.arena_bytes;
   cost.lower_bound_bytes = plan.lower_bound_bytes;

@@ -29,6 +29,7 @@ struct BindOptions {
   int threads = 1;         // at least 1
   ThreadHook thread_hook;  // if it has threads, these are used; `threads` is then their number
   bool flush_denormals = true;
+  Precision precision = Precision::kFloat32;
   // Memory to use for everything instead of the heap, as in SessionOptions.
   void* memory = nullptr;
   size_t memory_bytes = 0;
@@ -40,6 +41,9 @@ struct BindOptions {
 // Fills in the backend, the hook and the number of threads from what the caller asked for. kInvalidArgument if
 // `threads` or the hook is out of range; kUnsupported if the backend is not in this build or takes no hook.
 Status choose_backend(Backend wanted, int threads, const ThreadHook& hook, BindOptions* options);
+
+// Fills in the precision, after choose_backend(). kUnsupported if this CPU or the backend does not have it.
+Status choose_precision(Precision wanted, BindOptions* options);
 
 // The memory that a plan takes with the kernels of a backend.
 struct PlanCost {

@@ -56,6 +56,7 @@ class Session::Impl {
 Status Session::Impl::prepare(const Graph& graph, const Model* stored, const SessionOptions& options,
                               BindOptions* bind) {
   SPARSENET_RETURN_IF_ERROR(choose_backend(options.backend, options.threads, options.thread_hook, bind));
+  SPARSENET_RETURN_IF_ERROR(choose_precision(options.precision, bind));
   bind->flush_denormals = options.flush_denormals;
   bind->memory = options.memory;
   bind->memory_bytes = options.memory_bytes;

@@ -1,6 +1,7 @@
 // How the command line reports errors and gives help: exit codes, one-line errors on stderr, nothing on stdout.
 #include <doctest/doctest.h>
 #include <sparsenet/model.h>
+#include <sparsenet/session.h>
 
 #include <filesystem>
 #include <fstream>
@@ -53,6 +54,8 @@ TEST_CASE("cli: wrong usage is exit code 2") {
   fails(test::sparsenet({"bench", model, "--batch", "two"}), 2, {"two"});
   fails(test::sparsenet({"bench", model, "--threads", "-1"}), 2, {"--threads"});
   fails(test::sparsenet({"info", model, "--backend", "abacus"}), 2, {"abacus"});
+  fails(test::sparsenet({"bench", model, "--precision", "int8"}), 2, {"precision 'int8': expected f32 or bf16"});
+  fails(test::sparsenet({"bench", model, "--precision", "f16"}), 2, {"precision 'f16': no backend of this build"});
   fails(test::sparsenet({"classify", model}), 2, {"IMAGE"});
   fails(test::sparsenet({"eval", model}), 2, {"--data"});
   fails(test::sparsenet({"eval", model, "--data", "mnist:x"}), 2, {"mnist", "expected cifar10:DIR"});
@@ -227,6 +230,17 @@ TEST_CASE("cli: verify needs vectors") {
   const std::string plain = scratch("plain.snet");
   REQUIRE(test::sparsenet({"create", "sparsenet-abc-v0", "-o", plain}).code == 0);
   fails(test::sparsenet({"verify", plain}), 1, {plain, "no test vectors"});
+}
+
+TEST_CASE("cli: --precision bf16 computes in it, or says what is missing") {
+  const std::vector<std::string> command{"bench", small_model(), "--precision", "bf16", "--runs", "1", "--json"};
+  if (!is_available(Precision::kBfloat16)) {
+    fails(test::sparsenet(command), 1, {small_model(), "precision bf16: expected a CPU"});
+    return;
+  }
+  CHECK(json_of(command)["precision"] == "bf16");
+  fails(test::sparsenet({"bench", small_model(), "--precision", "bf16", "--backend", "reference"}), 1,
+        {"backend 'reference' computes in float32 only"});
 }
 
 TEST_CASE("cli: a backend that this build lacks is a clear failure") {

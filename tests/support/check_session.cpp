@@ -84,6 +84,7 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
                           const CheckOptions& options) {
   SessionOptions session_options;
   session_options.backend = options.backend;
+  session_options.precision = options.precision;
   session_options.threads = options.threads;
   session_options.optimize = options.optimize;
   session_options.batch = graph.inputs.empty() ? 1 : graph.shape(graph.inputs[0])[0];
@@ -106,7 +107,7 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
   if (options.kernels) {
     for (const StepInfo& step : session->steps()) options.kernels->insert(step.backend + ":" + step.kernel);
   }
-  const double tolerance = tolerance_of(*session);
+  const double tolerance = options.tolerance > 0 ? options.tolerance : tolerance_of(*session);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (session->outputs()[i].shape != expected[i].shape) {
       return failed("output " + std::to_string(i) + ": expected shape " + to_string(expected[i].shape) + ", found " +

@@ -30,6 +30,8 @@ double tolerance_of(const Session& session);
 
 struct CheckOptions {
   Backend backend = Backend::kAuto;
+  Precision precision = Precision::kFloat32;
+  double tolerance = 0;  // 0: tolerance_of()
   int threads = 1;
   bool optimize = true;
   bool may_refuse = false;                   // kUnsupported from create() is accepted

@@ -1,0 +1,263 @@
+// Convolutions, also fully connected layers, whose products are of bfloat16 numbers: inputs and weights are rounded,
+// sums and everything around them are float32. A chunk is a band of output rows of one image and a range of outputs; a
+// 1x1 convolution takes all pixels of the batch as one column. The input pixels that a chunk needs are gathered into a
+// panel, where rounding, affine, padding and channel ranges are done once. Tiles then walk along whole planes of the
+// panel, across the ends of rows: what they compute for the pixels between rows is left out when sums are finished.
+#include "kernels/bf16/multiply.h"
+#include "kernels/portable/blocking.h"
+#include "kernels/portable/gemm.h"
+#include "runtime/kernel.h"
+#include "step/step.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+// The images as the kernel sees them.
+struct Images {
+  int32_t count, in_h, in_w, out_h, out_w;
+};
+
+struct Blocking {
+  int32_t rows, bands;     // output rows per band; bands per image
+  int32_t blocks, ranges;  // vectors of outputs per range; ranges
+};
+
+struct State {
+  Source source;
+  Pieces pieces;
+  Bf16Panel panel;
+  Images images;
+  Blocking blocking;
+  const Bf16* weights;
+  Epilogue epilogue;
+  Act act;
+  float* out;
+  const float* residual;
+  ptrdiff_t out_stride, residual_stride;
+  int32_t outputs, all_blocks;
+};
+
+int taps(const Step& s) {
+  return s.window.kernel_h * s.window.kernel_w;
+}
+
+bool is_pointwise(const Step& s) {
+  const Window& w = s.window;
+  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
+         w.pad_left == 0 && s.in.h == s.out.h && s.in.w == s.out.w;
+}
+
+int64_t pixels_of(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
+Images images_of(const Step& s) {
+  if (!is_pointwise(s)) return {s.out.n, s.in.h, s.in.w, s.out.h, s.out.w};
+  const auto pixels = static_cast<int32_t>(pixels_of(s.out));
+  return {1, pixels, 1, pixels, 1};
+}
+
+Axis x_axis(const Step& s) {
+  const Window& w = s.window;
+  const Images i = images_of(s);
+  return phased_axis(i.in_w, w.kernel_w, w.stride_w, w.dilation_w, w.pad_left, i.out_w);
+}
+Axis y_axis(const Step& s, int rows) {
+  const Window& w = s.window;
+  return phased_axis(images_of(s).in_h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
+}
+
+int64_t weight_elements(const Step& s) {
+  return int64_t{ceil_div(s.out.c, kLanes)} * taps(s) * channel_blocks(s.in.c) * kTileWeights;
+}
+
+// The products take so little time that reading comes first: what is cut must be read again by every chunk. Weights
+// that do not stay in the second-level cache from chunk to chunk are cut, so that each is read once per band.
+Blocking blocking_of(const Step& s) {
+  constexpr int kBandPixels = 256, kChunks = 4;
+  const Images i = images_of(s);
+  const Axis x = x_axis(s);
+  const int pairs = ceil_div(ceil_div(s.out.c, kLanes), 2);
+  const int64_t weight_bytes = weight_elements(s) * 2;
+  const int64_t row_bytes = int64_t{x.phases} * x.length * channel_blocks(s.in.c) * kBlockChannels * 2;
+  const int64_t fit = caches.second_level / 4 / row_bytes;
+  const bool cut_outputs = weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
+  Blocking b;
+  b.rows = imin(imax(1, kBandPixels / x.length), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
+  if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
+  b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
+  b.rows = ceil_div(i.out_h, b.bands);
+  b.bands = ceil_div(i.out_h, b.rows);
+  const auto parts = static_cast<int>(weight_bytes / (caches.second_level / 2)) + 1;
+  const int ranges = cut_outputs ? imin(pairs, imax(parts, kChunks)) : 1;
+  b.blocks = 2 * ceil_div(pairs, ranges);
+  b.ranges = ceil_div(pairs * 2, b.blocks);
+  return b;
+}
+
+int64_t chunks(const Step& s) {
+  const Blocking b = blocking_of(s);
+  return int64_t{images_of(s).count} * b.bands * b.ranges;
+}
+
+int64_t panel_elements(const Step& s) {
+  // Beyond the last pixel a tile reads up to a tile more.
+  return panel_pixels(y_axis(s, blocking_of(s).rows), x_axis(s)) * channel_blocks(s.in.c) * kBlockChannels +
+         int64_t{2} * kTilePixels * kBlockChannels;
+}
+
+bool supports(const Step& s) {
+  // Fewer channels or outputs would leave most of a tile empty.
+  if (s.op != StepOp::kConv || s.conv.groups != 1 || s.conv.variable || s.in.c < 16 || s.out.c < 8) return false;
+  if (s.out.segment_count != 1 || s.in2.segment_count > 1 || pixels_of(s.out) >= kMostElements) return false;
+  return chunks(s) < 65000 && panel_elements(s) < kMostElements;
+}
+
+size_t offsets_bytes(const Step& s) {
+  return static_cast<size_t>(taps(s)) * static_cast<size_t>(channel_blocks(s.in.c)) * sizeof(int32_t);
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  needs->state_bytes = sizeof(State) + source_bytes(s.in) + offsets_bytes(s);
+  needs->weight_bytes = static_cast<uint64_t>(weight_elements(s)) * sizeof(Bf16) +
+                        static_cast<uint64_t>(packed_elements(s.out.c, 1, 1)) * sizeof(float);
+  needs->scratch_bytes = static_cast<uint64_t>(panel_elements(s)) * sizeof(Bf16);
+  needs->chunks = static_cast<int32_t>(chunks(s));
+}
+
+// [block of outputs][tap][block of channels][pair][output][2 channels]; what is beyond the last channel or output stays
+// zero.
+void pack(const Parameters& p, Bf16* packed) {
+  const int blocks = channel_blocks(p.inputs);
+  for (int o = 0; o < p.outputs; ++o) {
+    Bf16* of_output = packed + ptrdiff_t{o / kLanes} * p.taps * blocks * kTileWeights + o % kLanes * 2;
+    for (int t = 0; t < p.taps; ++t) {
+      const float* w = p.weight + p.first + o * p.out + t * p.tap;
+      for (int c = 0; c < p.inputs; ++c) {
+        const ptrdiff_t tile = ptrdiff_t{t} * blocks + c / kBlockChannels;
+        of_output[tile * kTileWeights + c % kBlockChannels / 2 * 2 * kLanes + c % 2] = to_bf16(w[c * p.in]);
+      }
+    }
+  }
+}
+
+void make_offsets(const Step& step, const Bf16Panel& panel, int32_t* offset) {
+  const Window& w = step.window;
+  for (int t = 0; t < taps(step); ++t) {
+    const int ty = t / w.kernel_w * w.dilation_h, tx = t % w.kernel_w * w.dilation_w;
+    const int plane = ty % w.stride_h * panel.x.phases + tx % w.stride_w;
+    const int row = plane * panel.y.length + ty / w.stride_h;
+    const int pixel = row * panel.x.length + tx / w.stride_w;
+    for (int b = 0; b < panel.blocks; ++b) {
+      *offset++ = static_cast<int32_t>(b * panel.block) + pixel * kBlockChannels;
+    }
+  }
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->source = make_source(step, place.arena, s + 1);
+  s->images = images_of(step);
+  s->blocking = blocking_of(step);
+  s->outputs = step.out.c;
+  s->all_blocks = ceil_div(step.out.c, kLanes);
+  const Axis y = y_axis(step, s->blocking.rows), x = x_axis(step);
+  s->panel = {y, x, channel_blocks(step.in.c), static_cast<ptrdiff_t>(panel_pixels(y, x) * kBlockChannels)};
+  auto* offsets = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
+  make_offsets(step, s->panel, offsets);
+  const int count = taps(step) * s->panel.blocks;
+  s->pieces = {offsets, count, ptrdiff_t{count} * kTileWeights};
+  const Parameters parameters = parameters_of(step);
+  auto* weights = reinterpret_cast<Bf16*>(place.weights);
+  pack(parameters, weights);
+  s->weights = weights;
+  auto* bias = reinterpret_cast<float*>(weights + weight_elements(step));
+  pack_bias(parameters, 0, bias);
+  s->epilogue = epilogue_of(bias, step.act);
+  s->act = step.act;
+  s->out = dense_pointer(step.out, place.arena);
+  s->residual = dense_pointer(step.in2, place.arena);
+  s->out_stride = step.out.segments[0].pixel_stride;
+  s->residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
+  return nullptr;
+}
+
+// Finishes `count` neighbouring pixels of a tile's sums; `pixel` is the index of the first one among the outputs.
+void finish(const State& s, const float* sums, int sums_stride, int64_t pixel, int count, int first_output,
+            int outputs) {
+  const V low = splat(s.epilogue.low), high = splat(s.epilogue.high);
+  float* y = s.out + pixel * s.out_stride + first_output;
+  const float* r = s.residual ? s.residual + pixel * s.residual_stride + first_output : nullptr;
+  for (int o = 0; o < outputs; o += kLanes) {
+    const int lanes = imin(kLanes, outputs - o);
+    const V bias = load(s.epilogue.bias + first_output + o);
+    for (int p = 0; p < count; ++p) {
+      V v = load(sums + p * sums_stride + o) + bias;
+      if (r) v += load_first(r + p * s.residual_stride + o, lanes);
+      store_first(y + p * s.out_stride + o, bounded(v, low, high), lanes);
+    }
+  }
+  if (s.act.kind != Act::kClamp) activate_rows(s.act, y, 0, s.out_stride, 1, count, outputs);
+}
+
+// The pixels [first, last) of a plane, which begins with output row y0 of an image, times B vectors of outputs.
+template <int P, int B>
+void tile(const State& s, const Bf16* panel, int first, int last, int image, int y0, int block) {
+  alignas(64) float sums[P * kTilePixels * B * kLanes];
+  multiply<P, B>(s.pieces, panel + ptrdiff_t{first} * kBlockChannels, s.weights + block * s.pieces.block, sums);
+  const int length = s.panel.x.length, first_output = block * kLanes;
+  const int outputs = imin(B * kLanes, s.outputs - first_output);
+  const int64_t image_pixel = (int64_t{image} * s.images.out_h + y0) * s.images.out_w;
+  for (int p = first; p < last;) {
+    const int row = p / length, column = p % length;
+    const int end = imin(last, (row + 1) * length);
+    const int count = imin(end, row * length + s.images.out_w) - p;
+    if (count > 0) {
+      finish(s, sums + (p - first) * B * kLanes, B * kLanes, image_pixel + int64_t{row} * s.images.out_w + column,
+             count, first_output, outputs);
+    }
+    p = end;
+  }
+}
+
+void run(const void* memory, int32_t chunk, void* scratch) {
+  const auto& s = *static_cast<const State*>(memory);
+  const Blocking& b = s.blocking;
+  const int bands = b.bands * s.images.count;  // those of one range follow each other, so its weights stay in the cache
+  const int range = chunk / bands, band = chunk % bands % b.bands, image = chunk % bands / b.bands;
+  const int y0 = band * b.rows, rows = imin(b.rows, s.images.out_h - y0);
+  auto* panel = static_cast<Bf16*>(scratch);
+  fill_bf16_panel(s.source, s.panel, image, y0, s.panel.y.length - (b.rows - rows), panel);
+  const int pixels = (rows - 1) * s.panel.x.length + s.images.out_w;
+  const int begin = range * b.blocks, end = imin(begin + b.blocks, s.all_blocks);
+  begin_tiles();
+  for (int block = begin; block < end; block += 2) {
+    for (int p = 0; p < pixels; p += 2 * kTilePixels) {
+      const int last = imin(p + 2 * kTilePixels, pixels);
+      const bool two = last - p > kTilePixels;
+      if (end - block == 1) {
+        two ? tile<2, 1>(s, panel, p, last, image, y0, block) : tile<1, 1>(s, panel, p, last, image, y0, block);
+      } else {
+        two ? tile<2, 2>(s, panel, p, last, image, y0, block) : tile<1, 2>(s, panel, p, last, image, y0, block);
+      }
+    }
+  }
+  end_tiles();
+}
+
+const Kernel kConv = {
+    .name = "conv2d_bf16_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .copies_parameters = true,
+};
+
+}  // namespace
+
+extern const Kernel* const kBf16Kernels[];
+const Kernel* const kBf16Kernels[] = {&kConv, nullptr};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,119 @@
+// Products of bfloat16 numbers, summed in float32: by the tiles of AMX, or by AVX-512's dot products of pairs.
+//
+// Both multiply kTilePixels pixels of a panel (times one or two) with 16 outputs (times one or two) and read weights
+// that are packed as AMX wants them: for every piece of kBlockChannels channels of one tap
+//     [pair of channels][16 outputs][2 channels].
+// They differ in how they round: AMX adds a pair's products one after the other, AVX-512 as well, but neither order nor
+// rounding is the same. So results are the same bits on every CPU with the same one of the two, and for every number of
+// threads, but not on both.
+#pragma once
+
+#include "kernels/bf16/panel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+constexpr int kTilePixels = 16;
+constexpr int kTileWeights = kBlockChannels * kLanes;  // elements of one packed tile
+
+struct Pieces {
+  const int32_t* offsets;  // of every piece's first channel from the first pixel of the tile, in elements of the panel
+  int32_t count;
+  ptrdiff_t block;  // elements of the packed weights of 16 outputs
+};
+
+#if defined(__AMX_BF16__)
+
+struct alignas(64) TileConfig {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+
+// Between begin and end the thread's tiles are in use: 0 to 3 hold sums, 4 and 5 pixels, 6 and 7 weights.
+SPARSENET_INLINE void begin_tiles() {
+  TileConfig config{};
+  config.palette = 1;
+  for (int i = 0; i < 8; ++i) {
+    config.row_bytes[i] = 64;
+    config.rows[i] = 16;
+  }
+  _tile_loadconfig(&config);
+}
+SPARSENET_INLINE void end_tiles() {
+  _tile_release();
+}
+
+// sums: [P * kTilePixels][B * kLanes]
+template <int P, int B>
+void multiply(const Pieces& pieces, const Bf16* x, const Bf16* w, float* sums) {
+  constexpr int kSumsBytes = B * kLanes * 4;
+  _tile_zero(0);
+  if constexpr (B == 2) _tile_zero(1);
+  if constexpr (P == 2) _tile_zero(2);
+  if constexpr (P == 2 && B == 2) _tile_zero(3);
+  for (int32_t i = 0; i < pieces.count; ++i, w += kTileWeights) {
+    const Bf16* at = x + pieces.offsets[i];
+    _tile_loadd(4, at, kBlockChannels * 2);
+    _tile_loadd(6, w, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (B == 2) {
+      _tile_loadd(7, w + pieces.block, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (P == 2) {
+      _tile_loadd(5, at + kTilePixels * kBlockChannels, kBlockChannels * 2);
+      _tile_dpbf16ps(2, 5, 6);
+    }
+    if constexpr (P == 2 && B == 2) _tile_dpbf16ps(3, 5, 7);
+  }
+  float* below = sums + kTilePixels * B * kLanes;
+  _tile_stored(0, sums, kSumsBytes);
+  if constexpr (B == 2) _tile_stored(1, sums + kLanes, kSumsBytes);
+  if constexpr (P == 2) _tile_stored(2, below, kSumsBytes);
+  if constexpr (P == 2 && B == 2) _tile_stored(3, below + kLanes, kSumsBytes);
+}
+
+#else
+
+SPARSENET_INLINE void begin_tiles() {}
+SPARSENET_INLINE void end_tiles() {}
+
+template <int P, int B>
+void multiply(const Pieces& pieces, const Bf16* x, const Bf16* w, float* sums) {
+  constexpr int kAtOnce = 8;  // times B vectors of sums: enough to hide the latency, and all fit into registers
+  for (int first = 0; first < P * kTilePixels; first += kAtOnce, x += kAtOnce * kBlockChannels) {
+    __m512 acc[kAtOnce][B];
+    for (auto& of_pixel : acc) {
+      for (__m512& sum : of_pixel) sum = _mm512_setzero_ps();
+    }
+    const Bf16* weights = w;
+    for (int32_t i = 0; i < pieces.count; ++i) {
+      const Bf16* at = x + pieces.offsets[i];
+      for (int pair = 0; pair < kBlockChannels / 2; ++pair, at += 2, weights += 2 * kLanes) {
+        __m512bh wv[B];
+#pragma GCC unroll 2
+        for (int b = 0; b < B; ++b) {
+          wv[b] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights + b * pieces.block));
+        }
+#pragma GCC unroll 8
+        for (int p = 0; p < kAtOnce; ++p) {
+          int32_t two;  // channels
+          memcpy(&two, at + p * kBlockChannels, sizeof two);
+          const auto xv = reinterpret_cast<__m512bh>(_mm512_set1_epi32(two));
+#pragma GCC unroll 2
+          for (int b = 0; b < B; ++b) acc[p][b] = _mm512_dpbf16_ps(acc[p][b], xv, wv[b]);
+        }
+      }
+    }
+    for (const auto& of_pixel : acc) {
+      for (const __m512& sum : of_pixel) {
+        _mm512_storeu_ps(sums, sum);
+        sums += kLanes;
+      }
+    }
+  }
+}
+
+#endif
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
