@@ -53,6 +53,13 @@ const Case kCases[] = {
     {"depthwise", {2, 150, 7, 7}, 150, 5, 1, 1, 150, true, Activation::Kind::kHardSwish},
     {"depthwise", {1, 80, 14, 14}, 80, 5, 2, 1, 80, false, Activation::Kind::kNone},
     {"depthwise", {1, 24, 50, 47}, 24, 3, 1, 2, 24, false, Activation::Kind::kNone},
+    {"depthwise", {1, 40, 7, 7}, 40, 5, 1, 1, 40, false, Activation::Kind::kNone},
+    {"depthwise", {1, 17, 9, 8}, 17, 3, 1, 1, 17, false, Activation::Kind::kRelu},
+    {"depthwise", {1, 32, 13, 13}, 32, 5, 2, 1, 32, false, Activation::Kind::kNone},
+    {"depthwise", {1, 36, 14, 15}, 36, 7, 1, 1, 36, false, Activation::Kind::kNone},
+    {"depthwise", {2, 20, 11, 19}, 20, 3, 2, 1, 20, true, Activation::Kind::kNone},
+    {"depthwise", {1, 16, 6, 5}, 16, 3, 1, 1, 16, false, Activation::Kind::kNone},
+    {"depthwise", {1, 33, 20, 21}, 33, 7, 2, 1, 33, false, Activation::Kind::kNone},
 };
 
 Graph graph_of(Random& random, const Case& c, const ConvAttrs& attrs) {

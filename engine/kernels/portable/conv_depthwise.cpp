@@ -1,5 +1,7 @@
 // Depthwise convolution: one filter per channel. A chunk is a band of output rows of one image, and a range of
-// channels: their input rows are gathered into a panel with their padding, and vectors run along the channels.
+// channels. Vectors run along the channels, and tiles of neighbouring outputs share what they load. Inputs are read in
+// place, and what lies outside of the image is left out; those that are channel ranges or have an affine in front are
+// gathered into a panel with their padding.
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/panel.h"
 #include "kernels/portable/portable.h"
@@ -64,7 +66,7 @@ int64_t panel_floats(const Step& s, const Blocking& b) {
 
 bool reads_in_place(const Step& s) {
   return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
-         s.window.pad_top >= 0 && s.out.w >= 12 * s.window.kernel_w / s.window.stride_w;
+         s.window.pad_top >= 0;
 }
 
 bool supports(const Step& s) {
@@ -132,90 +134,130 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// What one vector of channels needs.
+// What the pixels of a row have in common.
 struct Filter {
-  const float* weights;
-  V bias, low, high;
+  V low, high;
   ptrdiff_t weight_row;  // floats from one row of weights to the next
   ptrdiff_t row;         // floats from one row of taps to the next
   ptrdiff_t tap;         // floats from one tap to the next
   ptrdiff_t step;        // floats from the first input of an output to that of the next
   int32_t kernel_h, kernel_w;
   ptrdiff_t out_stride, residual_stride;
+  int32_t first, last;  // kImageEdge: the inputs of a row that lie in the image, of those that the outputs read
+};
+
+// A vector of channels.
+struct Channels {
+  const float* weights;
+  V bias;
   int32_t lanes;
 };
 
-// Q neighbouring output pixels. kKernel is the window's width if it is known; kStride is its stride if the inputs are
-// in a panel and the dilation is 1. They are 0 otherwise.
-template <int Q, int kKernel, int kStride, bool kWhole>
-SPARSENET_INLINE void pixels(const Filter& f, const float* x, float* y, const float* residual) {
+// Where inputs are read: in a panel, which has padding and may be read beyond the last channel; in the image where no
+// padding is near; or in the image, leaving out what is outside.
+enum class From { kPanel, kImage, kImageEdge };
+
+// Q neighbouring output pixels. kKernel and kStride are the window's width and its stride if they are known and the
+// dilation is 1, and 0 otherwise. kWhole: all lanes are in use, or may be read although they are not.
+template <int Q, int kKernel, int kStride, From kFrom, bool kWhole>
+SPARSENET_INLINE void pixels(const Filter& f, const Channels& c, const float* x, float* y, const float* residual) {
   V acc[Q];
 #pragma GCC unroll 8
-  for (int q = 0; q < Q; ++q) acc[q] = f.bias;
-  const ptrdiff_t step = kStride ? kStride * kPanelChannels : f.step, tap = kStride ? kPanelChannels : f.tap;
-  const int kernel_w = kKernel ? kKernel : f.kernel_w;
-  const float* w = f.weights;
-  for (int ky = 0; ky < f.kernel_h; ++ky, x += f.row, w += f.weight_row) {
+  for (int q = 0; q < Q; ++q) acc[q] = c.bias;
+  const auto input = [&c](const float* at) { return kWhole ? load(at) : load_first(at, c.lanes); };
+  const float* w = c.weights;
+  if constexpr (kKernel != 0) {
+    const ptrdiff_t tap = kFrom == From::kPanel ? kPanelChannels : f.tap;
+    for (int ky = 0; ky < f.kernel_h; ++ky, x += f.row, w += f.weight_row) {
+      V wv[kKernel];
 #pragma GCC unroll 8
-    for (int kx = 0; kx < kernel_w; ++kx) {
-      const V wv = load(w + kx * kLanes);
+      for (int kx = 0; kx < kKernel; ++kx) wv[kx] = load(w + kx * kLanes);
+        // Every input is loaded once, for all outputs that read it.
+#pragma GCC unroll 32
+      for (int i = 0; i < (Q - 1) * kStride + kKernel; ++i) {
+        if (kFrom == From::kImageEdge && (i < f.first || i >= f.last)) continue;
+        const V xv = input(x + i * tap);
 #pragma GCC unroll 8
-      for (int q = 0; q < Q; ++q)
-        acc[q] += (kWhole ? load(x + q * step + kx * tap) : load_first(x + q * step + kx * tap, f.lanes)) * wv;
+        for (int kx = 0; kx < kKernel; ++kx) {
+          const int q = i - kx;
+          if (q >= 0 && q % kStride == 0 && q / kStride < Q) acc[q / kStride] += xv * wv[kx];
+        }
+      }
+    }
+  } else {
+    for (int ky = 0; ky < f.kernel_h; ++ky, x += f.row, w += f.weight_row) {
+      for (int kx = 0; kx < f.kernel_w; ++kx) {
+        const V wv = load(w + kx * kLanes);
+#pragma GCC unroll 8
+        for (int q = 0; q < Q; ++q) acc[q] += input(x + q * f.step + kx * f.tap) * wv;
+      }
     }
   }
 #pragma GCC unroll 8
   for (int q = 0; q < Q; ++q) {
     V v = acc[q];
-    if (residual) v += load_first(residual + q * f.residual_stride, f.lanes);
-    store_first(y + q * f.out_stride, bounded(v, f.low, f.high), f.lanes);
+    if (residual) v += load_first(residual + q * f.residual_stride, c.lanes);
+    store_first(y + q * f.out_stride, bounded(v, f.low, f.high), c.lanes);
   }
 }
 
-// A row of outputs. The last pixels are computed a second time rather than one by one, which gives the same bits.
-template <int kKernel, int kStride, bool kWhole>
-void row_of(const Filter& f, const float* x, float* y, const float* residual, int count) {
+// A row of outputs of one vector of channels, from a panel, which may be read beyond the last channel. The last pixels
+// are computed a second time rather than one by one, which gives the same bits.
+template <int kKernel, int kStride>
+void panel_row(const Filter& f, const Channels& c, const float* x, float* y, const float* residual, int count) {
   int p = 0;
   for (; p < count; p += kPixels) {
     if (p + kPixels > count) {
       if (count < kPixels || residual) break;
       p = count - kPixels;
     }
-    pixels<kPixels, kKernel, kStride, kWhole>(f, x + p * f.step, y + p * f.out_stride,
-                                              residual ? residual + p * f.residual_stride : nullptr);
+    pixels<kPixels, kKernel, kStride, From::kPanel, true>(f, c, x + p * f.step, y + p * f.out_stride,
+                                                          residual ? residual + p * f.residual_stride : nullptr);
   }
   for (; p < count; ++p) {
-    pixels<1, kKernel, kStride, kWhole>(f, x + p * f.step, y + p * f.out_stride,
-                                        residual ? residual + p * f.residual_stride : nullptr);
+    pixels<1, kKernel, kStride, From::kPanel, true>(f, c, x + p * f.step, y + p * f.out_stride,
+                                                    residual ? residual + p * f.residual_stride : nullptr);
   }
 }
+
+// Q neighbouring outputs with `channels` channels, from an image. All channels of a pixel before the next pixels:
+// memory is read in the order in which it lies, and every row of it once while it is in the first-level cache.
+template <int Q, int kKernel, int kStride, From kFrom>
+void image_tile(const Filter& f, const float* weights, const float* bias, ptrdiff_t taps, const float* x, float* y,
+                const float* residual, int channels) {
+  int c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    const Channels whole{weights + c * taps, load(bias + c), kLanes};
+    pixels<Q, kKernel, kStride, kFrom, true>(f, whole, x + c, y + c, residual ? residual + c : nullptr);
+  }
+  if (c == channels) return;
+  const Channels part{weights + c * taps, load(bias + c), channels - c};
+  pixels<Q, kKernel, kStride, kFrom, false>(f, part, x + c, y + c, residual ? residual + c : nullptr);
+}
+
+using PanelRow = void (*)(const Filter& f, const Channels& c, const float* x, float* y, const float* residual,
+                          int count);
+using ImageTile = void (*)(const Filter& f, const float* weights, const float* bias, ptrdiff_t taps, const float* x,
+                           float* y, const float* residual, int channels);
+
+struct Variant {
+  int32_t kernel, stride;
+  PanelRow panel;
+  ImageTile image, edge;  // kPixels outputs; edge: null if the window is not known
+};
 
 template <int kKernel, int kStride>
-void row_of(const Filter& f, const float* x, float* y, const float* residual, int count) {
-  // A panel may be read beyond the last channel, an image may not.
-  if (kStride != 0 || f.lanes == kLanes) {
-    row_of<kKernel, kStride, true>(f, x, y, residual, count);
-  } else {
-    row_of<kKernel, kStride, false>(f, x, y, residual, count);
-  }
+constexpr Variant variant() {
+  return {kKernel, kStride, panel_row<kKernel, kStride>, image_tile<kPixels, kKernel, kStride, From::kImage>,
+          kKernel == 0 ? nullptr : image_tile<kPixels, kKernel, kStride, From::kImageEdge>};
 }
 
-using RowFunction = void (*)(const Filter& f, const float* x, float* y, const float* residual, int count);
-
-RowFunction panel_row(const State& s) {
-  if (s.dilation_w != 1) return row_of<0, 0>;
-  if (s.kernel_w == 3 && s.stride_w == 1) return row_of<3, 1>;
-  if (s.kernel_w == 3 && s.stride_w == 2) return row_of<3, 2>;
-  if (s.kernel_w == 5 && s.stride_w == 1) return row_of<5, 1>;
-  if (s.kernel_w == 5 && s.stride_w == 2) return row_of<5, 2>;
-  if (s.kernel_w == 7 && s.stride_w == 1) return row_of<7, 1>;
-  return row_of<0, 0>;
-}
-RowFunction image_row(const State& s) {
-  return s.kernel_w == 3   ? row_of<3, 0>
-         : s.kernel_w == 5 ? row_of<5, 0>
-         : s.kernel_w == 7 ? row_of<7, 0>
-                           : row_of<0, 0>;
+const Variant& variant_of(const State& s) {
+  static const Variant kVariants[] = {variant<3, 1>(), variant<3, 2>(), variant<5, 1>(),
+                                      variant<5, 2>(), variant<7, 1>(), variant<0, 0>()};
+  const Variant* v = kVariants;
+  while (v->kernel != 0 && !(v->kernel == s.kernel_w && v->stride == s.stride_w && s.dilation_w == 1)) ++v;
+  return *v;
 }
 
 struct Band {
@@ -225,20 +267,18 @@ struct Band {
 void run_panel(const State& s, const Band& band, Filter f, float* panel) {
   const int lines = (band.rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
   fill_panel(s.source, s.panel, band.image, band.oy * s.stride_h, lines, band.begin, band.end, panel);
-  const RowFunction row = panel_row(s);
+  const PanelRow row = variant_of(s).panel;
   f.row = s.dilation_h * s.panel.row;
   f.tap = ptrdiff_t{s.dilation_w} * kPanelChannels;
   f.step = ptrdiff_t{s.stride_w} * kPanelChannels;
   const ptrdiff_t first = (ptrdiff_t{band.image} * s.oh + band.oy) * s.ow;
   for (int c = band.begin; c < band.end; c += kLanes) {
-    f.lanes = imin(kLanes, s.c - c);
-    f.weights = s.weights + ptrdiff_t{c} * s.parameters.taps;
-    f.bias = load(s.bias + c);
+    const Channels vector{s.weights + ptrdiff_t{c} * s.parameters.taps, load(s.bias + c), imin(kLanes, s.c - c)};
     const int at = c - band.begin;
     const float* x = panel + at / kPanelChannels * s.panel.block_stride + at % kPanelChannels;
     for (int r = 0; r < band.rows; ++r) {
       const ptrdiff_t p = first + ptrdiff_t{r} * s.ow;
-      row(f, x + ptrdiff_t{r} * s.stride_h * s.panel.row, s.out + p * s.out_stride + c,
+      row(f, vector, x + ptrdiff_t{r} * s.stride_h * s.panel.row, s.out + p * s.out_stride + c,
           s.residual ? s.residual + p * s.residual_stride + c : nullptr, s.ow);
     }
   }
@@ -254,51 +294,54 @@ SPARSENET_INLINE Taps taps_inside(int first, int size, int kernel, int dilation)
   return {begin, imax(begin, end)};
 }
 
-// One row of outputs for one vector of channels, read in place.
-void image_row_of(const State& s, const Band& band, Filter f, RowFunction row, int oy, int c) {
+// One row of outputs, read in place.
+void image_row(const State& s, const Band& band, Filter f, const Variant& variant, int oy) {
   const int y0 = oy * s.stride_h - s.pad_top;
   const Taps ty = taps_inside(y0, s.h, s.kernel_h, s.dilation_h);
   f.kernel_h = ty.end - ty.begin;
-  f.weights += ty.begin * f.weight_row;
+  const ptrdiff_t taps = s.parameters.taps;
+  const float* weights = s.weights + band.begin * taps + ty.begin * f.weight_row;
+  const float* bias = s.bias + band.begin;
+  const int channels = band.end - band.begin;
   const GatherRange& in = s.source.segments[0];
-  const float* x = in.base + (ptrdiff_t{band.image} * s.h + y0 + ty.begin * s.dilation_h) * s.w * in.pixel_stride + c;
+  const float* x =
+      in.base + (ptrdiff_t{band.image} * s.h + y0 + ty.begin * s.dilation_h) * s.w * in.pixel_stride + band.begin;
   const ptrdiff_t p0 = (ptrdiff_t{band.image} * s.oh + oy) * s.ow;
-  // The outputs that no padding reaches at the left and the right.
-  const int reach = (s.kernel_w - 1) * s.dilation_w;
-  const int left = imin(ceil_div(s.pad_left, s.stride_w), s.ow);
-  const int last = s.w - 1 - reach + s.pad_left;
-  const int right = last < 0 ? left : imax(left, imin(last / s.stride_w + 1, s.ow));
+  const int reads = (kPixels - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;  // inputs of a tile's row
   for (int ox = 0; ox < s.ow;) {
+    // The last tile goes back to be whole: computing outputs a second time gives the same bits, unless a residual lies
+    // where they are written.
+    if (variant.edge && !s.residual && s.ow >= kPixels) ox = imin(ox, s.ow - kPixels);
     const ptrdiff_t p = p0 + ox;
-    float* y = s.out + p * s.out_stride + c;
-    const float* residual = s.residual ? s.residual + p * s.residual_stride + c : nullptr;
+    float* y = s.out + p * s.out_stride + band.begin;
+    const float* residual = s.residual ? s.residual + p * s.residual_stride + band.begin : nullptr;
     const int x0 = ox * s.stride_w - s.pad_left;
-    if (ox == left && left < right) {
-      row(f, x + ptrdiff_t{x0} * in.pixel_stride, y, residual, right - left);
-      ox = right;
+    f.first = imax(0, -x0);
+    f.last = imin(reads, s.w - x0);
+    const bool inside = f.first == 0 && f.last == reads;
+    if (ox + kPixels <= s.ow && (inside || variant.edge)) {
+      (inside ? variant.image : variant.edge)(f, weights, bias, taps, x + ptrdiff_t{x0} * in.pixel_stride, y, residual,
+                                              channels);
+      ox += kPixels;
       continue;
     }
     const Taps tx = taps_inside(x0, s.w, s.kernel_w, s.dilation_w);
     Filter part = f;
     part.kernel_w = tx.end - tx.begin;
-    part.weights += tx.begin * kLanes;
-    row_of<0, 0>(part, x + ptrdiff_t{x0 + tx.begin * s.dilation_w} * in.pixel_stride, y, residual, 1);
+    image_tile<1, 0, 0, From::kImage>(part, weights + tx.begin * kLanes, bias, taps,
+                                      x + ptrdiff_t{x0 + tx.begin * s.dilation_w} * in.pixel_stride, y, residual,
+                                      channels);
     ++ox;
   }
 }
 
 void run_in_place(const State& s, const Band& band, Filter f) {
-  const RowFunction row = image_row(s);
+  const Variant& variant = variant_of(s);
   const ptrdiff_t pixel = s.source.segments[0].pixel_stride;
   f.row = ptrdiff_t{s.dilation_h} * s.w * pixel;
   f.tap = s.dilation_w * pixel;
   f.step = s.stride_w * pixel;
-  for (int c = band.begin; c < band.end; c += kLanes) {
-    f.lanes = imin(kLanes, s.c - c);
-    f.weights = s.weights + ptrdiff_t{c} * s.parameters.taps;
-    f.bias = load(s.bias + c);
-    for (int r = 0; r < band.rows; ++r) image_row_of(s, band, f, row, band.oy + r, c);
-  }
+  for (int r = 0; r < band.rows; ++r) image_row(s, band, f, variant, band.oy + r);
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
