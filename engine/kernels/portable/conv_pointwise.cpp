@@ -1,7 +1,7 @@
 // 1x1 convolutions of stride 1, also fully connected layers: a matrix product over all pixels of the batch. A chunk is
-// a range of pixels and a range of outputs. It gathers a group of pixels into a panel (channel ranges, and the affine
-// in front, on the way), multiplies it by the range's weights, and goes on to the next group. Ranges of outputs are so
-// small that their weights stay in the second-level cache meanwhile.
+// a range of pixels and a range of outputs. It multiplies a group of pixels by the range's weights and goes on to the
+// next group. Pixels are read in place or, where they are channel ranges, have an affine in front or fill no tile,
+// gathered into a panel. Ranges of outputs are so small that their weights stay in the second-level cache meanwhile.
 #include "kernels/portable/blocking.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/tile.h"
@@ -26,6 +26,7 @@ struct State {
   int64_t pixels;
   int32_t all_blocks;
   Blocking blocking;
+  bool in_place;
 };
 
 int64_t pixel_count(const View& v) {
@@ -55,6 +56,13 @@ Blocking blocking_of(const Step& step) {
   return b;
 }
 
+// Whole tiles read the image itself, if its pixels need no gathering and are not so far apart that all of them belong
+// to one set of the first-level cache. A single vector of outputs is too little work for the addresses that it takes.
+bool reads_in_place(const Step& step) {
+  return step.in.segment_count == 1 && !step.affine.scale && step.out.c > kLanes &&
+         step.in.segments[0].pixel_stride % 512 != 0;
+}
+
 bool supports(const Step& step) {
   return step.op == StepOp::kConv && step.window.kernel_h == 1 && step.window.kernel_w == 1 &&
          step.window.stride_h == 1 && step.window.stride_w == 1 && step.conv.groups == 1 && step.window.pad_top == 0 &&
@@ -64,7 +72,7 @@ bool supports(const Step& step) {
 }
 
 size_t runs_bytes(const Step& step) {
-  return static_cast<size_t>(panel_blocks(step.in.c)) * sizeof(Run);
+  return static_cast<size_t>(panel_blocks(step.in.c) + 1) * sizeof(Run);
 }
 
 void query(const Step& step, KernelNeeds* needs) {
@@ -100,16 +108,43 @@ const char* prepare(const Step& step, const Place& place) {
   for (int i = 0; i < count; ++i) {
     runs[i] = {i * s->blocking.group * kPanelChannels, imin(kPanelChannels, step.in.c - i * kPanelChannels)};
   }
+  runs[count] = {0, step.in.c};  // of a pixel in the image
+  s->in_place = reads_in_place(step);
   TileShape& t = s->shape;
   t.runs = runs;
   t.run_count = count;
   t.outputs = step.out.c;
   t.block = ptrdiff_t{step.in.c} * kLanes;
+  t.pixel_stride = step.in.segments[0].pixel_stride;
   t.out_stride = step.out.segments[0].pixel_stride;
   t.residual_stride = s->residual ? step.in2.segments[0].pixel_stride : 0;
   t.epilogue = epilogue_of(s->bias, step.act);
   t.act = step.act;
   return nullptr;
+}
+
+// As many of the pixels [first, last) as whole tiles can read in place. Returns the first of the others.
+int64_t run_in_place(const State& s, int64_t first, int64_t last, int begin, int end) {
+  TileShape t = s.shape;
+  t.runs += t.run_count;
+  t.run_count = 1;
+  // Weights that stay in the first-level cache need no group of tiles to be read for.
+  const bool small = (end - begin) * t.block * static_cast<int64_t>(sizeof(float)) <= caches.first_level / 2;
+  const int group = small ? kTilePixels2 : s.blocking.group;
+  const int64_t whole = first + (last - first) / kTilePixels2 * kTilePixels2;
+  for (; first < whole; first += group) {
+    const int64_t group_end = whole - first < group ? whole : first + group;
+    for (int b = begin; b < end; b += 2) {
+      const TileFunction function = image_tile(imin(end - b, 2));
+      const int output = b * kLanes;
+      for (int64_t p = first; p < group_end; p += kTilePixels2) {
+        function(t, s.source.segments[0].base + p * t.pixel_stride, s.weights + b * t.block,
+                 s.out + p * t.out_stride + output, s.residual ? s.residual + p * t.residual_stride + output : nullptr,
+                 output);
+      }
+    }
+  }
+  return whole;
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
@@ -120,7 +155,8 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int64_t first = int64_t{chunk / b.ranges} * b.pixels;
   const int64_t last = first + b.pixels < s.pixels ? first + b.pixels : s.pixels;
   auto* panel = static_cast<float*>(scratch);
-  for (int64_t p = first; p < last; p += b.group) {
+  const int64_t gathered = s.in_place ? run_in_place(s, first, last, begin, end) : first;
+  for (int64_t p = gathered; p < last; p += b.group) {
     const int count = static_cast<int>(last - p < b.group ? last - p : b.group);
     gather_panel(s.source, p, count, 1, 0, s.source.channels, panel, ptrdiff_t{b.group} * kPanelChannels);
     tile_matrix(s.shape, panel, s.weights, s.out + p * s.shape.out_stride,

@@ -22,6 +22,12 @@ constexpr Tiles<kMost> make() {
   return tiles;
 }
 
+template <int B>
+void tile_of_image(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
+                   int first_output) {
+  tile_of<1, kTilePixels2, B>(s, ImagePixels{s.pixel_stride}, x, w, y, residual, first_output);
+}
+
 constexpr Tiles<kTilePixels1> kTiles1 = make<1, kTilePixels1>();
 constexpr Tiles<kTilePixels2> kTiles2 = make<2, kTilePixels2>();
 
@@ -55,6 +61,10 @@ TileFunction tile_function(int pixels, int blocks) {
     default:
       return tile<1, 1, 8>;
   }
+}
+
+TileFunction image_tile(int blocks) {
+  return blocks == 1 ? tile_of_image<1> : tile_of_image<2>;
 }
 
 TileFunction two_row_tile(int pixels) {

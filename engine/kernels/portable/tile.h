@@ -30,9 +30,10 @@ struct Run {
 struct TileShape {
   const Run* runs;
   int32_t run_count;
-  int32_t outputs;       // of the whole convolution, or of one group
-  ptrdiff_t block;       // floats of one packed block of weights
-  ptrdiff_t out_stride;  // floats between neighbouring pixels
+  int32_t outputs;         // of the whole convolution, or of one group
+  ptrdiff_t block;         // floats of one packed block of weights
+  ptrdiff_t pixel_stride;  // of the image that image_tile() reads
+  ptrdiff_t out_stride;    // floats between neighbouring pixels
   ptrdiff_t residual_stride;
   ptrdiff_t row, out_row, residual_row;  // floats between neighbouring rows
   Epilogue epilogue;
@@ -46,9 +47,19 @@ constexpr int kPrefetch = 8;
 void finish_part(const TileShape& s, const V* sums, int rows, int pixels, int blocks, float* y, const float* residual,
                  int first_output);
 
-template <int R, int Q, int B>
-__attribute__((noinline)) void tile(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
-                                    int first_output) {
+// Where a tile finds the pixels of a row: in a panel at distances that are constants in the code, in an image at any
+// distance, three pixels from each of a few addresses.
+struct PanelPixels {
+  SPARSENET_INLINE float at(const float* x, int q, int u) const { return x[q * kPanelChannels + u]; }
+};
+struct ImagePixels {
+  ptrdiff_t stride;
+  SPARSENET_INLINE float at(const float* x, int q, int u) const { return (x + q / 3 * 3 * stride)[q % 3 * stride + u]; }
+};
+
+template <int R, int Q, int B, class Pixels>
+SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const float* x, const float* w, float* y,
+                              const float* residual, int first_output) {
   constexpr int P = R * Q;
   constexpr int kSplit = split_of<P * B>();
   V acc[kSplit][P][B];
@@ -79,7 +90,7 @@ __attribute__((noinline)) void tile(const TileShape& s, const float* x, const fl
           const float* xq = xr + (r == 0 ? 0 : s.row);
 #pragma GCC unroll 32
           for (int q = 0; q < Q; ++q) {
-            const float xv = xq[q * kPanelChannels + u];
+            const float xv = pixels.at(xq, q, u);
 #pragma GCC unroll 8
             for (int b = 0; b < B; ++b) acc[u][r * Q + q][b] += xv * wv[b];
           }
@@ -91,7 +102,7 @@ __attribute__((noinline)) void tile(const TileShape& s, const float* x, const fl
 #pragma GCC unroll 32
         for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 8
-          for (int b = 0; b < B; ++b) acc[0][p][b] += xr[p * kPanelChannels] * load(w + b * block);
+          for (int b = 0; b < B; ++b) acc[0][p][b] += pixels.at(xr, p, 0) * load(w + b * block);
         }
       }
     }
@@ -106,10 +117,14 @@ __attribute__((noinline)) void tile(const TileShape& s, const float* x, const fl
       }
     }
   }
-  if (first_output + B * kLanes > s.outputs) {
+  // Only the last vector may be partly outputs. Instruction sets without masks have a function for that.
+  const int last = imin(kLanes, s.outputs - first_output - (B - 1) * kLanes);
+#if !defined(__AVX512F__)
+  if (last != kLanes) {
     finish_part(s, &acc[0][0][0], R, Q, B, y, residual, first_output);
     return;
   }
+#endif
   const V low = splat(s.epilogue.low), high = splat(s.epilogue.high);
   V bias[B];
 #pragma GCC unroll 8
@@ -122,22 +137,37 @@ __attribute__((noinline)) void tile(const TileShape& s, const float* x, const fl
 #pragma GCC unroll 32
       for (int q = 0; q < Q; ++q) {
 #pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) acc[0][r * Q + q][b] += load(rr + q * s.residual_stride + b * kLanes);
+        for (int b = 0; b < B; ++b) {
+          acc[0][r * Q + q][b] += load_first(rr + q * s.residual_stride + b * kLanes, b + 1 < B ? kLanes : last);
+        }
       }
     }
 #pragma GCC unroll 32
     for (int q = 0; q < Q; ++q) {
 #pragma GCC unroll 8
       for (int b = 0; b < B; ++b) {
-        store(yr + q * s.out_stride + b * kLanes, bounded(acc[0][r * Q + q][b] + bias[b], low, high));
+        store_first(yr + q * s.out_stride + b * kLanes, bounded(acc[0][r * Q + q][b] + bias[b], low, high),
+                    b + 1 < B ? kLanes : last);
       }
     }
   }
-  if (s.act.kind != Act::kClamp) activate_rows(s.act, y, s.out_row, s.out_stride, R, Q, B * kLanes);
+  if (s.act.kind != Act::kClamp) {
+    activate_rows(s.act, y, s.out_row, s.out_stride, R, Q, (B - 1) * kLanes + last);
+  }
+}
+
+template <int R, int Q, int B>
+__attribute__((noinline)) void tile(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
+                                    int first_output) {
+  tile_of<R, Q, B>(s, PanelPixels{}, x, w, y, residual, first_output);
 }
 
 using TileFunction = void (*)(const TileShape& s, const float* x, const float* w, float* y, const float* residual,
                               int first_output);
+
+// In tile.cpp. The tile that reads kTilePixels2 pixels of an image, TileShape::pixel_stride floats apart; for one or
+// two vectors of outputs.
+TileFunction image_tile(int blocks);
 
 // In tile.cpp. `pixels` must be a number that tile_pixels() returns, `blocks` one that tile_blocks() does.
 TileFunction tile_function(int pixels, int blocks);
