@@ -5,6 +5,7 @@
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/panel.h"
 #include "kernels/portable/portable.h"
+#include "runtime/caches.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
@@ -34,10 +35,25 @@ struct Blocking {
   int32_t rows, bands, channels, ranges;  // per chunk: output rows, channels; per image: bands, ranges of channels
 };
 
-// About 32 K outputs per chunk, and at least four chunks per image.
+bool reads_in_place(const Step& s) {
+  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
+         s.window.pad_top >= 0;
+}
+
+// About 512 pixels or 32 K outputs per chunk, and at least four chunks per image. What is read in place is cut into
+// rows alone, as in other convolutions, so that a thread finds in its own cache what it has written before.
 Blocking blocking_of(const Step& s) {
   const int blocks = panel_blocks(s.in.c);
   Blocking b;
+  if (reads_in_place(s)) {
+    b.rows = imax(1, imin(ceil_div(s.out.h, 4), 512 / imax(s.out.w, 1)));
+    b.bands = ceil_div(s.out.h, b.rows);
+    b.rows = ceil_div(s.out.h, b.bands);
+    b.bands = ceil_div(s.out.h, b.rows);
+    b.channels = blocks * kPanelChannels;
+    b.ranges = 1;
+    return b;
+  }
   b.rows = imax(1, imin(s.out.h, 512 / imax(s.out.w, 1)));
   b.bands = ceil_div(s.out.h, b.rows);
   const int64_t outputs = int64_t{b.rows} * s.out.w * kPanelChannels;
@@ -62,11 +78,6 @@ Axis x_axis(const Step& s) {
 }
 int64_t panel_floats(const Step& s, const Blocking& b) {
   return block_floats(y_axis(s, b.rows), x_axis(s)) * (b.channels / kPanelChannels);
-}
-
-bool reads_in_place(const Step& s) {
-  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
-         s.window.pad_top >= 0;
 }
 
 bool supports(const Step& s) {
@@ -341,7 +352,18 @@ void run_in_place(const State& s, const Band& band, Filter f) {
   f.row = ptrdiff_t{s.dilation_h} * s.w * pixel;
   f.tap = s.dilation_w * pixel;
   f.step = s.stride_w * pixel;
-  for (int r = 0; r < band.rows; ++r) image_row(s, band, f, variant, band.oy + r);
+  // So many channels at once that their weights stay in the first-level cache, and if possible also the input rows of
+  // an output row, which the next one reads again.
+  const auto fit = [](int64_t floats) {
+    return static_cast<int>(caches.first_level / static_cast<int64_t>(sizeof(float)) / floats) / kPanelChannels *
+           kPanelChannels;
+  };
+  const int by_rows = fit(2 * int64_t{s.kernel_h} * s.w), by_weights = imax(fit(4 * s.parameters.taps), kPanelChannels);
+  const int channels = by_rows > 0 ? imin(by_rows, by_weights) : by_weights;
+  for (Band part = band; part.begin < band.end; part.begin += channels) {
+    part.end = imin(part.begin + channels, band.end);
+    for (int r = 0; r < band.rows; ++r) image_row(s, part, f, variant, band.oy + r);
+  }
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {

@@ -33,6 +33,21 @@ int64_t pixel_count(const View& v) {
   return int64_t{v.n} * v.h * v.w;
 }
 
+// The even number, at most `most`, of vectors of outputs per range with which two threads have most nearly as much to
+// do, where the first one takes the first half of the ranges.
+int even_range(int blocks, int most) {
+  int best = most, least = blocks;
+  for (int size = most / 2 * 2; size >= 2; size -= 2) {
+    const int first = ceil_div(blocks, size) / 2 * size;  // vectors in the first half of the ranges
+    const int longest = imax(first, blocks - first);
+    if (longest < least) {
+      best = size;
+      least = longest;
+    }
+  }
+  return best;
+}
+
 Blocking blocking_of(const Step& step) {
   const int64_t pixels = pixel_count(step.in);
   const int blocks = ceil_div(step.out.c, kLanes);
@@ -48,6 +63,7 @@ Blocking blocking_of(const Step& step) {
   const int ranges = b.pixel_chunks >= 4 ? 1 : imax(1, imin(ceil_div(4, static_cast<int>(b.pixel_chunks)), blocks / 4));
   b.blocks = imin(ceil_div(blocks, ranges), blocks_in_cache(int64_t{step.in.c}, blocks));
   b.blocks = imin(ceil_div(b.blocks, 2) * 2, blocks);
+  if (b.pixel_chunks == 1) b.blocks = even_range(blocks, b.blocks);
   b.ranges = ceil_div(blocks, b.blocks);
   const int fit =
       static_cast<int>(panel_floats() / (panel_blocks(step.in.c) * kPanelChannels)) / kTilePixels2 * kTilePixels2;
