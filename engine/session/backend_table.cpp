@@ -32,8 +32,8 @@ int32_t onednn_lists(const rt::Kernel* const** lists) {
 #endif
 
 // `auto`: our own kernels for every step. They run networks faster than oneDNN's as a whole (docs/benchmarks.md).
-// oneDNN is ahead on some steps (stems with three inputs, depthwise convolutions of large images, groups of eight
-// channels with stride 2; tests/bench/kernels), but mixing it in would bring a second kind of threads.
+// oneDNN is ahead on some steps (stems with three inputs, groups of eight channels with stride 2; tests/bench/kernels),
+// but mixing it in would bring a second kind of threads.
 const BackendEntry kBackends[] = {
     {Backend::kAuto, "auto", portable_lists, nullptr, nullptr, nullptr, nullptr},
     {Backend::kPortable, "portable", portable_lists, nullptr, nullptr, nullptr, nullptr},
