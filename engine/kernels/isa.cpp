@@ -128,8 +128,14 @@ const Bf16Entry kBf16Entries[] = {
 const rt::Kernel* const* pick_bf16() {
   if (std::strcmp(active_isa().name, "avx512") != 0) return nullptr;
   const char* wanted = std::getenv("SPARSENET_BF16");
+  if (wanted && *wanted) {
+    for (const Bf16Entry& entry : kBf16Entries) {
+      if (std::strcmp(entry.name, wanted) == 0 && entry.supported()) return entry.kernels;
+    }
+    std::fprintf(stderr, "sparsenet: SPARSENET_BF16=%s is not a name that this build and this CPU have; ignored\n",
+                 wanted);
+  }
   for (const Bf16Entry& entry : kBf16Entries) {
-    if (wanted && *wanted && std::strcmp(entry.name, wanted) != 0) continue;
     if (entry.supported()) return entry.kernels;
   }
   return nullptr;

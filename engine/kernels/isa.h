@@ -20,7 +20,8 @@ const Isa& active_isa();
 
 // Kernels that compute products of bfloat16 numbers, to be tried before the others; null if there are none for this CPU
 // and the instruction set in use. They need AVX-512 and either AMX or AVX512-BF16; the environment variable
-// SPARSENET_BF16=amx|avx512_bf16 forces one. Decided at the first call; thread-safe.
+// SPARSENET_BF16=amx|avx512_bf16 forces one (anything else is ignored with one line on stderr). Decided at the first
+// call; thread-safe.
 const rt::Kernel* const* bf16_kernels();
 
 }  // namespace sparsenet

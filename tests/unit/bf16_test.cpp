@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "support/check_session.h"
-#include "support/graph_maker.h"
+#include "support/conv_case.h"
 #include "support/skip.h"
 
 using namespace sparsenet;
@@ -30,56 +30,35 @@ float rounded(float x) {
   return x;
 }
 
-struct Case {
-  Shape x;
-  int64_t outputs;
-  int32_t window_h, window_w, stride, dilation;
-  bool residual;
-  Activation::Kind activation;
-};
-
 // Whole tiles and parts of them: pixels around 16 and 32, channels around 32, outputs around 16 and 32; windows,
 // strides and dilations, whose planes tiles cross; several bands and several ranges of outputs; fully connected layers.
-const Case kCases[] = {
-    {{1, 32, 4, 4}, 16, 1, 1, 1, 1, false, Activation::Kind::kNone},
-    {{1, 64, 8, 8}, 32, 1, 1, 1, 1, true, Activation::Kind::kRelu},
-    {{2, 16, 5, 7}, 8, 1, 1, 1, 1, false, Activation::Kind::kSilu},
-    {{3, 45, 9, 5}, 37, 1, 1, 1, 1, true, Activation::Kind::kHardSwish},
-    {{1, 300, 1, 1}, 1000, 1, 1, 1, 1, false, Activation::Kind::kNone},
-    {{5, 130, 1, 1}, 50, 1, 1, 1, 1, false, Activation::Kind::kRelu},
-    {{1, 256, 28, 28}, 96, 1, 1, 1, 1, false, Activation::Kind::kNone},
-    {{1, 96, 15, 13}, 72, 1, 1, 2, 1, false, Activation::Kind::kRelu},
-    {{1, 32, 16, 16}, 32, 3, 3, 1, 1, true, Activation::Kind::kRelu},
-    {{2, 48, 7, 7}, 17, 3, 3, 1, 1, false, Activation::Kind::kNone},
-    {{1, 512, 7, 7}, 96, 3, 3, 1, 1, true, Activation::Kind::kRelu},
-    {{1, 20, 33, 34}, 33, 3, 3, 1, 1, false, Activation::Kind::kSigmoid},
-    {{2, 72, 21, 17}, 50, 3, 3, 2, 1, true, Activation::Kind::kGelu},
-    {{1, 40, 12, 11}, 24, 5, 3, 3, 2, false, Activation::Kind::kNone},
-    {{1, 33, 6, 40}, 20, 1, 7, 1, 1, true, Activation::Kind::kNone},
-    {{1, 64, 9, 9}, 64, 7, 7, 1, 3, false, Activation::Kind::kNone},
+const ConvCase kCases[] = {
+    {{1, 32, 4, 4}, 16, 1, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {{1, 64, 8, 8}, 32, 1, 1, 1, 1, 1, true, Activation::Kind::kRelu},
+    {{2, 16, 5, 7}, 8, 1, 1, 1, 1, 1, false, Activation::Kind::kSilu},
+    {{3, 45, 9, 5}, 37, 1, 1, 1, 1, 1, true, Activation::Kind::kHardSwish},
+    {{1, 300, 1, 1}, 1000, 1, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {{5, 130, 1, 1}, 50, 1, 1, 1, 1, 1, false, Activation::Kind::kRelu},
+    {{1, 256, 28, 28}, 96, 1, 1, 1, 1, 1, false, Activation::Kind::kNone},
+    {{1, 96, 15, 13}, 72, 1, 1, 2, 1, 1, false, Activation::Kind::kRelu},
+    {{1, 32, 16, 16}, 32, 3, 3, 1, 1, 1, true, Activation::Kind::kRelu},
+    {{2, 48, 7, 7}, 17, 3, 3, 1, 1, 1, false, Activation::Kind::kNone},
+    {{1, 512, 7, 7}, 96, 3, 3, 1, 1, 1, true, Activation::Kind::kRelu},
+    {{1, 20, 33, 34}, 33, 3, 3, 1, 1, 1, false, Activation::Kind::kSigmoid},
+    {{2, 72, 21, 17}, 50, 3, 3, 2, 1, 1, true, Activation::Kind::kGelu},
+    {{1, 40, 12, 11}, 24, 5, 3, 3, 2, 1, false, Activation::Kind::kNone},
+    {{1, 33, 6, 40}, 20, 1, 7, 1, 1, 1, true, Activation::Kind::kNone},
+    {{1, 64, 9, 9}, 64, 7, 7, 1, 3, 1, false, Activation::Kind::kNone},
 };
 
-std::string describe(const Case& c) {
+std::string describe(const ConvCase& c) {
   return to_string(c.x) + " to " + std::to_string(c.outputs) + ", window " + std::to_string(c.window_h) + "x" +
          std::to_string(c.window_w) + ", stride " + std::to_string(c.stride);
 }
 
-Graph graph_of(const Case& c, uint64_t seed) {
+Graph graph_of(const ConvCase& c, uint64_t seed) {
   Random random(seed);
-  ConvAttrs attrs;
-  attrs.kernel = {c.window_h, c.window_w};
-  attrs.stride = {c.stride, c.stride};
-  attrs.dilation = {c.dilation, c.dilation};
-  const int32_t pad_h = c.window_h / 2 * c.dilation, pad_w = c.window_w / 2 * c.dilation;
-  attrs.pads = {pad_h, pad_w, pad_h, pad_w};
-  attrs.activation.kind = c.activation;
-  if (c.activation == Activation::Kind::kSilu) attrs.activation.a = 1.f;
-  GraphMaker g(random);
-  const ValueId x = g.input(c.x);
-  if (!c.residual) return g.finish({g.conv(x, c.outputs, attrs, true)});
-  GraphMaker probe(random);  // determines the output's shape
-  const Shape out = probe.shape(probe.conv(probe.input(c.x), c.outputs, attrs, false));
-  return g.finish({g.conv(x, c.outputs, attrs, true, g.input(out))});
+  return conv_graph(random, c);
 }
 
 void round_constants(Graph* graph) {
@@ -119,7 +98,7 @@ std::string check(const Graph& graph, const std::vector<Array>& inputs, double t
 TEST_CASE("products of bfloat16 numbers are exact, and sums as close as in float32") {
   if (!is_available(Precision::kBfloat16)) return skip("products in bfloat16", kNeeds);
   uint64_t seed = 0;
-  for (const Case& c : kCases) {
+  for (const ConvCase& c : kCases) {
     Graph graph = graph_of(c, ++seed);
     round_constants(&graph);
     std::set<std::string> kernels;
@@ -133,7 +112,7 @@ TEST_CASE("products of bfloat16 numbers are exact, and sums as close as in float
 TEST_CASE("other numbers are rounded to bfloat16, no further") {
   if (!is_available(Precision::kBfloat16)) return skip("rounding to bfloat16", kNeeds);
   uint64_t seed = 100;
-  for (const Case& c : kCases) {
+  for (const ConvCase& c : kCases) {
     const Graph graph = graph_of(c, ++seed);
     std::set<std::string> kernels;
     // A product of two rounded factors is off by up to 2^-8; the errors of a sum's terms cancel in part.
@@ -161,7 +140,7 @@ TEST_CASE("bfloat16 behind channel ranges, batch normalisation and ReLU, as in S
 
 TEST_CASE("bfloat16: the same bits from 1, 2 and 3 threads, and from run to run") {
   if (!is_available(Precision::kBfloat16)) return skip("threads with bfloat16", kNeeds);
-  const Graph graph = graph_of({{2, 200, 14, 14}, 330, 3, 3, 1, 1, true, Activation::Kind::kRelu}, 7);
+  const Graph graph = graph_of({{2, 200, 14, 14}, 330, 3, 3, 1, 1, 1, true, Activation::Kind::kRelu}, 7);
   const std::vector<Array> inputs = random_inputs(graph, 7);
   std::vector<std::vector<float>> first;
   for (int threads : {1, 2, 3, 1}) {
@@ -181,7 +160,7 @@ TEST_CASE("bfloat16: the same bits from 1, 2 and 3 threads, and from run to run"
 
 TEST_CASE("weights take half as much memory in bfloat16") {
   if (!is_available(Precision::kBfloat16)) return skip("memory of bfloat16", kNeeds);
-  const Graph graph = graph_of({{1, 256, 14, 14}, 256, 3, 3, 1, 1, false, Activation::Kind::kNone}, 1);
+  const Graph graph = graph_of({{1, 256, 14, 14}, 256, 3, 3, 1, 1, 1, false, Activation::Kind::kNone}, 1);
   SessionOptions options;
   options.precision = Precision::kBfloat16;
   const auto session = Session::create(graph, options);
@@ -191,7 +170,7 @@ TEST_CASE("weights take half as much memory in bfloat16") {
 
 TEST_CASE("NaN and infinity pass through bfloat16, and reach only the outputs that read them") {
   if (!is_available(Precision::kBfloat16)) return skip("NaN with bfloat16", kNeeds);
-  const Case c{{1, 40, 1, 20}, 24, 1, 1, 1, 1, false, Activation::Kind::kNone};
+  const ConvCase c{{1, 40, 1, 20}, 24, 1, 1, 1, 1, 1, false, Activation::Kind::kNone};
   const Graph graph = graph_of(c, 5);
   for (const float bad : {NAN, INFINITY}) {
     std::vector<Array> inputs = random_inputs(graph, 5);

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "support/check_session.h"
-#include "support/graph_maker.h"
+#include "support/conv_case.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
@@ -62,15 +62,6 @@ const Case kCases[] = {
     {"depthwise", {1, 33, 20, 21}, 33, 7, 2, 1, 33, false, Activation::Kind::kNone},
 };
 
-Graph graph_of(Random& random, const Case& c, const ConvAttrs& attrs) {
-  GraphMaker g(random);
-  const ValueId x = g.input(c.x);
-  if (!c.residual) return g.finish({g.conv(x, c.outputs, attrs, true)});
-  GraphMaker probe(random);  // determines the output's shape
-  const Shape out = probe.shape(probe.conv(probe.input(c.x), c.outputs, attrs, false));
-  return g.finish({g.conv(x, c.outputs, attrs, true, g.input(out))});
-}
-
 }  // namespace
 
 TEST_CASE("convolutions of all shapes that kernels tell apart") {
@@ -78,16 +69,8 @@ TEST_CASE("convolutions of all shapes that kernels tell apart") {
   for (const Case& c : kCases) {
     const std::string what = std::string(c.kernel) + ", " + to_string(c.x) + " to " + std::to_string(c.outputs);
     Random random(++seed);
-    ConvAttrs attrs;
-    attrs.kernel = {c.window, c.window};
-    attrs.stride = {c.stride, c.stride};
-    attrs.dilation = {c.dilation, c.dilation};
-    const int32_t pad = c.window / 2 * c.dilation;
-    attrs.pads = {pad, pad, pad, pad};
-    attrs.groups = c.groups;
-    attrs.activation.kind = c.activation;
-    if (c.activation == Activation::Kind::kSilu) attrs.activation.a = 1.f;
-    const Graph graph = graph_of(random, c, attrs);
+    const Graph graph = conv_graph(
+        random, {c.x, c.outputs, c.window, c.window, c.stride, c.dilation, c.groups, c.residual, c.activation});
     const std::vector<Array> inputs = random_inputs(graph, seed);
     const auto expected = evaluate(graph, inputs);
     REQUIRE_MESSAGE(expected.ok(), what, ": ", expected.status().message());

@@ -46,9 +46,9 @@ bool is_available(Backend backend);  // compiled into this library
 enum class Precision : uint8_t {
   kFloat32 = 0,
   // Inputs and weights of each product are rounded to bfloat16, which has 8 significant bits: results differ from those
-  // of kFloat32 by about 1 %, and by CPU. They are the same for every number of threads. For CPUs with AVX-512 and
-  // AMX-BF16 or AVX512-BF16, and backends kAuto and kPortable. Layers with fewer than 16 inputs or 8 outputs, or with
-  // groups, stay float32.
+  // of kFloat32 by about 1 % of the largest output, and by CPU. They are the same for every number of threads. For CPUs
+  // with AVX-512 and AMX-BF16 or AVX512-BF16, and backends kAuto and kPortable. Layers with fewer than 16 inputs or 8
+  // outputs, or with groups, stay float32.
   kBfloat16 = 1,
 };
 const char* name(Precision precision);                       // "f32", "bf16"

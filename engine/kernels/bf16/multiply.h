@@ -3,9 +3,8 @@
 // Both multiply kTilePixels pixels of a panel (times one or two) with 16 outputs (times one or two) and read weights
 // that are packed as AMX wants them: for every piece of kBlockChannels channels of one tap
 //     [pair of channels][16 outputs][2 channels].
-// They differ in how they round: AMX adds a pair's products one after the other, AVX-512 as well, but neither order nor
-// rounding is the same. So results are the same bits on every CPU with the same one of the two, and for every number of
-// threads, but not on both.
+// They add and round in different orders. So results are the same bits for every number of threads and on every CPU
+// with the same one of the two, but not with both.
 #pragma once
 
 #include "kernels/bf16/panel.h"
