@@ -47,6 +47,11 @@ const Case kCases[] = {
     {"grouped", {1, 128, 15, 15}, 128, 3, 2, 1, 32, false, Activation::Kind::kNone},
     {"grouped", {2, 104, 14, 11}, 104, 3, 1, 1, 13, true, Activation::Kind::kSilu},
     {"grouped", {1, 64, 17, 16}, 64, 3, 2, 2, 8, false, Activation::Kind::kNone},
+    {"grouped", {1, 72, 7, 7}, 72, 3, 1, 1, 9, true, Activation::Kind::kRelu},
+    {"grouped", {3, 128, 28, 29}, 128, 3, 2, 1, 16, false, Activation::Kind::kRelu},
+    {"grouped", {1, 36, 5, 1}, 36, 3, 1, 1, 9, false, Activation::Kind::kNone},
+    {"grouped", {1, 24, 11, 12}, 24, 5, 3, 1, 12, false, Activation::Kind::kNone},
+    {"grouped", {1, 68, 30, 30}, 68, 1, 2, 1, 17, false, Activation::Kind::kNone},
     {"depthwise", {1, 70, 40, 42}, 70, 3, 1, 1, 70, true, Activation::Kind::kRelu},
     {"depthwise", {1, 33, 61, 59}, 33, 3, 2, 1, 33, false, Activation::Kind::kSilu},
     {"depthwise", {1, 48, 64, 66}, 48, 5, 1, 1, 48, false, Activation::Kind::kNone},
@@ -86,6 +91,38 @@ TEST_CASE("convolutions of all shapes that kernels tell apart") {
       const std::string& kernel = *kernels.begin();
       if (kernel.find("avx512") == std::string::npos) continue;
       CHECK_MESSAGE(kernel.find(c.kernel) != std::string::npos, what, ": ", kernel);
+    }
+  }
+}
+
+// Their inputs are gathered.
+TEST_CASE("grouped convolutions of channel ranges with an affine in front") {
+  struct {
+    int64_t a, b;  // channels of the ranges
+    int32_t window, stride, groups;
+  } const cases[] = {{40, 56, 3, 1, 24}, {24, 8, 3, 2, 16}, {60, 84, 3, 2, 18}, {64, 72, 5, 1, 17}, {20, 12, 1, 2, 8}};
+  uint64_t seed = 100;
+  for (const auto& c : cases) {
+    Random random(++seed);
+    GraphMaker g(random);
+    const ValueId joined = g.concat({g.input({2, c.a, 13, 17}), g.input({2, c.b, 13, 17})});
+    const ValueId x = g.relu(g.batch_norm(joined));
+    const Graph graph = g.finish({g.conv(x, c.a + c.b, c.window, c.stride, c.groups)});
+    const std::vector<Array> inputs = random_inputs(graph, seed);
+    const auto expected = evaluate(graph, inputs);
+    REQUIRE_MESSAGE(expected.ok(), expected.status().message());
+    for (int threads : {1, 2}) {
+      std::set<std::string> kernels;
+      CheckOptions options;
+      options.backend = Backend::kPortable;
+      options.threads = threads;
+      options.kernels = &kernels;
+      const std::string problem = check_session(graph, inputs, *expected, options);
+      CHECK_MESSAGE(problem.empty(), c.groups, " groups: ", problem);
+      std::string names;
+      for (const std::string& kernel : kernels) names += kernel + " ";
+      if (names.find("avx512") == std::string::npos) continue;
+      CHECK_MESSAGE(names.find("conv2d_grouped") != std::string::npos, c.groups, " groups: ", names);
     }
   }
 }

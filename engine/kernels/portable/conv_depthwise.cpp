@@ -175,20 +175,10 @@ void run_panel(const State& s, const Band& band, Filter f, float* panel) {
   }
 }
 
-// The taps [begin, end) of a window that begins at `first` and lie in the image.
-struct Taps {
-  int32_t begin, end;
-};
-SPARSENET_INLINE Taps taps_inside(int first, int size, int kernel, int dilation) {
-  const int begin = first < 0 ? ceil_div(-first, dilation) : 0;
-  const int end = size > first ? imin(kernel, ceil_div(size - first, dilation)) : 0;
-  return {begin, imax(begin, end)};
-}
-
 // One row of outputs, read in place.
 void image_row(const State& s, const Band& band, Filter f, const Variant& variant, int oy) {
   const int y0 = oy * s.stride_h - s.pad_top;
-  const Taps ty = taps_inside(y0, s.h, s.kernel_h, s.dilation_h);
+  const TapRange ty = taps_inside(y0, s.h, s.kernel_h, s.dilation_h);
   f.kernel_h = ty.end - ty.begin;
   const ptrdiff_t taps = s.parameters.taps;
   const float* weights = s.weights + band.begin * taps + ty.begin * f.weight_row;
@@ -217,7 +207,7 @@ void image_row(const State& s, const Band& band, Filter f, const Variant& varian
       ox += kDepthwisePixels;
       continue;
     }
-    const Taps tx = taps_inside(x0, s.w, s.kernel_w, s.dilation_w);
+    const TapRange tx = taps_inside(x0, s.w, s.kernel_w, s.dilation_w);
     Filter part = f;
     part.kernel_w = tx.end - tx.begin;
     image_tile<1, 0, 0, From::kImage>(part, weights + tx.begin * kLanes, bias, taps,

@@ -1,5 +1,5 @@
 // Steps over contiguous runs of floats: fills, sums in place, gradients of activations, parameter updates. A chunk has
-// 16 K elements.
+// 16 K elements. Plain loops, which compilers turn into vectors of any kind, those of variable length among them.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
@@ -51,13 +51,13 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// Calls f(element, lanes) for the chunk's vectors.
-template <class F>
-SPARSENET_INLINE void for_vectors(const State& s, int32_t chunk, F f) {
-  int64_t i = chunk * kChunk;
-  const int64_t end = i + kChunk < s.count ? i + kChunk : s.count;
-  for (; i + kLanes <= end; i += kLanes) f(i, kLanes);
-  if (i < end) f(i, static_cast<int>(end - i));
+// The elements [begin, end) of a chunk.
+struct Range {
+  int64_t begin, end;
+};
+SPARSENET_INLINE Range range_of(const State& s, int32_t chunk) {
+  const int64_t begin = chunk * kChunk, end = begin + kChunk;
+  return {begin, end < s.count ? end : s.count};
 }
 
 bool fill_supports(const Step& s) {
@@ -65,8 +65,11 @@ bool fill_supports(const Step& s) {
 }
 void fill_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const V value = splat(s.alpha);
-  for_vectors(s, chunk, [&](int64_t i, int lanes) { store_first(s.out + i, value, lanes); });
+  const Range range = range_of(s, chunk);
+  float* const out = s.out;
+  const float value = s.alpha;
+#pragma omp simd
+  for (int64_t i = range.begin; i < range.end; ++i) out[i] = value;
 }
 
 bool accumulate_supports(const Step& s) {
@@ -74,9 +77,11 @@ bool accumulate_supports(const Step& s) {
 }
 void accumulate_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  for_vectors(s, chunk, [&](int64_t i, int lanes) {
-    store_first(s.out + i, load_first(s.out + i, lanes) + load_first(s.in[0] + i, lanes), lanes);
-  });
+  const Range range = range_of(s, chunk);
+  float* const out = s.out;
+  const float* const in = s.in[0];
+#pragma omp simd
+  for (int64_t i = range.begin; i < range.end; ++i) out[i] += in[i];
 }
 
 bool activation_supports(const Step& s) {
@@ -84,9 +89,11 @@ bool activation_supports(const Step& s) {
 }
 void activation_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  for_vectors(s, chunk, [&](int64_t i, int lanes) {
+  const Range range = range_of(s, chunk);
+  for (int64_t i = range.begin; i < range.end; i += kLanes) {
+    const int lanes = range.end - i < kLanes ? static_cast<int>(range.end - i) : kLanes;
     store_first(s.out + i, load_first(s.in[0] + i, lanes) * slope(load_first(s.in[1] + i, lanes), s.act), lanes);
-  });
+  }
 }
 
 // --- updates: parameters, gradients, moments, control
@@ -104,23 +111,52 @@ const char* update_prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
+template <bool kNesterovMomentum>
+void sgd(const State& s, Range range, float decay) {
+  float *const weights = s.out, *const moments = s.more;
+  const float *const gradient = s.in[0], *const k = s.control;
+  const float rate = k[kLearningRate], scale = k[kGradientScale], momentum = k[kMomentum];
+#pragma omp simd
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float w = weights[i], g = gradient[i] * scale + w * decay, m = momentum * moments[i] + g;
+    moments[i] = m;
+    weights[i] = w - rate * (kNesterovMomentum ? g + momentum * m : m);
+  }
+}
+
+template <bool kDecoupledDecay>
+void adam(const State& s, Range range, float decay) {
+  float *const weights = s.out, *const first = s.more, *const second = const_cast<float*>(s.in[1]);
+  const float *const gradient = s.in[0], *const k = s.control;
+  const float rate = k[kLearningRate], scale = k[kGradientScale], beta1 = k[kBeta1], beta2 = k[kBeta2];
+  const float correction1 = k[kCorrection1], correction2 = k[kCorrection2], epsilon = k[kEpsilon];
+#pragma omp simd
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float w = weights[i], g = gradient[i] * scale + (kDecoupledDecay ? 0.f : decay * w);
+    const float m = beta1 * first[i] + (1.f - beta1) * g, v = beta2 * second[i] + (1.f - beta2) * g * g;
+    first[i] = m;
+    second[i] = v;
+    const float step = m * correction1 / (sqrtf(v * correction2) + epsilon);
+    weights[i] = w - rate * (kDecoupledDecay ? step + decay * w : step);
+  }
+}
+
+// Calls update(range, decay) for the chunk's parameters that decay and for those that do not.
+template <class F>
+SPARSENET_INLINE void for_decay(const State& s, int32_t chunk, F update) {
+  const Range range = range_of(s, chunk);
+  const int64_t middle = s.decayed < range.begin ? range.begin : s.decayed < range.end ? s.decayed : range.end;
+  update(Range{range.begin, middle}, s.control[kWeightDecay]);
+  update(Range{middle, range.end}, 0.f);
+}
+
 bool sgd_supports(const Step& s) {
   return all_flat(s, StepOp::kUpdateSgd);
 }
-// The decayed parameters end at a multiple of 16, so no vector holds both kinds.
 void sgd_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const float *gradient = s.in[0], *k = s.control;
-  const V rate = splat(k[kLearningRate]), scale = splat(k[kGradientScale]), momentum = splat(k[kMomentum]);
-  const bool nesterov = k[kNesterov] != 0.f;
-  for_vectors(s, chunk, [&](int64_t i, int lanes) {
-    const V w = load_first(s.out + i, lanes);
-    V g = load_first(gradient + i, lanes) * scale;
-    if (i < s.decayed) g += w * k[kWeightDecay];
-    const V m = momentum * load_first(s.more + i, lanes) + g;
-    store_first(s.more + i, m, lanes);
-    store_first(s.out + i, w - rate * (nesterov ? g + momentum * m : m), lanes);
-  });
+  const auto update = s.control[kNesterov] != 0.f ? sgd<true> : sgd<false>;
+  for_decay(s, chunk, [&](Range range, float decay) { update(s, range, decay); });
 }
 
 bool adam_supports(const Step& s) {
@@ -128,19 +164,8 @@ bool adam_supports(const Step& s) {
 }
 void adam_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const float *gradient = s.in[0], *k = s.control;
-  float* second = const_cast<float*>(s.in[1]);
-  const bool decoupled = k[kDecoupled] != 0.f;
-  const int64_t end = (chunk + 1) * kChunk < s.count ? (chunk + 1) * kChunk : s.count;
-  for (int64_t i = chunk * kChunk; i < end; ++i) {
-    const float decay = i < s.decayed ? k[kWeightDecay] : 0.f;
-    float g = gradient[i] * k[kGradientScale];
-    if (!decoupled) g += decay * s.out[i];
-    s.more[i] = k[kBeta1] * s.more[i] + (1.f - k[kBeta1]) * g;
-    second[i] = k[kBeta2] * second[i] + (1.f - k[kBeta2]) * g * g;
-    const float step = s.more[i] * k[kCorrection1] / (sqrtf(second[i] * k[kCorrection2]) + k[kEpsilon]);
-    s.out[i] -= k[kLearningRate] * (decoupled ? step + decay * s.out[i] : step);
-  }
+  const auto update = s.control[kDecoupled] != 0.f ? adam<true> : adam<false>;
+  for_decay(s, chunk, [&](Range range, float decay) { update(s, range, decay); });
 }
 
 }  // namespace

@@ -16,6 +16,16 @@ SPARSENET_INLINE int panel_blocks(int channels) {
   return ceil_div(channels, kPanelChannels);
 }
 
+// The taps [begin, end) of a window that begins at `first` and lie in the image.
+struct TapRange {
+  int32_t begin, end;
+};
+SPARSENET_INLINE TapRange taps_inside(int first, int size, int kernel, int dilation) {
+  const int begin = first < 0 ? ceil_div(-first, dilation) : 0;
+  const int end = size > first ? imin(kernel, ceil_div(size - first, dilation)) : 0;
+  return {begin, imax(begin, end)};
+}
+
 // Copies `channels` neighbouring channels of `count` pixels.
 template <Pre kPre>
 SPARSENET_INLINE void gather_piece(const Source& s, const float* x, ptrdiff_t stride, int channel, int channels,

@@ -28,7 +28,7 @@ typedef float VUnaligned __attribute__((vector_size(SPARSENET_LANES * 4), aligne
 typedef int32_t VInt __attribute__((vector_size(SPARSENET_LANES * 4)));
 
 // Accumulator registers that a register tile may use; the rest hold weights and the broadcast input.
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__) || defined(__aarch64__) || defined(__riscv_vector)
 constexpr int kAccumulators = 24;
 #else
 constexpr int kAccumulators = 12;

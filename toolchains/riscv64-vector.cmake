@@ -1,0 +1,17 @@
+# 64-bit RISC-V Linux with vectors of 128 bits or more (RV64GCV, the extension "V" 1.0; RVA23 has it). Built by Clang,
+# version 16 or newer, with the C and C++ libraries of Debian's cross packages. -DSPARSENET_CLANG=clang-18 takes another.
+if(NOT SPARSENET_CLANG)
+  set(SPARSENET_CLANG clang-16)
+endif()
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES SPARSENET_CLANG)
+string(REPLACE "clang" "clang++" sparsenet_clangxx ${SPARSENET_CLANG})
+set(CMAKE_SYSTEM_PROCESSOR riscv64)
+set(SPARSENET_TRIPLET riscv64-linux-gnu)
+set(SPARSENET_FLAGS "-march=rv64gcv")
+set(SPARSENET_QEMU qemu-riscv64)
+set(SPARSENET_QEMU_CPU rv64,v=true,vext_spec=v1.0,vlen=128)
+include(${CMAKE_CURRENT_LIST_DIR}/linux-cross.cmake)
+set(CMAKE_C_COMPILER ${SPARSENET_CLANG})
+set(CMAKE_CXX_COMPILER ${sparsenet_clangxx})
+set(CMAKE_C_COMPILER_TARGET ${SPARSENET_TRIPLET})
+set(CMAKE_CXX_COMPILER_TARGET ${SPARSENET_TRIPLET})
