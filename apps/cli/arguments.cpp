@@ -92,6 +92,7 @@ void BackendOptions::add_to(CLI::App& command) {
           "most memory that the network may take, as 512MB or 2GiB (default: 384 MiB per image + 16 x the file)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber.description(""));
+  command.add_flag("--large-weights", large_weights, "speed over memory: keep weights in whatever form is fastest");
 }
 
 size_t default_memory(uint64_t file_bytes, int64_t batch) {
@@ -119,6 +120,7 @@ Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   SPARSENET_ASSIGN_OR_RETURN(options.backend, parse_backend(backend));
   SPARSENET_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.threads = threads;
+  options.large_weights = large_weights;
   options.batch = batch;
   options.max_memory_bytes = static_cast<size_t>(std::min<uint64_t>(max_memory, std::numeric_limits<size_t>::max()));
   return options;

@@ -61,6 +61,7 @@ struct ModelArgument {
 struct BackendOptions {
   std::string backend = "auto", precision = "f32";
   int threads = 0;
+  bool large_weights = false;
   uint64_t max_memory = 0;  // 0: default_memory()
   void add_to(CLI::App& command);
   Result<SessionOptions> resolve(int64_t batch) const;

@@ -81,6 +81,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   json["precision"] = sparsenet::name(options.precision);
   json["threads"] = session.threads();
   json["batch"] = options.batch;
+  json["images_at_once"] = session.images_at_once();
   json["inputs"] = tensors_json(session.inputs());
   json["outputs"] = tensors_json(session.outputs());
   json["metadata"] = {{"architecture", meta.architecture},
@@ -160,9 +161,12 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   const size_t vectors = loaded.model.test_vectors.size();
   print_line("test vectors", vectors == 0 ? "none" : std::to_string(vectors) + " (`sparsenet verify` runs them)");
   print_line("plans", plans_text(loaded.model.plans));
-  std::printf("\nplan for backend %s, %s, batch %lld, %d thread%s%s\n", sparsenet::name(options.backend),
-              sparsenet::name(options.precision), static_cast<long long>(options.batch), session.threads(),
-              session.threads() == 1 ? "" : "s", session.uses_stored_plan() ? " (stored in the file)" : "");
+  const int64_t images = session.images_at_once();
+  const std::string slices = images == options.batch ? "" : ", " + std::to_string(images) + " of them at once";
+  std::printf("\nplan for backend %s, %s, batch %lld%s, %d thread%s%s\n", sparsenet::name(options.backend),
+              sparsenet::name(options.precision), static_cast<long long>(options.batch), slices.c_str(),
+              session.threads(), session.threads() == 1 ? "" : "s",
+              session.uses_stored_plan() ? " (stored in the file)" : "");
   print_line("  steps", std::to_string(session.steps().size()) + ", of them " + std::to_string(copy_steps(session)) +
                             " that only copy");
   const MemoryReport memory = session.memory();

@@ -24,6 +24,7 @@ extern const Kernel* const kPortableKernels[];
 #define SPARSENET_DECLARE_ISA(isa)                                             \
   namespace rt::isa {                                                          \
   extern const Kernel* const kPortableKernels[];                               \
+  extern const Kernel* const kLargeWeightKernels[];                            \
   double fma_peak(double seconds);                                             \
   void gather_pixels(const Gather& from, int64_t first, int count, float* to); \
   }
@@ -64,15 +65,21 @@ struct Entry {
   bool (*supported)();
 };
 
+#define SPARSENET_ISA_ENTRY(isa, supported)                                                                     \
+  {                                                                                                             \
+    {#isa, rt::isa::kPortableKernels, rt::isa::kLargeWeightKernels, rt::isa::fma_peak, rt::isa::gather_pixels}, \
+        supported                                                                                               \
+  }
+
 // Widest first.
 const Entry kEntries[] = {
 #if defined(SPARSENET_X86)
-    {{"avx512", rt::avx512::kPortableKernels, rt::avx512::fma_peak, rt::avx512::gather_pixels}, has_avx512},
-    {{"avx2", rt::avx2::kPortableKernels, rt::avx2::fma_peak, rt::avx2::gather_pixels}, has_avx2},
+    SPARSENET_ISA_ENTRY(avx512, has_avx512),
+    SPARSENET_ISA_ENTRY(avx2, has_avx2),
 #endif
-    {{"baseline", rt::baseline::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
+    SPARSENET_ISA_ENTRY(baseline, always),
     // Never chosen by default: these kernels are meant for devices, and are here for those who ask for them by name.
-    {{"compact", rt::compact::kPortableKernels, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
+    {{"compact", rt::compact::kPortableKernels, nullptr, rt::baseline::fma_peak, rt::baseline::gather_pixels}, always},
 };
 
 const Isa& pick() {

@@ -9,7 +9,8 @@ namespace sparsenet {
 struct Isa {
   const char* name;  // "avx512", "avx2", "baseline" (SSE2; NEON on ARM), "compact"
   const rt::Kernel* const* kernels;
-  double (*fma_peak)(double seconds);  // measures the peak of one core, in GFLOP/s
+  const rt::Kernel* const* large_weights;  // for sessions with large weights, to be tried before the others; or null
+  double (*fma_peak)(double seconds);      // measures the peak of one core, in GFLOP/s
   // Writes `count` pixels from pixel `first` on, each with all its channels side by side; `first` goes to `to`.
   void (*gather_pixels)(const rt::Gather& from, int64_t first, int count, float* to);
 };

@@ -10,7 +10,8 @@
 
 namespace sparsenet {
 
-constexpr int32_t kMaxKernelLists = 3;  // of a backend, and those of bfloat16 before them, which not all have
+constexpr int32_t kMaxKernelLists = 3;  // of a backend
+constexpr int32_t kMaxOptionLists = 2;  // before them, if options call for other kernels: bfloat16, large weights
 
 struct BackendEntry {
   Backend backend;

@@ -72,16 +72,24 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   // Before kernels are asked what they need: oneDNN's scratch depends on the number of threads.
   const BackendEntry& backend = *options.backend;
   if (backend.begin_run) SPARSENET_RETURN_IF_ERROR(backend_status(backend.begin_run(options.threads)));
-  std::vector<rt::BoundStep> own;
-  if (!bound) bound = &own;
+  std::vector<rt::BoundStep> unused;
+  if (!bound) bound = &unused;
   bound->assign(plan.steps.size(), {});
-  const rt::Kernel* const* lists[kMaxKernelLists];
-  const bool bf16 = options.precision == Precision::kBfloat16;
-  if (bf16) lists[0] = bf16_kernels();
-  const rt::KernelLists kernels{lists, (bf16 ? 1 : 0) + backend.kernel_lists(lists + (bf16 ? 1 : 0))};
+  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists];
+  int32_t count = 0;
+  if (options.precision == Precision::kBfloat16) lists[count++] = bf16_kernels();
+  const bool own = backend.backend == Backend::kAuto || backend.backend == Backend::kPortable;
+  if (options.large_weights && own && active_isa().large_weights) lists[count++] = active_isa().large_weights;
+  count += backend.kernel_lists(lists + count);
+  const rt::KernelLists kernels{lists, count};
   PlanCost cost;
   cost.arena_bytes = plan.arena_bytes;
-  cost.lower_bound_bytes = plan.lower_bound_bytes;
+  cost.lower_bound_bytes = plan.lower_bound_bytes + options.extra_bytes;
+  if (options.extra_bytes > 0) {
+    const uint64_t both = rt::add_bytes(rt::aligned_bytes(plan.arena_bytes), options.extra_bytes);
+    if (both > rt::kMostBytes) return out_of_memory("inputs and outputs need more memory than can be addressed");
+    cost.arena_bytes = static_cast<size_t>(both);
+  }
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const rt::Step& step = plan.steps[i];
     rt::BoundStep& b = (*bound)[i];
@@ -241,6 +249,10 @@ Status BoundPlan::end_run() {
   if (pool_) pool_->end_run();
   if (flush_denormals_ && backend_->flush_denormals) backend_->flush_denormals(false);
   return backend_status(backend_->end_run ? backend_->end_run() : nullptr);
+}
+
+void BoundPlan::multiply_macs(int64_t factor) {
+  for (StepInfo& info : infos_) info.macs *= factor;
 }
 
 void BoundPlan::reset_times() {

@@ -30,10 +30,12 @@ struct BindOptions {
   ThreadHook thread_hook;  // if it has threads, these are used; `threads` is then their number
   bool flush_denormals = true;
   Precision precision = Precision::kFloat32;
+  bool large_weights = false;  // as in SessionOptions
   // Memory to use for everything instead of the heap, as in SessionOptions.
   void* memory = nullptr;
   size_t memory_bytes = 0;
   size_t max_memory_bytes = 0;        // more is refused; 0: no limit
+  size_t extra_bytes = 0;             // beside the plan's arena, for the owner: extra()
   Plan* own_plan = nullptr;           // the plan, if it may lose the parameters that kernels have copied
   const char* owner = "the session";  // in messages: "the session needs 100 bytes"
 };
@@ -85,6 +87,8 @@ class BoundPlan {
   void write(const rt::View& view, const float* data);  // in the graph's own order: images NCHW
   void read(const rt::View& view, float* data) const;
   uint8_t* host_arena() const { return steps_.arena(); }
+  // The extra bytes, behind the arena; aligned as it is.
+  uint8_t* extra() const { return arena_.get() + rt::aligned_bytes(plan_->arena_bytes); }
 
   // A run is begin_run(), any number of calls of execute(), which runs the steps [begin, end), and end_run(), also if
   // something failed in between. end_run() returns what went wrong in the backend; misuse() returns which rule the
@@ -95,6 +99,7 @@ class BoundPlan {
   Status end_run();
   Status misuse() { return hooked_ ? hooked_->take() : Status(); }
   void reset_times();
+  void multiply_macs(int64_t factor);  // for plans that are executed several times per run
 
  private:
   Status find_memory(const PlanCost& cost, const BindOptions& options, rt::PlanMemory* memory);

@@ -3,6 +3,7 @@
 #include <sparsenet/session.h>
 
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "base/guarded.h"
@@ -11,24 +12,37 @@
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "session/bound_plan.h"
+#include "session/slices.h"
 
 namespace sparsenet {
 namespace {
 
-// The plan from the model's file that is the same as the session would make itself; null if there is none.
-std::shared_ptr<const Plan> fitting_plan(const Model& model, const SessionOptions& options) {
+// The plan for `images` from the model's file that is the same as the session would make itself; null if there is none.
+std::shared_ptr<const Plan> fitting_plan(const Model& model, const SessionOptions& options, int64_t images) {
   const bool fits = options.use_stored_plan && options.optimize &&
                     (options.backend == Backend::kAuto || options.backend == Backend::kPortable);
-  const StoredPlan* stored = fits ? find_plan(model, "portable-f32", options.batch) : nullptr;
+  const StoredPlan* stored = fits ? find_plan(model, "portable-f32", images) : nullptr;
   return stored ? stored->plan : nullptr;
 }
 
-Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptions& options) {
+Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptions& options, int64_t images) {
   Graph graph = source;
-  SPARSENET_RETURN_IF_ERROR(graph.set_batch(options.batch));
+  SPARSENET_RETURN_IF_ERROR(graph.set_batch(images));
   SPARSENET_RETURN_IF_ERROR(run_passes(&graph, options.optimize ? PassLevel::kAll : PassLevel::kRequired));
   SPARSENET_ASSIGN_OR_RETURN(Plan plan, make_plan(graph));
   return std::make_shared<Plan>(std::move(plan));
+}
+
+size_t port_bytes(const PlanPort& port) {
+  return static_cast<size_t>(element_count(port.shape)) * sizeof(float);
+}
+
+// Of all inputs and outputs, in the graph's own order.
+size_t staged_bytes(const Plan& plan) {
+  size_t bytes = 0;
+  for (const PlanPort& port : plan.inputs) bytes += port_bytes(port);
+  for (const PlanPort& port : plan.outputs) bytes += port_bytes(port);
+  return bytes;
 }
 
 }  // namespace
@@ -41,15 +55,23 @@ class Session::Impl {
   Result<MemoryReport> measure(const Model& model, const SessionOptions& options);
   Status run(bool timed);
 
-  // Shared with the model if it is a stored plan, otherwise `own`.
+  void set_input(size_t index, const float* data);
+  void get_output(size_t index, float* data) const;
+
+  // For one slice of the batch. Shared with the model if it is a stored plan, otherwise `own`.
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<Plan> own;
   BoundPlan bound;
+  int64_t images = 1, slices = 1;  // per slice, and how many
   std::vector<TensorInfo> inputs, outputs;
+  std::vector<float*> staged_inputs, staged_outputs;  // of the whole batch, if it is cut
   std::vector<BufferInfo> buffers;
 
  private:
   Status prepare(const Graph& graph, const Model* stored, const SessionOptions& options, BindOptions* bind);
+  Status find_plan_for_slice(const Graph& graph, const Model* stored, const SessionOptions& options, int threads);
+  void describe();
+  void run_slice(int64_t slice, bool timed);
 };
 
 // Finds or makes the plan, and fills in how it is to be bound.
@@ -58,12 +80,49 @@ Status Session::Impl::prepare(const Graph& graph, const Model* stored, const Ses
   SPARSENET_RETURN_IF_ERROR(choose_backend(options.backend, options.threads, options.thread_hook, bind));
   SPARSENET_RETURN_IF_ERROR(choose_precision(options.precision, bind));
   bind->flush_denormals = options.flush_denormals;
+  bind->large_weights = options.large_weights;
   bind->memory = options.memory;
   bind->memory_bytes = options.memory_bytes;
   bind->max_memory_bytes = options.max_memory_bytes;
-  if (stored) plan = fitting_plan(*stored, options);
+  SPARSENET_RETURN_IF_ERROR(find_plan_for_slice(graph, stored, options, bind->threads));
+  if (slices > 1) bind->extra_bytes = staged_bytes(*plan) * static_cast<size_t>(slices);
+  return {};
+}
+
+Status Session::Impl::find_plan_for_slice(const Graph& graph, const Model* stored, const SessionOptions& options,
+                                          int threads) {
+  const int64_t batch = options.batch, wanted = options.images_at_once;
+  if (wanted < 0 || (wanted > 0 && (wanted > batch || batch % wanted != 0))) {
+    return invalid_argument("images_at_once: expected a divisor of the batch of " + std::to_string(batch) + ", found " +
+                            std::to_string(wanted));
+  }
+  images = batch;
+  std::shared_ptr<Plan> whole, part;
+  if (batch > 1 && wanted != batch) {
+    SPARSENET_ASSIGN_OR_RETURN(whole, plan_graph(graph, options, batch));
+    images = wanted > 0 ? wanted : best_slice(graph, *whole, batch, threads);
+  }
+  if (images < batch) {
+    auto planned = plan_graph(graph, options, images);
+    if (planned.status().code() == StatusCode::kOutOfMemory) return planned.status();
+    if (planned.ok()) part = std::move(*planned);
+    if (!part || !independent_images(*whole, batch, *part, images)) {
+      if (wanted > 0) {
+        return unsupported(
+            "images_at_once: the images of this network's batch may depend on each other, so all of "
+            "them are computed at once");
+      }
+      images = batch;
+      part.reset();
+    }
+  }
+  slices = batch / images;
+  if (stored) plan = fitting_plan(*stored, options, images);
   if (plan) return {};
-  SPARSENET_ASSIGN_OR_RETURN(own, plan_graph(graph, options));
+  own = part ? part : whole;
+  if (!own) {
+    SPARSENET_ASSIGN_OR_RETURN(own, plan_graph(graph, options, images));
+  }
   plan = own;
   return {};
 }
@@ -73,10 +132,57 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
   SPARSENET_RETURN_IF_ERROR(prepare(graph, stored, options, &bind));
   bind.own_plan = own.get();
   SPARSENET_RETURN_IF_ERROR(bound.create(*plan, bind));
-  for (const PlanPort& port : plan->inputs) inputs.push_back({port.name, DataType::kFloat32, port.shape});
-  for (const PlanPort& port : plan->outputs) outputs.push_back({port.name, DataType::kFloat32, port.shape});
-  for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
+  bound.multiply_macs(slices);
+  describe();
   return {};
+}
+
+void Session::Impl::describe() {
+  uint8_t* at = slices > 1 ? bound.extra() : nullptr;
+  const auto add = [&](const PlanPort& port, std::vector<TensorInfo>* infos, std::vector<float*>* staged) {
+    infos->push_back({port.name, DataType::kFloat32, port.shape});
+    if (slices == 1) return;
+    infos->back().shape[0] *= slices;
+    staged->push_back(reinterpret_cast<float*>(at));
+    at += static_cast<size_t>(slices) * port_bytes(port);
+  };
+  for (const PlanPort& port : plan->inputs) add(port, &inputs, &staged_inputs);
+  for (const PlanPort& port : plan->outputs) add(port, &outputs, &staged_outputs);
+  for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
+}
+
+void Session::Impl::set_input(size_t index, const float* data) {
+  const PlanPort& port = plan->inputs[index];
+  if (slices == 1) {
+    bound.write(port.view, data);
+  } else {
+    std::memcpy(staged_inputs[index], data, static_cast<size_t>(slices) * port_bytes(port));
+  }
+}
+
+void Session::Impl::get_output(size_t index, float* data) const {
+  const PlanPort& port = plan->outputs[index];
+  if (slices == 1) {
+    bound.read(port.view, data);
+  } else {
+    std::memcpy(data, staged_outputs[index], static_cast<size_t>(slices) * port_bytes(port));
+  }
+}
+
+void Session::Impl::run_slice(int64_t slice, bool timed) {
+  for (size_t i = 0; i < staged_inputs.size(); ++i) {
+    const PlanPort& port = plan->inputs[i];
+    bound.write(port.view, staged_inputs[i] + slice * element_count(port.shape));
+  }
+  if (timed) {
+    bound.execute_timed(0, bound.steps().size());
+  } else {
+    bound.execute(0, bound.steps().size());
+  }
+  for (size_t i = 0; i < staged_outputs.size(); ++i) {
+    const PlanPort& port = plan->outputs[i];
+    bound.read(port.view, staged_outputs[i] + slice * element_count(port.shape));
+  }
 }
 
 Result<MemoryReport> Session::Impl::measure(const Model& model, const SessionOptions& options) {
@@ -88,12 +194,8 @@ Result<MemoryReport> Session::Impl::measure(const Model& model, const SessionOpt
 
 Status Session::Impl::run(bool timed) {
   SPARSENET_RETURN_IF_ERROR(bound.begin_run());
-  if (timed) {
-    bound.reset_times();
-    bound.execute_timed(0, bound.steps().size());
-  } else {
-    bound.execute(0, bound.steps().size());
-  }
+  if (timed) bound.reset_times();
+  for (int64_t slice = 0; slice < slices; ++slice) run_slice(slice, timed);
   const Status ended = bound.end_run();
   SPARSENET_RETURN_IF_ERROR(bound.misuse());
   return ended;
@@ -142,6 +244,9 @@ MemoryReport Session::memory() const {
 int Session::threads() const {
   return impl_->bound.threads();
 }
+int64_t Session::images_at_once() const {
+  return impl_->images;
+}
 bool Session::uses_stored_plan() const {
   return impl_->own == nullptr;
 }
@@ -149,14 +254,14 @@ bool Session::uses_stored_plan() const {
 namespace {
 
 // Checks that there is such a port and that the caller's array fits it. `kind`: "input" or "output".
-Status check_port(const std::vector<PlanPort>& ports, const char* kind, size_t index, const float* data,
+Status check_port(const std::vector<TensorInfo>& ports, const char* kind, size_t index, const float* data,
                   size_t elements) {
   const std::string what = kind;
   if (index >= ports.size()) {
     return invalid_argument(what + " " + std::to_string(index) + ": the graph has " + std::to_string(ports.size()) +
                             " " + what + "s");
   }
-  const PlanPort& port = ports[index];
+  const TensorInfo& port = ports[index];
   if (!data) return invalid_argument(what + " '" + port.name + "': expected a place of its data, found none");
   if (static_cast<int64_t>(elements) != element_count(port.shape)) {
     return invalid_argument(what + " '" + port.name + "': expected " + std::to_string(element_count(port.shape)) +
@@ -169,16 +274,16 @@ Status check_port(const std::vector<PlanPort>& ports, const char* kind, size_t i
 
 Status Session::set_input(size_t index, const float* data, size_t elements) {
   return guarded("setting an input", [&]() -> Status {
-    SPARSENET_RETURN_IF_ERROR(check_port(impl_->plan->inputs, "input", index, data, elements));
-    impl_->bound.write(impl_->plan->inputs[index].view, data);
+    SPARSENET_RETURN_IF_ERROR(check_port(impl_->inputs, "input", index, data, elements));
+    impl_->set_input(index, data);
     return {};
   });
 }
 
 Status Session::get_output(size_t index, float* data, size_t elements) const {
   return guarded("reading an output", [&]() -> Status {
-    SPARSENET_RETURN_IF_ERROR(check_port(impl_->plan->outputs, "output", index, data, elements));
-    impl_->bound.read(impl_->plan->outputs[index].view, data);
+    SPARSENET_RETURN_IF_ERROR(check_port(impl_->outputs, "output", index, data, elements));
+    impl_->get_output(index, data);
     return {};
   });
 }

@@ -126,3 +126,30 @@ TEST_CASE("grouped convolutions of channel ranges with an affine in front") {
     }
   }
 }
+
+TEST_CASE("large weights: Winograd's larger form where it is faster, whatever memory it takes") {
+  Random random(77);
+  const Graph graph = conv_graph(random, {{4, 256, 14, 14}, 256, 3, 3, 1, 1, 1, true, Activation::Kind::kRelu});
+  const std::vector<Array> inputs = random_inputs(graph, 78);
+  const auto expected = evaluate(graph, inputs);
+  REQUIRE_MESSAGE(expected.ok(), expected.status().message());
+  SessionOptions options;
+  options.backend = Backend::kPortable;
+  options.threads = 2;
+  options.batch = 4;
+  options.images_at_once = 4;
+  std::string kernels[2];
+  for (const bool large : {false, true}) {
+    options.large_weights = large;
+    auto session = Session::create(graph, options);
+    REQUIRE_MESSAGE(session.ok(), session.status().message());
+    const auto outputs = run_session(*session, inputs);
+    REQUIRE_MESSAGE(outputs.ok(), outputs.status().message());
+    const double error = relative_error((*expected)[0].data, (*outputs)[0]);
+    kernels[large] = session->steps()[0].kernel;
+    CHECK_MESSAGE(error <= kWinogradTolerance, kernels[large], ": ", error);
+  }
+  if (kernels[0].find("avx512") == std::string::npos) return;
+  CHECK(kernels[0].find("winograd4") == std::string::npos);
+  CHECK(kernels[1].find("winograd4") != std::string::npos);
+}

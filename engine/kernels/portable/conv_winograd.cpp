@@ -301,28 +301,25 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   output_transform<Form>(s, first, count, begin, blocks, m);
 }
 
+template <class Form>
+constexpr Kernel kernel(const char* name, bool (*supports)(const Step& s)) {
+  return {
+      .name = name,
+      .backend = "portable",
+      .supports = supports,
+      .query = query<Form>,
+      .prepare = prepare<Form>,
+      .run = run<Form>,
+      .refresh = refresh<Form>,
+      .copies_parameters = true,
+  };
+}
+
 }  // namespace
 
-const Kernel kConvWinograd4 = {
-    .name = "conv2d_winograd4_f32_" SPARSENET_ISA_NAME,
-    .backend = "portable",
-    .supports = prefers_form4,
-    .query = query<Form4>,
-    .prepare = prepare<Form4>,
-    .run = run<Form4>,
-    .refresh = refresh<Form4>,
-    .copies_parameters = true,
-};
-
-const Kernel kConvWinograd2 = {
-    .name = "conv2d_winograd2_f32_" SPARSENET_ISA_NAME,
-    .backend = "portable",
-    .supports = prefers_form2,
-    .query = query<Form2>,
-    .prepare = prepare<Form2>,
-    .run = run<Form2>,
-    .refresh = refresh<Form2>,
-    .copies_parameters = true,
-};
+const Kernel kConvWinograd4 = kernel<Form4>("conv2d_winograd4_f32_" SPARSENET_ISA_NAME, prefers_form4<false>);
+const Kernel kConvWinograd2 = kernel<Form2>("conv2d_winograd2_f32_" SPARSENET_ISA_NAME, prefers_form2<false>);
+const Kernel kConvWinograd4Large = kernel<Form4>("conv2d_winograd4_f32_" SPARSENET_ISA_NAME, prefers_form4<true>);
+const Kernel kConvWinograd2Large = kernel<Form2>("conv2d_winograd2_f32_" SPARSENET_ISA_NAME, prefers_form2<true>);
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

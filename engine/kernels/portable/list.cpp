@@ -13,4 +13,7 @@ const Kernel* const kPortableKernels[] = {
     &kUpdateAdam,      nullptr,
 };
 
+// To be tried before the others where speed counts for more than memory.
+const Kernel* const kLargeWeightKernels[] = {&kConvWinograd4Large, &kConvWinograd2Large, nullptr};
+
 }  // namespace sparsenet::rt::SPARSENET_ISA

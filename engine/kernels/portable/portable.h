@@ -10,6 +10,8 @@ extern const Kernel kConvRows;
 extern const Kernel kConvPointwise;
 extern const Kernel kConvWinograd4;
 extern const Kernel kConvWinograd2;
+extern const Kernel kConvWinograd4Large;
+extern const Kernel kConvWinograd2Large;
 extern const Kernel kConvBlocked;
 extern const Kernel kConvGrouped;
 extern const Kernel kConvDirect;
@@ -42,5 +44,6 @@ extern const Kernel kUpdateAdam;
 
 // In list.cpp; terminated by null.
 extern const Kernel* const kPortableKernels[];
+extern const Kernel* const kLargeWeightKernels[];
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -136,12 +136,13 @@ double cycles(const Step& s) {
          passes * static_cast<double>(weight_bytes<Form>(s)) / kWeightRate;
 }
 
-// Weights may be large where they are used for many pixels; elsewhere they would take more memory than they are worth.
-template <class Form>
+// Weights may be large where they are used for many pixels; elsewhere they would take more memory than they are worth,
+// unless a session asks for speed at any price (kLarge).
+template <class Form, bool kLarge>
 bool fits(const Step& s) {
   return tile_count<Form>(s) >= 12 && s.out.h >= Form::kTile && s.out.w >= Form::kTile &&
          chunk_count<Form>(s) < 65000 &&
-         (weight_bytes<Form>(s) <= Form::kMostWeights || int64_t{s.out.h} * s.out.w >= 784) &&
+         (kLarge || weight_bytes<Form>(s) <= Form::kMostWeights || int64_t{s.out.h} * s.out.w >= 784) &&
          cycles<Form>(s) < direct_cycles(s);
 }
 
@@ -154,11 +155,13 @@ inline bool is_candidate(const Step& s) {
          !(s.conv.variable && !s.conv.transposed);
 }
 
-inline bool prefers_form4(const Step& s) {
-  return is_candidate(s) && fits<Form4>(s) && !(fits<Form2>(s) && cycles<Form2>(s) < cycles<Form4>(s));
+template <bool kLarge>
+bool prefers_form4(const Step& s) {
+  return is_candidate(s) && fits<Form4, kLarge>(s) && !(fits<Form2, kLarge>(s) && cycles<Form2>(s) < cycles<Form4>(s));
 }
-inline bool prefers_form2(const Step& s) {
-  return is_candidate(s) && fits<Form2>(s) && !prefers_form4(s);
+template <bool kLarge>
+bool prefers_form2(const Step& s) {
+  return is_candidate(s) && fits<Form2, kLarge>(s) && !prefers_form4<kLarge>(s);
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA
