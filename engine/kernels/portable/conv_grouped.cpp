@@ -5,6 +5,7 @@
 // loaded once for G products, and what lies outside of the image counts as zero. Inputs that are channel ranges or have
 // an affine in front are gathered into a panel.
 #include "kernels/portable/gemm.h"
+#include "kernels/portable/lanes.h"
 #include "kernels/portable/panel.h"
 #include "kernels/portable/portable.h"
 
@@ -128,22 +129,6 @@ struct Tile {
   ptrdiff_t weight_row, out_stride, residual_stride;
   V bias, low, high;
 };
-
-// Exchanges every lane i with lane i ^ kMask.
-template <int kMask>
-SPARSENET_INLINE V exchange(V v) {
-#if defined(__GNUC__) && !defined(__clang__)
-  VInt lane;
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) lane[i] = i ^ kMask;
-  return __builtin_shuffle(v, lane);
-#else
-  V out{};
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) out[i] = v[i ^ kMask];
-  return out;
-#endif
-}
 
 // Q neighbouring outputs of a vector of channels. kEdge: some columns may lie outside of the image. kWhole: all lanes
 // are in use.

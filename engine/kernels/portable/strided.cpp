@@ -1,7 +1,9 @@
-// Steps over an index space with strides: arithmetic with broadcasting, transposes and other copies. Neighbouring
-// dimensions that every operand walks through without a gap become one; the innermost one is done a vector at a time
-// where the strides allow it.
+// Steps over an index space with strides: arithmetic with broadcasting, transposes and other copies. Dimensions are put
+// into the order of the output's memory, and neighbouring ones that every operand walks through without a gap become
+// one; the innermost one is done a vector at a time where the strides allow it. Copies that read along another
+// dimension than they write are done in square blocks of vectors, transposed in registers.
 #include "kernels/portable/activation.h"
+#include "kernels/portable/lanes.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"
 
@@ -19,13 +21,47 @@ struct State {
   int32_t rank;
   int64_t dims[kMaxDims], y_strides[kMaxDims], a_strides[kMaxDims], b_strides[kMaxDims];
   int64_t outer, chunk_rows;  // rows: all dimensions but the last
+  // A dimension, cut into pieces of kLanes, of which a row does one along with the last dimension; -1: none.
+  int32_t across;
+  int64_t across_size, across_stride;  // its elements, and the output's stride of one
 };
 
-// Drops dimensions of size 1, and merges each dimension with the one before it where all operands allow it.
-void coalesce(const Strided& from, bool two, State* s) {
-  s->rank = 0;
+// The dimensions of more than one element, by the output's stride, the largest first.
+int32_t sort_dims(const Strided& from, int32_t order[kMaxDims]) {
+  int32_t count = 0;
   for (int32_t d = 0; d < from.rank; ++d) {
     if (from.dims[d] == 1) continue;
+    int32_t at = count++;
+    for (; at > 0 && from.out_strides[order[at - 1]] < from.out_strides[d]; --at) order[at] = order[at - 1];
+    order[at] = d;
+  }
+  return count;
+}
+
+// Finds a dimension along which a copy reads neighbouring elements while it writes them along the last one.
+void find_across(State* s) {
+  const int32_t last = s->rank - 1;
+  s->across = -1;
+  if (s->a_strides[last] == 1 || s->y_strides[last] != 1 || s->dims[last] < 4) return;
+  for (int32_t d = 0; d < last; ++d) {
+    if (s->a_strides[d] != 1 || s->dims[d] < 4) continue;
+    s->across = d;
+    s->across_size = s->dims[d];
+    s->across_stride = s->y_strides[d];
+    s->dims[d] = (s->dims[d] + kLanes - 1) / kLanes;
+    s->a_strides[d] *= kLanes;
+    s->y_strides[d] *= kLanes;
+    return;
+  }
+}
+
+// Sorts the dimensions, and merges each with the one before it where all operands allow it.
+void coalesce(const Strided& from, bool two, State* s) {
+  int32_t order[kMaxDims];
+  const int32_t count = sort_dims(from, order);
+  s->rank = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t d = order[i];
     const int64_t n = from.dims[d], y = from.out_strides[d], a = from.in_strides[0][d],
                   b = two ? from.in_strides[1][d] : 0;
     const int32_t last = s->rank - 1;
@@ -59,9 +95,12 @@ void coalesce(const Strided& from, bool two, State* s) {
     s->dims[1] = n;
     s->rank = 2;
   }
+  s->across = -1;
+  if (!two) find_across(s);
   s->outer = 1;
   for (int32_t d = 0; d + 1 < s->rank; ++d) s->outer *= s->dims[d];
-  const int64_t wanted = kChunkElements / s->dims[s->rank - 1] + 1, least = s->outer / 60000 + 1;
+  const int64_t row = s->dims[s->rank - 1] * (s->across < 0 ? 1 : kLanes);
+  const int64_t wanted = kChunkElements / row + 1, least = s->outer / 60000 + 1;
   s->chunk_rows = wanted > least ? wanted : least;
 }
 
@@ -100,10 +139,32 @@ SPARSENET_INLINE V operand(const float* p, int64_t stride, int64_t i, int lanes)
 
 void copy_row(const float* a, int64_t a_stride, float* y, int64_t y_stride, int64_t n) {
   if (a_stride == 1 && y_stride == 1) {
-    memmove(y, a, static_cast<size_t>(n) * sizeof(float));
+    if (n > 8 * kLanes) {
+      memmove(y, a, static_cast<size_t>(n) * sizeof(float));
+      return;
+    }
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(y + i, load(a + i));
+    if (i < n) store_first(y + i, load_first(a + i, static_cast<int>(n - i)), static_cast<int>(n - i));
     return;
   }
   for (int64_t i = 0; i < n; ++i) y[i * y_stride] = a[i * a_stride];
+}
+
+// `count` rows of n elements: those of a row are a_stride apart in `a`, where the rows are neighbours, and neighbours
+// in y, where the rows are y_stride apart.
+void transpose_rows(const float* a, int64_t a_stride, float* y, int64_t y_stride, int64_t n, int count) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int lanes = static_cast<int>(n - i < kLanes ? n - i : kLanes);
+    V block[kLanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) block[j] = j < lanes ? load_first(a + (i + j) * a_stride, count) : V{};
+    transpose(block);
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) {
+      if (j < count) store_first(y + j * y_stride + i, block[j], lanes);
+    }
+  }
 }
 
 template <BinaryOp kOp>
@@ -143,6 +204,10 @@ void run(const void* memory, int32_t chunk, void*) {
   for (int64_t row = begin; row < end; ++row) {
     if (s.b) {
       kRows[static_cast<int>(s.op)](s, s.a + a, s.b + b, s.y + y);
+    } else if (s.across >= 0) {
+      const int64_t left = s.across_size - index[s.across] * kLanes;
+      transpose_rows(s.a + a, s.a_strides[last], s.y + y, s.across_stride, s.dims[last],
+                     static_cast<int>(left < kLanes ? left : kLanes));
     } else {
       copy_row(s.a + a, s.a_strides[last], s.y + y, s.y_strides[last], s.dims[last]);
     }
