@@ -33,6 +33,13 @@ Status fold_affine_forward(Graph* graph);
 // An Add behind Conv becomes part of it: its other operand becomes the convolution's residual.
 Status fuse_residual(Graph* graph);
 
+// A FullyConnected layer over the channels of every pixel, with the image brought into the order [N, H, W, C] before it
+// and back after it, becomes a 1x1 convolution.
+Status convert_pixel_fc(Graph* graph);
+
+// An activation behind a Reshape or a Transpose moves in front of it if there is a layer that it can become part of.
+Status move_activations(Graph* graph);
+
 // An activation behind Conv, FullyConnected or Affine becomes part of it.
 Status fuse_activation(Graph* graph);
 
@@ -46,6 +53,9 @@ Status convert_flattened_fc(Graph* graph);
 // The order that a channel shuffle (Reshape, Transpose, Reshape) gives to channels moves into the weights of the
 // convolutions that read them, so that nothing is copied.
 Status carry_channel_shuffles(Graph* graph);
+
+// Two reshapes in a row become one, or none where the second undoes the first.
+Status merge_reshapes(Graph* graph);
 
 // Nodes whose outputs nothing uses disappear.
 Status remove_dead_nodes(Graph* graph);

@@ -17,6 +17,8 @@ const Pass kPasses[] = {
     {"convert_reduce_mean", convert_reduce_mean, false},
     {"recognize_attention", recognize_attention, false},
     {"merge_pad", merge_pad, false},
+    {"move_activations", move_activations, false},
+    {"convert_pixel_fc", convert_pixel_fc, false},
     {"convert_batch_norm", convert_batch_norm, true},
     {"convert_channel_constants", convert_channel_constants, false},
     {"fold_affine_backward", fold_affine_backward, false},
@@ -26,6 +28,7 @@ const Pass kPasses[] = {
     {"fold_affine_forward", fold_affine_forward, false},
     {"convert_flattened_fc", convert_flattened_fc, false},
     {"carry_channel_shuffles", carry_channel_shuffles, false},
+    {"merge_reshapes", merge_reshapes, false},
     {"remove_dead_nodes", remove_dead_nodes, true},
 };
 

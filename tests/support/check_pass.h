@@ -25,6 +25,8 @@ inline const NamedPass kPasses[] = {
     {"convert_reduce_mean", convert_reduce_mean},
     {"recognize_attention", recognize_attention},
     {"merge_pad", merge_pad},
+    {"move_activations", move_activations},
+    {"convert_pixel_fc", convert_pixel_fc},
     {"convert_batch_norm", convert_batch_norm},
     {"convert_channel_constants", convert_channel_constants},
     {"fold_affine_backward", fold_affine_backward},
@@ -34,6 +36,7 @@ inline const NamedPass kPasses[] = {
     {"fold_affine_forward", fold_affine_forward},
     {"convert_flattened_fc", convert_flattened_fc},
     {"carry_channel_shuffles", carry_channel_shuffles},
+    {"merge_reshapes", merge_reshapes},
     {"remove_dead_nodes", remove_dead_nodes},
 };
 

@@ -143,6 +143,25 @@ Graph self_attention(Random& random) {
   return g.finish({g.node(Op::kAdd, {x, y})});
 }
 
+// A block of two layers over the channels of every pixel, in the order [N, H, W, C], as in ConvNeXt.
+Graph channels_last(Random& random) {
+  GraphMaker g(random);
+  const Shape s = random_image(random, 1, 6);
+  const int64_t hidden = random_channels(random);
+  const ValueId x = g.input(s);
+  ValueId y = g.conv(x, s[1], 3);
+  const auto layer = [&](ValueId from, int64_t inputs, int64_t outputs) {
+    const ValueId rows = g.node(Op::kReshape, {from}, ReshapeAttrs{{-1, inputs}});
+    return g.node(Op::kReshape, {g.fully_connected(rows, outputs)}, ReshapeAttrs{{-1, s[2], s[3], outputs}});
+  };
+  y = g.node(Op::kTranspose, {y}, TransposeAttrs{{0, 2, 3, 1}});
+  if (random.chance(0.5)) y = g.node(Op::kGelu, {layer(y, s[1], hidden)});
+  y = layer(y, g.shape(y)[3], s[1]);
+  y = g.node(Op::kTranspose, {y},
+             TransposeAttrs{random.chance(0.8) ? std::vector<int32_t>{0, 3, 1, 2} : std::vector<int32_t>{0, 3, 2, 1}});
+  return g.finish({y});
+}
+
 }  // namespace
 
 const std::vector<Generator>& general_generators() {
@@ -157,6 +176,7 @@ const std::vector<Generator>& general_generators() {
       {"mat_mul_of_vectors", mat_mul_of_vectors},
       {"layer_norm", layer_norm},
       {"self_attention", self_attention},
+      {"channels_last", channels_last},
   };
   return list;
 }
