@@ -73,6 +73,7 @@ install(EXPORT SparseNetTargets NAMESPACE SparseNet:: DESTINATION ${config_dir})
 if(CMAKE_CROSSCOMPILING)
   # Programs that link a library for another machine are built with the same toolchain file, or a similar one.
   set(toolchain_files toolchains/aarch64.cmake toolchains/armhf.cmake toolchains/riscv64.cmake
+    toolchains/riscv64-vector.cmake
     toolchains/linux-cross.cmake toolchains/target-prefixes.cmake toolchains/android.cmake toolchains/cortex-m.cmake
     toolchains/cortex-m4.cmake toolchains/cortex-m7.cmake)
   install(FILES ${toolchain_files} DESTINATION ${CMAKE_INSTALL_DATADIR}/sparsenet/toolchains)

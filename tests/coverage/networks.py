@@ -33,6 +33,7 @@ import common
 
 FACTOR, FLOOR = 3, 1e-6
 OPSET = 17
+LEAST_TRIED = 224  # pixels, if a network cannot be exported for the smallest image that it takes
 SIZES = [64, 96, 128, 160, 192, 224, 256, 299, 384, 518]
 
 
@@ -89,9 +90,13 @@ def measure_statistics(network, image, torch):
     network.eval()
 
 
-def prepare(source, name, size, torch):
+def prepare(source, name, size, least, torch):
+    """The network, and an image of the smallest size from `least` pixels on that it takes."""
     torch.manual_seed(10)
     network, sizes = make(source, name, size)
+    sizes = [pixels for pixels in sizes if pixels >= least]
+    if not sizes:
+        raise ValueError(f"it takes no image of {least} pixels or more")
     randomise(network, torch)
     generator = torch.Generator().manual_seed(13)
     problem = None
@@ -120,13 +125,25 @@ def export(source, name, size, dynamo, model):
     warnings.filterwarnings("ignore")
     import torch
     torch.set_num_threads(1)
-    network, image = prepare(source, name, size, torch)
-    arrays = {f"single.{i}": output for i, output in enumerate(outputs_of(network, image, torch))}
-    try:
-        torch.onnx.export(network, (image,), str(model), dynamo=dynamo, input_names=["input"],
-                          **({} if dynamo else {"opset_version": OPSET}))
-    except Exception as error:  # whatever an exporter raises is its own
-        return str(error).strip().splitlines()[0][:160]
+    # Exporters cannot write some networks for images as small as they take (adaptive pools with more outputs than inputs).
+    least, reason = 0, None
+    while least <= LEAST_TRIED:
+        try:
+            network, image = prepare(source, name, size, least, torch)
+        except ValueError:
+            if reason:
+                return reason
+            raise
+        arrays = {f"single.{i}": output for i, output in enumerate(outputs_of(network, image, torch))}
+        try:
+            torch.onnx.export(network, (image,), str(model), dynamo=dynamo, input_names=["input"],
+                              **({} if dynamo else {"opset_version": OPSET}))
+            break
+        except Exception as error:  # whatever an exporter raises is its own
+            reason = reason or str(error).strip().splitlines()[0][:160]
+            least = LEAST_TRIED if image.shape[-1] < LEAST_TRIED else LEAST_TRIED + 1
+    else:
+        return reason
     double = outputs_of(network.double(), image.double(), torch)
     arrays.update({f"double.{i}": output for i, output in enumerate(double)})
     np.savez(model.with_suffix(".npz"), image=image.numpy(), **arrays)

@@ -68,7 +68,7 @@ TileFunction image_tile(int blocks) {
 }
 
 TileFunction two_row_tile(int pixels) {
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__) || defined(__aarch64__) || defined(__riscv_vector)
   switch (pixels) {
     case 4:
       return tile<2, 4, 2>;

@@ -16,7 +16,7 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 
 // Most pixels of a tile with one and with two vectors of outputs. Two registers hold weights and one an input.
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__) || defined(__aarch64__) || defined(__riscv_vector)
 constexpr int kTilePixels1 = 28, kTilePixels2 = 14;
 #else
 constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
@@ -121,7 +121,13 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
   const int last = imin(kLanes, s.outputs - first_output - (B - 1) * kLanes);
 #if !defined(__AVX512F__)
   if (last != kLanes) {
-    finish_part(s, &acc[0][0][0], R, Q, B, y, residual, first_output);
+    V sums[P * B];  // a copy: an array whose address is known elsewhere would not stay in registers
+#pragma GCC unroll 32
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+      for (int b = 0; b < B; ++b) sums[p * B + b] = acc[0][p][b];
+    }
+    finish_part(s, sums, R, Q, B, y, residual, first_output);
     return;
   }
 #endif
