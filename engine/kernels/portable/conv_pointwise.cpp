@@ -24,7 +24,7 @@ struct State {
   float* out;
   const float* residual;
   int64_t pixels;
-  int32_t all_blocks;
+  int32_t all_blocks, pieces;
   Blocking blocking;
   bool in_place;
 };
@@ -87,8 +87,13 @@ bool supports(const Step& step) {
          blocking_of(step).pixel_chunks * blocking_of(step).ranges < 65000;
 }
 
+// Runs of a pixel that is read in place.
+int pieces_of(const Step& step) {
+  return ceil_div(step.in.c, kPartialElements);
+}
+
 size_t runs_bytes(const Step& step) {
-  return static_cast<size_t>(panel_blocks(step.in.c) + 1) * sizeof(Run);
+  return static_cast<size_t>(panel_blocks(step.in.c) + pieces_of(step)) * sizeof(Run);
 }
 
 void query(const Step& step, KernelNeeds* needs) {
@@ -124,7 +129,10 @@ const char* prepare(const Step& step, const Place& place) {
   for (int i = 0; i < count; ++i) {
     runs[i] = {i * s->blocking.group * kPanelChannels, imin(kPanelChannels, step.in.c - i * kPanelChannels)};
   }
-  runs[count] = {0, step.in.c};  // of a pixel in the image
+  for (int i = 0; i < pieces_of(step); ++i) {  // of a pixel in the image
+    runs[count + i] = {i * kPartialElements, imin(kPartialElements, step.in.c - i * kPartialElements)};
+  }
+  s->pieces = pieces_of(step);
   s->in_place = reads_in_place(step);
   TileShape& t = s->shape;
   t.runs = runs;
@@ -143,7 +151,7 @@ const char* prepare(const Step& step, const Place& place) {
 int64_t run_in_place(const State& s, int64_t first, int64_t last, int begin, int end) {
   TileShape t = s.shape;
   t.runs += t.run_count;
-  t.run_count = 1;
+  t.run_count = s.pieces;
   // Weights that stay in the first-level cache need no group of tiles to be read for.
   const bool small = (end - begin) * t.block * static_cast<int64_t>(sizeof(float)) <= caches.first_level / 2;
   const int group = small ? kTilePixels2 : s.blocking.group;

@@ -43,6 +43,10 @@ struct TileShape {
 // Vectors of weights that are fetched ahead of their use: about the latency of the second-level cache.
 constexpr int kPrefetch = 8;
 
+// Elements of a sum that are added up before they are added to its earlier parts: the rounding error of one long sum
+// grows with its length.
+constexpr int kPartialElements = 256;
+
 // Finishes a tile whose last vector of outputs is not whole: `sums` are [pixel][vector].
 void finish_part(const TileShape& s, const V* sums, int rows, int pixels, int blocks, float* y, const float* residual,
                  int first_output);
@@ -73,7 +77,23 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
   }
   const ptrdiff_t block = s.block;
   const Run* const end = s.runs + s.run_count;
+  V total[P][B];
+  bool partial = false;  // `total` holds earlier parts of the sums
+  int summed = 0;
   for (const Run* run = s.runs; run != end; ++run) {
+    if (summed >= kPartialElements) {
+#pragma GCC unroll 32
+      for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) {
+          total[p][b] = partial ? total[p][b] + acc[0][p][b] : acc[0][p][b];
+          acc[0][p][b] = V{};
+        }
+      }
+      partial = true;
+      summed = 0;
+    }
+    summed += run->length;
     const float* xr = x + run->offset;
     const float* const last = xr + run->length;
     for (; last - xr >= kSplit; xr += kSplit, w += kSplit * kLanes) {
@@ -115,6 +135,13 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
 #pragma GCC unroll 8
         for (int u = 1; u < kSplit; ++u) acc[0][p][b] += acc[u][p][b];
       }
+    }
+  }
+  if (partial) {
+#pragma GCC unroll 32
+    for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+      for (int b = 0; b < B; ++b) acc[0][p][b] += total[p][b];
     }
   }
   // Only the last vector may be partly outputs. Instruction sets without masks have a function for that.
