@@ -27,10 +27,17 @@ NAMES = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "DenseNet121", "ResNet5
          "Xception", "InceptionV3"]
 
 
+def make(name, keras):
+    network = getattr(keras.applications, name)(weights=None)
+    if network.input_shape[1] is None:  # images of any size
+        network = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
+    return network
+
+
 def prepare(name, keras):
     """The network with weights and statistics, and an image of bytes [1, H, W, 3], as floats."""
     keras.utils.set_random_seed(10)
-    network = getattr(keras.applications, name)(weights=None)
+    network = make(name, keras)
     random = np.random.default_rng(11)
     for weight in network.weights:
         value = np.array(weight)
@@ -46,7 +53,7 @@ def prepare(name, keras):
 
 def in_double(name, network, image, keras):
     keras.config.set_floatx("float64")
-    double = getattr(keras.applications, name)(weights=None)
+    double = make(name, keras)
     double.set_weights([np.asarray(weight, np.float64) for weight in network.get_weights()])
     keras.config.set_floatx("float32")
     return np.asarray(double(image.astype(np.float64), training=False))

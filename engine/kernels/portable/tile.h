@@ -61,12 +61,26 @@ struct ImagePixels {
   SPARSENET_INLINE float at(const float* x, int q, int u) const { return (x + q / 3 * 3 * stride)[q % 3 * stride + u]; }
 };
 
+// total = acc, or total += acc; acc = 0.
+template <int P, int B>
+SPARSENET_INLINE void keep_part(V (&acc)[P][B], V (&total)[P][B], bool first) {
+#pragma GCC unroll 32
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 8
+    for (int b = 0; b < B; ++b) {
+      total[p][b] = first ? acc[p][b] : total[p][b] + acc[p][b];
+      acc[p][b] = V{};
+    }
+  }
+}
+
+// The sums of R x Q pixels and B vectors of outputs.
 template <int R, int Q, int B, class Pixels>
-SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const float* x, const float* w, float* y,
-                              const float* residual, int first_output) {
+SPARSENET_INLINE void sum_up(const TileShape& s, const Pixels& pixels, const float* x, const float* w,
+                             V (&sums)[R * Q][B]) {
   constexpr int P = R * Q;
   constexpr int kSplit = split_of<P * B>();
-  V acc[kSplit][P][B];
+  V acc[kSplit][P][B], total[P][B];
 #pragma GCC unroll 8
   for (int u = 0; u < kSplit; ++u) {
 #pragma GCC unroll 32
@@ -77,20 +91,12 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
   }
   const ptrdiff_t block = s.block;
   const Run* const end = s.runs + s.run_count;
-  V total[P][B];
-  bool partial = false;  // `total` holds earlier parts of the sums
+  bool parts = false;  // `total` holds earlier parts of the sums
   int summed = 0;
   for (const Run* run = s.runs; run != end; ++run) {
     if (summed >= kPartialElements) {
-#pragma GCC unroll 32
-      for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) {
-          total[p][b] = partial ? total[p][b] + acc[0][p][b] : acc[0][p][b];
-          acc[0][p][b] = V{};
-        }
-      }
-      partial = true;
+      keep_part<P, B>(acc[0], total, !parts);
+      parts = true;
       summed = 0;
     }
     summed += run->length;
@@ -127,34 +133,35 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
       }
     }
   }
-  if constexpr (kSplit > 1) {
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 8
-      for (int b = 0; b < B; ++b) {
-#pragma GCC unroll 8
-        for (int u = 1; u < kSplit; ++u) acc[0][p][b] += acc[u][p][b];
-      }
-    }
-  }
-  if (partial) {
 #pragma GCC unroll 32
-    for (int p = 0; p < P; ++p) {
+  for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 8
-      for (int b = 0; b < B; ++b) acc[0][p][b] += total[p][b];
+    for (int b = 0; b < B; ++b) {
+      sums[p][b] = acc[0][p][b];
+#pragma GCC unroll 8
+      for (int u = 1; u < kSplit; ++u) sums[p][b] += acc[u][p][b];
+      if (parts) sums[p][b] += total[p][b];
     }
   }
+}
+
+template <int R, int Q, int B, class Pixels>
+SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const float* x, const float* w, float* y,
+                              const float* residual, int first_output) {
+  constexpr int P = R * Q;
+  V sums[P][B];
+  sum_up<R, Q, B>(s, pixels, x, w, sums);
   // Only the last vector may be partly outputs. Instruction sets without masks have a function for that.
   const int last = imin(kLanes, s.outputs - first_output - (B - 1) * kLanes);
 #if !defined(__AVX512F__)
   if (last != kLanes) {
-    V sums[P * B];  // a copy: an array whose address is known elsewhere would not stay in registers
+    V copy[P * B];  // an array whose address is known elsewhere would not stay in registers
 #pragma GCC unroll 32
     for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 8
-      for (int b = 0; b < B; ++b) sums[p * B + b] = acc[0][p][b];
+      for (int b = 0; b < B; ++b) copy[p * B + b] = sums[p][b];
     }
-    finish_part(s, sums, R, Q, B, y, residual, first_output);
+    finish_part(s, copy, R, Q, B, y, residual, first_output);
     return;
   }
 #endif
@@ -171,7 +178,7 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
       for (int q = 0; q < Q; ++q) {
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
-          acc[0][r * Q + q][b] += load_first(rr + q * s.residual_stride + b * kLanes, b + 1 < B ? kLanes : last);
+          sums[r * Q + q][b] += load_first(rr + q * s.residual_stride + b * kLanes, b + 1 < B ? kLanes : last);
         }
       }
     }
@@ -179,7 +186,7 @@ SPARSENET_INLINE void tile_of(const TileShape& s, const Pixels& pixels, const fl
     for (int q = 0; q < Q; ++q) {
 #pragma GCC unroll 8
       for (int b = 0; b < B; ++b) {
-        store_first(yr + q * s.out_stride + b * kLanes, bounded(acc[0][r * Q + q][b] + bias[b], low, high),
+        store_first(yr + q * s.out_stride + b * kLanes, bounded(sums[r * Q + q][b] + bias[b], low, high),
                     b + 1 < B ? kLanes : last);
       }
     }
