@@ -116,7 +116,7 @@ Status Session::Impl::find_plan_for_slice(const Graph& graph, const Model* store
       part.reset();
     }
   }
-  slices = batch / images;
+  slices = images < batch ? batch / images : 1;  // a batch below 1 is refused where it is planned
   if (stored) plan = fitting_plan(*stored, options, images);
   if (plan) return {};
   own = part ? part : whole;
