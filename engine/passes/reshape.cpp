@@ -48,13 +48,12 @@ Status move_activations(Graph* graph) {
     const ValueId result = node_at(graph, middle).inputs[0];
     const int layer = uses.producer(result);
     if (layer < 0 || uses.only_user(result) != middle || !takes_activation(node_at(graph, layer))) continue;
-    // Each takes the other's place and keeps its own name.
+    // Each takes the other's place and keeps its own name; the value between them has the layer's shape then.
     Node move = node_at(graph, middle), function = graph->nodes[i];
-    const ValueId activated = add_pass_value(graph, function.name, graph->shape(result));
     function.inputs[0] = result;
-    move.inputs[0] = activated;
-    move.outputs = function.outputs;
-    function.outputs = {activated};
+    std::swap(move.outputs, function.outputs);
+    move.inputs[0] = reshaped;
+    graph->values[static_cast<size_t>(reshaped)].shape = graph->shape(result);
     node_at(graph, middle) = std::move(function);
     graph->nodes[i] = std::move(move);
   }

@@ -69,7 +69,7 @@ class Session::Impl {
 
  private:
   Status prepare(const Graph& graph, const Model* stored, const SessionOptions& options, BindOptions* bind);
-  Status find_plan_for_slice(const Graph& graph, const Model* stored, const SessionOptions& options, int threads);
+  Status find_plan(const Graph& graph, const Model* stored, const SessionOptions& options);
   void describe();
   void run_slice(int64_t slice, bool timed);
 };
@@ -84,13 +84,13 @@ Status Session::Impl::prepare(const Graph& graph, const Model* stored, const Ses
   bind->memory = options.memory;
   bind->memory_bytes = options.memory_bytes;
   bind->max_memory_bytes = options.max_memory_bytes;
-  SPARSENET_RETURN_IF_ERROR(find_plan_for_slice(graph, stored, options, bind->threads));
+  SPARSENET_RETURN_IF_ERROR(find_plan(graph, stored, options));
   if (slices > 1) bind->extra_bytes = staged_bytes(*plan) * static_cast<size_t>(slices);
   return {};
 }
 
-Status Session::Impl::find_plan_for_slice(const Graph& graph, const Model* stored, const SessionOptions& options,
-                                          int threads) {
+// Decides how many images are computed at once, and finds or makes the plan for these.
+Status Session::Impl::find_plan(const Graph& graph, const Model* stored, const SessionOptions& options) {
   const int64_t batch = options.batch, wanted = options.images_at_once;
   if (wanted < 0 || (wanted > 0 && (wanted > batch || batch % wanted != 0))) {
     return invalid_argument("images_at_once: expected a divisor of the batch of " + std::to_string(batch) + ", found " +
@@ -100,17 +100,19 @@ Status Session::Impl::find_plan_for_slice(const Graph& graph, const Model* store
   std::shared_ptr<Plan> whole, part;
   if (batch > 1 && wanted != batch) {
     SPARSENET_ASSIGN_OR_RETURN(whole, plan_graph(graph, options, batch));
-    images = wanted > 0 ? wanted : best_slice(graph, *whole, batch, threads);
+    images = wanted > 0 ? wanted : best_slice(graph, *whole, batch);
   }
   if (images < batch) {
+    // A graph that mixes images need not have a plan for fewer of them.
     auto planned = plan_graph(graph, options, images);
     if (planned.status().code() == StatusCode::kOutOfMemory) return planned.status();
     if (planned.ok()) part = std::move(*planned);
-    if (!part || !independent_images(*whole, batch, *part, images)) {
+    const char* mixed = part ? mixes_images(*whole, batch, *part, images) : nullptr;
+    if (!part || mixed) {
       if (wanted > 0) {
-        return unsupported(
-            "images_at_once: the images of this network's batch may depend on each other, so all of "
-            "them are computed at once");
+        const std::string why = part ? "node '" + std::string(mixed) + "' may mix images" : planned.status().message();
+        return unsupported("images_at_once: expected all " + std::to_string(batch) +
+                           " of this network's batch, found " + std::to_string(wanted) + ": " + why);
       }
       images = batch;
       part.reset();

@@ -57,10 +57,10 @@ bool one_by_one(const rt::Step& step, int64_t images) {
 
 }  // namespace
 
-int64_t best_slice(const Graph& graph, const Plan& whole, int64_t batch, int threads) {
+int64_t best_slice(const Graph& graph, const Plan& whole, int64_t batch) {
   if (batch < 2) return batch;
-  (void)active_isa();  // finds the sizes of the caches
-  const auto in_cache = 2 * rt::caches.second_level * (threads + 1);
+  (void)active_isa();                                    // finds the sizes of the caches
+  const int64_t in_cache = 4 * rt::caches.second_level;  // measured: beyond, batches of 32-pixel networks get slower
   const auto arena = static_cast<int64_t>(whole.arena_bytes);
   if (arena <= in_cache) return batch;
   int64_t weights = 0, activations = 0;
@@ -77,20 +77,22 @@ int64_t best_slice(const Graph& graph, const Plan& whole, int64_t batch, int thr
   return batch;
 }
 
-bool independent_images(const Plan& whole, int64_t batch, const Plan& part, int64_t images) {
-  if (whole.steps.size() != part.steps.size()) return false;
+const char* mixes_images(const Plan& whole, int64_t batch, const Plan& part, int64_t images) {
   for (size_t i = 0; i < whole.steps.size(); ++i) {
-    if (whole.steps[i].op != part.steps[i].op) return false;
-    if (!one_by_one(whole.steps[i], batch) || !one_by_one(part.steps[i], images)) return false;
+    const bool same = i < part.steps.size() && whole.steps[i].op == part.steps[i].op;
+    if (!same || !one_by_one(whole.steps[i], batch) || !one_by_one(part.steps[i], images)) return whole.steps[i].name;
   }
-  const auto fit = [&](const std::vector<PlanPort>& all, const std::vector<PlanPort>& some) {
+  if (part.steps.size() != whole.steps.size()) return part.steps[whole.steps.size()].name;
+  const auto misfit = [&](const std::vector<PlanPort>& all, const std::vector<PlanPort>& some) -> const char* {
     for (size_t i = 0; i < all.size(); ++i) {
-      if (all[i].shape.empty() || all[i].shape[0] != batch || some[i].shape[0] != images) return false;
-      if (all[i].view.n != batch || some[i].view.n != images) return false;
+      const bool fits = !all[i].shape.empty() && all[i].shape[0] == batch && some[i].shape[0] == images &&
+                        all[i].view.n == batch && some[i].view.n == images;
+      if (!fits) return all[i].name.c_str();
     }
-    return true;
+    return nullptr;
   };
-  return fit(whole.inputs, part.inputs) && fit(whole.outputs, part.outputs);
+  const char* name = misfit(whole.inputs, part.inputs);
+  return name ? name : misfit(whole.outputs, part.outputs);
 }
 
 }  // namespace sparsenet

@@ -44,7 +44,8 @@ TEST_CASE("cli: create is reproducible and info tells the published counts") {
   CHECK(read_text(first) != read_text(other));
 
   const json info = json_of({"info", first});
-  need(info, {"name", "parameters", "macs", "input_shape", "classes", "nodes", "steps", "copy_steps", "memory"});
+  need(info, {"name", "parameters", "macs", "input_shape", "classes", "nodes", "steps", "copy_steps", "memory",
+              "images_at_once"});
   need(info["memory"], {"arena_bytes", "lower_bound_bytes", "scratch_bytes", "weights_bytes"});
   CHECK(info["name"] == "sparsenet-abc-v1");
   CHECK(info["parameters"] == 860698);

@@ -67,6 +67,21 @@ const Case kCases[] = {
     {"depthwise", {1, 33, 20, 21}, 33, 7, 2, 1, 33, false, Activation::Kind::kNone},
 };
 
+// With one thread and with two. Returns the kernels that ran.
+std::set<std::string> check_with_threads(const Graph& graph, const std::vector<Array>& inputs,
+                                         const std::vector<Array>& expected, const std::string& what) {
+  std::set<std::string> kernels;
+  for (int threads : {1, 2}) {
+    CheckOptions options;
+    options.backend = Backend::kPortable;
+    options.threads = threads;
+    options.kernels = &kernels;
+    const std::string problem = check_session(graph, inputs, expected, options);
+    CHECK_MESSAGE(problem.empty(), what, ", ", threads, " threads: ", problem);
+  }
+  return kernels;
+}
+
 }  // namespace
 
 TEST_CASE("convolutions of all shapes that kernels tell apart") {
@@ -79,19 +94,11 @@ TEST_CASE("convolutions of all shapes that kernels tell apart") {
     const std::vector<Array> inputs = random_inputs(graph, seed);
     const auto expected = evaluate(graph, inputs);
     REQUIRE_MESSAGE(expected.ok(), what, ": ", expected.status().message());
-    for (int threads : {1, 2}) {
-      std::set<std::string> kernels;
-      CheckOptions options;
-      options.backend = Backend::kPortable;
-      options.threads = threads;
-      options.kernels = &kernels;
-      const std::string problem = check_session(graph, inputs, *expected, options);
-      CHECK_MESSAGE(problem.empty(), what, ": ", problem);
-      REQUIRE_MESSAGE(kernels.size() == 1, what);
-      const std::string& kernel = *kernels.begin();
-      if (kernel.find("avx512") == std::string::npos) continue;
-      CHECK_MESSAGE(kernel.find(c.kernel) != std::string::npos, what, ": ", kernel);
-    }
+    const std::set<std::string> kernels = check_with_threads(graph, inputs, *expected, what);
+    REQUIRE_MESSAGE(kernels.size() == 1, what);
+    const std::string& kernel = *kernels.begin();
+    if (kernel.find("avx512") == std::string::npos) continue;
+    CHECK_MESSAGE(kernel.find(c.kernel) != std::string::npos, what, ": ", kernel);
   }
 }
 
@@ -111,19 +118,11 @@ TEST_CASE("grouped convolutions of channel ranges with an affine in front") {
     const std::vector<Array> inputs = random_inputs(graph, seed);
     const auto expected = evaluate(graph, inputs);
     REQUIRE_MESSAGE(expected.ok(), expected.status().message());
-    for (int threads : {1, 2}) {
-      std::set<std::string> kernels;
-      CheckOptions options;
-      options.backend = Backend::kPortable;
-      options.threads = threads;
-      options.kernels = &kernels;
-      const std::string problem = check_session(graph, inputs, *expected, options);
-      CHECK_MESSAGE(problem.empty(), c.groups, " groups: ", problem);
-      std::string names;
-      for (const std::string& kernel : kernels) names += kernel + " ";
-      if (names.find("avx512") == std::string::npos) continue;
-      CHECK_MESSAGE(names.find("conv2d_grouped") != std::string::npos, c.groups, " groups: ", names);
-    }
+    const std::string what = std::to_string(c.groups) + " groups";
+    std::string names;
+    for (const std::string& kernel : check_with_threads(graph, inputs, *expected, what)) names += kernel + " ";
+    if (names.find("avx512") == std::string::npos) continue;
+    CHECK_MESSAGE(names.find("conv2d_grouped") != std::string::npos, what, ": ", names);
   }
 }
 

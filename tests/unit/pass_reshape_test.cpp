@@ -37,6 +37,13 @@ TEST_CASE("activations move in front of reshapes and transposes only to a layer 
     const Graph graph = after(g.finish({g.relu(y), g.relu(x)}), passes);
     CHECK(count(graph, Op::kRelu) == 1);
   }
+  SUBCASE("two in a row, also of reshapes") {
+    const ValueId y = g.relu(reshape(g, reshape(g, g.conv(x, 4, 3), {0, 4, -1}), {0, -1}));
+    const ValueId z = g.node(Op::kTanh, {g.relu(reshape(g, g.conv(x, 4, 3), {0, 4, -1}))});
+    const Graph graph = after(g.finish({y, g.node(Op::kSigmoid, {z})}), passes);
+    CHECK(count(graph, Op::kTanh) == 1);
+    CHECK(count(graph, Op::kRelu) == 1);
+  }
   SUBCASE("the reshaped value is read twice") {
     const ValueId y = reshape(g, g.conv(x, 4, 3), {0, 4, -1});
     const Graph graph = after(g.finish({g.relu(y), g.node(Op::kTanh, {y})}), passes);

@@ -109,6 +109,27 @@ TEST_CASE("a sliced session has the shapes of its batch, less memory, and one re
                     [](uint8_t byte) { return byte == 0xa5; }));
 }
 
+TEST_CASE("how a batch is cut, and the bits of its results, do not depend on the number of threads") {
+  Random random(12);
+  GraphMaker g(random);
+  const ValueId x = g.conv(g.input({288, 3, 32, 32}), 32, 3, 2);
+  const Graph graph = g.finish({g.head(g.relu(g.conv(x, 48, 3)), 10)});
+  const std::vector<Array> inputs = random_inputs(graph, 13);
+  std::vector<std::vector<float>> first;
+  int64_t images = 0;
+  for (const int threads : {1, 2, 3}) {
+    auto session = Session::create(graph, options_for(graph, 0, threads));
+    REQUIRE_MESSAGE(session.ok(), session.status().message());
+    if (threads == 1) images = session->images_at_once();
+    CHECK(session->images_at_once() == images);
+    const auto outputs = run_session(*session, inputs);
+    REQUIRE(outputs.ok());
+    if (threads == 1) first = *outputs;
+    CHECK(*outputs == first);
+  }
+  MESSAGE(images, " of 288 images at once");
+}
+
 TEST_CASE("images_at_once must divide the batch") {
   const Graph graph = network(6);
   for (const int64_t images : {-1, 4, 5, 7, 12}) {
@@ -128,6 +149,8 @@ TEST_CASE("batches whose images depend on each other are not cut") {
     const auto cut = Session::create(graph, options_for(graph, 2));
     REQUIRE_FALSE_MESSAGE(cut.ok(), what);
     CHECK_MESSAGE(cut.status().code() == StatusCode::kUnsupported, what, ": ", cut.status().message());
+    CHECK_MESSAGE(cut.status().message().find("expected all 4 of this network's batch, found 2: ") != std::string::npos,
+                  what, ": ", cut.status().message());
     const std::vector<Array> inputs = random_inputs(graph, 6);
     const auto expected = evaluate(graph, inputs);
     REQUIRE_MESSAGE(expected.ok(), what, ": ", expected.status().message());

@@ -79,8 +79,9 @@ struct SessionOptions {
   ThreadHook thread_hook;  // if it has threads, they are used and `threads` is ignored; not with kOneDnn
   int64_t batch = 1;       // images per run
   // How many images of a batch are computed at once; it must divide `batch`. Fewer than `batch` need less memory, and
-  // their activations stay in the caches. 0: chosen for this machine's caches; `batch` where images may depend on each
-  // other or that cannot be told. Session::images_at_once() has the number in use.
+  // their activations stay in the caches; with many threads, more give each of them more to do. 0: chosen for this
+  // machine's caches; `batch` where images may depend on each other or that cannot be told. The bits of results may
+  // depend on it. Session::images_at_once() has the number in use.
   int64_t images_at_once = 0;
   bool optimize = true;         // false: only the graph passes that execution needs; for tests
   bool use_stored_plan = true;  // false: always make a new plan, even if the model's file holds one
@@ -138,7 +139,7 @@ struct BufferInfo {
 class Session {
  public:
   // Plans the graph and binds it to kernels. Errors: kInvalidModel (the graph), kUnsupported (an op, a backend or a
-  // precision; names the node; images_at_once for a graph whose images may depend on each other), kOutOfMemory,
+  // precision; images_at_once for a graph whose images may depend on each other; names the node), kOutOfMemory,
   // kInvalidArgument (threads < 0, batch < 1, images_at_once that does not divide it).
   static Result<Session> create(const Graph& graph, const SessionOptions& options);
   // The same for a model. Its stored plan is used if it was made for as many images as are computed at once and the

@@ -33,11 +33,6 @@ struct Blocking {
   int32_t rows, bands, channels, ranges;  // per chunk: output rows, channels; per image: bands, ranges of channels
 };
 
-bool reads_in_place(const Step& s) {
-  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
-         s.window.pad_top >= 0;
-}
-
 // About 512 pixels or 32 K outputs per chunk, and at least four chunks per image. What is read in place is cut into
 // rows alone, as in other convolutions, so that a thread finds in its own cache what it has written before.
 Blocking blocking_of(const Step& s) {

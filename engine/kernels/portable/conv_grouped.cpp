@@ -31,11 +31,6 @@ struct State {
   int32_t rows, bands, blocks;  // output rows per band; bands; blocks of channels
 };
 
-bool reads_in_place(const Step& s) {
-  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
-         s.window.pad_top >= 0;
-}
-
 // About 256 pixels per chunk, and about eight chunks per image or more.
 int bands_of(const Step& s) {
   const int rows = imax(1, imin(256 / imax(s.out.w, 1), s.out.h));

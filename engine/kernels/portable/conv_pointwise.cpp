@@ -74,7 +74,7 @@ Blocking blocking_of(const Step& step) {
 
 // Whole tiles read the image itself, if its pixels need no gathering and are not so far apart that all of them belong
 // to one set of the first-level cache. A single vector of outputs is too little work for the addresses that it takes.
-bool reads_in_place(const Step& step) {
+bool reads_tiles_in_place(const Step& step) {
   return step.in.segment_count == 1 && !step.affine.scale && step.out.c > kLanes &&
          step.in.segments[0].pixel_stride % 512 != 0;
 }
@@ -133,7 +133,7 @@ const char* prepare(const Step& step, const Place& place) {
     runs[count + i] = {i * kPartialElements, imin(kPartialElements, step.in.c - i * kPartialElements)};
   }
   s->pieces = pieces_of(step);
-  s->in_place = reads_in_place(step);
+  s->in_place = reads_tiles_in_place(step);
   TileShape& t = s->shape;
   t.runs = runs;
   t.run_count = count;

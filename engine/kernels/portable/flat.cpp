@@ -1,5 +1,6 @@
 // Steps over contiguous runs of floats: fills, sums in place, gradients of activations, parameter updates. A chunk has
-// 16 K elements. Plain loops, which compilers turn into vectors of any kind, those of variable length among them.
+// 16 K elements. All but the activations' are plain loops, which compilers turn into vectors of any kind, those of
+// variable length among them.
 #include "kernels/portable/activation.h"
 #include "kernels/portable/portable.h"
 #include "kernels/portable/source.h"

@@ -16,6 +16,12 @@ SPARSENET_INLINE int panel_blocks(int channels) {
   return ceil_div(channels, kPanelChannels);
 }
 
+// Whether windows can be read in the image itself, leaving out what is outside of it.
+SPARSENET_INLINE bool reads_in_place(const Step& s) {
+  return s.in.segment_count == 1 && !s.in.segments[0].constant && !s.affine.scale && s.window.pad_left >= 0 &&
+         s.window.pad_top >= 0;
+}
+
 // The taps [begin, end) of a window that begins at `first` and lie in the image.
 struct TapRange {
   int32_t begin, end;
