@@ -1,6 +1,8 @@
 """What the coverage scripts share: running the programs, results that outlive an interrupted run, tables."""
 import json
+import pathlib
 import subprocess
+import tempfile
 import time
 
 import numpy as np
@@ -57,6 +59,31 @@ def compute(programs, model, inputs, folder, timeout=600):
     return {name: np.load(folder / f"out{number}.npy") for number, name in enumerate(outputs)}
 
 
+def tell_result(check, temporary=None):
+    """For a process that does one network: check(folder) gives outcome and remark, which child_result() reads."""
+    with tempfile.TemporaryDirectory(dir=temporary) as folder:
+        try:
+            outcome, remark = check(pathlib.Path(folder))
+        except Refused as error:
+            outcome, remark = "refused", str(error)
+        except Failed as error:
+            outcome, remark = "fails", str(error)
+    print("RESULT " + json.dumps([outcome, remark]))
+
+
+def child_result(command, timeout):
+    """(outcome, remark) of such a process; also if it crashes or takes too long."""
+    try:
+        done = run(command, timeout)
+    except subprocess.TimeoutExpired:
+        return "late", f"no result after {timeout} s"
+    told = [line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if told:
+        return json.loads(told[-1])
+    lines = done.stderr.strip().splitlines()
+    return "broken", f"the script ended with {done.returncode}: {lines[-1][:160] if lines else ''}"
+
+
 def relative_error(found, expected):
     """The largest difference, as a fraction of the largest expected value."""
     found, expected = np.asarray(found, np.float64).ravel(), np.asarray(expected, np.float64).ravel()
@@ -89,6 +116,15 @@ class Results:
     def again(self, name):
         entry = self.known[name]
         self.tell(name, entry["outcome"], entry["remark"])
+
+    def find(self, name, work):
+        """Tells the known result, or does the work for it: work() gives outcome and remark."""
+        if self.done(name):
+            self.again(name)
+            return
+        start = time.monotonic()
+        outcome, remark = work()
+        self.add(name, outcome, remark, start)
 
     def add(self, name, outcome, remark, start):
         seconds = time.monotonic() - start

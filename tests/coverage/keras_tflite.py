@@ -15,8 +15,6 @@ import argparse
 import json
 import pathlib
 import sys
-import tempfile
-import time
 
 import numpy as np
 
@@ -94,26 +92,6 @@ def check(arguments, folder):
     return ("equal" if error <= max(FACTOR * own, FLOOR) else "wrong"), remark
 
 
-def one(arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            outcome, remark = check(arguments, pathlib.Path(folder))
-        except common.Refused as error:
-            outcome, remark = "refused", str(error)
-        except common.Failed as error:
-            outcome, remark = "fails", str(error)
-    print("RESULT " + json.dumps([outcome, remark]))
-
-
-def in_process(arguments, name):
-    done = common.run([sys.executable, __file__, "--one", name, "--build", arguments.build], 1800)
-    told = [line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if told:
-        return json.loads(told[-1])
-    lines = done.stderr.strip().splitlines()
-    return "broken", f"the script ended with {done.returncode}: {lines[-1][:160] if lines else ''}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES, help="of Keras Applications; all nine if none is given")
@@ -123,15 +101,11 @@ def main():
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        return one(arguments)
+        return common.tell_result(lambda folder: check(arguments, folder))
     results = common.Results(arguments.results, arguments.anew)
     for name in arguments.names:
-        if results.done(name):
-            results.again(name)
-            continue
-        start = time.monotonic()
-        outcome, remark = in_process(arguments, name)
-        results.add(name, outcome, remark, start)
+        command = [sys.executable, __file__, "--one", name, "--build", arguments.build]
+        results.find(name, lambda: common.child_result(command, 1800))
     return results.summary()
 
 

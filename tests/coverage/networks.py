@@ -19,12 +19,8 @@ second run with the same file does only what is missing; --anew does all again.
 """
 import argparse
 import fnmatch
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
-import time
 import warnings
 
 import numpy as np
@@ -126,14 +122,14 @@ def export(source, name, size, dynamo, model):
     import torch
     torch.set_num_threads(1)
     # Exporters cannot write some networks for images as small as they take (adaptive pools with more outputs than inputs).
-    least, reason = 0, None
-    while least <= LEAST_TRIED:
+    reason = None
+    for least in (0, LEAST_TRIED):
         try:
             network, image = prepare(source, name, size, least, torch)
         except ValueError:
-            if reason:
-                return reason
-            raise
+            if reason is None:
+                raise
+            return reason
         arrays = {f"single.{i}": output for i, output in enumerate(outputs_of(network, image, torch))}
         try:
             torch.onnx.export(network, (image,), str(model), dynamo=dynamo, input_names=["input"],
@@ -141,7 +137,6 @@ def export(source, name, size, dynamo, model):
             break
         except Exception as error:  # whatever an exporter raises is its own
             reason = reason or str(error).strip().splitlines()[0][:160]
-            least = LEAST_TRIED if image.shape[-1] < LEAST_TRIED else LEAST_TRIED + 1
     else:
         return reason
     double = outputs_of(network.double(), image.double(), torch)
@@ -186,32 +181,13 @@ def export_and_check(arguments, folder):
     return check(model, (arguments.build / "bin").resolve(), folder)
 
 
-def one(arguments):
-    with tempfile.TemporaryDirectory(dir=arguments.temporary) as folder:
-        try:
-            outcome, remark = export_and_check(arguments, pathlib.Path(folder))
-        except common.Refused as error:
-            outcome, remark = "refused", str(error)
-        except common.Failed as error:
-            outcome, remark = "fails", str(error)
-    print("RESULT " + json.dumps([outcome, remark]))
-
-
 def in_process(arguments, name, size):
     command = [sys.executable, __file__, arguments.source, "--one", name, "--size", str(size),
                "--build", str(arguments.build)]
     command += ["--dynamo"] if arguments.dynamo else []
     command += ["--temporary", arguments.temporary] if arguments.temporary else []
     command += ["--exports", str(arguments.exports)] if arguments.exports else []
-    try:
-        done = common.run(command, arguments.timeout)
-    except subprocess.TimeoutExpired:
-        return "late", f"no result after {arguments.timeout} s"
-    told = [line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if told:
-        return json.loads(told[-1])
-    lines = done.stderr.strip().splitlines()
-    return "broken", f"the script ended with {done.returncode}: {lines[-1][:160] if lines else ''}"
+    return common.child_result(command, arguments.timeout)
 
 
 def main():
@@ -229,18 +205,12 @@ def main():
     parser.add_argument("--size", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        return one(arguments)
+        return common.tell_result(lambda folder: export_and_check(arguments, folder), arguments.temporary)
     names = torchvision_names() if arguments.source == "torchvision" else listed_names(pathlib.Path(arguments.source))
     results = common.Results(arguments.results, arguments.anew)
     for name, size in names:
-        if arguments.only and not any(fnmatch.fnmatch(name, pattern) for pattern in arguments.only):
-            continue
-        if results.done(name):
-            results.again(name)
-            continue
-        start = time.monotonic()
-        outcome, remark = in_process(arguments, name, size)
-        results.add(name, outcome, remark, start)
+        if not arguments.only or any(fnmatch.fnmatch(name, pattern) for pattern in arguments.only):
+            results.find(name, lambda: in_process(arguments, name, size))
     return results.summary()
 
 
