@@ -113,6 +113,7 @@ Status convert_flattened_fc(Graph* graph) {
     const Shape flat = graph->shape(reshape.outputs[0]);
     if (image.size() != 4 || image[2] * image[3] == 1 || flat[0] != image[0]) continue;
     if (image[2] > 1024 || image[3] > 1024) continue;
+    if (image[1] == 1) continue;  // flattening one channel moves nothing, and a fully connected layer is faster
     const Value& weight = graph->value(fc.inputs[1]);
     if (!weight.is_constant) continue;
     Tensor window = weight.constant;

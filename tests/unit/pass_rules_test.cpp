@@ -413,6 +413,12 @@ TEST_CASE("identities, dead nodes and flattened layers") {
     const Graph graph = after(g.finish({g.fully_connected(y, 3)}), {convert_flattened_fc, remove_dead_nodes});
     CHECK(count(graph, Op::kConv) >= 1);
   }
+  SUBCASE("flattened image of one channel, which is a fully connected layer's input as it is") {
+    const ValueId f = g.flatten(g.conv(x, 1, 3));
+    const Graph graph = after(g.finish({g.fully_connected(f, 7)}), {convert_flattened_fc, remove_dead_nodes});
+    CHECK(count(graph, Op::kConv) == 1);
+    CHECK(count(graph, Op::kFullyConnected) == 1);
+  }
   SUBCASE("flattened image, read twice") {
     const ValueId f = g.flatten(x);
     after(g.finish({g.fully_connected(f, 7), g.fully_connected(f, 2), f}), {convert_flattened_fc, remove_dead_nodes});

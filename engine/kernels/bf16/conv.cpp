@@ -6,6 +6,7 @@
 #include "kernels/bf16/multiply.h"
 #include "kernels/portable/blocking.h"
 #include "kernels/portable/gemm.h"
+#include "kernels/portable/winograd.h"
 #include "runtime/kernel.h"
 #include "step/step.h"
 
@@ -17,7 +18,7 @@ struct Images {
   int32_t count, in_h, in_w, out_h, out_w;
 };
 
-struct Blocking {
+struct Cut {
   int32_t rows, bands;     // output rows per band; bands per image
   int32_t blocks, ranges;  // vectors of outputs per range; ranges
 };
@@ -27,7 +28,7 @@ struct State {
   Pieces pieces;
   Bf16Panel panel;
   Images images;
-  Blocking blocking;
+  Cut cut;
   const Bf16* weights;
   Epilogue epilogue;
   Act act;
@@ -73,7 +74,7 @@ int64_t weight_elements(const Step& s) {
 
 // The products take so little time that reading comes first: what is cut must be read again by every chunk. Weights
 // that do not stay in the second-level cache from chunk to chunk are cut, so that each is read once per band.
-Blocking blocking_of(const Step& s) {
+Cut cut_of(const Step& s) {
   constexpr int kBandPixels = 256, kChunks = 4;
   const Images i = images_of(s);
   const Axis x = x_axis(s);
@@ -82,7 +83,7 @@ Blocking blocking_of(const Step& s) {
   const int64_t row_bytes = int64_t{x.phases} * x.length * channel_blocks(s.in.c) * kBlockChannels * 2;
   const int64_t fit = caches.second_level / 4 / row_bytes;
   const bool cut_outputs = weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
-  Blocking b;
+  Cut b;
   b.rows = imin(imax(1, kBandPixels / x.length), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
   if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
   b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
@@ -96,13 +97,13 @@ Blocking blocking_of(const Step& s) {
 }
 
 int64_t chunks(const Step& s) {
-  const Blocking b = blocking_of(s);
+  const Cut b = cut_of(s);
   return int64_t{images_of(s).count} * b.bands * b.ranges;
 }
 
 int64_t panel_elements(const Step& s) {
   // Beyond the last pixel a tile reads up to a tile more.
-  return panel_pixels(y_axis(s, blocking_of(s).rows), x_axis(s)) * channel_blocks(s.in.c) * kBlockChannels +
+  return panel_pixels(y_axis(s, cut_of(s).rows), x_axis(s)) * channel_blocks(s.in.c) * kBlockChannels +
          int64_t{2} * kTilePixels * kBlockChannels;
 }
 
@@ -110,6 +111,11 @@ bool supports(const Step& s) {
   // Fewer channels or outputs would leave most of a tile empty.
   if (s.op != StepOp::kConv || s.conv.groups != 1 || s.conv.variable || s.in.c < 16 || s.out.c < 8) return false;
   if (s.out.segment_count != 1 || s.in2.segment_count > 1 || pixels_of(s.out) >= kMostElements) return false;
+#if !defined(__AMX_BF16__)
+  // Dot products of pairs are at most twice as fast as float32's multiply-adds. F(4x4, 3x3) needs a quarter of them,
+  // and short sums are not worth the gathering.
+  if (prefers_form4<false>(s) || int64_t{taps(s)} * s.in.c < 96) return false;
+#endif
   return chunks(s) < 65000 && panel_elements(s) < kMostElements;
 }
 
@@ -158,10 +164,10 @@ const char* prepare(const Step& step, const Place& place) {
   auto* s = static_cast<State*>(place.state);
   s->source = make_source(step, place.arena, s + 1);
   s->images = images_of(step);
-  s->blocking = blocking_of(step);
+  s->cut = cut_of(step);
   s->outputs = step.out.c;
   s->all_blocks = ceil_div(step.out.c, kLanes);
-  const Axis y = y_axis(step, s->blocking.rows), x = x_axis(step);
+  const Axis y = y_axis(step, s->cut.rows), x = x_axis(step);
   s->panel = {y, x, channel_blocks(step.in.c), static_cast<ptrdiff_t>(panel_pixels(y, x) * kBlockChannels)};
   auto* offsets = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(s + 1) + source_bytes(step.in));
   make_offsets(step, s->panel, offsets);
@@ -222,7 +228,7 @@ void tile(const State& s, const Bf16* panel, int first, int last, int image, int
 
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
-  const Blocking& b = s.blocking;
+  const Cut& b = s.cut;
   const int bands = b.bands * s.images.count;  // those of one range follow each other, so its weights stay in the cache
   const int range = chunk / bands, band = chunk % bands % b.bands, image = chunk % bands / b.bands;
   const int y0 = band * b.rows, rows = imin(b.rows, s.images.out_h - y0);
