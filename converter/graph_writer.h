@@ -18,8 +18,8 @@ class GraphWriter {
   // `base` itself if it is not used yet, else with a number appended.
   std::string unique(const std::string& base);
 
-  ValueId input(const std::string& name, Shape shape) {
-    return *ports_.insert(graph.add_input(unique(name), std::move(shape))).first;
+  ValueId input(const std::string& name, Shape shape, DataType type = DataType::kFloat32) {
+    return *ports_.insert(graph.add_input(unique(name), std::move(shape), type)).first;
   }
   ValueId constant(const std::string& name, Tensor tensor) {
     return graph.add_constant(unique(name), std::move(tensor));

@@ -19,7 +19,8 @@ struct RunArguments {
 
 constexpr const char* kRunExamples =
     R"(Arrays have the graph's own shape (images NCHW float32; NHWC inputs are transposed); the first dimension of the
-inputs is the batch. Without NAME= the files are assigned to the graph's inputs and outputs in order.
+inputs is the batch. Without NAME= the files are assigned to the graph's inputs and outputs in order. Inputs and outputs
+of int8 or uint8 are read and written as integers; an input may also be given as the real numbers that they stand for.
 
 Examples:
   sparsenet run net.snet --input images.npy --output logits.npy
@@ -105,10 +106,46 @@ Result<int64_t> read_inputs(const LoadedModel& model, const std::vector<Binding>
                               to_string(expected) + " with any batch of 1 or more in front, found " +
                               to_string(array.shape));
     }
+    const std::string type = name(input.type);
+    if (input.type != DataType::kFloat32 && array.type_name != type && array.type_name.compare(0, 5, "float") != 0) {
+      return invalid_argument(binding.path + ": input '" + input.name + "' of " + model.path + ": expected " + type +
+                              " or floats, found " + array.type_name);
+    }
     batch = expected[0];
     arrays[binding.index] = std::move(array);
   }
   return batch;
+}
+
+Status set_input(Session& session, size_t index, const io::FloatArray& array) {
+  const TensorInfo& info = session.inputs()[index];
+  if (info.type == DataType::kFloat32 || array.type_name != name(info.type)) {
+    return session.set_input(index, array.values.data(), array.values.size());
+  }
+  if (info.type == DataType::kInt8) {
+    const std::vector<int8_t> integers(array.values.begin(), array.values.end());
+    return session.set_input(index, integers.data(), integers.size());
+  }
+  const std::vector<uint8_t> integers(array.values.begin(), array.values.end());
+  return session.set_input(index, integers.data(), integers.size());
+}
+
+Status write_output(const Session& session, const Binding& binding) {
+  const TensorInfo& info = session.outputs()[binding.index];
+  const auto count = static_cast<size_t>(element_count(info.shape));
+  if (info.type == DataType::kFloat32) {
+    std::vector<float> values(count);
+    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, values.data(), count));
+    return io::write_npy(binding.path, info.shape, values.data());
+  }
+  std::vector<uint8_t> bytes(count);
+  if (info.type == DataType::kInt8) {
+    auto* integers = reinterpret_cast<int8_t*>(bytes.data());
+    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, integers, count));
+  } else {
+    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, bytes.data(), count));
+  }
+  return io::write_npy(binding.path, info.shape, info.type, bytes.data());
 }
 
 int run(const RunArguments& options) {
@@ -145,7 +182,7 @@ int run(const RunArguments& options) {
   if (!session.ok()) return fail(session.status());
   const Stopwatch watch;
   for (size_t i = 0; i < arrays.size(); ++i) {
-    const Status set = session->set_input(i, arrays[i].values.data(), arrays[i].values.size());
+    const Status set = set_input(*session, i, arrays[i]);
     if (!set.ok()) return fail(set.with_context(*path));
   }
   const Status status = session->run();
@@ -154,10 +191,7 @@ int run(const RunArguments& options) {
 
   for (const Binding& binding : *outputs) {
     const TensorInfo& info = session->outputs()[binding.index];
-    std::vector<float> values(static_cast<size_t>(element_count(info.shape)));
-    const Status got = session->get_output(binding.index, values.data(), values.size());
-    if (!got.ok()) return fail(got.with_context(*path));
-    const Status written = io::write_npy(binding.path, info.shape, values.data());
+    const Status written = write_output(*session, binding);
     if (!written.ok()) return fail(written);
     std::printf("%s: %s %s\n", binding.path.c_str(), info.name.c_str(), to_string(info.shape).c_str());
   }

@@ -106,22 +106,21 @@ Result<FloatArray> read_npy(const std::string& path) {
   SPARSENET_ASSIGN_OR_RETURN(auto header, read_npy_header(file));
   FloatArray array;
   array.shape = header.shape;
+  array.type_name = header.type_name();
   array.values.resize(static_cast<size_t>(header.elements()));
   SPARSENET_RETURN_IF_ERROR(read_npy_floats(file, header, 0, header.elements(), array.values.data()));
   if (header.fortran_order && array.shape.size() > 1) array.values = from_fortran_order(array.shape, array.values);
   return array;
 }
 
-Status write_npy(const std::string& path, const Shape& shape, const float* values) {
-  const int64_t elements = element_count(shape);
-  if (elements < 0 || shape.size() > kMaxNpyRank) {
-    return invalid_argument(path + ": cannot write an array of shape " + to_string(shape));
-  }
+namespace {
+
+Status write_array(const std::string& path, const Shape& shape, const char* type, const std::vector<uint8_t>& data) {
   std::string sizes;
   for (const int64_t size : shape) sizes += std::to_string(size) + ", ";
   if (shape.size() > 1) sizes.resize(sizes.size() - 2);
   if (shape.size() == 1) sizes.pop_back();
-  std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + sizes + "), }";
+  std::string text = std::string("{'descr': '") + type + "', 'fortran_order': False, 'shape': (" + sizes + "), }";
   // NumPy aligns the data to 64 bytes and ends the header with a line feed.
   text.append(63 - (10 + text.size()) % 64, ' ');
   text.push_back('\n');
@@ -130,13 +129,33 @@ Status write_npy(const std::string& path, const Shape& shape, const float* value
   bytes.push_back(static_cast<uint8_t>(text.size() & 255));
   bytes.push_back(static_cast<uint8_t>(text.size() >> 8));
   bytes.insert(bytes.end(), text.begin(), text.end());
-  bytes.reserve(bytes.size() + static_cast<size_t>(elements) * 4);
-  for (int64_t i = 0; i < elements; ++i) {
+  bytes.insert(bytes.end(), data.begin(), data.end());
+  return write_file_atomically(path, bytes.data(), bytes.size());
+}
+
+Result<size_t> count_of(const std::string& path, const Shape& shape) {
+  const int64_t elements = element_count(shape);
+  if (elements >= 0 && shape.size() <= kMaxNpyRank) return static_cast<size_t>(elements);
+  return invalid_argument(path + ": cannot write an array of shape " + to_string(shape));
+}
+
+}  // namespace
+
+Status write_npy(const std::string& path, const Shape& shape, const float* values) {
+  SPARSENET_ASSIGN_OR_RETURN(const size_t count, count_of(path, shape));
+  std::vector<uint8_t> data;
+  data.reserve(count * 4);
+  for (size_t i = 0; i < count; ++i) {
     uint32_t word;
     std::memcpy(&word, values + i, sizeof word);
-    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(word >> shift));
+    for (int shift = 0; shift < 32; shift += 8) data.push_back(static_cast<uint8_t>(word >> shift));
   }
-  return write_file_atomically(path, bytes.data(), bytes.size());
+  return write_array(path, shape, "<f4", data);
+}
+
+Status write_npy(const std::string& path, const Shape& shape, DataType type, const uint8_t* values) {
+  SPARSENET_ASSIGN_OR_RETURN(const size_t count, count_of(path, shape));
+  return write_array(path, shape, type == DataType::kInt8 ? "|i1" : "|u1", {values, values + count});
 }
 
 }  // namespace sparsenet::io

@@ -27,6 +27,7 @@ Status read_npy_integers(const File& file, const NpyHeader& header, int64_t firs
 struct FloatArray {
   Shape shape;
   std::vector<float> values;  // row-major
+  std::string type_name;      // in the file, as NumPy calls it: "float32", "int8", ...
 };
 
 // A whole array, converted to row-major order.
@@ -34,5 +35,7 @@ Result<FloatArray> read_npy(const std::string& path);
 
 // Float32, row-major, version 1.0; there is never an incomplete file at `path`.
 Status write_npy(const std::string& path, const Shape& shape, const float* values);
+// The same for bytes: int8, or uint8.
+Status write_npy(const std::string& path, const Shape& shape, DataType type, const uint8_t* values);
 
 }  // namespace sparsenet::io

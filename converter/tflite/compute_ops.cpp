@@ -41,7 +41,7 @@ Status resolve_padding(Padding padding, const Shape& input, const std::array<int
 
 Status add_bias(TfliteContext& c, int64_t size, std::vector<ValueId>* inputs) {
   if (c.input_index(2) < 0) return {};
-  Result<HostTensor> bias = c.floats(2, "bias");
+  Result<HostTensor> bias = c.parameter(2, "bias");
   if (!bias.ok()) return bias.status();
   if (bias->size() != static_cast<size_t>(size)) {
     return invalid_model("bias: expected " + std::to_string(size) + " elements, found " + to_string(bias->shape));
@@ -56,7 +56,7 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
   if (!options) return invalid_model("its options are missing");
   SPARSENET_RETURN_IF_ERROR(check_window("stride", options->stride_h(), options->stride_w()));
   SPARSENET_RETURN_IF_ERROR(check_window("dilation", options->dilation_h_factor(), options->dilation_w_factor()));
-  Result<HostTensor> weight = c.floats(1, "weight");
+  Result<HostTensor> weight = c.parameter(1, "weight");
   if (!weight.ok()) return weight.status();
   if (weight->shape.size() != 4) return invalid_model("weight: expected rank 4, found " + to_string(weight->shape));
   SPARSENET_RETURN_IF_ERROR(check_window("kernel", weight->shape[1], weight->shape[2]));
@@ -97,7 +97,7 @@ Status import_fully_connected(TfliteContext& c) {
   if (options && options->weights_format() != tflite::FullyConnectedOptionsWeightsFormat::DEFAULT) {
     return unsupported("shuffled weights");
   }
-  Result<HostTensor> weight = c.floats(1, "weight");
+  Result<HostTensor> weight = c.parameter(1, "weight");
   if (!weight.ok()) return weight.status();
   if (weight->shape.size() != 2) return invalid_model("weight: expected a matrix, found " + to_string(weight->shape));
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
@@ -148,6 +148,7 @@ Status import_pool(TfliteContext& c) {
 Status import_mean(TfliteContext& c) {
   const auto* options = c.op().builtin_options_as_ReducerOptions();
   const bool keep = options && options->keep_dims();
+  if (c.is_int8(0)) return unsupported("means of int8 are not available in this version");
   Result<std::vector<int64_t>> axes = c.ints(1, "axes");
   if (!axes.ok()) return axes.status();
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
@@ -186,6 +187,7 @@ Status import_mean(TfliteContext& c) {
 Status import_softmax(TfliteContext& c) {
   const auto* options = c.op().builtin_options_as_SoftmaxOptions();
   const float beta = options ? options->beta() : 1.f;
+  if (beta != 1.f && c.is_int8(0)) return unsupported("beta: expected 1 for int8, found " + std::to_string(beta));
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
   ValueId id = x.id;
   if (beta != 1.f) {
@@ -283,6 +285,11 @@ Status import_prelu(TfliteContext& c) {
   return emit_pointwise(c, Op::kLeakyRelu, AlphaBetaAttrs{*low, 0.f});
 }
 
+// QUANTIZE, and DEQUANTIZE of computed values.
+Status import_type_change(TfliteContext& c) {
+  return emit_pointwise(c, c.op_name() == "QUANTIZE" ? Op::kQuantize : Op::kDequantize);
+}
+
 }  // namespace
 
 TfliteImporter find_tflite_compute_op(BuiltinOperator op) {
@@ -311,6 +318,9 @@ TfliteImporter find_tflite_compute_op(BuiltinOperator op) {
       return import_leaky_relu;
     case BuiltinOperator::PRELU:
       return import_prelu;
+    case BuiltinOperator::QUANTIZE:
+    case BuiltinOperator::DEQUANTIZE:
+      return import_type_change;
     default:
       return find_activation_operator(EnumNameBuiltinOperator(op)) ? import_activation : nullptr;
   }

@@ -1,10 +1,12 @@
 #include "converter/tflite/tflite_context.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace sparsenet::converter {
 
 using tflite::ActivationFunctionType;
+using tflite::TensorType;
 
 std::string type_name(tflite::TensorType type) {
   const char* name = tflite::EnumNameTensorType(type);
@@ -27,7 +29,69 @@ std::string activation_name(ActivationFunctionType activation) {
   return name && *name ? name : "number " + std::to_string(static_cast<int>(activation));
 }
 
+// The numbers that a constant's integers stand for.
+Status widen(const TfliteState& state, int32_t index, HostTensor* tensor) {
+  const Quantization q = quantization_of(*state.tensor(index));
+  const auto along = static_cast<size_t>(q.axis);
+  const bool fits = q.scales.size() == 1 ||
+                    (along < tensor->shape.size() && static_cast<int64_t>(q.scales.size()) == tensor->shape[along]);
+  if (q.empty() || !fits) return unsupported("expected a scale for its integers, or one per index of an axis");
+  size_t behind = 1;  // elements from one index of the axis to the next
+  for (size_t d = along + 1; d < tensor->shape.size(); ++d) behind *= static_cast<size_t>(tensor->shape[d]);
+  HostTensor out;
+  out.shape = tensor->shape;
+  out.source = tensor->source;
+  out.floats.resize(tensor->ints.size());
+  float* to = out.floats.data();
+  const int64_t* from = tensor->ints.data();
+  for (size_t k = 0; k < tensor->ints.size(); ++k) {
+    const size_t s = q.scales.size() == 1 ? 0 : k / behind % q.scales.size();
+    to[k] = q.scales[s] * static_cast<float>(from[k] - q.zero_points[s]);
+  }
+  *tensor = std::move(out);
+  state.report->note("tensor '" + printable(state.tensor_name(index)) + "' converted from " +
+                     type_name(state.tensor(index)->type()) + " to float32");
+  return {};
+}
+
+// The integers as a constant of the graph.
+Tensor integer_tensor(const HostTensor& tensor) {
+  Tensor out;
+  out.type = tensor.type == ElementType::kInt8 ? DataType::kInt8 : DataType::kInt32;
+  out.shape = tensor.shape;
+  const size_t count = tensor.ints.size();
+  auto bytes = std::make_shared<std::vector<uint8_t>>(count * size_of(out.type));
+  for (size_t k = 0; k < count; ++k) {
+    if (out.type == DataType::kInt8) {
+      (*bytes)[k] = static_cast<uint8_t>(tensor.ints[k]);
+    } else {
+      const auto value = static_cast<int32_t>(tensor.ints[k]);
+      std::memcpy(bytes->data() + k * sizeof value, &value, sizeof value);
+    }
+  }
+  out.data = bytes->data();
+  out.owner = std::move(bytes);
+  return out;
+}
+
 }  // namespace
+
+Quantization quantization_of(const tflite::Tensor& tensor) {
+  Quantization q;
+  const tflite::QuantizationParameters* p = tensor.quantization();
+  if (!p || !p->scale() || p->scale()->size() == 0) return q;
+  const uint32_t count = p->scale()->size();
+  const uint32_t zeros = p->zero_point() ? p->zero_point()->size() : 0;
+  if (zeros != 0 && zeros != 1 && zeros != count) return q;
+  q.axis = count > 1 ? p->quantized_dimension() : 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const int64_t zero = zeros == 0 ? 0 : p->zero_point()->Get(zeros == 1 ? 0 : i);
+    if (zero < INT32_MIN || zero > INT32_MAX) return {};
+    q.scales.push_back(p->scale()->Get(i));
+    q.zero_points.push_back(static_cast<int32_t>(zero));
+  }
+  return q;
+}
 
 std::string TfliteState::tensor_name(int32_t index) const {
   // Any number of tensors may refer to the same name, so long names are truncated: the ones stored in models are not
@@ -121,6 +185,18 @@ Result<ValueId> TfliteContext::in_file_order(const TfliteValue& x) {
 }
 
 Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
+  const int32_t index = input_index(i);
+  if (index >= 0 && state_.values[static_cast<size_t>(index)].kind == TfliteValue::Kind::kConstant) {
+    const TensorType type = state_.tensor(state_.values[static_cast<size_t>(index)].tensor)->type();
+    if (type != TensorType::FLOAT16 && type != TensorType::FLOAT32) {
+      return unsupported(std::string(what) + " (input " + std::to_string(i) +
+                         "): expected float32 or float16, found element type " + type_name(type));
+    }
+  }
+  return constant(i, what);
+}
+
+Result<HostTensor> TfliteContext::constant(size_t i, const char* what) {
   const std::string where = std::string(what) + " (input " + std::to_string(i) + ")";
   int32_t index = input_index(i);
   if (index < 0) return invalid_model(where + " is missing");
@@ -132,12 +208,16 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
   if (value.kind != TfliteValue::Kind::kConstant)
     return unsupported(where + " is computed by the network: expected a constant");
   index = value.tensor;
-  const tflite::TensorType type = state_.tensor(index)->type();
+  const TensorType type = state_.tensor(index)->type();
   HostTensor out;
-  if (type == tflite::TensorType::FLOAT16) {
+  if (type == TensorType::FLOAT16) {
     out.type = ElementType::kFloat16;
-  } else if (type != tflite::TensorType::FLOAT32) {
-    return unsupported(where + ": expected float32 or float16, found element type " + type_name(type));
+  } else if (type == TensorType::INT8) {
+    out.type = ElementType::kInt8;
+  } else if (type == TensorType::INT32) {
+    out.type = ElementType::kInt32;
+  } else if (type != TensorType::FLOAT32) {
+    return unsupported(where + ": expected float32, float16 or int8, found element type " + type_name(type));
   }
   if (state_.tensor(index)->sparsity()) return unsupported(where + " is stored sparse");
   const auto* bytes = state_.data(index);
@@ -150,10 +230,38 @@ Result<HostTensor> TfliteContext::floats(size_t i, const char* what) {
     return invalid_model(where + ": expected " + std::to_string(wanted) + " bytes for " + to_string(out.shape) +
                          ", found " + std::to_string(bytes->size()));
   }
+  if (!out.is_float()) {
+    out.ints.resize(static_cast<size_t>(count));
+    int64_t* to = out.ints.data();
+    for (int64_t k = 0; k < count; ++k) {
+      to[k] = load_int(out.type, bytes->data() + static_cast<size_t>(k) * size_of(out.type));
+    }
+    return out;
+  }
   // Uses the file's own bytes as long as nobody changes them; constants of the graph are copied, see add_constant().
   const std::shared_ptr<const void> file(std::shared_ptr<const void>(), bytes->data());
   out.floats = load_or_share_floats(out.type, bytes->data(), static_cast<size_t>(count), file);
   return out;
+}
+
+bool TfliteContext::is_int8(size_t i) const {
+  const int32_t index = input_index(i);
+  return index >= 0 && state_.tensor(index)->type() == TensorType::INT8;
+}
+
+Result<HostTensor> TfliteContext::parameter(size_t i, const char* what) {
+  Result<HostTensor> found = constant(i, what);
+  if (!found.ok()) return found;
+  const std::string where = std::string(what) + " (input " + std::to_string(i) + ")";
+  if (is_int8(0)) {
+    const ElementType expected = i == 1 ? ElementType::kInt8 : ElementType::kInt32;
+    if (found->type == expected) return found;
+    return unsupported(where + ": expected " + (i == 1 ? "INT8" : "INT32") + " beside an input of INT8, found " +
+                       type_name(state_.tensor(input_index(i))->type()));
+  }
+  if (found->is_float()) return found;
+  SPARSENET_RETURN_IF_ERROR(widen(state_, input_index(i), &*found).with_context(where));
+  return found;
 }
 
 Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
@@ -193,8 +301,14 @@ Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
 
 ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::string& how) {
   (void)tensor.floats.data();  // the file is released before the graph is: elements that lie in it are copied now
-  const ValueId id = writer().constant(tensor.source, tensor.floats.tensor(tensor.shape));
+  const ValueId id =
+      writer().constant(tensor.source, tensor.is_float() ? tensor.floats.tensor(tensor.shape) : integer_tensor(tensor));
   const int32_t index = state_.values[static_cast<size_t>(input_index(input))].tensor;
+  if (!tensor.is_float()) {
+    Quantization q = quantization_of(*state_.tensor(index));
+    q.axis = 0;  // outputs come first in the graph's weights
+    writer().graph.value(id).quantization = std::move(q);
+  }
   const size_t record = state_.records[static_cast<size_t>(index)];
   if (record != SIZE_MAX) {
     TensorRecord& entry = state_.report->tensors[record];
@@ -252,9 +366,36 @@ Status check_activation(ActivationFunctionType activation) {
   }
 }
 
+namespace {
+
+// Makes the activation part of a convolution or fully connected layer. Returns what is left to do.
+ActivationFunctionType fuse(ActivationFunctionType activation, Attrs* attrs) {
+  auto* conv = std::get_if<ConvAttrs>(attrs);
+  auto* fc = std::get_if<FullyConnectedAttrs>(attrs);
+  if (!conv && !fc) return activation;
+  Activation& slot = conv ? conv->activation : fc->activation;
+  switch (activation) {
+    case ActivationFunctionType::RELU:
+      slot = {Activation::Kind::kRelu, 0.f, 0.f};
+      break;
+    case ActivationFunctionType::RELU6:
+      slot = {Activation::Kind::kClip, 0.f, 6.f};
+      break;
+    case ActivationFunctionType::RELU_N1_TO_1:
+      slot = {Activation::Kind::kClip, -1.f, 1.f};
+      break;
+    default:
+      break;
+  }
+  return ActivationFunctionType::NONE;
+}
+
+}  // namespace
+
 Status TfliteContext::emit(Op op, std::vector<ValueId> inputs, Attrs attrs, ActivationFunctionType activation,
                            Layout layout) {
   SPARSENET_RETURN_IF_ERROR(check_activation(activation));
+  if (is_int8(0)) activation = fuse(activation, &attrs);
   const bool fused = activation != ActivationFunctionType::NONE;
   Result<ValueId> y = writer().node(op, name_, std::move(inputs), std::move(attrs), fused ? name_ + ".linear" : name_);
   if (!y.ok()) return y.status();

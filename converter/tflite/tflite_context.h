@@ -19,6 +19,9 @@ namespace sparsenet::converter {
 // "FLOAT32", as the schema writes it.
 std::string type_name(tflite::TensorType type);
 
+// The scales and zero points of a tensor; empty if it has none, or none that make sense.
+Quantization quantization_of(const tflite::Tensor& tensor);
+
 enum class Layout : uint8_t {
   kPlain,          // axes as in the file
   kChannelsFirst,  // rank 4: [N, C, H, W] here, [N, H, W, C] in the file
@@ -73,6 +76,10 @@ class TfliteContext {
   // The same, but Layout::kFlat is brought into the file's order by an explicit transpose.
   Result<TfliteValue> ordered(size_t i);
   Result<HostTensor> floats(size_t i, const char* what);
+  // The same for weights and biases, which are integers where the operator's input is int8. Integers of weights that
+  // are stored for an operator on floats are converted to the numbers that they stand for.
+  Result<HostTensor> parameter(size_t i, const char* what);
+  bool is_int8(size_t i) const;  // the tensor of an input, if there is one
   Result<std::vector<int64_t>> ints(size_t i, const char* what);
   bool skipped() const { return skipped_; }
 
@@ -99,6 +106,7 @@ class TfliteContext {
 
  private:
   Result<ValueId> in_file_order(const TfliteValue& x);
+  Result<HostTensor> constant(size_t i, const char* what);  // floats or integers, as the file has them
 
   TfliteState& state_;
   const tflite::Operator& op_;

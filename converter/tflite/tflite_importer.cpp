@@ -15,8 +15,18 @@ bool is_integer(TensorType type) {
   return type == TensorType::INT32 || type == TensorType::INT64;
 }
 
-bool is_quantized(TensorType type) {
-  return type == TensorType::INT8 || type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
+// Integers that stand for real numbers, but of a kind that this version does not compute with.
+bool is_other_quantized(TensorType type) {
+  return type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
+}
+
+DataType data_type(TensorType type) {
+  return type == TensorType::INT8 ? DataType::kInt8 : type == TensorType::UINT8 ? DataType::kUInt8 : DataType::kFloat32;
+}
+
+bool only_moves(Op op) {
+  return op == Op::kReshape || op == Op::kTranspose || op == Op::kIdentity || op == Op::kConcat || op == Op::kSplit ||
+         op == Op::kSlice || op == Op::kPad;
 }
 
 // Operators with which exporters compute the shape for a RESHAPE; if their outputs are integers they need not be
@@ -164,10 +174,11 @@ class TfliteModelImporter {
       const auto* inputs = op->inputs();
       for (uint32_t i = 0; inputs && i < inputs->size(); ++i) {
         const int32_t index = inputs->Get(i);
-        if (index < 0 || !is_quantized(state_.tensor(index)->type())) continue;
+        if (index < 0 || !is_other_quantized(state_.tensor(index)->type())) continue;
+        if (state_.tensor(index)->type() == TensorType::UINT8 && builtin(*op) == BuiltinOperator::QUANTIZE) continue;
         problem("tensor '" + state_.tensor_name(index) + "'",
-                std::string("the network is quantised (") + type_name(state_.tensor(index)->type()) +
-                    "), which this version does not convert: use the float model");
+                std::string("the network is quantised to ") + type_name(state_.tensor(index)->type()) +
+                    ", which this version does not convert: use the model in int8 or float");
         return true;
       }
     }
@@ -178,8 +189,9 @@ class TfliteModelImporter {
     for (const int32_t index : *state_.graph->inputs()) {
       const std::string subject = "input '" + state_.tensor_name(index) + "'";
       Shape shape = state_.tensor_shape(index);
-      if (state_.tensor(index)->type() != TensorType::FLOAT32) {
-        problem(subject, std::string("expected FLOAT32, found ") + type_name(state_.tensor(index)->type()));
+      const TensorType type = state_.tensor(index)->type();
+      if (type != TensorType::FLOAT32 && data_type(type) == DataType::kFloat32) {
+        problem(subject, std::string("expected FLOAT32, INT8 or UINT8, found ") + type_name(type));
         continue;
       }
       const auto* signature = state_.tensor(index)->shape_signature();
@@ -204,7 +216,62 @@ class TfliteModelImporter {
     value.kind = TfliteValue::Kind::kActivation;
     value.layout = image ? Layout::kChannelsFirst : Layout::kPlain;
     value.id =
-        state_.writer.input(state_.tensor_name(index), image ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape);
+        state_.writer.input(state_.tensor_name(index), image ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape,
+                            data_type(state_.tensor(index)->type()));
+    set_quantization(index, value.id);
+  }
+
+  void set_quantization(int32_t index, ValueId id) {
+    Value& value = state_.writer.graph.value(id);
+    if (value.type == DataType::kFloat32) return;
+    value.quantization = quantization_of(*state_.tensor(index));
+    value.quantization.axis = 0;
+  }
+
+  // Gives the values that an operator's nodes compute the type and quantisation that the file says. Nodes that only
+  // move numbers pass on those of their input.
+  Status set_types(const tflite::Operator& op, size_t first_node) {
+    Graph& graph = state_.writer.graph;
+    const int32_t output = op.outputs()->Get(0);
+    const DataType type = data_type(state_.tensor(output)->type());
+    for (size_t i = first_node; i < graph.nodes.size(); ++i) {
+      Node& node = graph.nodes[i];
+      const Value& from = graph.value(node.inputs[0]);
+      const bool moves = only_moves(node.op) && !from.is_constant;
+      for (ValueId id : node.outputs) {
+        Value& to = graph.value(id);
+        to.type = moves ? from.type : type;
+        if (moves) {
+          to.quantization = from.quantization;
+        } else {
+          set_quantization(output, id);
+        }
+      }
+      if (has_integers(node)) node.rounding = Rounding::kDouble;
+    }
+    for (const int32_t index : *op.outputs()) {
+      const TfliteValue& value = state_.values[static_cast<size_t>(index)];
+      if (value.kind != TfliteValue::Kind::kActivation) continue;
+      const Value& made = graph.value(value.id);
+      const DataType expected = data_type(state_.tensor(index)->type());
+      const Quantization q = quantization_of(*state_.tensor(index));
+      const bool same = expected == DataType::kFloat32 ||
+                        (made.quantization.scales == q.scales && made.quantization.zero_points == q.zero_points);
+      if (made.type != expected || !same) {
+        return unsupported(
+            "output '" + state_.tensor_name(index) +
+            "': expected the input's type, scale and zero point, as for an operator that only moves numbers");
+      }
+    }
+    return {};
+  }
+
+  bool has_integers(const Node& node) const {
+    const auto integer = [&](ValueId id) {
+      return id != kNoValue && state_.writer.graph.value(id).type != DataType::kFloat32;
+    };
+    return std::any_of(node.inputs.begin(), node.inputs.end(), integer) ||
+           std::any_of(node.outputs.begin(), node.outputs.end(), integer);
   }
 
   void import_operator(const tflite::Operator& op) {
@@ -222,27 +289,31 @@ class TfliteModelImporter {
       state_.values[static_cast<size_t>(output)].kind = TfliteValue::Kind::kShapeArithmetic;
       return;
     }
+    const size_t first_node = state_.writer.graph.nodes.size();
     Status status = within_budget(subject, [&] { return run_importer(context, op); });
     if (status.ok()) status = check_shapes(op);
+    if (status.ok()) status = set_types(op, first_node);
     if (!status.ok() && !context.skipped()) problem(subject, status.message());
     if (!status.ok()) assume_outputs(op);
   }
 
   Status run_importer(TfliteContext& context, const tflite::Operator& op) {
     const BuiltinOperator code = builtin(op);
-    if (code == BuiltinOperator::DEQUANTIZE) return import_dequantize(context);
+    const int32_t input = context.input_index(0);
+    const bool constant = input >= 0 && state_.values[static_cast<size_t>(input)].kind == TfliteValue::Kind::kConstant;
+    if (code == BuiltinOperator::DEQUANTIZE && constant) return import_dequantize(context);
     TfliteImporter importer = find_tflite_compute_op(code);
     if (!importer) importer = find_tflite_shape_op(code);
     if (!importer) return unsupported("this operator is not supported");
     return importer(context);
   }
 
-  // Weights stored as float16 are widened here once; nothing else is dequantised in this version.
+  // Weights stored as float16 are widened where they are read.
   Status import_dequantize(TfliteContext& context) {
     const int32_t index = context.input_index(0);
-    if (index < 0 || state_.values[static_cast<size_t>(index)].kind != TfliteValue::Kind::kConstant ||
-        state_.tensor(index)->type() != TensorType::FLOAT16) {
-      return unsupported("quantised networks are not available in this version");
+    if (state_.tensor(index)->type() != TensorType::FLOAT16) {
+      return unsupported(std::string("a constant of ") + type_name(state_.tensor(index)->type()) +
+                         ": expected FLOAT16");
     }
     context.set_output(0, state_.values[static_cast<size_t>(index)]);
     report_.note("tensor '" + printable(state_.tensor_name(index)) + "' converted from float16 to float32");
@@ -270,7 +341,8 @@ class TfliteModelImporter {
       TfliteValue& value = state_.values[static_cast<size_t>(index)];
       const Shape shape = state_.tensor_shape(index);
       value = TfliteValue{};
-      if (state_.tensor(index)->type() != TensorType::FLOAT32) continue;
+      const TensorType type = state_.tensor(index)->type();
+      if (type != TensorType::FLOAT32 && type != TensorType::INT8) continue;
       if (!shape.empty() && shape.size() <= 8 && element_count(shape) > 0) assign_file_shape(index, shape);
     }
   }

@@ -85,6 +85,7 @@ uint64_t graph_identity(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     words.all(node.op, node.inputs, node.outputs, node.attrs.index());
     std::visit([&words](const auto& attrs) { words(attrs); }, node.attrs);
+    if (node.rounding != Rounding::kSingle) words.all(node.rounding);
   }
   words.all(graph.inputs, graph.outputs);
   return words.hash();

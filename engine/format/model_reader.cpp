@@ -215,6 +215,10 @@ class Reader {
     }
     SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.inputs(), what + ": inputs", kMaxValues, &node->inputs));
     SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.outputs(), what + ": outputs", kMaxValues, &node->outputs));
+    if (file.rounding() > static_cast<uint8_t>(Rounding::kDouble)) {
+      return invalid_model(what + ": unknown rounding " + std::to_string(file.rounding()));
+    }
+    node->rounding = static_cast<Rounding>(file.rounding());
     return read_attrs(file, &budget_, &node->attrs).with_context(what);
   }
 

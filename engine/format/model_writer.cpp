@@ -14,6 +14,7 @@
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "graph/activations.h"
+#include "graph/integers.h"
 
 namespace sparsenet {
 namespace {
@@ -23,6 +24,10 @@ namespace fb = flatbuffers;
 // The oldest version of the format that can say what the graph means: older runtimes keep reading files that use
 // nothing newer.
 uint32_t version_of(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (node.op == Op::kQuantize || node.op == Op::kDequantize || node.rounding != Rounding::kSingle) return 4;
+  }
+  if (has_integers(graph)) return 4;
   for (const Node& node : graph.nodes) {
     if (node.op > Op::kErf && node.op < Op::kAffine) return 3;
   }
@@ -186,7 +191,7 @@ class Writer {
       const auto outputs = builder_.CreateVector(node.outputs);
       const auto attrs = std::visit([this](const auto& a) { return write(a); }, node.attrs);
       nodes.push_back(schema::CreateNode(builder_, static_cast<uint16_t>(node.op), node_name, inputs, outputs,
-                                         attrs.first, attrs.second));
+                                         attrs.first, attrs.second, static_cast<uint8_t>(node.rounding)));
     }
     const auto node_list = builder_.CreateVector(nodes);
     const auto inputs = builder_.CreateVector(graph_.inputs);

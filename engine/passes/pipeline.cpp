@@ -1,5 +1,6 @@
 #include "passes/pipeline.h"
 
+#include "graph/integers.h"
 #include "passes/half_constants.h"
 #include "passes/passes.h"
 
@@ -10,16 +11,17 @@ struct Pass {
   const char* name;
   Status (*run)(Graph* graph);
   bool required;
+  bool integers = false;  // also for graphs with nodes that compute with integers, whose constants are no floats
 };
 
 const Pass kPasses[] = {
-    {"remove_identity", remove_identity, false},
+    {"remove_identity", remove_identity, false, true},
     {"convert_reduce_mean", convert_reduce_mean, false},
     {"recognize_attention", recognize_attention, false},
     {"merge_pad", merge_pad, false},
     {"move_activations", move_activations, false},
     {"convert_pixel_fc", convert_pixel_fc, false},
-    {"convert_batch_norm", convert_batch_norm, true},
+    {"convert_batch_norm", convert_batch_norm, true, true},
     {"convert_channel_constants", convert_channel_constants, false},
     {"fold_affine_backward", fold_affine_backward, false},
     {"pool_before_conv", pool_before_conv, false},
@@ -29,7 +31,7 @@ const Pass kPasses[] = {
     {"convert_flattened_fc", convert_flattened_fc, false},
     {"carry_channel_shuffles", carry_channel_shuffles, false},
     {"merge_reshapes", merge_reshapes, false},
-    {"remove_dead_nodes", remove_dead_nodes, true},
+    {"remove_dead_nodes", remove_dead_nodes, true, true},
 };
 
 }  // namespace
@@ -37,8 +39,9 @@ const Pass kPasses[] = {
 Status run_passes(Graph* graph, PassLevel level) {
   SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
   const HalfConstants halves(graph);
+  const bool integers = has_integers(*graph);
   for (const Pass& pass : kPasses) {
-    if (level == PassLevel::kRequired && !pass.required) continue;
+    if ((level == PassLevel::kRequired && !pass.required) || (integers && !pass.integers)) continue;
     SPARSENET_RETURN_IF_ERROR(pass.run(graph).with_context(pass.name));
     const Status status = graph->infer_shapes();
     if (status.code() == StatusCode::kOutOfMemory) return status;

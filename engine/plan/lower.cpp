@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "graph/activations.h"
+#include "graph/integers.h"
 #include "graph/training_ops.h"
 
 namespace sparsenet {
@@ -65,7 +66,9 @@ Lowered Lowering::frame(ValueId id) const {
 Result<rt::Parameter> Lowering::constant(const Node& node, size_t input, ReadIn when) {
   if (input >= node.inputs.size() || node.inputs[input] == kNoValue) return rt::Parameter{};
   const Value& value = graph_.value(node.inputs[input]);
-  if (!value.is_constant || (value.type != DataType::kFloat32 && value.type != DataType::kFloat16)) {
+  const bool real = value.type == DataType::kFloat32 || value.type == DataType::kFloat16;
+  const bool integer = quant_ && (value.type == DataType::kInt8 || value.type == DataType::kInt32);
+  if (!value.is_constant || !(real || integer)) {
     return unsupported(describe(node) + ": input '" + value.name + "': expected a constant of real numbers, found " +
                        (value.is_constant ? name(value.type) : "a computed value"));
   }
@@ -154,6 +157,7 @@ Lowering::Draft Lowering::start(const Node& node, rt::StepOp op) {
   s.op = op;
   plan_.names.push_back(node.name);
   s.name = plan_.names.back().c_str();
+  s.quant = quant_;
   s.affine.low = -INFINITY;
   s.affine.high = INFINITY;
   s.act = to_act({});
@@ -316,12 +320,9 @@ void Lowering::make_regions() {
 }
 
 Result<Plan> Lowering::run() {
+  SPARSENET_RETURN_IF_ERROR(check_types(graph_));
   for (const Value& v : graph_.values) {
     if (v.is_constant) continue;
-    if (v.type != DataType::kFloat32) {
-      return unsupported("value '" + v.name + "': expected float32, found " + name(v.type) +
-                         ", which this version does not compute with");
-    }
     const int64_t count = element_count(v.shape);
     if (count <= 0 || count > rt::kMostElements) {
       return unsupported("value '" + v.name + "': shape " + to_string(v.shape) + " is empty or over 2^30 elements");
@@ -334,10 +335,6 @@ Result<Plan> Lowering::run() {
   find_fused_gradients();
   std::vector<Lowered> input_values;
   for (ValueId id : graph_.inputs) {
-    if (graph_.value(id).type != DataType::kFloat32) {
-      return unsupported("graph input '" + graph_.value(id).name + "': expected float32, found " +
-                         name(graph_.value(id).type));
-    }
     values_[static_cast<size_t>(id)] = new_value(id);
     input_values.push_back(values_[static_cast<size_t>(id)]);
   }
@@ -346,7 +343,7 @@ Result<Plan> Lowering::run() {
     const bool affine = node.op == Op::kAffine || node.op == TrainOp::kNormalize;
     if (affine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
     if (node.op == TrainOp::kConvGradInput && fused_gradients_[static_cast<size_t>(node.outputs[0])]) continue;
-    SPARSENET_RETURN_IF_ERROR(lower_node(node));
+    SPARSENET_RETURN_IF_ERROR(has_integers(graph_, node) ? lower_integer_node(node) : lower_node(node));
   }
   const int end = static_cast<int>(drafts_.size());
   for (int id : region_buffers_) buffers_[static_cast<size_t>(id)].last = end;
@@ -360,7 +357,9 @@ Result<Plan> Lowering::run() {
   }
   place_buffers();
   make_steps();
-  auto port = [&](ValueId id, const Lowered& v) { return PlanPort{graph_.value(id).name, shape(id), view(v, &plan_)}; };
+  auto port = [&](ValueId id, const Lowered& v) {
+    return PlanPort{graph_.value(id).name, shape(id), view(v, &plan_), graph_.value(id).quantization};
+  };
   for (size_t i = 0; i < graph_.inputs.size(); ++i) plan_.inputs.push_back(port(graph_.inputs[i], input_values[i]));
   for (size_t i = 0; i < graph_.outputs.size(); ++i) plan_.outputs.push_back(port(graph_.outputs[i], output_values[i]));
   forget_merged_buffers();

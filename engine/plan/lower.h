@@ -83,6 +83,16 @@ class Lowering {
   Status lower_reshape(const Node& node);
   Status lower_transpose(const Node& node);
 
+  // Integers (lower_integers.cpp).
+  Status quant_of(const Node& node, rt::QuantParams* quant);
+  Status conv_quant(const Node& node, rt::QuantParams* quant);
+  Status add_quant(const Node& node, rt::QuantParams* quant);
+  Status softmax_quant(const Node& node, rt::QuantParams* quant);
+  Status set_multipliers(const Node& node, const std::vector<double>& factors, rt::QuantParams* quant);
+  Status lower_integer_node(const Node& node);
+  Status lower_quantize(const Node& node, rt::StepOp op);
+  Status lower_integer_clamp(const Node& node);
+
   // Training (lower_train.cpp).
   Status lower_training(const Node& node);
   Status lower_normalize(const Node& node);
@@ -147,6 +157,7 @@ class Lowering {
                                        // NormalizeGrad, computes itself, a few pixels at a time
   std::vector<VirtualBuffer> buffers_;
   std::vector<Draft> drafts_;
+  const rt::QuantParams* quant_ = nullptr;  // of the node that is being lowered, if it computes with integers
   Plan plan_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "graph/ops.h"
 #include "plan/lower.h"
+#include "plan/multiplier.h"
 
 namespace sparsenet {
 namespace {
@@ -163,7 +164,7 @@ Status Lowering::lower_slice(const Node& node) {
 Status Lowering::lower_pad(const Node& node) {
   const auto& a = std::get<PadAttrs>(node.attrs);
   const Shape& s = shape(node.inputs[0]);
-  bool channels_only = has_channels(s);
+  bool channels_only = has_channels(s) && !quant_;
   for (size_t d = 0; d < s.size(); ++d)
     channels_only = channels_only && (d == 1 || (a.before[d] == 0 && a.after[d] == 0));
   if (channels_only) {
@@ -184,7 +185,7 @@ Status Lowering::lower_pad(const Node& node) {
   return lower_copy(node, s, [&](const auto&, const auto& to, rt::Strided* st) {
     for (size_t d = 0; d < to.size(); ++d) st->out_start += to[d] * a.before[d];
     st->fill_first = true;
-    st->fill_value = a.value;
+    st->fill_value = quant_ ? static_cast<float>(integer_of(a.value, graph_.value(node.inputs[0]))) : a.value;
     st->out_elements = element_count(shape(node.outputs[0]));
   });
 }

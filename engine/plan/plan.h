@@ -27,6 +27,7 @@ struct PlanPort {
   std::string name;
   Shape shape;
   rt::View view;  // rank 4: the image tensor; other ranks: [N, C] or one pixel with all elements as channels
+  Quantization quantization;  // of integers
 };
 
 // Values that stay in memory from run to run: each lies in a region of the arena.
@@ -76,6 +77,8 @@ struct Plan {
   std::deque<std::vector<rt::Segment>> segments;
   std::deque<std::vector<rt::View>> operands;
   std::deque<rt::Strided> strided;
+  std::deque<rt::QuantParams> quant;
+  std::deque<std::vector<rt::Multiplier>> multipliers;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
   std::vector<std::shared_ptr<const void>>

@@ -40,6 +40,7 @@ constexpr uint32_t of_parameters(DataType type) {
   return of_views(type) << 16;
 }
 constexpr uint32_t kFloat32 = of_views(DataType::kFloat32) | of_parameters(DataType::kFloat32);
+constexpr uint32_t kInt8 = of_views(DataType::kInt8) | of_parameters(DataType::kInt8) | of_parameters(DataType::kInt32);
 constexpr uint32_t kHalfParameters = of_views(DataType::kFloat32) | of_parameters(DataType::kFloat16);
 
 // Definitions of kernels name the members that they set: {.name = "...", ...}.

@@ -22,18 +22,30 @@ void for_each_channel(const View& v, Visit visit) {
   }
 }
 
-inline void copy_to_view(const View& v, uint8_t* arena, const float* data) {
+// Elements of type T in the arena from elements of the caller's, and back; `convert` makes one of the other.
+template <class T, class From, class Convert>
+void copy_to_view(const View& v, uint8_t* arena, const From* data, Convert convert) {
   for_each_channel(v, [&](int64_t from, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
-    float* to = reinterpret_cast<float*>(arena + s.offset) + pixel * s.pixel_stride + c;
-    for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = data[from + p];
+    T* to = reinterpret_cast<T*>(arena + s.offset) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = convert(data[from + p]);
   });
 }
 
-inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
+template <class T, class To, class Convert>
+void copy_from_view(const View& v, const uint8_t* arena, To* data, Convert convert) {
   for_each_channel(v, [&](int64_t to, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
-    const float* from = f32(s, arena) + pixel * s.pixel_stride + c;
-    for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
+    const void* base = s.constant ? s.constant : arena + s.offset;
+    const T* from = static_cast<const T*>(base) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) data[to + p] = convert(from[p * s.pixel_stride]);
   });
+}
+
+inline void copy_to_view(const View& v, uint8_t* arena, const float* data) {
+  copy_to_view<float>(v, arena, data, [](float x) { return x; });
+}
+
+inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
+  copy_from_view<float>(v, arena, data, [](float x) { return x; });
 }
 
 }  // namespace sparsenet::rt

@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "kernels/isa.h"
+#include "kernels/reference/integers.h"
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
 #include "session/half_parameters.h"
+#include "session/port_affine.h"
 #include "step/step_kinds.h"
 
 namespace sparsenet {
@@ -75,12 +77,13 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   std::vector<rt::BoundStep> unused;
   if (!bound) bound = &unused;
   bound->assign(plan.steps.size(), {});
-  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists];
+  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists + 1];
   int32_t count = 0;
   if (options.precision == Precision::kBfloat16) lists[count++] = bf16_kernels();
   const bool own = backend.backend == Backend::kAuto || backend.backend == Backend::kPortable;
   if (options.large_weights && own && active_isa().large_weights) lists[count++] = active_isa().large_weights;
   count += backend.kernel_lists(lists + count);
+  lists[count++] = rt::kIntegerReferenceKernels;
   const rt::KernelLists kernels{lists, count};
   PlanCost cost;
   cost.arena_bytes = plan.arena_bytes;
@@ -223,6 +226,46 @@ void BoundPlan::write(const rt::View& view, const float* data) {
 
 void BoundPlan::read(const rt::View& view, float* data) const {
   rt::copy_from_view(view, steps_.arena(), data);
+}
+
+void BoundPlan::write(const PlanPort& port, const float* data) {
+  const PortAffine affine(port);
+  if (port.view.type == rt::DataType::kInt8) {
+    rt::copy_to_view<int8_t>(port.view, steps_.arena(), data, [&](float x) { return affine.integer<int8_t>(x); });
+  } else if (port.view.type == rt::DataType::kUInt8) {
+    rt::copy_to_view<uint8_t>(port.view, steps_.arena(), data, [&](float x) { return affine.integer<uint8_t>(x); });
+  } else {
+    write(port.view, data);
+  }
+}
+
+void BoundPlan::read(const PlanPort& port, float* data) const {
+  const PortAffine affine(port);
+  if (port.view.type == rt::DataType::kInt8) {
+    rt::copy_from_view<int8_t>(port.view, steps_.arena(), data, [&](int8_t v) { return affine.real(v); });
+  } else if (port.view.type == rt::DataType::kUInt8) {
+    rt::copy_from_view<uint8_t>(port.view, steps_.arena(), data, [&](uint8_t v) { return affine.real(v); });
+  } else {
+    read(port.view, data);
+  }
+}
+
+void BoundPlan::write_elements(const PlanPort& port, const void* data) {
+  if (port.view.type == rt::DataType::kFloat32) {
+    write(port.view, static_cast<const float*>(data));
+  } else {
+    const auto same = [](uint8_t v) { return v; };
+    rt::copy_to_view<uint8_t>(port.view, steps_.arena(), static_cast<const uint8_t*>(data), same);
+  }
+}
+
+void BoundPlan::read_elements(const PlanPort& port, void* data) const {
+  if (port.view.type == rt::DataType::kFloat32) {
+    read(port.view, static_cast<float*>(data));
+  } else {
+    const auto same = [](uint8_t v) { return v; };
+    rt::copy_from_view<uint8_t>(port.view, steps_.arena(), static_cast<uint8_t*>(data), same);
+  }
 }
 
 Status BoundPlan::begin_run() {

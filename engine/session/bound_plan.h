@@ -86,6 +86,12 @@ class BoundPlan {
 
   void write(const rt::View& view, const float* data);  // in the graph's own order: images NCHW
   void read(const rt::View& view, float* data) const;
+  // The same for inputs and outputs of any type: real numbers, which are rounded to integers where the port holds these
+  // and were made from them, or elements of the port's own type.
+  void write(const PlanPort& port, const float* data);
+  void read(const PlanPort& port, float* data) const;
+  void write_elements(const PlanPort& port, const void* data);
+  void read_elements(const PlanPort& port, void* data) const;
   uint8_t* host_arena() const { return steps_.arena(); }
   // The extra bytes, behind the arena; aligned as it is.
   uint8_t* extra() const { return arena_.get() + rt::aligned_bytes(plan_->arena_bytes); }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "base/guarded.h"
@@ -12,6 +13,7 @@
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "session/bound_plan.h"
+#include "session/port_affine.h"
 #include "session/slices.h"
 
 namespace sparsenet {
@@ -34,14 +36,15 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
 }
 
 size_t port_bytes(const PlanPort& port) {
-  return static_cast<size_t>(element_count(port.shape)) * sizeof(float);
+  return static_cast<size_t>(element_count(port.shape)) * rt::size_of(port.view.type);
 }
 
-// Of all inputs and outputs, in the graph's own order.
-size_t staged_bytes(const Plan& plan) {
+// Of all inputs and outputs of all slices, in the graph's own order.
+size_t staged_bytes(const Plan& plan, int64_t slices) {
   size_t bytes = 0;
-  for (const PlanPort& port : plan.inputs) bytes += port_bytes(port);
-  for (const PlanPort& port : plan.outputs) bytes += port_bytes(port);
+  for (const std::vector<PlanPort>* ports : {&plan.inputs, &plan.outputs}) {
+    for (const PlanPort& port : *ports) bytes += rt::aligned_bytes(port_bytes(port) * static_cast<size_t>(slices));
+  }
   return bytes;
 }
 
@@ -57,6 +60,8 @@ class Session::Impl {
 
   void set_input(size_t index, const float* data);
   void get_output(size_t index, float* data) const;
+  void set_input_elements(size_t index, const void* data);
+  void get_output_elements(size_t index, void* data) const;
 
   // For one slice of the batch. Shared with the model if it is a stored plan, otherwise `own`.
   std::shared_ptr<const Plan> plan;
@@ -64,13 +69,15 @@ class Session::Impl {
   BoundPlan bound;
   int64_t images = 1, slices = 1;  // per slice, and how many
   std::vector<TensorInfo> inputs, outputs;
-  std::vector<float*> staged_inputs, staged_outputs;  // of the whole batch, if it is cut
+  std::vector<uint8_t*> staged_inputs, staged_outputs;  // of the whole batch, if it is cut
   std::vector<BufferInfo> buffers;
 
  private:
   Status prepare(const Graph& graph, const Model* stored, const SessionOptions& options, BindOptions* bind);
   Status find_plan(const Graph& graph, const Model* stored, const SessionOptions& options);
   void describe();
+  template <class Visit>
+  void for_each_staged(const PlanPort& port, uint8_t* staged, Visit visit) const;
   void run_slice(int64_t slice, bool timed);
 };
 
@@ -85,7 +92,7 @@ Status Session::Impl::prepare(const Graph& graph, const Model* stored, const Ses
   bind->memory_bytes = options.memory_bytes;
   bind->max_memory_bytes = options.max_memory_bytes;
   SPARSENET_RETURN_IF_ERROR(find_plan(graph, stored, options));
-  if (slices > 1) bind->extra_bytes = staged_bytes(*plan) * static_cast<size_t>(slices);
+  if (slices > 1) bind->extra_bytes = staged_bytes(*plan, slices);
   return {};
 }
 
@@ -141,31 +148,70 @@ Status Session::Impl::create(const Graph& graph, const Model* stored, const Sess
 
 void Session::Impl::describe() {
   uint8_t* at = slices > 1 ? bound.extra() : nullptr;
-  const auto add = [&](const PlanPort& port, std::vector<TensorInfo>* infos, std::vector<float*>* staged) {
-    infos->push_back({port.name, DataType::kFloat32, port.shape});
+  const auto add = [&](const PlanPort& port, std::vector<TensorInfo>* infos, std::vector<uint8_t*>* staged) {
+    infos->push_back({port.name, static_cast<DataType>(port.view.type), port.shape, port.quantization});
     if (slices == 1) return;
     infos->back().shape[0] *= slices;
-    staged->push_back(reinterpret_cast<float*>(at));
-    at += static_cast<size_t>(slices) * port_bytes(port);
+    staged->push_back(at);
+    at += rt::aligned_bytes(port_bytes(port) * static_cast<size_t>(slices));
   };
   for (const PlanPort& port : plan->inputs) add(port, &inputs, &staged_inputs);
   for (const PlanPort& port : plan->outputs) add(port, &outputs, &staged_outputs);
   for (const PlanBuffer& b : plan->buffers) buffers.push_back({b.name, b.offset, b.bytes, b.first, b.last});
 }
 
+// Calls visit(element of the caller's, staged element) for every element of an input or output of the whole batch.
+template <class Visit>
+void Session::Impl::for_each_staged(const PlanPort& port, uint8_t* staged, Visit visit) const {
+  const int64_t count = slices * element_count(port.shape);
+  for (int64_t i = 0; i < count; ++i) {
+    if (port.view.type == rt::DataType::kInt8) {
+      visit(i, reinterpret_cast<int8_t*>(staged)[i]);
+    } else {
+      visit(i, staged[i]);
+    }
+  }
+}
+
 void Session::Impl::set_input(size_t index, const float* data) {
   const PlanPort& port = plan->inputs[index];
   if (slices == 1) {
-    bound.write(port.view, data);
+    bound.write(port, data);
+  } else if (port.view.type == rt::DataType::kFloat32) {
+    set_input_elements(index, data);
   } else {
-    std::memcpy(staged_inputs[index], data, static_cast<size_t>(slices) * port_bytes(port));
+    const PortAffine affine(port);
+    for_each_staged(port, staged_inputs[index], [&](int64_t i, auto& element) {
+      element = affine.integer<std::remove_reference_t<decltype(element)>>(data[i]);
+    });
   }
 }
 
 void Session::Impl::get_output(size_t index, float* data) const {
   const PlanPort& port = plan->outputs[index];
   if (slices == 1) {
-    bound.read(port.view, data);
+    bound.read(port, data);
+  } else if (port.view.type == rt::DataType::kFloat32) {
+    get_output_elements(index, data);
+  } else {
+    const PortAffine affine(port);
+    for_each_staged(port, staged_outputs[index], [&](int64_t i, auto element) { data[i] = affine.real(element); });
+  }
+}
+
+void Session::Impl::set_input_elements(size_t index, const void* data) {
+  const PlanPort& port = plan->inputs[index];
+  if (slices == 1) {
+    bound.write_elements(port, data);
+  } else {
+    std::memcpy(staged_inputs[index], data, static_cast<size_t>(slices) * port_bytes(port));
+  }
+}
+
+void Session::Impl::get_output_elements(size_t index, void* data) const {
+  const PlanPort& port = plan->outputs[index];
+  if (slices == 1) {
+    bound.read_elements(port, data);
   } else {
     std::memcpy(data, staged_outputs[index], static_cast<size_t>(slices) * port_bytes(port));
   }
@@ -174,7 +220,7 @@ void Session::Impl::get_output(size_t index, float* data) const {
 void Session::Impl::run_slice(int64_t slice, bool timed) {
   for (size_t i = 0; i < staged_inputs.size(); ++i) {
     const PlanPort& port = plan->inputs[i];
-    bound.write(port.view, staged_inputs[i] + slice * element_count(port.shape));
+    bound.write_elements(port, staged_inputs[i] + static_cast<size_t>(slice) * port_bytes(port));
   }
   if (timed) {
     bound.execute_timed(0, bound.steps().size());
@@ -183,7 +229,7 @@ void Session::Impl::run_slice(int64_t slice, bool timed) {
   }
   for (size_t i = 0; i < staged_outputs.size(); ++i) {
     const PlanPort& port = plan->outputs[i];
-    bound.read(port.view, staged_outputs[i] + slice * element_count(port.shape));
+    bound.read_elements(port, staged_outputs[i] + static_cast<size_t>(slice) * port_bytes(port));
   }
 }
 
@@ -256,7 +302,7 @@ bool Session::uses_stored_plan() const {
 namespace {
 
 // Checks that there is such a port and that the caller's array fits it. `kind`: "input" or "output".
-Status check_port(const std::vector<TensorInfo>& ports, const char* kind, size_t index, const float* data,
+Status check_port(const std::vector<TensorInfo>& ports, const char* kind, size_t index, const void* data,
                   size_t elements) {
   const std::string what = kind;
   if (index >= ports.size()) {
@@ -270,6 +316,16 @@ Status check_port(const std::vector<TensorInfo>& ports, const char* kind, size_t
                             " elements of " + to_string(port.shape) + ", found " + std::to_string(elements));
   }
   return {};
+}
+
+// The same for elements of one type.
+Status check_typed_port(const std::vector<TensorInfo>& ports, const char* kind, size_t index, DataType type,
+                        const void* data, size_t elements) {
+  SPARSENET_RETURN_IF_ERROR(check_port(ports, kind, index, data, elements));
+  const TensorInfo& port = ports[index];
+  if (type == port.type) return {};
+  return invalid_argument(std::string(kind) + " '" + port.name + "': expected elements of " + name(port.type) +
+                          ", found " + name(type));
 }
 
 }  // namespace
@@ -289,6 +345,25 @@ Status Session::get_output(size_t index, float* data, size_t elements) const {
     return {};
   });
 }
+
+#define SPARSENET_TYPED_PORTS(T, type)                                                                    \
+  Status Session::set_input(size_t index, const T* data, size_t elements) {                               \
+    return guarded("setting an input", [&]() -> Status {                                                  \
+      SPARSENET_RETURN_IF_ERROR(check_typed_port(impl_->inputs, "input", index, type, data, elements));   \
+      impl_->set_input_elements(index, data);                                                             \
+      return {};                                                                                          \
+    });                                                                                                   \
+  }                                                                                                       \
+  Status Session::get_output(size_t index, T* data, size_t elements) const {                              \
+    return guarded("reading an output", [&]() -> Status {                                                 \
+      SPARSENET_RETURN_IF_ERROR(check_typed_port(impl_->outputs, "output", index, type, data, elements)); \
+      impl_->get_output_elements(index, data);                                                            \
+      return {};                                                                                          \
+    });                                                                                                   \
+  }
+SPARSENET_TYPED_PORTS(int8_t, DataType::kInt8)
+SPARSENET_TYPED_PORTS(uint8_t, DataType::kUInt8)
+#undef SPARSENET_TYPED_PORTS
 
 Status Session::run() {
   return guarded("running a session", [this] { return impl_->run(false); });

@@ -47,6 +47,8 @@ bool one_by_one(const rt::Step& step, int64_t images) {
     case rt::StepOp::kReduceMean:
     case rt::StepOp::kStridedCopy:
     case rt::StepOp::kMatMul:
+    case rt::StepOp::kQuantize:
+    case rt::StepOp::kDequantize:
       break;
     default:
       return false;

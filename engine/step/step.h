@@ -128,6 +128,11 @@ enum class StepOp : uint8_t {
   // Inference, continued.
   kMatMul,     // out = sum of in * in2 over the last dimension of the index space (Strided)
   kLayerNorm,  // every pixel normalised over its channels, then times affine.scale plus affine.shift; alpha: epsilon
+
+  // Between types, see QuantParams.
+  kQuantize,    // out = in / scale + out_zero, rounded (kSingle: ties to even; kDouble: ties away from zero); or, from
+                // integers, (in - in_zero) * multiplier + out_zero
+  kDequantize,  // out = (in - in_zero) * scale
 };
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv, kMax, kMin, kPrelu };
@@ -191,6 +196,29 @@ struct ConvParams {
                     // [in c][out c / groups][kh][kw], taps in reverse
 };
 
+// How steps that compute with integers round, numbered as in sparsenet::Rounding (sparsenet/graph.h).
+enum class Rounding : uint8_t { kSingle = 0, kDouble };
+
+// The factor value * 2^(shift - 31).
+struct Multiplier {
+  int32_t value;  // in [2^30, 2^31), or 0
+  int32_t shift;  // in [-31, 30]
+};
+
+// Of steps that compute with integers; zero points and bounds are of the type of their view.
+struct QuantParams {
+  Rounding rounding;
+  int32_t in_zero, in2_zero, out_zero;
+  int32_t low, high;  // bounds of the output
+  // kConv: one for each output channel. kBinary, kAdd: of in, in2 and out. Otherwise one; none where the step only
+  // moves or compares numbers.
+  const Multiplier* multipliers;
+  int32_t multiplier_count;
+  int32_t left_shift;  // kBinary, kAdd: the operands are multiplied by 2^left_shift first, for the sum's sake
+  int32_t least;       // kSoftmax: differences from the largest element that are below it count as no probability
+  float scale;         // kQuantize from float32, kDequantize
+};
+
 struct PoolParams {
   bool max;                // else the average
   bool count_include_pad;  // average: divides by the whole window
@@ -230,7 +258,8 @@ struct Step {
   ConvParams conv;
   PoolParams pool;
   BinaryParams binary;
-  const Strided* strided;  // of the general ops
+  const Strided* strided;    // of the general ops
+  const QuantParams* quant;  // of steps that compute with integers, else null
   AttentionParams attention;
   TrainParams train;
 };

@@ -48,7 +48,9 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kUpdateSgd,       "UpdateSgd",       true,  true,  kOperands, check_update_sgd)           \
   KIND(kUpdateAdam,      "UpdateAdam",      false, true,  kOperands, check_nothing)              \
   KIND(kMatMul,          "MatMul",          true,  false, kInOut,    check_mat_mul)              \
-  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)
+  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)           \
+  KIND(kQuantize,        "Quantize",        false, false, kInOut,    check_nothing)              \
+  KIND(kDequantize,      "Dequantize",      false, false, kInOut,    check_nothing)
 // clang-format on
 
 #define SPARSENET_STEP_OP(op, name, stored, trains, data, check) StepOp::op,

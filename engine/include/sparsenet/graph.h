@@ -107,6 +107,10 @@ enum class Op : uint16_t {
   kLayerNorm = 41,  // x, scale [C]?, shift [C]?: (x - mean) / sqrt(variance + epsilon) scale + shift    BatchNormAttrs
                     // over the channels of every pixel: dimension 1 of rank 2 and 4, dimension 2 of rank 3
 
+  // Between types, see Quantization. The output's type and quantisation say what is computed.
+  kQuantize = 42,    // float32, int8 or uint8 -> int8
+  kDequantize = 43,  // int8 -> float32
+
   // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
   kAttention = 101,  // h, then AttentionAttrs' parameters: h * (1 + f) or h * f, see AttentionAttrs
@@ -218,8 +222,17 @@ using ValueId = int32_t;
 constexpr ValueId kNoValue = -1;  // an optional input that is absent
 
 // What the integers of a value stand for: real = scale * (integer - zero point). There is one scale and zero point for
-// the whole value, or one per index along an axis. Graphs and files can hold quantised values, but in this version no
-// step computes with integers.
+// the whole value, or one per index along an axis.
+//
+// A node whose values are int8 computes with integers, by the rules of TensorFlow Lite's quantisation specification:
+//   - its inputs and its output have one scale and zero point each;
+//   - weights have zero point 0 and one scale, or one per output (axis 0);
+//   - a bias is int32 with zero point 0; its scale is the input's times the weight's, whatever its value says;
+//   - ops that only move or compare numbers (MaxPool, AveragePool, Concat, Split, Slice, Pad, Reshape, Transpose,
+//     Identity) have the same scale and zero point on both sides;
+//   - bounds of a fused activation are real numbers.
+// The ops are those, Conv, FullyConnected, GlobalAveragePool, Add, Mul, Relu, Clip, Softmax, Quantize and Dequantize.
+// The results are the same bits on every machine; see Rounding.
 struct Quantization {
   std::vector<float> scales;         // positive
   std::vector<int32_t> zero_points;  // as many as scales
@@ -227,6 +240,16 @@ struct Quantization {
 
   bool empty() const { return scales.empty() && zero_points.empty(); }
 };
+
+// How a node that computes with integers rounds. It multiplies a sum by a factor that is not an integer: by a 32-bit
+// fixed-point number and a power of two.
+enum class Rounding : uint8_t {
+  kSingle = 0,  // once, halves up: floor(sum * multiplier / 2^shift + 1/2)
+  // Twice, as TensorFlow Lite's reference kernels do: the high half of the product of the sum and the multiplier,
+  // halves up; then its quotient by the power of two, halves away from zero.
+  kDouble = 1
+};
+const char* name(Rounding rounding);  // "single", "double"
 
 struct Value {
   std::string name;  // unique within the graph
@@ -243,6 +266,7 @@ struct Node {
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
   Attrs attrs;
+  Rounding rounding = Rounding::kSingle;  // only of nodes that compute with integers
 };
 
 class Graph {

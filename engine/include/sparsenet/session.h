@@ -107,8 +107,9 @@ struct SessionOptions {
 
 struct TensorInfo {
   std::string name;
-  DataType type = DataType::kFloat32;
+  DataType type = DataType::kFloat32;  // or kInt8, kUInt8
   Shape shape;
+  Quantization quantization = {};  // of integers: one scale and zero point
 };
 
 struct MemoryReport {
@@ -157,12 +158,18 @@ class Session {
   const std::vector<TensorInfo>& inputs() const;  // shapes with the session's batch
   const std::vector<TensorInfo>& outputs() const;
 
-  // Copies `elements` float32 values in the tensor's own shape (images: NCHW) into the arena. kInvalidArgument if the
-  // count or the index is wrong. Set every input before every run: the plan may reuse an input's memory for other
-  // values.
+  // Copies `elements` values in the tensor's own shape (images: NCHW) into the arena. kInvalidArgument if the count or
+  // the index is wrong, or if integers are of another type than the tensor. Set every input before every run: the plan
+  // may reuse an input's memory for other values.
+  // Real numbers for an input of integers are divided by its scale, rounded (ties away from zero), moved by its zero
+  // point and clamped to its type's range; those of an output are scale * (integer - zero point).
   Status set_input(size_t index, const float* data, size_t elements);
+  Status set_input(size_t index, const int8_t* data, size_t elements);
+  Status set_input(size_t index, const uint8_t* data, size_t elements);
   Status run();
   Status get_output(size_t index, float* data, size_t elements) const;
+  Status get_output(size_t index, int8_t* data, size_t elements) const;
+  Status get_output(size_t index, uint8_t* data, size_t elements) const;
 
   // run() with a clock around every step; StepInfo::milliseconds has the result.
   Status run_profiled();

@@ -1,0 +1,198 @@
+// Lowering of nodes that compute with integers. Their steps are those of float32 with QuantParams; here scales become
+// multipliers and real bounds become integers. The factors are those of TensorFlow Lite's quantisation specification
+// and reference kernels.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+#include "graph/integers.h"
+#include "graph/ops.h"
+#include "plan/lower.h"
+#include "plan/multiplier.h"
+
+namespace sparsenet {
+namespace {
+
+double scale_of(const Value& value) {
+  return static_cast<double>(value.quantization.scales[0]);
+}
+
+bool same_quantization(const Value& a, const Value& b) {
+  return a.quantization.scales == b.quantization.scales && a.quantization.zero_points == b.quantization.zero_points;
+}
+
+// What the activation leaves of the integers of a value.
+void set_bounds(const Activation& activation, const Value& out, rt::QuantParams* quant) {
+  if (activation.kind == Activation::Kind::kNone) return;
+  const bool relu = activation.kind == Activation::Kind::kRelu;
+  quant->low = integer_of(relu ? 0.f : activation.a, out);
+  if (!relu) quant->high = integer_of(activation.b, out);
+}
+
+Activation activation_of(const Node& node) {
+  if (const auto* conv = std::get_if<ConvAttrs>(&node.attrs)) return conv->activation;
+  if (const auto* fc = std::get_if<FullyConnectedAttrs>(&node.attrs)) return fc->activation;
+  if (node.op == Op::kRelu) return {Activation::Kind::kRelu, 0, 0};
+  if (const auto* clip = std::get_if<ClipAttrs>(&node.attrs)) return {Activation::Kind::kClip, clip->low, clip->high};
+  return {};
+}
+
+}  // namespace
+
+Status Lowering::set_multipliers(const Node& node, const std::vector<double>& factors, rt::QuantParams* quant) {
+  std::vector<rt::Multiplier> multipliers(factors.size());
+  for (size_t i = 0; i < factors.size(); ++i) {
+    if (!make_multiplier(factors[i], &multipliers[i])) {
+      return unsupported(describe(node) + ": scales: expected factors below 2^30 between them, found " +
+                         std::to_string(factors[i]));
+    }
+  }
+  plan_.multipliers.push_back(std::move(multipliers));
+  quant->multipliers = plan_.multipliers.back().data();
+  quant->multiplier_count = static_cast<int32_t>(factors.size());
+  return {};
+}
+
+// Also makes sure that no sum can overflow, whatever the input is.
+Status Lowering::conv_quant(const Node& node, rt::QuantParams* quant) {
+  const Value &in = graph_.value(node.inputs[0]), &weight = graph_.value(node.inputs[1]),
+              &out = graph_.value(node.outputs[0]);
+  const auto outputs = static_cast<size_t>(weight.shape[0]);
+  const std::vector<float>& scales = weight.quantization.scales;
+  std::vector<double> factors(outputs);
+  for (size_t o = 0; o < outputs; ++o) {
+    factors[o] = scale_of(in) * static_cast<double>(scales[scales.size() > 1 ? o : 0]) / scale_of(out);
+  }
+  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, factors, quant));
+  const auto* weights = static_cast<const int8_t*>(weight.constant.data);
+  const bool biased = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+  const auto* bias = biased ? static_cast<const int32_t*>(graph_.value(node.inputs[2]).constant.data) : nullptr;
+  const int64_t count = weight.constant.elements() / weight.shape[0];
+  const int64_t farthest = std::max(127 - quant->in_zero, quant->in_zero + 128);
+  for (size_t o = 0; o < outputs; ++o) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += std::abs(int{weights[static_cast<int64_t>(o) * count + i]});
+    sum = sum * farthest + (bias ? std::abs(int64_t{bias[o]}) : 0);
+    const int32_t left = std::max(0, quant->multipliers[o].shift);
+    if (sum > (INT32_MAX >> (node.rounding == Rounding::kDouble ? left : 0))) {
+      return unsupported(describe(node) + ": output " + std::to_string(o) +
+                         ": expected sums that 32 bits hold, found weights and bias for up to " + std::to_string(sum));
+    }
+  }
+  return {};
+}
+
+// Both operands are brought to twice the larger scale, with 20 more bits, and added.
+Status Lowering::add_quant(const Node& node, rt::QuantParams* quant) {
+  const double a = scale_of(graph_.value(node.inputs[0])), b = scale_of(graph_.value(node.inputs[1]));
+  const double twice = 2 * std::max(a, b);
+  quant->left_shift = 20;
+  return set_multipliers(node, {a / twice, b / twice, twice / (1048576. * scale_of(graph_.value(node.outputs[0])))},
+                         quant);
+}
+
+Status Lowering::softmax_quant(const Node& node, rt::QuantParams* quant) {
+  const Value& out = graph_.value(node.outputs[0]);
+  if (out.quantization.scales[0] != 1.f / 256 || quant->out_zero != -128) {
+    return unsupported(describe(node) + ": output: expected scale 1/256 and zero point -128, found " +
+                       std::to_string(out.quantization.scales[0]) + " and " + std::to_string(quant->out_zero));
+  }
+  // Differences become fixed-point numbers with 5 integer bits.
+  constexpr int kIntegerBits = 5;
+  const double factor = std::min(scale_of(graph_.value(node.inputs[0])) * (1 << (31 - kIntegerBits)), 2147483647.);
+  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, {factor}, quant));
+  const rt::Multiplier& m = quant->multipliers[0];
+  if (m.shift < 0) return unsupported(describe(node) + ": input: expected a scale of at least 2^-27");
+  quant->least = -static_cast<int32_t>(
+      std::floor(double{(1 << kIntegerBits) - 1} * (1 << (31 - kIntegerBits)) / static_cast<double>(1LL << m.shift)));
+  return {};
+}
+
+Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
+  const Value &in = graph_.value(node.inputs[0]), &out = graph_.value(node.outputs[0]);
+  const auto zero = [](const Value& v) { return v.quantization.empty() ? 0 : v.quantization.zero_points[0]; };
+  *quant = {};
+  quant->rounding = static_cast<rt::Rounding>(node.rounding);
+  quant->in_zero = zero(in);
+  quant->out_zero = zero(out);
+  quant->low = -128;
+  quant->high = 127;
+  set_bounds(activation_of(node), out, quant);
+  switch (node.op) {
+    case Op::kConv:
+    case Op::kFullyConnected:
+      return conv_quant(node, quant);
+    case Op::kAdd:
+      quant->in2_zero = zero(graph_.value(node.inputs[1]));
+      return add_quant(node, quant);
+    case Op::kMul:
+      quant->in2_zero = zero(graph_.value(node.inputs[1]));
+      return set_multipliers(node, {scale_of(in) * scale_of(graph_.value(node.inputs[1])) / scale_of(out)}, quant);
+    case Op::kGlobalAveragePool: {
+      const Shape& s = in.shape;
+      return set_multipliers(node, {scale_of(in) / (scale_of(out) * static_cast<double>(s[2] * s[3]))}, quant);
+    }
+    case Op::kSoftmax:
+      return softmax_quant(node, quant);
+    case Op::kQuantize:
+      if (in.type == DataType::kFloat32) {
+        quant->scale = out.quantization.scales[0];
+        return {};
+      }
+      [[fallthrough]];
+    case Op::kRelu:
+    case Op::kClip:
+      return set_multipliers(node, {scale_of(in) / scale_of(out)}, quant);
+    case Op::kDequantize:
+      quant->scale = in.quantization.scales[0];
+      return {};
+    default:
+      return {};
+  }
+}
+
+Status Lowering::lower_quantize(const Node& node, rt::StepOp op) {
+  SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
+  Draft draft = start(node, op);
+  draft.in = std::move(in);
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+// Bounds that every integer is within cost nothing.
+Status Lowering::lower_integer_clamp(const Node& node) {
+  const bool all = quant_->low == -128 && quant_->high == 127;
+  if (!all || !same_quantization(graph_.value(node.inputs[0]), graph_.value(node.outputs[0]))) {
+    return lower_quantize(node, rt::StepOp::kQuantize);
+  }
+  SPARSENET_ASSIGN_OR_RETURN(values_[static_cast<size_t>(node.outputs[0])], value(node.inputs[0]));
+  return {};
+}
+
+Status Lowering::lower_integer_node(const Node& node) {
+  plan_.quant.emplace_back();
+  SPARSENET_RETURN_IF_ERROR(quant_of(node, &plan_.quant.back()));
+  quant_ = &plan_.quant.back();
+  Status status;
+  switch (node.op) {
+    case Op::kQuantize:
+      status = lower_quantize(node, rt::StepOp::kQuantize);
+      break;
+    case Op::kDequantize:
+      status = lower_quantize(node, rt::StepOp::kDequantize);
+      break;
+    case Op::kRelu:
+    case Op::kClip:
+      status = lower_integer_clamp(node);
+      break;
+    default:
+      status = lower_node(node);
+  }
+  quant_ = nullptr;
+  return status;
+}
+
+}  // namespace sparsenet

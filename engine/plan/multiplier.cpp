@@ -1,0 +1,29 @@
+#include "plan/multiplier.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sparsenet {
+
+bool make_multiplier(double factor, rt::Multiplier* multiplier) {
+  int shift = 0;
+  auto value = static_cast<int64_t>(std::round(std::frexp(factor, &shift) * 2147483648.0));
+  if (value == int64_t{1} << 31) {
+    value /= 2;
+    ++shift;
+  }
+  if (shift < -31) {
+    value = 0;
+    shift = 0;
+  }
+  *multiplier = {static_cast<int32_t>(value), shift};
+  return shift <= 30;
+}
+
+int32_t integer_of(float real, const Value& value) {
+  const Quantization& q = value.quantization;
+  const double integer = q.zero_points[0] + std::round(static_cast<double>(real / q.scales[0]));
+  return static_cast<int32_t>(std::clamp(integer, -128., 127.));
+}
+
+}  // namespace sparsenet

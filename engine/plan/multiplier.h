@@ -1,0 +1,16 @@
+// From real factors and bounds to the integers that steps compute with.
+#pragma once
+
+#include <sparsenet/graph.h>
+
+#include "step/step.h"
+
+namespace sparsenet {
+
+// The closest multiplier to a positive factor. One below 2^-32 becomes 0. False for one of 2^30 and more.
+bool make_multiplier(double factor, rt::Multiplier* multiplier);
+
+// The integer that stands for a real number in an int8 value, rounded (ties away from zero) and clamped to [-128, 127].
+int32_t integer_of(float real, const Value& value);
+
+}  // namespace sparsenet
