@@ -3,7 +3,7 @@
 #if defined(__unix__)
 #include <unistd.h>
 #endif
-#if defined(SPARSENET_HAVE_BF16)
+#if defined(SPARSENET_X86)
 #include <cpuid.h>
 #endif
 #if defined(SPARSENET_HAVE_BF16) && defined(__linux__)
@@ -25,6 +25,7 @@ extern const Kernel* const kPortableKernels[];
   namespace rt::isa {                                                          \
   extern const Kernel* const kPortableKernels[];                               \
   extern const Kernel* const kLargeWeightKernels[];                            \
+  extern const Kernel* const kIntegerKernels[];                                \
   double fma_peak(double seconds);                                             \
   void gather_pixels(const Gather& from, int64_t first, int count, float* to); \
   }
@@ -35,6 +36,16 @@ SPARSENET_DECLARE_ISA(baseline)
 #if defined(SPARSENET_X86)
 SPARSENET_DECLARE_ISA(avx2)
 SPARSENET_DECLARE_ISA(avx512)
+#endif
+#if defined(SPARSENET_X86)
+namespace rt::avx512_vnni {
+extern const Kernel* const kIntegerKernels[];
+}
+#endif
+#if defined(SPARSENET_HAVE_AVX_VNNI)
+namespace rt::avx_vnni {
+extern const Kernel* const kIntegerKernels[];
+}
 #endif
 #if defined(SPARSENET_HAVE_BF16)
 namespace rt::amx {
@@ -51,6 +62,12 @@ bool always() {
   return true;
 }
 #if defined(SPARSENET_X86)
+unsigned cpuid_7(unsigned subleaf, int which) {  // 0: eax; 3: edx
+  unsigned registers[4] = {};
+  if (!__get_cpuid_count(7, subleaf, &registers[0], &registers[1], &registers[2], &registers[3])) return 0;
+  return registers[which];
+}
+
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
@@ -98,12 +115,6 @@ const Isa& pick() {
 }
 
 #if defined(SPARSENET_HAVE_BF16)
-unsigned cpuid_7(unsigned subleaf, int which) {  // 0: eax; 3: edx
-  unsigned registers[4] = {};
-  if (!__get_cpuid_count(7, subleaf, &registers[0], &registers[1], &registers[2], &registers[3])) return 0;
-  return registers[which];
-}
-
 bool has_avx512_bf16() {
   return (cpuid_7(1, 0) >> 5 & 1) != 0;
 }
@@ -149,6 +160,53 @@ const rt::Kernel* const* pick_bf16() {
 }
 #endif
 
+struct IntegerEntry {
+  const char* name;
+  const char* isa;  // the active one that it goes with
+  const rt::Kernel* const* kernels;
+  bool (*supported)();
+};
+
+#if defined(SPARSENET_X86)
+bool has_avx512_vnni() {
+  return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+#if defined(SPARSENET_HAVE_AVX_VNNI)
+bool has_avx_vnni() {
+  return has_avx2() && (cpuid_7(1, 0) >> 4 & 1) != 0;
+}
+#endif
+
+// Fastest first.
+const IntegerEntry kIntegerEntries[] = {
+#if defined(SPARSENET_X86)
+    {"avx512_vnni", "avx512", rt::avx512_vnni::kIntegerKernels, has_avx512_vnni},
+    {"avx512", "avx512", rt::avx512::kIntegerKernels, has_avx512},
+#if defined(SPARSENET_HAVE_AVX_VNNI)
+    {"avx_vnni", "avx2", rt::avx_vnni::kIntegerKernels, has_avx_vnni},
+#endif
+    {"avx2", "avx2", rt::avx2::kIntegerKernels, has_avx2},
+#endif
+    {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
+    {"baseline", "compact", rt::baseline::kIntegerKernels, always},
+};
+
+const rt::Kernel* const* pick_integer() {
+  const char* wanted = std::getenv("SPARSENET_INT8");
+  if (wanted && *wanted) {
+    for (const IntegerEntry& entry : kIntegerEntries) {
+      if (std::strcmp(entry.name, wanted) == 0 && entry.supported()) return entry.kernels;
+    }
+    std::fprintf(stderr, "sparsenet: SPARSENET_INT8=%s is not a name that this build and this CPU have; ignored\n",
+                 wanted);
+  }
+  for (const IntegerEntry& entry : kIntegerEntries) {
+    if (std::strcmp(entry.isa, active_isa().name) == 0 && entry.supported()) return entry.kernels;
+  }
+  return rt::baseline::kIntegerKernels;
+}
+
 #if defined(_SC_LEVEL2_CACHE_SIZE)
 // Sizes that no core has are a mistake of the system's; from `most` on, more makes no difference.
 void set_size(int name, int64_t least, int64_t most, int64_t* bytes) {
@@ -169,6 +227,11 @@ void measure_caches() {
 const Isa& active_isa() {
   static const Isa& isa = (measure_caches(), pick());
   return isa;
+}
+
+const rt::Kernel* const* integer_kernels() {
+  static const rt::Kernel* const* const kernels = pick_integer();
+  return kernels;
 }
 
 const rt::Kernel* const* bf16_kernels() {

@@ -77,12 +77,13 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   std::vector<rt::BoundStep> unused;
   if (!bound) bound = &unused;
   bound->assign(plan.steps.size(), {});
-  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists + 1];
+  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists + 2];
   int32_t count = 0;
   if (options.precision == Precision::kBfloat16) lists[count++] = bf16_kernels();
   const bool own = backend.backend == Backend::kAuto || backend.backend == Backend::kPortable;
   if (options.large_weights && own && active_isa().large_weights) lists[count++] = active_isa().large_weights;
   count += backend.kernel_lists(lists + count);
+  if (backend.backend != Backend::kReference) lists[count++] = integer_kernels();
   lists[count++] = rt::kIntegerReferenceKernels;
   const rt::KernelLists kernels{lists, count};
   PlanCost cost;

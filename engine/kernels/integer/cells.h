@@ -1,0 +1,130 @@
+// Panels of cells: input pixels that a chunk gathers into scratch, with padding, before it computes.
+//
+// There is a plane for every tap of a window's row, unless the taps of a row and their channels fit into one block of
+// cells: then they are the channels of one plane. A plane has, for every row of input that a band of output rows reads,
+// a pixel for every column of the output. So what neighbouring outputs read through one tap is neighbouring, also from
+// the end of one row to the beginning of the next. Cell c of pixel p of a plane is at
+//     panel + (c / kBlockCells) * block + p * kBlockCells + c % kBlockCells;
+// what is beyond the last channel is undefined (its weights are zero).
+#pragma once
+
+#include "kernels/integer/vectors.h"
+#include "kernels/portable/panel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+struct CellSource {
+  const ByteRange* ranges;
+  int32_t count;
+  int32_t channels;
+  int32_t zero;  // point of the input
+};
+
+struct CellPanel {
+  Axis y;                    // rows
+  int32_t in_w, out_w;       // columns
+  int32_t stride, dilation;  // along a row
+  int32_t pad;
+  int32_t kernel_w;
+  bool folded;      // the taps of a row are channels of one plane
+  ptrdiff_t block;  // cells of a block
+};
+
+SPARSENET_INLINE int32_t planes_of(const CellPanel& p) {
+  return p.folded ? 1 : p.kernel_w;
+}
+SPARSENET_INLINE ptrdiff_t plane_pixels(const CellPanel& p) {
+  return ptrdiff_t{p.y.phases} * p.y.length * p.out_w;
+}
+
+// `count` bytes of one pixel.
+SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell* to) {
+#if defined(__AVX512BW__)
+  const auto mask = ~uint64_t{0} >> (64 - count);
+  if constexpr (kUnsignedCells) {
+    const __m512i v = _mm512_maskz_loadu_epi8(mask, x);
+    _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
+  } else {
+    const auto half = static_cast<__mmask32>(mask);
+    const __m512i v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(half, x));
+    _mm512_mask_storeu_epi16(to, half, _mm512_sub_epi16(v, _mm512_set1_epi16(static_cast<int16_t>(zero))));
+  }
+#else
+  const int32_t offset = kUnsignedCells ? 128 : -zero;
+#pragma omp simd
+  for (int c = 0; c < count; ++c) to[c] = static_cast<Cell>(x[c] + offset);
+#endif
+}
+
+SPARSENET_INLINE Cell zero_cell(const CellSource& s) {
+  return static_cast<Cell>(kUnsignedCells ? s.zero + 128 : 0);
+}
+
+SPARSENET_INLINE void clear_cells(Cell* to, int count, Cell value) {
+  for (int c = 0; c < count; ++c) to[c] = value;
+}
+
+// All channels of `count` pixels, every `step`-th from `pixel` on, as the cells from `cell` on.
+inline void gather_cells(const CellSource& s, int64_t pixel, int count, int step, int cell, ptrdiff_t block, Cell* to) {
+  for (int32_t i = 0; i < s.count; ++i) {
+    const ByteRange& range = s.ranges[i];
+    const ptrdiff_t stride = ptrdiff_t{range.pixel_stride} * step;
+    for (int c = 0, bytes = 0; c < range.channels; c += bytes, cell += bytes) {
+      bytes = imin(range.channels - c, kBlockCells - cell % kBlockCells);
+      const int8_t* x = range.base + pixel * range.pixel_stride + c;
+      Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
+      for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);
+    }
+  }
+}
+
+// The cells of all channels of `count` pixels in the padding.
+inline void pad_cells(const CellSource& s, int count, int cell, ptrdiff_t block, Cell* to) {
+  for (int left = s.channels, cells = 0; left > 0; left -= cells, cell += cells) {
+    cells = imin(left, kBlockCells - cell % kBlockCells);
+    Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
+    for (int p = 0; p < count; ++p, y += kBlockCells) clear_cells(y, cells, zero_cell(s));
+  }
+}
+
+// What the outputs of one row read through one tap of the window's row, from an image's row at `row_pixel`.
+inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, Cell* to) {
+  const int cell = p.folded ? tap * s.channels : 0;
+  const int first = tap * p.dilation - p.pad;  // column of output 0
+  const int left = imin(first < 0 ? ceil_div(-first, p.stride) : 0, p.out_w);
+  const int last = p.in_w > first ? imin(ceil_div(p.in_w - first, p.stride), p.out_w) : 0;
+  const int inside = imax(last - left, 0);
+  if (left > 0) pad_cells(s, left, cell, p.block, to);
+  if (inside > 0) {
+    gather_cells(s, row_pixel + first + ptrdiff_t{left} * p.stride, inside, p.stride, cell, p.block,
+                 to + ptrdiff_t{left} * kBlockCells);
+  }
+  const int right = p.out_w - left - inside;
+  if (right > 0) pad_cells(s, right, cell, p.block, to + ptrdiff_t{left + inside} * kBlockCells);
+}
+
+// The input rows that output rows of an image need from row y0 on: `lines` of every phase.
+inline void fill_cell_panel(const CellSource& s, const CellPanel& p, int image, int y0, int lines, Cell* to) {
+  const Axis& y = p.y;
+  if (p.kernel_w == 1 && p.stride == 1 && p.pad == 0 && p.in_w == p.out_w && y.stride == 1 && y0 >= y.pad &&
+      y0 - y.pad + lines <= y.size) {  // rows that follow each other without padding
+    gather_cells(s, (int64_t{image} * y.size + y0 - y.pad) * p.in_w, lines * p.in_w, 1, 0, p.block, to);
+    return;
+  }
+  for (int tap = 0; tap < p.kernel_w; ++tap) {
+    Cell* plane = p.folded ? to : to + tap * plane_pixels(p) * kBlockCells;
+    for (int phase = 0; phase < y.phases; ++phase) {
+      Cell* row = plane + ptrdiff_t{phase} * y.length * p.out_w * kBlockCells;
+      for (int r = 0; r < lines; ++r, row += ptrdiff_t{p.out_w} * kBlockCells) {
+        const int at = (y0 + r) * y.stride + phase - y.pad;
+        if (at >= 0 && at < y.size) {
+          fill_cells(s, p, (int64_t{image} * y.size + at) * p.in_w, tap, row);
+        } else {
+          pad_cells(s, p.out_w, p.folded ? tap * s.channels : 0, p.block, row);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

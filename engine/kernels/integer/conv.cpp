@@ -1,0 +1,324 @@
+// Convolutions of int8, also fully connected layers. A chunk is a band of output rows of one image and a range of
+// outputs; a 1x1 convolution takes all pixels of the batch as one column. The input pixels that a chunk needs are
+// gathered into a panel of cells, where padding and channel ranges are done once; tiles of pixels times outputs walk
+// along it. Sums are exact, so their order does not matter, and every instruction set gives the same bits.
+#include "kernels/integer/cells.h"
+#include "kernels/integer/integer.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kTilePixels = 14;
+#else
+constexpr int kTilePixels = 6;
+#endif
+
+// The images as the kernel sees them.
+struct Images {
+  int32_t count, in_h, in_w, out_h, out_w;
+};
+
+struct Cut {
+  int32_t rows, bands;     // output rows per band; bands per image
+  int32_t blocks, ranges;  // vectors of outputs per range; ranges
+};
+
+// The cells of one tap, or of all taps of a row, that are in one block.
+struct Piece {
+  int32_t offset;  // from the panel's beginning
+  int32_t steps;
+};
+
+struct State {
+  CellSource source;
+  CellPanel panel;
+  Images images;
+  Cut cut;
+  const Piece* pieces;
+  int32_t piece_count;
+  ptrdiff_t block_weights;  // of one vector of outputs
+  const Weight* weights;
+  Requantize requantize;
+  int8_t* out;
+  ptrdiff_t out_stride;
+  int32_t outputs, all_blocks;
+};
+
+bool is_pointwise(const Step& s) {
+  const Window& w = s.window;
+  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
+         w.pad_left == 0 && s.in.h == s.out.h && s.in.w == s.out.w;
+}
+
+int64_t pixels_of(const View& v) {
+  return int64_t{v.n} * v.h * v.w;
+}
+
+Images images_of(const Step& s) {
+  if (!is_pointwise(s)) return {s.out.n, s.in.h, s.in.w, s.out.h, s.out.w};
+  const auto pixels = static_cast<int32_t>(pixels_of(s.out));
+  return {1, pixels, 1, pixels, 1};
+}
+
+bool is_folded(const Step& s) {
+  return s.window.kernel_w > 1 && int64_t{s.window.kernel_w} * s.in.c <= kBlockCells;
+}
+
+int32_t cells_of(const Step& s) {
+  return is_folded(s) ? s.window.kernel_w * s.in.c : s.in.c;
+}
+
+CellPanel panel_of(const Step& s, int rows) {
+  const Window& w = s.window;
+  const Images i = images_of(s);
+  CellPanel p{};
+  p.y = phased_axis(i.in_h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
+  p.in_w = i.in_w;
+  p.out_w = i.out_w;
+  p.stride = w.stride_w;
+  p.dilation = w.dilation_w;
+  p.pad = w.pad_left;
+  p.kernel_w = w.kernel_w;
+  p.folded = is_folded(s);
+  p.block = planes_of(p) * plane_pixels(p) * kBlockCells;
+  return p;
+}
+
+int32_t piece_count(const Step& s) {
+  return s.window.kernel_h * (is_folded(s) ? 1 : s.window.kernel_w) * ceil_div(cells_of(s), kBlockCells);
+}
+
+// Steps of one row of taps' blocks.
+int64_t steps_of(const Step& s) {
+  const int cells = cells_of(s), whole = cells / kBlockCells * (kBlockCells / kStep);
+  const int planes = is_folded(s) ? 1 : s.window.kernel_w;
+  return int64_t{s.window.kernel_h} * planes * (whole + ceil_div(cells % kBlockCells, kStep));
+}
+
+int64_t block_weights(const Step& s) {
+  return steps_of(s) * kStep * kLanes;
+}
+
+int64_t weight_bytes(const Step& s) {
+  return ceil_div(s.out.c, kLanes) * block_weights(s) * static_cast<int64_t>(sizeof(Weight));
+}
+
+int64_t row_bytes(const Step& s) {
+  const CellPanel p = panel_of(s, 1);
+  return int64_t{planes_of(p)} * p.y.phases * p.out_w * ceil_div(cells_of(s), kBlockCells) * 64;
+}
+
+// Weights that do not stay in the second-level cache from chunk to chunk are cut, so that each is read once per band.
+Cut cut_of(const Step& s) {
+  constexpr int kBandPixels = 256, kChunks = 4;
+  const Images i = images_of(s);
+  const int pairs = ceil_div(ceil_div(s.out.c, kLanes), 2);
+  const int64_t weights = weight_bytes(s), fit = caches.second_level / 4 / row_bytes(s);
+  const bool cut_outputs = weights > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
+  Cut b{};
+  b.rows = imin(imax(1, kBandPixels / i.out_w), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
+  if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
+  b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
+  b.rows = ceil_div(i.out_h, b.bands);
+  b.bands = ceil_div(i.out_h, b.rows);
+  const auto parts = static_cast<int>(weights / (caches.second_level / 2)) + 1;
+  const int ranges = cut_outputs ? imin(pairs, imax(parts, kChunks)) : 1;
+  b.blocks = 2 * ceil_div(pairs, ranges);
+  b.ranges = ceil_div(pairs * 2, b.blocks);
+  return b;
+}
+
+int64_t chunks(const Step& s) {
+  const Cut b = cut_of(s);
+  return int64_t{images_of(s).count} * b.bands * b.ranges;
+}
+
+int64_t panel_cells(const Step& s) {
+  return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)};
+}
+
+bool supports(const Step& s) {
+  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || s.in2.segment_count > 0) return false;
+  if (s.out.segment_count != 1 || pixels_of(s.out) >= kMostElements || s.in.type != DataType::kInt8) return false;
+  return chunks(s) < 65000 && panel_cells(s) < kMostElements && block_weights(s) < kMostElements;
+}
+
+size_t requantize_bytes(const Step& s) {
+  return size_t{3} * static_cast<size_t>(ceil_div(s.out.c, kLanes)) * kLanes * sizeof(int32_t);
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  needs->state_bytes = sizeof(State) + static_cast<size_t>(s.in.segment_count) * sizeof(ByteRange) +
+                       static_cast<size_t>(piece_count(s)) * sizeof(Piece);
+  needs->weight_bytes = static_cast<uint64_t>(weight_bytes(s)) + requantize_bytes(s);
+  needs->scratch_bytes = static_cast<uint64_t>(panel_cells(s)) * sizeof(Cell);
+  needs->chunks = static_cast<int32_t>(chunks(s));
+}
+
+// Calls visit(row of taps, tap, first channel, channels, cell within the piece, piece) for every run of channels of a
+// tap that is in one piece.
+template <class Visit>
+void for_each_run(const Step& s, Visit visit) {
+  const bool folded = is_folded(s);
+  const int blocks = ceil_div(cells_of(s), kBlockCells);
+  for (int ky = 0; ky < s.window.kernel_h; ++ky) {
+    for (int kx = 0; kx < s.window.kernel_w; ++kx) {
+      for (int b = 0; b < blocks; ++b) {
+        const int piece = folded ? ky : (ky * s.window.kernel_w + kx) * blocks + b;
+        const int channels = folded ? s.in.c : imin(kBlockCells, s.in.c - b * kBlockCells);
+        visit(ky, kx, b * kBlockCells, channels, folded ? kx * s.in.c : 0, piece);
+      }
+    }
+  }
+}
+
+void make_pieces(const Step& s, const CellPanel& panel, Piece* pieces) {
+  const Window& w = s.window;
+  for_each_run(s, [&](int ky, int kx, int channel, int channels, int cell, int piece) {
+    const int tap = ky * w.dilation_h, plane = panel.folded ? 0 : kx;
+    const ptrdiff_t row = (ptrdiff_t{plane} * panel.y.phases + tap % w.stride_h) * panel.y.length + tap / w.stride_h;
+    const ptrdiff_t offset = channel / kBlockCells * panel.block + row * panel.out_w * kBlockCells;
+    pieces[piece] = {static_cast<int32_t>(offset), ceil_div(cell + channels, kStep)};
+  });
+}
+
+// [vector of outputs][piece, step][output][kStep]; what is beyond the last channel or output stays zero. Returns the
+// sum of every output's weights in `sums`.
+void pack(const Step& s, const Piece* pieces, Weight* packed, int32_t* sums) {
+  const auto* weight = static_cast<const int8_t*>(s.conv.weight.data);
+  const int64_t taps = int64_t{s.window.kernel_h} * s.window.kernel_w, of_block = block_weights(s);
+  for (int o = 0; o < s.out.c; ++o) {
+    Weight* to = packed + o / kLanes * of_block + o % kLanes * kStep;
+    const int8_t* from = weight + o * taps * s.in.c;
+    int at = 0;  // the piece whose weights begin at `to`
+    for_each_run(s, [&](int ky, int kx, int channel, int channels, int cell, int piece) {
+      for (; at < piece; ++at) to += ptrdiff_t{pieces[at].steps} * kStep * kLanes;
+      for (int c = 0; c < channels; ++c) {
+        const int8_t w = from[(channel + c) * taps + ky * s.window.kernel_w + kx];
+        to[(cell + c) / kStep * kStep * kLanes + (cell + c) % kStep] = w;
+        sums[o] += w;
+      }
+    });
+  }
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  auto* ranges = reinterpret_cast<ByteRange*>(s + 1);
+  for (int32_t i = 0; i < step.in.segment_count; ++i) ranges[i] = byte_range(step.in.segments[i], place.arena);
+  auto* pieces = reinterpret_cast<Piece*>(ranges + step.in.segment_count);
+  s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero};
+  s->images = images_of(step);
+  s->cut = cut_of(step);
+  s->panel = panel_of(step, s->cut.rows);
+  make_pieces(step, s->panel, pieces);
+  s->pieces = pieces;
+  s->piece_count = piece_count(step);
+  s->block_weights = block_weights(step);
+  s->outputs = step.out.c;
+  s->all_blocks = ceil_div(step.out.c, kLanes);
+  auto* weights = reinterpret_cast<Weight*>(place.weights);
+  auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
+  pack(step, pieces, weights, numbers);
+  s->weights = weights;
+  s->requantize = make_requantize(step, numbers);
+  s->out = byte_pointer(step.out, place.arena);
+  s->out_stride = step.out.segments[0].pixel_stride;
+  return nullptr;
+}
+
+// sums: [P][B][kLanes]
+template <int P, int B>
+__attribute__((noinline)) void multiply(const State& s, const Cell* x, const Weight* w, int32_t* sums) {
+  VI acc[P][B];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) acc[p][b] = VI{};
+  }
+  const ptrdiff_t block = s.block_weights;
+  const Piece* const end = s.pieces + s.piece_count;
+  for (const Piece* piece = s.pieces; piece != end; ++piece) {
+    const Cell* at = x + piece->offset;
+    for (const Cell* const last = at + ptrdiff_t{piece->steps} * kStep; at != last; at += kStep, w += kStep * kLanes) {
+      WeightVector wv[B];
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) wv[b] = load_weights(w + b * block);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const Cells cells = load_cells(at + p * kBlockCells);
+#pragma GCC unroll 2
+        for (int b = 0; b < B; ++b) acc[p][b] = dot(acc[p][b], cells, wv[b]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) store_vi(sums + (p * B + b) * kLanes, acc[p][b]);
+  }
+}
+
+// The tile of `count` pixels, at most P.
+template <int P, int B>
+SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, const Weight* w, int32_t* sums) {
+  if constexpr (P > 1) {
+    if (count < P) return multiply_some<P - 1, B>(count, s, x, w, sums);
+  }
+  multiply<P, B>(s, x, w, sums);
+}
+
+template <Rounding kRounding>
+void finish(const State& s, const int32_t* sums, int count, int blocks, int block, int64_t pixel) {
+  for (int b = 0; b < blocks; ++b) {
+    const int first = (block + b) * kLanes, lanes = imin(kLanes, s.outputs - first);
+    const RequantizeVector r = load_requantize(s.requantize, first);
+    int8_t* y = s.out + pixel * s.out_stride + first;
+    for (int p = 0; p < count; ++p, y += s.out_stride) {
+      store_bytes(y, requantized<kRounding>(load_vi(sums + (p * blocks + b) * kLanes), r), lanes);
+    }
+  }
+}
+
+void run(const void* memory, int32_t chunk, void* scratch) {
+  const auto& s = *static_cast<const State*>(memory);
+  const Cut& b = s.cut;
+  const int bands = b.bands * s.images.count;  // those of one range follow each other, so its weights stay in the cache
+  const int range = chunk / bands, band = chunk % bands % b.bands, image = chunk % bands / b.bands;
+  const int y0 = band * b.rows, rows = imin(b.rows, s.images.out_h - y0);
+  auto* panel = static_cast<Cell*>(scratch);
+  fill_cell_panel(s.source, s.panel, image, y0, s.panel.y.length - (b.rows - rows), panel);
+  const int pixels = rows * s.images.out_w, tile = ceil_div(pixels, ceil_div(pixels, kTilePixels));
+  const int begin = range * b.blocks, end = imin(begin + b.blocks, s.all_blocks);
+  const int64_t first_pixel = (int64_t{image} * s.images.out_h + y0) * s.images.out_w;
+  alignas(64) int32_t sums[kTilePixels * 2 * kLanes];
+  for (int block = begin; block < end; block += 2) {
+    const int blocks = imin(2, end - block);
+    const Weight* w = s.weights + block * s.block_weights;
+    for (int p = 0; p < pixels; p += tile) {
+      const int count = imin(tile, pixels - p);
+      const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
+      blocks == 2 ? multiply_some<kTilePixels, 2>(count, s, x, w, sums)
+                  : multiply_some<kTilePixels, 1>(count, s, x, w, sums);
+      s.requantize.rounding == Rounding::kDouble
+          ? finish<Rounding::kDouble>(s, sums, count, blocks, block, first_pixel + p)
+          : finish<Rounding::kSingle>(s, sums, count, blocks, block, first_pixel + p);
+    }
+  }
+}
+
+}  // namespace
+
+const Kernel kIntegerConv = {
+    .name = "conv2d_s8_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = supports,
+    .query = query,
+    .prepare = prepare,
+    .run = run,
+    .types = kInt8,
+    .copies_parameters = true,
+};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

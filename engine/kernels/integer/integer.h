@@ -1,0 +1,32 @@
+// The fast kernels of int8. To add one, write a file here and add a row to list.cpp.
+#pragma once
+
+#include "kernels/integer/vectors.h"
+#include "runtime/caches.h"
+#include "runtime/kernel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+extern const Kernel kIntegerConv;
+
+SPARSENET_INLINE int padded_outputs(int outputs) {
+  return (outputs + kLanes - 1) / kLanes * kLanes;
+}
+
+// What the sums of a convolution become integers with. `numbers` has room for three numbers for each padded output, and
+// begins with the sum of every output's weights.
+SPARSENET_INLINE Requantize make_requantize(const Step& step, int32_t* numbers) {
+  const QuantParams& q = *step.quant;
+  const int padded = padded_outputs(step.out.c);
+  const auto* bias = static_cast<const int32_t*>(step.conv.bias.data);
+  const int32_t cell_of_zero = kUnsignedCells ? q.in_zero + 128 : 0;
+  int32_t *multiplier = numbers + padded, *shift = multiplier + padded;
+  for (int o = 0; o < step.out.c; ++o) {
+    numbers[o] = wrapped_sum(bias ? bias[o] : 0, -cell_of_zero * numbers[o]);
+    multiplier[o] = q.multipliers[o].value;
+    shift[o] = q.multipliers[o].shift;
+  }
+  return {numbers, multiplier, shift, q.rounding, q.out_zero, q.low, q.high};
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,10 @@
+// The fast kernels of int8 in the order in which they are tried. The plain ones (kernels/reference/integers.cpp) come
+// after them.
+#include "kernels/integer/integer.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+extern const Kernel* const kIntegerKernels[];
+const Kernel* const kIntegerKernels[] = {&kIntegerConv, nullptr};
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
