@@ -222,7 +222,7 @@ const char* prepare(const Step& step, const Place& place) {
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
   s->weights = weights;
-  s->requantize = make_requantize(step, numbers);
+  s->requantize = make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0);
   s->out = byte_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;
   return nullptr;

@@ -8,21 +8,30 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel kIntegerConv;
+extern const Kernel kIntegerDepthwise;
+extern const Kernel kIntegerPool;
+extern const Kernel kIntegerGlobalPool;
+extern const Kernel kIntegerBinary;
+extern const Kernel kIntegerQuantize;
+extern const Kernel kIntegerRequantize;
+extern const Kernel kIntegerRequantizeUnsigned;
+extern const Kernel kIntegerDequantize;
+extern const Kernel kIntegerGather;
+extern const Kernel kIntegerStrided;
 
 SPARSENET_INLINE int padded_outputs(int outputs) {
   return (outputs + kLanes - 1) / kLanes * kLanes;
 }
 
 // What the sums of a convolution become integers with. `numbers` has room for three numbers for each padded output, and
-// begins with the sum of every output's weights.
-SPARSENET_INLINE Requantize make_requantize(const Step& step, int32_t* numbers) {
+// begins with the sum of every output's weights; `zero` is what a zero of the input is in the sums.
+SPARSENET_INLINE Requantize make_requantize(const Step& step, int32_t* numbers, int32_t zero) {
   const QuantParams& q = *step.quant;
   const int padded = padded_outputs(step.out.c);
   const auto* bias = static_cast<const int32_t*>(step.conv.bias.data);
-  const int32_t cell_of_zero = kUnsignedCells ? q.in_zero + 128 : 0;
   int32_t *multiplier = numbers + padded, *shift = multiplier + padded;
   for (int o = 0; o < step.out.c; ++o) {
-    numbers[o] = wrapped_sum(bias ? bias[o] : 0, -cell_of_zero * numbers[o]);
+    numbers[o] = wrapped_sum(bias ? bias[o] : 0, -zero * numbers[o]);
     multiplier[o] = q.multipliers[o].value;
     shift[o] = q.multipliers[o].shift;
   }

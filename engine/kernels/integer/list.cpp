@@ -5,6 +5,10 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel* const kIntegerKernels[];
-const Kernel* const kIntegerKernels[] = {&kIntegerConv, nullptr};
+const Kernel* const kIntegerKernels[] = {
+    &kIntegerConv,       &kIntegerDepthwise, &kIntegerPool,       &kIntegerGlobalPool,
+    &kIntegerBinary,     &kIntegerQuantize,  &kIntegerRequantize, &kIntegerRequantizeUnsigned,
+    &kIntegerDequantize, &kIntegerGather,    &kIntegerStrided,    nullptr,
+};
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,196 @@
+// Elementwise steps on int8, or between int8 and float32, whose operands are dense: sums, products, changes of scale
+// and type. What an element becomes depends on that element alone, so all are walked as one run.
+#include "kernels/integer/integer.h"
+#include "kernels/portable/panel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+constexpr int kChunk = 8192;  // elements
+
+struct State {
+  const uint8_t *in, *in2;
+  uint8_t* out;
+  int64_t elements;
+  BinaryOp op;
+  QuantParams quant;
+  Multiplier multipliers[3];
+};
+
+// Whether the view is one run of elements.
+bool is_dense(const View& v) {
+  return v.segment_count == 1 && !v.segments[0].constant &&
+         (v.segments[0].pixel_stride == v.c || int64_t{v.n} * v.h * v.w == 1);
+}
+
+int64_t elements_of(const View& v) {
+  return int64_t{v.n} * v.h * v.w * v.c;
+}
+
+bool is_plain(const Step& s) {
+  return s.quant && !s.strided && is_dense(s.in) && is_dense(s.out) && elements_of(s.out) < int64_t{kChunk} * 65000;
+}
+
+bool binary_supports(const Step& s) {
+  return s.op == StepOp::kBinary && is_plain(s) && is_dense(s.in2) &&
+         (s.binary.op == BinaryOp::kAdd || s.binary.op == BinaryOp::kMul);
+}
+
+bool quantize_supports(const Step& s) {
+  return s.op == StepOp::kQuantize && is_plain(s) && s.in.type == DataType::kFloat32;
+}
+
+bool requantize_supports(const Step& s) {
+  return s.op == StepOp::kQuantize && is_plain(s) && s.in.type != DataType::kFloat32;
+}
+
+bool dequantize_supports(const Step& s) {
+  return s.op == StepOp::kDequantize && is_plain(s);
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  needs->state_bytes = sizeof(State);
+  needs->chunks = static_cast<int32_t>((elements_of(s.out) + kChunk - 1) / kChunk);
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<State*>(place.state);
+  s->in = place.arena + step.in.segments[0].offset;
+  s->in2 = step.in2.segment_count ? place.arena + step.in2.segments[0].offset : nullptr;
+  s->out = place.arena + step.out.segments[0].offset;
+  s->elements = elements_of(step.out);
+  s->op = step.binary.op;
+  s->quant = *step.quant;
+  for (int32_t i = 0; i < imin(3, step.quant->multiplier_count); ++i) s->multipliers[i] = step.quant->multipliers[i];
+  return nullptr;
+}
+
+SPARSENET_INLINE VI by(VI x, const Multiplier& m, Rounding rounding) {
+  const VI value = splat_vi(m.value), shift = splat_vi(m.shift);
+  return rounding == Rounding::kDouble ? multiplied_double(x, value, shift) : multiplied_single(x, value, shift);
+}
+
+// Calls f(first element, lanes) for every vector of a chunk.
+template <class F>
+SPARSENET_INLINE void for_each_vector_of(const State& s, int32_t chunk, F f) {
+  const int64_t begin = int64_t{chunk} * kChunk, end = begin + kChunk < s.elements ? begin + kChunk : s.elements;
+  for (int64_t i = begin; i < end; i += kLanes) f(i, static_cast<int>(end - i < kLanes ? end - i : kLanes));
+}
+
+SPARSENET_INLINE VI bounded_vi(VI v, const QuantParams& q) {
+  return min_vi(max_vi(v + q.out_zero, splat_vi(q.low)), splat_vi(q.high));
+}
+
+template <Rounding kRounding>
+void add(const State& s, int32_t chunk) {
+  const QuantParams q = s.quant;
+  const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
+  auto* y = reinterpret_cast<int8_t*>(s.out);
+  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
+    const VI x1 = by((load_bytes(a + i, lanes) - q.in_zero) << q.left_shift, s.multipliers[0], kRounding);
+    const VI x2 = by((load_bytes(b + i, lanes) - q.in2_zero) << q.left_shift, s.multipliers[1], kRounding);
+    store_bytes(y + i, bounded_vi(by(x1 + x2, s.multipliers[2], kRounding), q), lanes);
+  });
+}
+
+template <Rounding kRounding>
+void multiply_elements(const State& s, int32_t chunk) {
+  const QuantParams q = s.quant;
+  const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
+  auto* y = reinterpret_cast<int8_t*>(s.out);
+  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
+    const VI product = (load_bytes(a + i, lanes) - q.in_zero) * (load_bytes(b + i, lanes) - q.in2_zero);
+    store_bytes(y + i, bounded_vi(by(product, s.multipliers[0], kRounding), q), lanes);
+  });
+}
+
+void binary_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const bool twice = s.quant.rounding == Rounding::kDouble;
+  if (s.op == BinaryOp::kAdd) {
+    twice ? add<Rounding::kDouble>(s, chunk) : add<Rounding::kSingle>(s, chunk);
+  } else {
+    twice ? multiply_elements<Rounding::kDouble>(s, chunk) : multiply_elements<Rounding::kSingle>(s, chunk);
+  }
+}
+
+template <bool kUnsigned>
+void requantize(const State& s, int32_t chunk) {
+  const QuantParams q = s.quant;
+  const auto* x = reinterpret_cast<const int8_t*>(s.in);
+  auto* y = reinterpret_cast<int8_t*>(s.out);
+  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
+    VI v = load_bytes(x + i, lanes);
+    if (kUnsigned) v &= 255;
+    store_bytes(y + i, bounded_vi(by(v - q.in_zero, s.multipliers[0], q.rounding), q), lanes);
+  });
+}
+
+void signed_run(const void* memory, int32_t chunk, void*) {
+  requantize<false>(*static_cast<const State*>(memory), chunk);
+}
+void unsigned_run(const void* memory, int32_t chunk, void*) {
+  requantize<true>(*static_cast<const State*>(memory), chunk);
+}
+
+// To the nearest integer, ties to even or away from zero; NaN becomes 0. Beyond 1024 it does not matter where a number
+// is.
+SPARSENET_INLINE VI nearest(V x, bool ties_away) {
+  x = x == x ? x : V{};
+  x = x < -1024.f ? splat(-1024.f) : x > 1024.f ? splat(1024.f) : x;
+  const VI down = __builtin_convertvector(x, VI);
+  const V rest = x - __builtin_convertvector(down, V), size = rest < 0.f ? -rest : rest;
+  const VI odd = ties_away ? VI{} - 1 : -(down & 1);
+  const VI away = (size > 0.5f) | ((size == 0.5f) & odd);
+  return down + (x < 0.f ? away : -away);
+}
+
+void quantize_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const QuantParams q = s.quant;
+  const auto* x = reinterpret_cast<const float*>(s.in);
+  auto* y = reinterpret_cast<int8_t*>(s.out);
+  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
+    const V v = load_first(x + i, lanes) / q.scale;
+    store_bytes(y + i, bounded_vi(nearest(v, q.rounding == Rounding::kDouble), q), lanes);
+  });
+}
+
+void dequantize_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const QuantParams q = s.quant;
+  const auto* x = reinterpret_cast<const int8_t*>(s.in);
+  auto* y = reinterpret_cast<float*>(s.out);
+  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
+    store_first(y + i, __builtin_convertvector(load_bytes(x + i, lanes) - q.in_zero, V) * q.scale, lanes);
+  });
+}
+
+constexpr uint32_t kInt8Views = of_views(DataType::kInt8), kFloatAndInt8 = kInt8Views | of_views(DataType::kFloat32);
+
+constexpr Kernel kernel(const char* name, uint32_t types, bool (*supports)(const Step&),
+                        void (*run)(const void*, int32_t, void*)) {
+  return {
+      .name = name,
+      .backend = "portable",
+      .supports = supports,
+      .query = query,
+      .prepare = prepare,
+      .run = run,
+      .types = types,
+  };
+}
+
+}  // namespace
+
+const Kernel kIntegerBinary = kernel("binary_s8_" SPARSENET_ISA_NAME, kInt8Views, binary_supports, binary_run);
+const Kernel kIntegerQuantize =
+    kernel("quantize_f32_s8_" SPARSENET_ISA_NAME, kFloatAndInt8, quantize_supports, quantize_run);
+const Kernel kIntegerRequantize =
+    kernel("requantize_s8_" SPARSENET_ISA_NAME, kInt8Views, requantize_supports, signed_run);
+const Kernel kIntegerRequantizeUnsigned = kernel(
+    "requantize_u8_s8_" SPARSENET_ISA_NAME, kInt8Views | of_views(DataType::kUInt8), requantize_supports, unsigned_run);
+const Kernel kIntegerDequantize =
+    kernel("dequantize_s8_f32_" SPARSENET_ISA_NAME, kFloatAndInt8, dequantize_supports, dequantize_run);
+
+}  // namespace sparsenet::rt::SPARSENET_ISA

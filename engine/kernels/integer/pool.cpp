@@ -1,0 +1,141 @@
+// Pooling of int8. Lanes are channels; the image is read in place.
+#include "kernels/integer/integer.h"
+#include "kernels/portable/panel.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+namespace {
+
+struct State {
+  const int8_t* in;
+  int8_t* out;
+  ptrdiff_t in_stride, out_stride;
+  int32_t in_h, in_w, out_h, out_w, channels;
+  Window window;
+  bool max, count_padding;
+  int32_t zero, out_zero, low, high;
+  Multiplier multiplier;  // of the mean of an image
+  Rounding rounding;
+};
+
+bool reads_bytes_in_place(const Step& s) {
+  return s.quant && s.in.segment_count == 1 && !s.in.segments[0].constant && s.out.segment_count == 1 &&
+         s.in.type == DataType::kInt8;
+}
+
+// Quotients by a window of fewer pixels are exact in float32.
+bool pool_supports(const Step& s) {
+  return s.op == StepOp::kPool && reads_bytes_in_place(s) &&
+         int64_t{s.window.kernel_h} * s.window.kernel_w < (1 << 16) && int64_t{s.out.n} * s.out.h < 65000;
+}
+
+bool global_supports(const Step& s) {
+  return s.op == StepOp::kGlobalPool && reads_bytes_in_place(s) && int64_t{s.in.h} * s.in.w < (1 << 22) &&
+         s.out.n < 65000;
+}
+
+void query(const Step& s, KernelNeeds* needs) {
+  needs->state_bytes = sizeof(State);
+  needs->chunks = s.op == StepOp::kPool ? s.out.n * s.out.h : s.out.n;
+}
+
+const char* prepare(const Step& step, const Place& place) {
+  const QuantParams& q = *step.quant;
+  *static_cast<State*>(place.state) = {byte_pointer(step.in, place.arena),
+                                       byte_pointer(step.out, place.arena),
+                                       step.in.segments[0].pixel_stride,
+                                       step.out.segments[0].pixel_stride,
+                                       step.in.h,
+                                       step.in.w,
+                                       step.out.h,
+                                       step.out.w,
+                                       step.out.c,
+                                       step.window,
+                                       step.pool.max,
+                                       step.pool.count_include_pad,
+                                       q.in_zero,
+                                       q.out_zero,
+                                       q.low,
+                                       q.high,
+                                       q.multipliers ? q.multipliers[0] : Multiplier{},
+                                       q.rounding};
+  return nullptr;
+}
+
+// Halves away from zero.
+SPARSENET_INLINE VI average(VI sum, int count) {
+  const VI size = (sum < 0 ? -sum : sum) + count / 2;
+  const V quotient = __builtin_convertvector(size, V) / static_cast<float>(count);
+  const VI whole = __builtin_convertvector(quotient, VI);
+  return sum < 0 ? -whole : whole;
+}
+
+// How many pixels along one dimension a window has with its padding.
+int padded_taps(int first, int size, int pad_behind, int kernel) {
+  return imin(kernel, size + pad_behind - first);
+}
+
+void pool_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const Window& w = s.window;
+  const int64_t image = chunk / s.out_h;
+  const int oy = chunk % s.out_h, y0 = oy * w.stride_h - w.pad_top;
+  const TapRange rows = taps_inside(y0, s.in_h, w.kernel_h, 1);
+  const int8_t* in = s.in + image * s.in_h * s.in_w * s.in_stride;
+  int8_t* out = s.out + (image * s.out_h + oy) * s.out_w * s.out_stride;
+  for (int ox = 0; ox < s.out_w; ++ox, out += s.out_stride) {
+    const int x0 = ox * w.stride_w - w.pad_left;
+    const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, 1);
+    const int inside = (rows.end - rows.begin) * (columns.end - columns.begin);
+    const int all =
+        padded_taps(y0, s.in_h, w.pad_bottom, w.kernel_h) * padded_taps(x0, s.in_w, w.pad_right, w.kernel_w);
+    for (int c = 0; c < s.channels; c += kLanes) {
+      const int lanes = imin(kLanes, s.channels - c);
+      VI v = s.max ? splat_vi(-128) : splat_vi(s.count_padding ? (all - inside) * s.zero : 0);
+      for (int ky = rows.begin; ky < rows.end; ++ky) {
+        const int8_t* x = in + (ptrdiff_t{y0 + ky} * s.in_w + x0) * s.in_stride + c;
+        for (int kx = columns.begin; kx < columns.end; ++kx) {
+          const VI at = load_bytes(x + kx * s.in_stride, lanes);
+          v = s.max ? max_vi(v, at) : v + at;
+        }
+      }
+      if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside));
+      store_bytes(out + c, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), lanes);
+    }
+  }
+}
+
+void global_run(const void* memory, int32_t image, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const int64_t pixels = int64_t{s.in_h} * s.in_w;
+  const VI multiplier = splat_vi(s.multiplier.value), shift = splat_vi(s.multiplier.shift);
+  for (int c = 0; c < s.channels; c += kLanes) {
+    const int lanes = imin(kLanes, s.channels - c);
+    const int8_t* x = s.in + image * pixels * s.in_stride + c;
+    VI sum{};
+    for (int64_t p = 0; p < pixels; ++p, x += s.in_stride) sum += load_bytes(x, lanes);
+    sum -= static_cast<int32_t>(pixels) * s.zero;
+    const VI v = (s.rounding == Rounding::kDouble ? multiplied_double(sum, multiplier, shift)
+                                                  : multiplied_single(sum, multiplier, shift)) +
+                 s.out_zero;
+    store_bytes(s.out + image * s.out_stride + c, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), lanes);
+  }
+}
+
+constexpr Kernel kernel(const char* name, bool (*supports)(const Step&), void (*run)(const void*, int32_t, void*)) {
+  return {
+      .name = name,
+      .backend = "portable",
+      .supports = supports,
+      .query = query,
+      .prepare = prepare,
+      .run = run,
+      .types = kInt8,
+  };
+}
+
+}  // namespace
+
+const Kernel kIntegerPool = kernel("pool2d_s8_" SPARSENET_ISA_NAME, pool_supports, pool_run);
+const Kernel kIntegerGlobalPool = kernel("global_pool_s8_" SPARSENET_ISA_NAME, global_supports, global_run);
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
