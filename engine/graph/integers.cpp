@@ -37,9 +37,20 @@ class TypeChecker {
         SPARSENET_RETURN_IF_ERROR(is_int8(node_.inputs[0], "input"));
         SPARSENET_RETURN_IF_ERROR(is_int8(node_.outputs[0], "output"));
         return parameters();
+      case Op::kConcat:
+        if (std::get<AxisAttrs>(node_.attrs).axis == 1 && scales_of(node_.outputs[0]) > 1) return channels_fit();
+        SPARSENET_RETURN_IF_ERROR(all_int8());
+        return same_quantization();
+      case Op::kScale:
+        SPARSENET_RETURN_IF_ERROR(is_channelwise_int8(node_.inputs[0], "input"));
+        for (size_t i = 1; i < 3; ++i) {
+          const Value& v = graph_.value(node_.inputs[i]);
+          const bool real = v.type == DataType::kFloat32 || v.type == DataType::kFloat16;
+          if (!v.is_constant || !real) return wrong("parameter", node_.inputs[i], "a constant of real numbers");
+        }
+        return is_int8(node_.outputs[0], "output");
       case Op::kMaxPool:
       case Op::kAveragePool:
-      case Op::kConcat:
       case Op::kSplit:
       case Op::kSlice:
       case Op::kPad:
@@ -53,6 +64,11 @@ class TypeChecker {
       case Op::kMul:
       case Op::kRelu:
       case Op::kClip:
+      case Op::kSigmoid:
+      case Op::kHardSigmoid:
+      case Op::kHardSwish:
+      case Op::kTanh:
+      case Op::kSilu:
       case Op::kSoftmax:
         return all_int8();
       case Op::kQuantize:
@@ -102,6 +118,40 @@ class TypeChecker {
     if (type(id) != DataType::kInt8) return wrong(what, id, "int8");
     if (graph_.value(id).is_constant) return wrong(what, id, "a computed value");
     return is_quantized(id, what);
+  }
+
+  size_t scales_of(ValueId id) const { return graph_.value(id).quantization.scales.size(); }
+
+  // One scale and zero point, or one for each channel.
+  Status is_channelwise_int8(ValueId id, const char* what) const {
+    if (scales_of(id) <= 1) return is_int8(id, what);
+    if (type(id) != DataType::kInt8) return wrong(what, id, "int8");
+    if (graph_.value(id).is_constant) return wrong(what, id, "a computed value");
+    if (graph_.value(id).quantization.axis == 1) return {};
+    return refuse(std::string(what) + " '" + graph_.value(id).name +
+                  "': expected one scale, or one per channel (axis 1)");
+  }
+
+  // Whether every channel of a Concat has the scale and zero point of the channel that it comes from.
+  Status channels_fit() const {
+    SPARSENET_RETURN_IF_ERROR(is_channelwise_int8(node_.outputs[0], "output"));
+    const Quantization& out = graph_.value(node_.outputs[0]).quantization;
+    size_t channel = 0;
+    for (ValueId id : node_.inputs) {
+      SPARSENET_RETURN_IF_ERROR(is_channelwise_int8(id, "input"));
+      const Value& value = graph_.value(id);
+      const Quantization& q = value.quantization;
+      for (int64_t c = 0; c < value.shape[1]; ++c, ++channel) {
+        const size_t from = q.scales.size() > 1 ? static_cast<size_t>(c) : 0;
+        if (channel < out.scales.size() && q.scales[from] == out.scales[channel] &&
+            q.zero_points[from] == out.zero_points[channel]) {
+          continue;
+        }
+        return refuse("output: channel " + std::to_string(channel) + ": expected the scale and zero point of '" +
+                      value.name + "'");
+      }
+    }
+    return {};
   }
 
   Status all_int8() const {

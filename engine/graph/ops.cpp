@@ -45,6 +45,7 @@ const OpDefinition kOps[] = {
     {Op::kLayerNorm, "LayerNorm", 1, 3, 1, 1, 1, attrs_index<BatchNormAttrs>(), true, infer_layer_norm},
     {Op::kQuantize, "Quantize", 1, 1, 1, 1, 1, kNone, true, infer_unary},
     {Op::kDequantize, "Dequantize", 1, 1, 1, 1, 1, kNone, true, infer_unary},
+    {Op::kScale, "Scale", 3, 3, 3, 1, 1, kNone, true, infer_scale},
     {Op::kAffine, "Affine", 3, 3, 3, 1, 1, attrs_index<AffineAttrs>(), false, infer_affine},
     {Op::kAttention, "Attention", 5, 9, 5, 1, 1, attrs_index<AttentionAttrs>(), false, infer_attention},
     {TrainOp::kBatchStats, "BatchStats", 1, 1, 1, 1, 1, kTrain, false, infer_train},

@@ -54,6 +54,7 @@ Status infer_conv(ShapeContext&);
 Status infer_fully_connected(ShapeContext&);
 Status infer_batch_norm(ShapeContext&);
 Status infer_affine(ShapeContext&);
+Status infer_scale(ShapeContext&);
 Status infer_attention(ShapeContext&);
 Status infer_unary(ShapeContext&);
 Status infer_activation(ShapeContext&);  // also checks the attributes

@@ -93,9 +93,13 @@ Status infer_batch_norm(ShapeContext& c) {
 }
 
 Status infer_affine(ShapeContext& c) {
+  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<AffineAttrs>(c.node.attrs).activation));
+  return infer_scale(c);
+}
+
+Status infer_scale(ShapeContext& c) {
   const Shape& x = c.input(0);
   if (x.size() < 2) return c.mismatch("input", "rank 2 or more", to_string(x));
-  SPARSENET_RETURN_IF_ERROR(check_activation(std::get<AffineAttrs>(c.node.attrs).activation));
   SPARSENET_RETURN_IF_ERROR(check_vector(c, 1, "scale", x[1]));
   SPARSENET_RETURN_IF_ERROR(check_vector(c, 2, "shift", x[1]));
   c.outputs[0] = x;

@@ -210,7 +210,7 @@ void Lowering::find_fused_affines() {
   uses_.assign(graph_.values.size(), 0);
   fused_.assign(graph_.values.size(), false);
   // By value: how many of its uses could apply the affine themselves.
-  std::vector<int> taken(graph_.values.size(), 0);
+  std::vector<int> taken(graph_.values.size(), 0), taken_by_conv(graph_.values.size(), 0);
   auto takes = [&](const Node& node) {
     switch (node.op) {
       case Op::kMaxPool:
@@ -233,10 +233,15 @@ void Lowering::find_fused_affines() {
     }
     if (!node.inputs.empty() && node.inputs[0] != kNoValue && takes(node)) {
       ++taken[static_cast<size_t>(node.inputs[0])];
+      if (node.op == Op::kConv || node.op == Op::kFullyConnected) ++taken_by_conv[static_cast<size_t>(node.inputs[0])];
     }
   }
   for (ValueId id : graph_.outputs) ++uses_[static_cast<size_t>(id)];
   for (const Node& node : graph_.nodes) {
+    if (node.op == Op::kScale) {
+      const auto out = static_cast<size_t>(node.outputs[0]);
+      fused_[out] = taken_by_conv[out] == uses_[out] && uses_[out] == 1;
+    }
     if (node.op != Op::kAffine && node.op != TrainOp::kNormalize) continue;
     const auto kind = affine_activation(node).kind;
     if (kind != Activation::Kind::kNone && kind != Activation::Kind::kRelu && kind != Activation::Kind::kClip) continue;
@@ -274,10 +279,14 @@ Status Lowering::input_with_pre(const Node& node, Draft* draft) {
   ValueId id = node.inputs[0];
   if (fused_[static_cast<size_t>(id)]) {
     const Node& affine = *producer_[static_cast<size_t>(id)];
-    SPARSENET_RETURN_IF_ERROR(set_affine(affine, draft));
-    const rt::Act act = to_act(affine_activation(affine));
-    draft->step.affine.low = act.low;
-    draft->step.affine.high = act.high;
+    if (affine.op == Op::kScale) {
+      SPARSENET_RETURN_IF_ERROR(set_channel_scales(affine, quant_));
+    } else {
+      SPARSENET_RETURN_IF_ERROR(set_affine(affine, draft));
+      const rt::Act act = to_act(affine_activation(affine));
+      draft->step.affine.low = act.low;
+      draft->step.affine.high = act.high;
+    }
     id = affine.inputs[0];
   }
   SPARSENET_ASSIGN_OR_RETURN(draft->in, value(id));
@@ -340,7 +349,7 @@ Result<Plan> Lowering::run() {
   }
   for (const Node& node : graph_.nodes) {
     plan_.node_steps.push_back(drafts_.size());
-    const bool affine = node.op == Op::kAffine || node.op == TrainOp::kNormalize;
+    const bool affine = node.op == Op::kAffine || node.op == Op::kScale || node.op == TrainOp::kNormalize;
     if (affine && fused_[static_cast<size_t>(node.outputs[0])]) continue;
     if (node.op == TrainOp::kConvGradInput && fused_gradients_[static_cast<size_t>(node.outputs[0])]) continue;
     SPARSENET_RETURN_IF_ERROR(has_integers(graph_, node) ? lower_integer_node(node) : lower_node(node));

@@ -92,6 +92,9 @@ class Lowering {
   Status lower_integer_node(const Node& node);
   Status lower_quantize(const Node& node, rt::StepOp op);
   Status lower_integer_clamp(const Node& node);
+  Status lower_scale(const Node& node);
+  Status lower_table(const Node& node);
+  Status set_channel_scales(const Node& scale, rt::QuantParams* quant);
 
   // Training (lower_train.cpp).
   Status lower_training(const Node& node);
@@ -157,7 +160,7 @@ class Lowering {
                                        // NormalizeGrad, computes itself, a few pixels at a time
   std::vector<VirtualBuffer> buffers_;
   std::vector<Draft> drafts_;
-  const rt::QuantParams* quant_ = nullptr;  // of the node that is being lowered, if it computes with integers
+  rt::QuantParams* quant_ = nullptr;  // of the node that is being lowered, if it computes with integers
   Plan plan_;
 };
 

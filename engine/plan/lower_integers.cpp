@@ -152,6 +152,69 @@ Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
   }
 }
 
+// The affine of a Scale, from the integers of its input, whose channels may have scales of their own, to those of its
+// output.
+Status Lowering::set_channel_scales(const Node& node, rt::QuantParams* quant) {
+  const Value &in = graph_.value(node.inputs[0]), &out = graph_.value(node.outputs[0]);
+  const std::vector<float> scale = to_float32(graph_.value(node.inputs[1]).constant),
+                           shift = to_float32(graph_.value(node.inputs[2]).constant);
+  const Quantization& q = in.quantization;
+  std::vector<rt::ChannelScale> channels(scale.size());
+  for (size_t c = 0; c < channels.size(); ++c) {
+    const size_t from = q.scales.size() > 1 ? c : 0;
+    const double factor = static_cast<double>(q.scales[from]) * static_cast<double>(scale[c]) / scale_of(out);
+    channels[c] = make_channel_scale(factor, out.quantization.zero_points[0] - factor * q.zero_points[from] +
+                                                 static_cast<double>(shift[c]) / scale_of(out));
+  }
+  plan_.channel_scales.push_back(std::move(channels));
+  quant->channels = plan_.channel_scales.back().data();
+  return {};
+}
+
+Status Lowering::lower_scale(const Node& node) {
+  SPARSENET_RETURN_IF_ERROR(set_channel_scales(node, quant_));
+  Draft draft = start(node, rt::StepOp::kAffine);
+  SPARSENET_ASSIGN_OR_RETURN(draft.in, value(node.inputs[0]));
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
+namespace {
+
+double function_of(const Node& node, double x) {
+  const auto bounded = [](double v) { return std::clamp(v, 0., 1.); };
+  switch (node.op) {
+    case Op::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Op::kHardSigmoid: {
+      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
+      return bounded(static_cast<double>(a.alpha) * x + static_cast<double>(a.beta));
+    }
+    case Op::kHardSwish:
+      return x * bounded(x / 6 + 0.5);
+    case Op::kTanh:
+      return std::tanh(x);
+    default:  // Silu
+      return x / (1 + std::exp(-static_cast<double>(std::get<AlphaBetaAttrs>(node.attrs).alpha) * x));
+  }
+}
+
+}  // namespace
+
+Status Lowering::lower_table(const Node& node) {
+  const Value &in = graph_.value(node.inputs[0]), &out = graph_.value(node.outputs[0]);
+  plan_.tables.emplace_back();
+  for (int x = -128; x < 128; ++x) {
+    const double real = scale_of(in) * (x - quant_->in_zero);
+    const double y = quant_->out_zero + std::round(function_of(node, real) / scale_of(out));
+    plan_.tables.back()[static_cast<size_t>(x + 128)] = static_cast<int8_t>(std::clamp(y, -128., 127.));
+  }
+  quant_->table = plan_.tables.back().data();
+  return lower_quantize(node, rt::StepOp::kUnary);
+}
+
 Status Lowering::lower_quantize(const Node& node, rt::StepOp op) {
   SPARSENET_ASSIGN_OR_RETURN(Lowered in, dense(node.inputs[0], node));
   Draft draft = start(node, op);
@@ -187,6 +250,16 @@ Status Lowering::lower_integer_node(const Node& node) {
     case Op::kRelu:
     case Op::kClip:
       status = lower_integer_clamp(node);
+      break;
+    case Op::kScale:
+      status = lower_scale(node);
+      break;
+    case Op::kSigmoid:
+    case Op::kHardSigmoid:
+    case Op::kHardSwish:
+    case Op::kTanh:
+    case Op::kSilu:
+      status = lower_table(node);
       break;
     default:
       status = lower_node(node);

@@ -20,6 +20,17 @@ bool make_multiplier(double factor, rt::Multiplier* multiplier) {
   return shift <= 30;
 }
 
+rt::ChannelScale make_channel_scale(double factor, double addend) {
+  constexpr double kRoom = 2147483647. - 256;  // for what rounding adds
+  int shift = 24;
+  while (shift > 1 && std::ldexp(128 * std::abs(factor) + std::abs(addend) + 0.5, shift) > kRoom) --shift;
+  // What is still too large is far beyond int8 on one side.
+  const double most = std::ldexp(kRoom, -shift) / 2;
+  const double f = std::clamp(factor, -most / 128, most / 128), a = std::clamp(addend, -most, most);
+  return {static_cast<int32_t>(std::round(std::ldexp(f, shift))),
+          static_cast<int32_t>(std::round(std::ldexp(a, shift))) + (1 << (shift - 1)), shift};
+}
+
 int32_t integer_of(float real, const Value& value) {
   const Quantization& q = value.quantization;
   const double integer = q.zero_points[0] + std::round(static_cast<double>(real / q.scales[0]));

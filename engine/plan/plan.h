@@ -4,6 +4,7 @@
 #include <sparsenet/graph.h>
 #include <sparsenet/status.h>
 
+#include <array>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -79,6 +80,8 @@ struct Plan {
   std::deque<rt::Strided> strided;
   std::deque<rt::QuantParams> quant;
   std::deque<std::vector<rt::Multiplier>> multipliers;
+  std::deque<std::vector<rt::ChannelScale>> channel_scales;
+  std::deque<std::array<int8_t, 256>> tables;
   std::deque<std::vector<float>> constants;
   std::deque<std::string> names;
   std::vector<std::shared_ptr<const void>>

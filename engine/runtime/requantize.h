@@ -45,4 +45,8 @@ namespace sparsenet::rt {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
+[[gnu::always_inline]] inline int32_t scaled(int32_t x, const ChannelScale& s) {
+  return clamped(static_cast<int32_t>((int64_t{x} * s.multiplier + s.addend) >> s.shift), -128, 127);
+}
+
 }  // namespace sparsenet::rt

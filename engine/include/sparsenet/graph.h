@@ -110,6 +110,9 @@ enum class Op : uint16_t {
   // Between types, see Quantization. The output's type and quantisation say what is computed.
   kQuantize = 42,    // float32, int8 or uint8 -> int8
   kDequantize = 43,  // int8 -> float32
+  // x, scale [C], shift [C]: x scale + shift per channel of dimension 1, of int8 alone. A ReLU behind it is the
+  // output's zero point of -128, below which there is no number.
+  kScale = 44,
 
   // Created by passes for the planner; never stored in a file.
   kAffine = 100,     // x, scale [C], shift [C]: activation(x * scale + shift) per channel                AffineAttrs
@@ -230,8 +233,12 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 //   - a bias is int32 with zero point 0; its scale is the input's times the weight's, whatever its value says;
 //   - ops that only move or compare numbers (MaxPool, AveragePool, Concat, Split, Slice, Pad, Reshape, Transpose,
 //     Identity) have the same scale and zero point on both sides;
-//   - bounds of a fused activation are real numbers.
-// The ops are those, Conv, FullyConnected, GlobalAveragePool, Add, Mul, Relu, Clip, Softmax, Quantize and Dequantize.
+//   - bounds of a fused activation are real numbers;
+//   - what Concat puts side by side along dimension 1 may have different scales and zero points: the output then has
+//   one
+//     for each channel (axis 1), and only Scale and Dequantize read it.
+// The ops are those, Conv, FullyConnected, GlobalAveragePool, Add, Mul, Scale, Relu, Clip, Sigmoid, HardSigmoid,
+// HardSwish, Tanh, Silu, Softmax, Quantize and Dequantize.
 // The results are the same bits on every machine; see Rounding.
 struct Quantization {
   std::vector<float> scales;         // positive

@@ -17,7 +17,8 @@ struct CellSource {
   const ByteRange* ranges;
   int32_t count;
   int32_t channels;
-  int32_t zero;  // point of the input
+  int32_t zero;                // point of the input
+  const ChannelScale* scales;  // of the channels, or null
 };
 
 struct CellPanel {
@@ -56,6 +57,17 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell*
 #endif
 }
 
+// The same with the scales of the channels.
+SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScale* scales, int32_t zero, Cell* to) {
+  const int32_t offset = kUnsignedCells ? 128 : -zero;
+#pragma omp simd
+  for (int c = 0; c < count; ++c) {
+    // In 32 bits, which make_channel_scale() leaves enough room in.
+    const int32_t v = (x[c] * scales[c].multiplier + scales[c].addend) >> scales[c].shift;
+    to[c] = static_cast<Cell>((v < -128 ? -128 : v > 127 ? 127 : v) + offset);
+  }
+}
+
 SPARSENET_INLINE Cell zero_cell(const CellSource& s) {
   return static_cast<Cell>(kUnsignedCells ? s.zero + 128 : 0);
 }
@@ -66,14 +78,21 @@ SPARSENET_INLINE void clear_cells(Cell* to, int count, Cell value) {
 
 // All channels of `count` pixels, every `step`-th from `pixel` on, as the cells from `cell` on.
 inline void gather_cells(const CellSource& s, int64_t pixel, int count, int step, int cell, ptrdiff_t block, Cell* to) {
+  int channel = 0;
   for (int32_t i = 0; i < s.count; ++i) {
     const ByteRange& range = s.ranges[i];
     const ptrdiff_t stride = ptrdiff_t{range.pixel_stride} * step;
-    for (int c = 0, bytes = 0; c < range.channels; c += bytes, cell += bytes) {
+    for (int c = 0, bytes = 0; c < range.channels; c += bytes, cell += bytes, channel += bytes) {
       bytes = imin(range.channels - c, kBlockCells - cell % kBlockCells);
       const int8_t* x = range.base + pixel * range.pixel_stride + c;
       Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
-      for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);
+      if (s.scales) {
+        for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) {
+          scale_cells(x, bytes, s.scales + channel, s.zero, y);
+        }
+      } else {
+        for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);
+      }
     }
   }
 }

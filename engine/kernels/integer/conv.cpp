@@ -208,7 +208,7 @@ const char* prepare(const Step& step, const Place& place) {
   auto* ranges = reinterpret_cast<ByteRange*>(s + 1);
   for (int32_t i = 0; i < step.in.segment_count; ++i) ranges[i] = byte_range(step.in.segments[i], place.arena);
   auto* pieces = reinterpret_cast<Piece*>(ranges + step.in.segment_count);
-  s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero};
+  s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero, step.quant->channels};
   s->images = images_of(step);
   s->cut = cut_of(step);
   s->panel = panel_of(step, s->cut.rows);

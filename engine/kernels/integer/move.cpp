@@ -15,7 +15,7 @@ struct GatherState {
 constexpr int kGatherPixels = 1024;
 
 bool gather_supports(const Step& s) {
-  return s.op == StepOp::kAffine && s.quant && !s.affine.scale && s.out.segment_count == 1 &&
+  return s.op == StepOp::kAffine && s.quant && !s.quant->channels && !s.affine.scale && s.out.segment_count == 1 &&
          int64_t{s.out.n} * s.out.h * s.out.w < int64_t{kGatherPixels} * 65000;
 }
 

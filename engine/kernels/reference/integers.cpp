@@ -14,6 +14,12 @@ bool supports_integers(const Step& step) {
   return step.op == kOp && step.quant;
 }
 
+// The input of a step, with the scales of its channels.
+int32_t input_of(const ReferenceState& r, int64_t pixel, int32_t c) {
+  const int32_t x = *integer(r.step.in, r.arena, pixel, c);
+  return r.step.quant->channels ? scaled(x, r.step.quant->channels[c]) : x;
+}
+
 int64_t weight_at(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
   return ((int64_t{o} * (s.in.c / s.conv.groups) + c) * s.window.kernel_h + ky) * s.window.kernel_w + kx;
 }
@@ -38,7 +44,7 @@ void conv_run(const void* state, int32_t, void*) {
           if (x < 0 || x >= s.in.w) continue;
           const int64_t from = (image * s.in.h + y) * s.in.w + x;
           for (int32_t c = 0; c < group_in; ++c) {
-            const int32_t v = *integer(s.in, r.arena, from, o / group_out * group_in + c) - q.in_zero;
+            const int32_t v = input_of(r, from, o / group_out * group_in + c) - q.in_zero;
             sum = wrapped_sum(sum, v * weight[weight_at(s, o, c, ky, kx)]);
           }
         }
@@ -137,7 +143,7 @@ void binary_run(const void* state, int32_t, void*) {
   });
 }
 
-// A step that only moves integers.
+// A step that moves integers, or one of the op Scale.
 bool affine_supports(const Step& step) {
   return step.op == StepOp::kAffine && step.quant && !step.affine.scale;
 }
@@ -146,9 +152,22 @@ void affine_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   for (int64_t p = 0; p < pixels_of(r.step.out); ++p) {
     for (int32_t c = 0; c < r.step.out.c; ++c) {
-      *integer(r.step.out, r.arena, p, c) = *integer(r.step.in, r.arena, p, c);
+      *integer(r.step.out, r.arena, p, c) = static_cast<int8_t>(input_of(r, p, c));
     }
   }
+}
+
+void table_run(const void* state, int32_t, void*) {
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  for (int64_t p = 0; p < pixels_of(r.step.out); ++p) {
+    for (int32_t c = 0; c < r.step.out.c; ++c) {
+      *integer(r.step.out, r.arena, p, c) = r.step.quant->table[*integer(r.step.in, r.arena, p, c) + 128];
+    }
+  }
+}
+
+bool table_supports(const Step& step) {
+  return step.op == StepOp::kUnary && step.quant && step.quant->table;
 }
 
 void strided_copy_run(const void* state, int32_t, void*) {
@@ -223,6 +242,7 @@ const Kernel kPool = kernel("pool2d_s8_reference", supports_integers<StepOp::kPo
 const Kernel kGlobalPool = kernel("global_pool_s8_reference", supports_integers<StepOp::kGlobalPool>, global_pool_run);
 const Kernel kBinary = kernel("binary_s8_reference", binary_supports, binary_run);
 const Kernel kAffine = kernel("copy_s8_reference", affine_supports, affine_run);
+const Kernel kTable = kernel("table_s8_reference", table_supports, table_run);
 const Kernel kStridedCopy =
     kernel("strided_copy_s8_reference", supports_integers<StepOp::kStridedCopy>, strided_copy_run);
 const Kernel kQuantize = kernel("quantize_reference", supports_integers<StepOp::kQuantize>, quantize_run, kAnyView);
@@ -231,7 +251,9 @@ const Kernel kDequantize =
 
 }  // namespace
 
-const Kernel* const kIntegerReferenceKernels[] = {&kConv,        &kPool,     &kGlobalPool, &kBinary,         &kAffine,
-                                                  &kStridedCopy, &kQuantize, &kDequantize, &kIntegerSoftmax, nullptr};
+const Kernel* const kIntegerReferenceKernels[] = {
+    &kConv,        &kPool,     &kGlobalPool, &kBinary,         &kAffine, &kTable,
+    &kStridedCopy, &kQuantize, &kDequantize, &kIntegerSoftmax, nullptr,
+};
 
 }  // namespace sparsenet::rt
