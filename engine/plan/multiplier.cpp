@@ -22,13 +22,18 @@ bool make_multiplier(double factor, rt::Multiplier* multiplier) {
 
 rt::ChannelScale make_channel_scale(double factor, double addend) {
   constexpr double kRoom = 2147483647. - 256;  // for what rounding adds
+  const auto fits = [&](int shift) {
+    return std::ldexp(128 * std::abs(factor) + std::abs(addend) + 0.5, shift) <= kRoom;
+  };
   int shift = 24;
-  while (shift > 1 && std::ldexp(128 * std::abs(factor) + std::abs(addend) + 0.5, shift) > kRoom) --shift;
-  // What is still too large is far beyond int8 on one side.
-  const double most = std::ldexp(kRoom, -shift) / 2;
-  const double f = std::clamp(factor, -most / 128, most / 128), a = std::clamp(addend, -most, most);
-  return {static_cast<int32_t>(std::round(std::ldexp(f, shift))),
-          static_cast<int32_t>(std::round(std::ldexp(a, shift))) + (1 << (shift - 1)), shift};
+  while (shift > 1 && !fits(shift)) --shift;
+  if (!fits(shift)) {  // far beyond int8, on the side that the larger of the two says
+    const double most = kRoom / 8;
+    factor = std::clamp(factor, -most / 128, most / 128);
+    addend = std::clamp(addend, -most, most);
+  }
+  return {static_cast<int32_t>(std::round(std::ldexp(factor, shift))),
+          static_cast<int32_t>(std::round(std::ldexp(addend, shift))) + (1 << (shift - 1)), shift};
 }
 
 int32_t integer_of(float real, const Value& value) {
