@@ -17,8 +17,8 @@ struct CellSource {
   const ByteRange* ranges;
   int32_t count;
   int32_t channels;
-  int32_t zero;                // point of the input
-  const ChannelScale* scales;  // of the channels, or null
+  int32_t zero;  // point of the input
+  ChannelScales scales;
 };
 
 struct CellPanel {
@@ -57,14 +57,29 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell*
 #endif
 }
 
-// The same with the scales of the channels.
-SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScale* scales, int32_t zero, Cell* to) {
+// The same with the scales of the channels from `channel` on.
+SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScales& scales, int channel, int32_t zero,
+                                  Cell* to) {
   const int32_t offset = kUnsignedCells ? 128 : -zero;
-#pragma omp simd
-  for (int c = 0; c < count; ++c) {
-    // In 32 bits, which make_channel_scale() leaves enough room in.
-    const int32_t v = (x[c] * scales[c].multiplier + scales[c].addend) >> scales[c].shift;
-    to[c] = static_cast<Cell>((v < -128 ? -128 : v > 127 ? 127 : v) + offset);
+  for (int c = 0; c < count; c += kLanes) {
+    const int lanes = imin(kLanes, count - c);
+    const VI v = scaled_vector(load_bytes(x + c, lanes), scales, channel + c) + offset;
+#if defined(__AVX512BW__)
+    const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
+    if constexpr (kUnsignedCells) {
+      _mm512_mask_cvtepi32_storeu_epi8(to + c, mask, reinterpret_cast<__m512i>(v));
+    } else {
+      _mm512_mask_cvtepi32_storeu_epi16(to + c, mask, reinterpret_cast<__m512i>(v));
+    }
+#else
+    typedef Cell CellVector __attribute__((vector_size(kLanes * sizeof(Cell))));
+    const CellVector cells = __builtin_convertvector(v, CellVector);
+    if (lanes == kLanes) {
+      memcpy(to + c, &cells, sizeof cells);
+    } else {
+      for (int i = 0; i < lanes; ++i) to[c + i] = cells[i];
+    }
+#endif
   }
 }
 
@@ -86,9 +101,9 @@ inline void gather_cells(const CellSource& s, int64_t pixel, int count, int step
       bytes = imin(range.channels - c, kBlockCells - cell % kBlockCells);
       const int8_t* x = range.base + pixel * range.pixel_stride + c;
       Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
-      if (s.scales) {
+      if (s.scales.multiplier) {
         for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) {
-          scale_cells(x, bytes, s.scales + channel, s.zero, y);
+          scale_cells(x, bytes, s.scales, channel, s.zero, y);
         }
       } else {
         for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);

@@ -151,7 +151,8 @@ size_t requantize_bytes(const Step& s) {
 void query(const Step& s, KernelNeeds* needs) {
   needs->state_bytes = sizeof(State) + static_cast<size_t>(s.in.segment_count) * sizeof(ByteRange) +
                        static_cast<size_t>(piece_count(s)) * sizeof(Piece);
-  needs->weight_bytes = static_cast<uint64_t>(weight_bytes(s)) + requantize_bytes(s);
+  needs->weight_bytes =
+      static_cast<uint64_t>(weight_bytes(s)) + requantize_bytes(s) + (s.quant->channels ? scales_bytes(s.in.c) : 0);
   needs->scratch_bytes = static_cast<uint64_t>(panel_cells(s)) * sizeof(Cell);
   needs->chunks = static_cast<int32_t>(chunks(s));
 }
@@ -208,7 +209,6 @@ const char* prepare(const Step& step, const Place& place) {
   auto* ranges = reinterpret_cast<ByteRange*>(s + 1);
   for (int32_t i = 0; i < step.in.segment_count; ++i) ranges[i] = byte_range(step.in.segments[i], place.arena);
   auto* pieces = reinterpret_cast<Piece*>(ranges + step.in.segment_count);
-  s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero, step.quant->channels};
   s->images = images_of(step);
   s->cut = cut_of(step);
   s->panel = panel_of(step, s->cut.rows);
@@ -222,6 +222,9 @@ const char* prepare(const Step& step, const Place& place) {
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
   s->weights = weights;
+  int32_t* scales = numbers + requantize_bytes(step) / sizeof(int32_t);
+  s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero,
+               make_scales(step.quant->channels, step.in.c, scales)};
   s->requantize = make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0);
   s->out = byte_pointer(step.out, place.arena);
   s->out_stride = step.out.segments[0].pixel_stride;

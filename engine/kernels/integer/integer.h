@@ -12,6 +12,8 @@ extern const Kernel kIntegerDepthwise;
 extern const Kernel kIntegerPool;
 extern const Kernel kIntegerGlobalPool;
 extern const Kernel kIntegerBinary;
+extern const Kernel kIntegerGate;
+extern const Kernel kIntegerTable;
 extern const Kernel kIntegerQuantize;
 extern const Kernel kIntegerRequantize;
 extern const Kernel kIntegerRequantizeUnsigned;

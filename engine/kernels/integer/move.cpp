@@ -1,4 +1,4 @@
-// Steps that only move bytes: channel ranges brought side by side, and copies of general shapes.
+// Channel ranges brought side by side, also with a scale per channel (the op Scale), and copies of general shapes.
 #include "kernels/integer/integer.h"
 #include "kernels/portable/panel.h"
 
@@ -10,25 +10,31 @@ struct GatherState {
   int64_t pixels;
   int8_t* out;
   ptrdiff_t out_stride;
+  ChannelScales scales;
 };
 
 constexpr int kGatherPixels = 1024;
 
 bool gather_supports(const Step& s) {
-  return s.op == StepOp::kAffine && s.quant && !s.quant->channels && !s.affine.scale && s.out.segment_count == 1 &&
+  return s.op == StepOp::kAffine && s.quant && !s.affine.scale && s.out.segment_count == 1 &&
          int64_t{s.out.n} * s.out.h * s.out.w < int64_t{kGatherPixels} * 65000;
 }
 
 void gather_query(const Step& s, KernelNeeds* needs) {
   const int64_t pixels = int64_t{s.out.n} * s.out.h * s.out.w;
   needs->state_bytes = sizeof(GatherState) + static_cast<size_t>(s.in.segment_count) * sizeof(ByteRange);
+  if (s.quant->channels) needs->weight_bytes = scales_bytes(s.in.c);
   needs->chunks = static_cast<int32_t>((pixels + kGatherPixels - 1) / kGatherPixels);
 }
 
 const char* gather_prepare(const Step& step, const Place& place) {
   auto* s = static_cast<GatherState*>(place.state);
-  *s = {step.in.segment_count, kGatherPixels, int64_t{step.out.n} * step.out.h * step.out.w,
-        byte_pointer(step.out, place.arena), step.out.segments[0].pixel_stride};
+  *s = {step.in.segment_count,
+        kGatherPixels,
+        int64_t{step.out.n} * step.out.h * step.out.w,
+        byte_pointer(step.out, place.arena),
+        step.out.segments[0].pixel_stride,
+        make_scales(step.quant->channels, step.in.c, reinterpret_cast<int32_t*>(place.weights))};
   auto* ranges = reinterpret_cast<ByteRange*>(s + 1);
   for (int32_t i = 0; i < step.in.segment_count; ++i) ranges[i] = byte_range(step.in.segments[i], place.arena);
   return nullptr;
@@ -44,7 +50,14 @@ void gather_run(const void* memory, int32_t chunk, void*) {
     const int8_t* x = ranges[i].base + begin * ranges[i].pixel_stride;
     int8_t* y = s.out + begin * s.out_stride + first;
     for (int64_t p = begin; p < end; ++p, x += ranges[i].pixel_stride, y += s.out_stride) {
-      memmove(y, x, static_cast<size_t>(ranges[i].channels));
+      if (!s.scales.multiplier) {
+        memmove(y, x, static_cast<size_t>(ranges[i].channels));
+        continue;
+      }
+      for (int c = 0; c < ranges[i].channels; c += kLanes) {
+        const int lanes = imin(kLanes, ranges[i].channels - c);
+        store_bytes(y + c, scaled_vector(load_bytes(x + c, lanes), s.scales, first + c), lanes);
+      }
     }
   }
 }

@@ -166,6 +166,77 @@ void dequantize_run(const void* memory, int32_t chunk, void*) {
   });
 }
 
+// --- tables
+
+bool table_supports(const Step& s) {
+  return s.op == StepOp::kUnary && is_plain(s) && s.quant->table;
+}
+
+void table_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const int64_t begin = int64_t{chunk} * kChunk, end = begin + kChunk < s.elements ? begin + kChunk : s.elements;
+  const int8_t* table = s.quant.table + 128;
+  const auto* x = reinterpret_cast<const int8_t*>(s.in);
+  auto* y = reinterpret_cast<int8_t*>(s.out);
+  for (int64_t i = begin; i < end; ++i) y[i] = table[x[i]];
+}
+
+// --- products with one number per channel and image, as of gates
+
+// Whether a step multiplies [n, h, w, c] by [n, 1, 1, c], which lowering walks in this order.
+bool gate_supports(const Step& s) {
+  if (s.op != StepOp::kBinary || !s.quant || s.binary.op != BinaryOp::kMul || !s.strided) return false;
+  const Strided& w = *s.strided;
+  if (w.rank != 4 || !is_dense(s.in) || !is_dense(s.in2) || !is_dense(s.out)) return false;
+  const int64_t c = w.dims[3], row = w.dims[2] * c, image = w.dims[1] * row;
+  const auto walks = [&](const int64_t* strides) {
+    return strides[3] == 1 && strides[2] == c && strides[1] == row && (strides[0] == image || w.dims[0] == 1);
+  };
+  const int64_t* gate = w.in_strides[1];
+  return walks(w.out_strides) && walks(w.in_strides[0]) && gate[3] == 1 && gate[2] == 0 && gate[1] == 0 &&
+         (gate[0] == c || w.dims[0] == 1) && w.out_start == 0 && w.in_start[0] == 0 && w.in_start[1] == 0 &&
+         w.dims[0] * w.dims[1] < 65000;
+}
+
+struct GateState {
+  State plain;
+  int64_t rows, pixels, channels;  // per image, per row, per pixel
+};
+
+void gate_query(const Step& s, KernelNeeds* needs) {
+  needs->state_bytes = sizeof(GateState);
+  needs->chunks = static_cast<int32_t>(s.strided->dims[0] * s.strided->dims[1]);
+}
+
+const char* gate_prepare(const Step& step, const Place& place) {
+  auto* s = static_cast<GateState*>(place.state);
+  Place plain = place;
+  plain.state = &s->plain;
+  (void)prepare(step, plain);
+  s->rows = step.strided->dims[1];
+  s->pixels = step.strided->dims[2];
+  s->channels = step.strided->dims[3];
+  return nullptr;
+}
+
+void gate_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const GateState*>(memory);
+  const QuantParams& q = s.plain.quant;
+  const Multiplier& m = s.plain.multipliers[0];
+  const int64_t first = chunk * s.pixels * s.channels;
+  const auto* gate = reinterpret_cast<const int8_t*>(s.plain.in2) + chunk / s.rows * s.channels;
+  for (int64_t c = 0; c < s.channels; c += kLanes) {
+    const int lanes = static_cast<int>(s.channels - c < kLanes ? s.channels - c : kLanes);
+    const VI factor = load_bytes(gate + c, lanes) - q.in2_zero;
+    const auto* x = reinterpret_cast<const int8_t*>(s.plain.in) + first + c;
+    auto* y = reinterpret_cast<int8_t*>(s.plain.out) + first + c;
+    for (int64_t p = 0; p < s.pixels; ++p, x += s.channels, y += s.channels) {
+      const VI product = (load_bytes(x, lanes) - q.in_zero) * factor;
+      store_bytes(y, bounded_vi(by(product, m, q.rounding), q), lanes);
+    }
+  }
+}
+
 constexpr uint32_t kInt8Views = of_views(DataType::kInt8), kFloatAndInt8 = kInt8Views | of_views(DataType::kFloat32);
 
 constexpr Kernel kernel(const char* name, uint32_t types, bool (*supports)(const Step&),
@@ -184,6 +255,16 @@ constexpr Kernel kernel(const char* name, uint32_t types, bool (*supports)(const
 }  // namespace
 
 const Kernel kIntegerBinary = kernel("binary_s8_" SPARSENET_ISA_NAME, kInt8Views, binary_supports, binary_run);
+const Kernel kIntegerTable = kernel("table_s8_" SPARSENET_ISA_NAME, kInt8Views, table_supports, table_run);
+const Kernel kIntegerGate = {
+    .name = "gate_s8_" SPARSENET_ISA_NAME,
+    .backend = "portable",
+    .supports = gate_supports,
+    .query = gate_query,
+    .prepare = gate_prepare,
+    .run = gate_run,
+    .types = kInt8Views,
+};
 const Kernel kIntegerQuantize =
     kernel("quantize_f32_s8_" SPARSENET_ISA_NAME, kFloatAndInt8, quantize_supports, quantize_run);
 const Kernel kIntegerRequantize =

@@ -231,9 +231,40 @@ SPARSENET_INLINE VI load_bytes(const int8_t* from, int count) {
 #else
   typedef int8_t Bytes __attribute__((vector_size(kLanes)));
   Bytes bytes{};
-  memcpy(&bytes, from, static_cast<size_t>(count));
+  if (count == kLanes) {
+    memcpy(&bytes, from, sizeof bytes);
+  } else {
+    for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  }
   return __builtin_convertvector(bytes, VI);
 #endif
+}
+
+// What Scale does to channels, an array for each number, with room for whole vectors.
+struct ChannelScales {
+  const int32_t *multiplier, *addend, *shift;  // null: nothing
+};
+
+// Bytes of the arrays for `channels` channels.
+SPARSENET_INLINE size_t scales_bytes(int channels) {
+  return size_t{3} * static_cast<size_t>((channels + kLanes - 1) / kLanes * kLanes + kLanes) * sizeof(int32_t);
+}
+
+SPARSENET_INLINE ChannelScales make_scales(const ChannelScale* channels, int count, int32_t* to) {
+  if (!channels) return {};
+  const int padded = (count + kLanes - 1) / kLanes * kLanes + kLanes;
+  for (int c = 0; c < count; ++c) {
+    to[c] = channels[c].multiplier;
+    to[padded + c] = channels[c].addend;
+    to[2 * padded + c] = channels[c].shift;
+  }
+  return {to, to + padded, to + 2 * padded};
+}
+
+// scaled() of requantize.h for the lanes from channel `c` on; 32 bits are enough for what make_channel_scale() makes.
+SPARSENET_INLINE VI scaled_vector(VI x, const ChannelScales& s, int c) {
+  const VI v = (x * load_vi(s.multiplier + c) + load_vi(s.addend + c)) >> load_vi(s.shift + c);
+  return min_vi(max_vi(v, splat_vi(-128)), splat_vi(127));
 }
 
 // Channel ranges whose elements are bytes.
