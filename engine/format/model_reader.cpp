@@ -199,6 +199,7 @@ class Reader {
     SPARSENET_RETURN_IF_ERROR(budget_.read_list(file.scales(), what + ": scales", kMostScales, &out->scales));
     SPARSENET_RETURN_IF_ERROR(
         budget_.read_list(file.zero_points(), what + ": zero points", kMostScales, &out->zero_points));
+    if (!file.zero_points()) out->zero_points.assign(out->scales.size(), 0);
     out->axis = file.axis();
     if (out->empty()) return invalid_model(what + ": quantisation without scales");
     return {};

@@ -2,6 +2,7 @@
 // model's own order, and identical constants, shapes and attributes are stored once, where the first of them stands.
 #include <model_generated.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <tuple>
@@ -99,7 +100,7 @@ class Writer {
  public:
   // `with_graph`: false leaves the graph out, for devices.
   Writer(const Model& model, const Graph& graph, const std::vector<const StoredPlan*>& plans, bool with_graph)
-      : model_(model), graph_(graph), stored_plans_(plans), with_graph_(with_graph) {}
+      : model_(model), graph_(graph), stored_plans_(plans), with_graph_(with_graph), version_(version_of(graph)) {}
 
   Result<std::vector<uint8_t>> write() {
     const auto metadata = write_metadata(model_.metadata);
@@ -173,9 +174,13 @@ class Writer {
       names.push_back(value_name);
       const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : shared_shape(value.shape);
       fb::Offset<schema::Quantization> quantization;
-      if (const Quantization& q = value.quantization; !q.empty()) {
+      const bool follows = computed[i] && value.quantization.scales.size() > 1;  // from a Concat's inputs
+      if (const Quantization& q = value.quantization; !q.empty() && !follows) {
         const auto scales = builder_.CreateVector(q.scales);
-        const auto zero_points = builder_.CreateVector(q.zero_points);
+        // Those of weights are zero, and are left out where readers know that.
+        const auto zero = [](int32_t z) { return z == 0; };
+        const bool zeros = version_ >= 4 && std::all_of(q.zero_points.begin(), q.zero_points.end(), zero);
+        const auto zero_points = zeros ? fb::Offset<fb::Vector<int32_t>>() : builder_.CreateVector(q.zero_points);
         quantization = schema::CreateQuantization(builder_, scales, zero_points, q.axis);
       }
       values.push_back(schema::CreateValue(builder_, value_name, static_cast<uint8_t>(value.type), shape,
@@ -296,6 +301,7 @@ class Writer {
   const Graph& graph_;
   const std::vector<const StoredPlan*>& stored_plans_;
   const bool with_graph_;
+  const uint32_t version_;
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
 

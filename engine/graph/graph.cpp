@@ -56,10 +56,44 @@ Status check_quantization(const Value& value) {
   return {};
 }
 
+// The quantisation of what a Concat along dimension 1 makes follows from its inputs: theirs, if all have the same, else
+// one scale and zero point for each channel. `left` is how many of these the graph may have.
+Status infer_concat_quantization(Graph* graph, const Node& node, size_t* left) {
+  Value& out = graph->value(node.outputs[0]);
+  if (out.type != DataType::kInt8 || std::get<AxisAttrs>(node.attrs).axis != 1) return {};
+  const Quantization& first = graph->value(node.inputs[0]).quantization;
+  bool same = first.scales.size() == 1;
+  for (ValueId id : node.inputs) {
+    const Quantization& q = graph->value(id).quantization;
+    if (q.empty() || (q.scales.size() > 1 && static_cast<int64_t>(q.scales.size()) != graph->shape(id)[1])) return {};
+    same = same && q.scales == first.scales && q.zero_points == first.zero_points;
+  }
+  const auto channels = static_cast<size_t>(out.shape[1]);
+  if (same) {
+    out.quantization = first;
+    return {};
+  }
+  if (channels > *left) return invalid_model(describe(node) + ": too many channels with scales of their own");
+  *left -= channels;
+  Quantization q;
+  q.axis = 1;
+  for (ValueId id : node.inputs) {
+    const Quantization& from = graph->value(id).quantization;
+    const bool one = from.scales.size() == 1;
+    for (size_t c = 0; c < static_cast<size_t>(graph->shape(id)[1]); ++c) {
+      q.scales.push_back(from.scales[one ? 0 : c]);
+      q.zero_points.push_back(from.zero_points[one ? 0 : c]);
+    }
+  }
+  out.quantization = std::move(q);
+  return {};
+}
+
 // The body of infer_shapes().
 Status infer_all(Graph* graph) {
   auto in_range = [graph](ValueId id) { return id >= 0 && static_cast<size_t>(id) < graph->values.size(); };
   std::vector<bool> made(graph->values.size(), false);
+  size_t channel_scales = size_t{1} << 20;  // so that a small file cannot expand to huge lists
   std::unordered_set<std::string_view> names;
   names.reserve(graph->values.size());
   for (size_t i = 0; i < graph->values.size(); ++i) {
@@ -114,6 +148,7 @@ Status infer_all(Graph* graph) {
     std::vector<Shape> shapes;
     SPARSENET_RETURN_IF_ERROR(infer_node(*graph, node, &shapes));
     for (size_t i = 0; i < shapes.size(); ++i) graph->value(node.outputs[i]).shape = std::move(shapes[i]);
+    if (node.op == Op::kConcat) SPARSENET_RETURN_IF_ERROR(infer_concat_quantization(graph, node, &channel_scales));
   }
   for (ValueId id : graph->outputs) {
     if (!in_range(id) || !made[static_cast<size_t>(id)]) {

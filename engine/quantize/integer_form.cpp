@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 #include <utility>
 
 #include "graph/ops.h"
@@ -24,6 +25,7 @@ class IntegerForm {
   Result<Graph> run(const std::vector<std::string>& keep_float) {
     SPARSENET_RETURN_IF_ERROR(find_kept(keep_float));
     find_consumers();
+    for (const Value& value : graph_.values) value_names_.insert(value.name);
     for (ValueId id : graph_.inputs) {
       of(id).real = out_.add_input(graph_.value(id).name, graph_.shape(id));
     }
@@ -145,8 +147,18 @@ class IntegerForm {
   bool is_output(ValueId id) const {
     return std::find(graph_.outputs.begin(), graph_.outputs.end(), id) != graph_.outputs.end();
   }
-  // An output of the graph keeps its name, which is then that of its real numbers.
-  std::string integer_name(ValueId id) const { return graph_.value(id).name + (is_output(id) ? ".int8" : ""); }
+  // An output of the graph keeps its name, which is then that of its real numbers. Other values take that of their
+  // node, which files then store once.
+  std::string integer_name(ValueId id, const Node& node) {
+    if (is_output(id)) return graph_.value(id).name + ".int8";
+    return names_.insert(node.name).second && !is_value(node.name) ? node.name : graph_.value(id).name;
+  }
+  std::string constant_name(const Node& node, const char* what) {
+    std::string name = node.name + what;
+    while (is_value(name) || !names_.insert(name).second) name += "#" + std::to_string(out_.values.size());
+    return name;
+  }
+  bool is_value(const std::string& name) const { return value_names_.count(name) != 0; }
 
   ValueId real(ValueId id) {
     Ids& ids = of(id);
@@ -227,7 +239,7 @@ class IntegerForm {
     std::vector<ValueId> inputs;
     for (ValueId id : node.inputs) inputs.push_back(integer(id));
     std::vector<std::string> names;
-    for (ValueId id : node.outputs) names.push_back(integer_name(id));
+    for (ValueId id : node.outputs) names.push_back(integer_name(id, node));
     const Quantization of_input = quantization(inputs[0]);
     const std::vector<ValueId> made = out_.add_node_multi(node.op, node.name, std::move(inputs), node.attrs, names);
     for (size_t i = 0; i < made.size(); ++i) {
@@ -240,30 +252,22 @@ class IntegerForm {
     std::vector<ValueId> inputs;
     Quantization q;
     const bool by_channel = std::get<AxisAttrs>(node.attrs).axis == 1 && read_by_channel(node.outputs[0]);
-    if (by_channel) {
-      q.axis = 1;
-      for (ValueId id : node.inputs) {
-        inputs.push_back(integer(id));
-        const Quantization& from = quantization(inputs.back());
-        for (int64_t c = 0; c < graph_.shape(id)[1]; ++c) {
-          const size_t at = from.scales.size() > 1 ? static_cast<size_t>(c) : 0;
-          q.scales.push_back(from.scales[at]);
-          q.zero_points.push_back(from.zero_points[at]);
-        }
-      }
-    } else {
-      q = own_quantization(node.outputs[0]);
-      for (ValueId id : node.inputs) inputs.push_back(integer_as(id, q));
-    }
+    if (!by_channel) q = own_quantization(node.outputs[0]);
+    for (ValueId id : node.inputs) inputs.push_back(by_channel ? integer(id) : integer_as(id, q));
     const ValueId y =
-        out_.add_node(Op::kConcat, node.name, std::move(inputs), node.attrs, integer_name(node.outputs[0]));
-    quantize_output(y, std::move(q));
+        out_.add_node(Op::kConcat, node.name, std::move(inputs), node.attrs, integer_name(node.outputs[0], node));
+    quantize_output(y, std::move(q));  // infer_shapes() fills in those of channels
     of(node.outputs[0]).integer = y;
   }
 
   void make_scale(const Node& node) {
-    std::vector<ValueId> inputs{integer(node.inputs[0]), real(node.inputs[1]), real(node.inputs[2])};
-    const ValueId y = out_.add_node(Op::kScale, node.name, std::move(inputs), NoAttrs{}, integer_name(node.outputs[0]));
+    std::vector<ValueId> inputs{integer(node.inputs[0])};
+    for (const size_t k : {size_t{1}, size_t{2}}) {
+      inputs.push_back(
+          out_.add_constant(constant_name(node, k == 1 ? ".scale" : ".shift"), graph_.value(node.inputs[k]).constant));
+    }
+    const ValueId y =
+        out_.add_node(Op::kScale, node.name, std::move(inputs), NoAttrs{}, integer_name(node.outputs[0], node));
     quantize_output(y, own_quantization(node.outputs[0]));
     of(node.outputs[0]).integer = y;
   }
@@ -297,14 +301,13 @@ class IntegerForm {
       bias[o] = static_cast<int32_t>(std::round(static_cast<double>(b[o]) / (x_scale * used)));
     }
     of_weight.zero_points.assign(outputs, 0);
-    const std::string at = "#" + std::to_string(out_.values.size());
     const ValueId weight_id =
-        out_.add_constant(weight.name + at, tensor_of(DataType::kInt8, weight.shape, std::move(weights)));
+        out_.add_constant(constant_name(node, ".w"), tensor_of(DataType::kInt8, weight.shape, std::move(weights)));
     out_.value(weight_id).quantization = std::move(of_weight);
     const ValueId bias_id = out_.add_constant(
-        node.name + ".bias" + at, tensor_of(DataType::kInt32, {static_cast<int64_t>(outputs)}, std::move(bias)));
+        constant_name(node, ".b"), tensor_of(DataType::kInt32, {static_cast<int64_t>(outputs)}, std::move(bias)));
     const ValueId y =
-        out_.add_node(node.op, node.name, {x, weight_id, bias_id}, node.attrs, integer_name(node.outputs[0]));
+        out_.add_node(node.op, node.name, {x, weight_id, bias_id}, node.attrs, integer_name(node.outputs[0], node));
     quantize_output(y, q);
     of(node.outputs[0]).integer = y;
   }
@@ -324,8 +327,9 @@ class IntegerForm {
   const std::vector<Range>& ranges_;
   QuantizeReport& report_;
   std::vector<Ids> ids_;
-  std::vector<bool> kept_;                      // by node
-  std::vector<std::vector<size_t>> consumers_;  // by value: nodes; SIZE_MAX: an output of the graph
+  std::vector<bool> kept_;                               // by node
+  std::vector<std::vector<size_t>> consumers_;           // by value: nodes; SIZE_MAX: an output of the graph
+  std::unordered_set<std::string> value_names_, names_;  // of the float graph; of nodes that gave a value its name
   Graph out_;
 };
 

@@ -234,9 +234,8 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 //   - ops that only move or compare numbers (MaxPool, AveragePool, Concat, Split, Slice, Pad, Reshape, Transpose,
 //     Identity) have the same scale and zero point on both sides;
 //   - bounds of a fused activation are real numbers;
-//   - what Concat puts side by side along dimension 1 may have different scales and zero points: the output then has
-//   one
-//     for each channel (axis 1), and only Scale and Dequantize read it.
+//   - what Concat puts side by side along dimension 1 may have different scales and zero points: infer_shapes() then
+//     gives its output one for each channel (axis 1), and only Scale and Concat read it.
 // The ops are those, Conv, FullyConnected, GlobalAveragePool, Add, Mul, Scale, Relu, Clip, Sigmoid, HardSigmoid,
 // HardSwish, Tanh, Silu, Softmax, Quantize and Dequantize.
 // The results are the same bits on every machine; see Rounding.
