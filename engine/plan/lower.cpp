@@ -210,7 +210,7 @@ void Lowering::find_fused_affines() {
   uses_.assign(graph_.values.size(), 0);
   fused_.assign(graph_.values.size(), false);
   // By value: how many of its uses could apply the affine themselves.
-  std::vector<int> taken(graph_.values.size(), 0), taken_by_conv(graph_.values.size(), 0);
+  std::vector<int> taken(graph_.values.size(), 0);
   auto takes = [&](const Node& node) {
     switch (node.op) {
       case Op::kMaxPool:
@@ -233,14 +233,13 @@ void Lowering::find_fused_affines() {
     }
     if (!node.inputs.empty() && node.inputs[0] != kNoValue && takes(node)) {
       ++taken[static_cast<size_t>(node.inputs[0])];
-      if (node.op == Op::kConv || node.op == Op::kFullyConnected) ++taken_by_conv[static_cast<size_t>(node.inputs[0])];
     }
   }
   for (ValueId id : graph_.outputs) ++uses_[static_cast<size_t>(id)];
   for (const Node& node : graph_.nodes) {
     if (node.op == Op::kScale) {
       const auto out = static_cast<size_t>(node.outputs[0]);
-      fused_[out] = taken_by_conv[out] == uses_[out] && uses_[out] == 1;
+      fused_[out] = taken[out] == uses_[out] && uses_[out] == 1;
     }
     if (node.op != Op::kAffine && node.op != TrainOp::kNormalize) continue;
     const auto kind = affine_activation(node).kind;

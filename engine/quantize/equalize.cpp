@@ -188,12 +188,14 @@ class Equalizer {
   void apply(Node* node) {
     if (node->op == Op::kAffine && graph_.value(node->inputs[1]).is_constant) {
       const ValueId x = node->inputs[0];
+      if (all_fixed(x)) return;
       node->inputs[1] = changed(node->inputs[1], [&](std::vector<float>* scale) {
         for (size_t c = 0; c < scale->size(); ++c) (*scale)[c] /= factor(x, c);
       });
     }
     if (node->op != Op::kConv || !is_free(*node)) return;
     const ValueId y = node->outputs[0];
+    if (all_fixed(y)) return;
     const auto scale_rows = [&](std::vector<float>* values) {
       const size_t rows = count(y), length = values->size() / rows;
       for (size_t i = 0; i < values->size(); ++i) (*values)[i] *= factor(y, i / length);

@@ -263,8 +263,11 @@ class IntegerForm {
   void make_scale(const Node& node) {
     std::vector<ValueId> inputs{integer(node.inputs[0])};
     for (const size_t k : {size_t{1}, size_t{2}}) {
+      const ValueId id = node.inputs[k];
+      const bool shared = consumers_[static_cast<size_t>(id)].size() > 1;
       inputs.push_back(
-          out_.add_constant(constant_name(node, k == 1 ? ".scale" : ".shift"), graph_.value(node.inputs[k]).constant));
+          shared ? real(id)
+                 : out_.add_constant(constant_name(node, k == 1 ? ".scale" : ".shift"), graph_.value(id).constant));
     }
     const ValueId y =
         out_.add_node(Op::kScale, node.name, std::move(inputs), NoAttrs{}, integer_name(node.outputs[0], node));

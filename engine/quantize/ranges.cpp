@@ -61,27 +61,39 @@ double Histogram::mse(const Range& part) const {
   return sum;
 }
 
-// What is outside of the part counts at its ends; each of the 255 steps spreads its count over the bins that had any.
+// Of the histogram, what is outside of the part added to its outermost bins (P), and of the same without what is
+// outside, where each of 255 steps spreads its count over the bins that had any (Q).
 double Histogram::divergence(const Range& part) const {
   constexpr int kSteps = 255;
   const double low = static_cast<double>(part.low), width = static_cast<double>(part.high) - low;
-  std::vector<double> total(kSteps, 0), bins(kSteps, 0), reference(kBins, 0);
-  std::vector<int> step_of(kBins, 0);
-  double all = 0;
+  std::vector<double> p(kBins, 0), total(kSteps, 0), used(kSteps, 0);
+  std::vector<int> step(kBins, -1);
+  int first = -1, last = -1;
+  for (int b = 0; b < kBins; ++b) {
+    const double at = (middle(b) - low) / width;
+    if (at < 0 || at >= 1) continue;
+    if (first < 0) first = b;
+    last = b;
+    step[static_cast<size_t>(b)] = static_cast<int>(at * kSteps);
+  }
+  if (first < 0) return INFINITY;
+  double inside = 0, all = 0;
   for (int b = 0; b < kBins; ++b) {
     const auto count = static_cast<double>(counts_[static_cast<size_t>(b)]);
-    const int step = std::clamp(static_cast<int>((middle(b) - low) / width * kSteps), 0, kSteps - 1);
-    step_of[static_cast<size_t>(b)] = step;
-    total[static_cast<size_t>(step)] += count;
-    bins[static_cast<size_t>(step)] += count > 0 ? 1 : 0;
-    reference[static_cast<size_t>(b)] = count;
+    p[static_cast<size_t>(std::clamp(b, first, last))] += count;
     all += count;
+    if (const int s = step[static_cast<size_t>(b)]; s >= 0 && count > 0) {
+      total[static_cast<size_t>(s)] += count;
+      used[static_cast<size_t>(s)] += 1;
+      inside += count;
+    }
   }
   double sum = 0;
-  for (int b = 0; b < kBins; ++b) {
-    const double p = reference[static_cast<size_t>(b)];
-    const auto step = static_cast<size_t>(step_of[static_cast<size_t>(b)]);
-    if (p > 0) sum += p / all * std::log(p * bins[step] / total[step]);
+  for (int b = first; b <= last; ++b) {
+    if (p[static_cast<size_t>(b)] == 0) continue;
+    const auto s = static_cast<size_t>(step[static_cast<size_t>(b)]);
+    const double q = counts_[static_cast<size_t>(b)] > 0 ? total[s] / used[s] / inside : 1e-9;
+    sum += p[static_cast<size_t>(b)] / all * std::log(p[static_cast<size_t>(b)] / all / q);
   }
   return sum;
 }

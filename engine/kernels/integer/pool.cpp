@@ -1,4 +1,4 @@
-// Pooling of int8. Lanes are channels; the image is read in place.
+// Pooling of int8, also with a scale per channel in front. Lanes are channels; the image is read in place.
 #include "kernels/integer/integer.h"
 #include "kernels/portable/panel.h"
 
@@ -6,9 +6,11 @@ namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
 struct State {
-  const int8_t* in;
+  const ByteRange* ranges;
+  int32_t range_count;
+  ChannelScales scales;
   int8_t* out;
-  ptrdiff_t in_stride, out_stride;
+  ptrdiff_t out_stride;
   int32_t in_h, in_w, out_h, out_w, channels;
   Window window;
   bool max, count_padding;
@@ -17,32 +19,34 @@ struct State {
   Rounding rounding;
 };
 
-bool reads_bytes_in_place(const Step& s) {
-  return s.quant && s.in.segment_count == 1 && !s.in.segments[0].constant && s.out.segment_count == 1 &&
-         s.in.type == DataType::kInt8;
+bool pools_bytes(const Step& s) {
+  return s.quant && s.out.segment_count == 1 && s.in.type == DataType::kInt8;
 }
 
 // Quotients by a window of fewer pixels are exact in float32.
 bool pool_supports(const Step& s) {
-  return s.op == StepOp::kPool && reads_bytes_in_place(s) &&
-         int64_t{s.window.kernel_h} * s.window.kernel_w < (1 << 16) && int64_t{s.out.n} * s.out.h < 65000;
+  return s.op == StepOp::kPool && pools_bytes(s) && int64_t{s.window.kernel_h} * s.window.kernel_w < (1 << 16) &&
+         int64_t{s.out.n} * s.out.h < 65000;
 }
 
 bool global_supports(const Step& s) {
-  return s.op == StepOp::kGlobalPool && reads_bytes_in_place(s) && int64_t{s.in.h} * s.in.w < (1 << 22) &&
-         s.out.n < 65000;
+  return s.op == StepOp::kGlobalPool && pools_bytes(s) && int64_t{s.in.h} * s.in.w < (1 << 22) && s.out.n < 65000;
 }
 
 void query(const Step& s, KernelNeeds* needs) {
-  needs->state_bytes = sizeof(State);
+  needs->state_bytes = sizeof(State) + static_cast<size_t>(s.in.segment_count) * sizeof(ByteRange);
+  if (s.quant->channels) needs->weight_bytes = scales_bytes(s.in.c);
   needs->chunks = s.op == StepOp::kPool ? s.out.n * s.out.h : s.out.n;
 }
 
 const char* prepare(const Step& step, const Place& place) {
   const QuantParams& q = *step.quant;
-  *static_cast<State*>(place.state) = {byte_pointer(step.in, place.arena),
+  auto* ranges = reinterpret_cast<ByteRange*>(static_cast<State*>(place.state) + 1);
+  for (int32_t i = 0; i < step.in.segment_count; ++i) ranges[i] = byte_range(step.in.segments[i], place.arena);
+  *static_cast<State*>(place.state) = {ranges,
+                                       step.in.segment_count,
+                                       make_scales(q.channels, step.in.c, reinterpret_cast<int32_t*>(place.weights)),
                                        byte_pointer(step.out, place.arena),
-                                       step.in.segments[0].pixel_stride,
                                        step.out.segments[0].pixel_stride,
                                        step.in.h,
                                        step.in.w,
@@ -59,6 +63,30 @@ const char* prepare(const Step& step, const Place& place) {
                                        q.multipliers ? q.multipliers[0] : Multiplier{},
                                        q.rounding};
   return nullptr;
+}
+
+// Channels of all pixels from one pixel on.
+struct ByteChannels {
+  const int8_t* base;
+  ptrdiff_t stride;
+  int32_t channel, lanes;  // the first one among all, and how many
+};
+
+// Calls f(channels) for all channels, a vector at a time.
+template <class F>
+SPARSENET_INLINE void for_each_channels(const State& s, int64_t pixel, F f) {
+  int32_t first = 0;
+  for (int32_t i = 0; i < s.range_count; first += s.ranges[i].channels, ++i) {
+    const ByteRange& r = s.ranges[i];
+    for (int32_t c = 0; c < r.channels; c += kLanes) {
+      f(ByteChannels{r.base + pixel * r.pixel_stride + c, r.pixel_stride, first + c, imin(kLanes, r.channels - c)});
+    }
+  }
+}
+
+SPARSENET_INLINE VI load_scaled(const State& s, const ByteChannels& from, const int8_t* x) {
+  const VI v = load_bytes(x, from.lanes);
+  return s.scales.multiplier ? scaled_vector(v, s.scales, from.channel) : v;
 }
 
 // Halves away from zero.
@@ -80,7 +108,6 @@ void pool_run(const void* memory, int32_t chunk, void*) {
   const int64_t image = chunk / s.out_h;
   const int oy = chunk % s.out_h, y0 = oy * w.stride_h - w.pad_top;
   const TapRange rows = taps_inside(y0, s.in_h, w.kernel_h, 1);
-  const int8_t* in = s.in + image * s.in_h * s.in_w * s.in_stride;
   int8_t* out = s.out + (image * s.out_h + oy) * s.out_w * s.out_stride;
   for (int ox = 0; ox < s.out_w; ++ox, out += s.out_stride) {
     const int x0 = ox * w.stride_w - w.pad_left;
@@ -88,19 +115,18 @@ void pool_run(const void* memory, int32_t chunk, void*) {
     const int inside = (rows.end - rows.begin) * (columns.end - columns.begin);
     const int all =
         padded_taps(y0, s.in_h, w.pad_bottom, w.kernel_h) * padded_taps(x0, s.in_w, w.pad_right, w.kernel_w);
-    for (int c = 0; c < s.channels; c += kLanes) {
-      const int lanes = imin(kLanes, s.channels - c);
+    for_each_channels(s, (image * s.in_h + y0) * s.in_w + x0, [&](const ByteChannels& from) {
       VI v = s.max ? splat_vi(-128) : splat_vi(s.count_padding ? (all - inside) * s.zero : 0);
       for (int ky = rows.begin; ky < rows.end; ++ky) {
-        const int8_t* x = in + (ptrdiff_t{y0 + ky} * s.in_w + x0) * s.in_stride + c;
+        const int8_t* x = from.base + ptrdiff_t{ky} * s.in_w * from.stride;
         for (int kx = columns.begin; kx < columns.end; ++kx) {
-          const VI at = load_bytes(x + kx * s.in_stride, lanes);
+          const VI at = load_scaled(s, from, x + kx * from.stride);
           v = s.max ? max_vi(v, at) : v + at;
         }
       }
       if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside));
-      store_bytes(out + c, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), lanes);
-    }
+      store_bytes(out + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), from.lanes);
+    });
   }
 }
 
@@ -108,17 +134,17 @@ void global_run(const void* memory, int32_t image, void*) {
   const auto& s = *static_cast<const State*>(memory);
   const int64_t pixels = int64_t{s.in_h} * s.in_w;
   const VI multiplier = splat_vi(s.multiplier.value), shift = splat_vi(s.multiplier.shift);
-  for (int c = 0; c < s.channels; c += kLanes) {
-    const int lanes = imin(kLanes, s.channels - c);
-    const int8_t* x = s.in + image * pixels * s.in_stride + c;
+  for_each_channels(s, image * pixels, [&](const ByteChannels& from) {
+    const int8_t* x = from.base;
     VI sum{};
-    for (int64_t p = 0; p < pixels; ++p, x += s.in_stride) sum += load_bytes(x, lanes);
+    for (int64_t p = 0; p < pixels; ++p, x += from.stride) sum += load_scaled(s, from, x);
     sum -= static_cast<int32_t>(pixels) * s.zero;
     const VI v = (s.rounding == Rounding::kDouble ? multiplied_double(sum, multiplier, shift)
                                                   : multiplied_single(sum, multiplier, shift)) +
                  s.out_zero;
-    store_bytes(s.out + image * s.out_stride + c, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), lanes);
-  }
+    store_bytes(s.out + image * s.out_stride + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)),
+                from.lanes);
+  });
 }
 
 constexpr Kernel kernel(const char* name, bool (*supports)(const Step&), void (*run)(const void*, int32_t, void*)) {

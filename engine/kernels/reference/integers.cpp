@@ -71,7 +71,7 @@ void pool_run(const void* state, int32_t, void*) {
                         x = ox * s.window.stride_w - s.window.pad_left + kx;
           if (y < s.in.h + s.window.pad_bottom && x < s.in.w + s.window.pad_right) ++padded;
           if (y < 0 || y >= s.in.h || x < 0 || x >= s.in.w) continue;
-          const int32_t v = *integer(s.in, r.arena, (image * s.in.h + y) * s.in.w + x, c);
+          const int32_t v = input_of(r, (image * s.in.h + y) * s.in.w + x, c);
           best = v > best ? v : best;
           sum += v;
           ++inside;
@@ -97,7 +97,7 @@ void global_pool_run(const void* state, int32_t, void*) {
     for (int32_t c = 0; c < s.in.c; ++c) {
       int32_t sum = 0;
       for (int64_t p = 0; p < pixels; ++p) {
-        sum = wrapped_sum(sum, *integer(s.in, r.arena, n * pixels + p, c) - q.in_zero);
+        sum = wrapped_sum(sum, input_of(r, n * pixels + p, c) - q.in_zero);
       }
       sum = wrapped_sum(multiplied(sum, q.multipliers[0], q.rounding), q.out_zero);
       *integer(s.out, r.arena, n, c) = static_cast<int8_t>(clamped(sum, q.low, q.high));
