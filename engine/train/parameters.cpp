@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "graph/integers.h"
 #include "graph/ops.h"
 #include "zoo/initialize.h"
 
@@ -47,6 +48,7 @@ bool matches(const std::string& pattern, const std::string& name) {
 
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(graph, "train the network in float32, and quantise it afterwards"));
   std::vector<Kind> kinds(graph.values.size(), Kind::kNone);
   std::vector<bool> in_head(graph.values.size(), false);
   const int head = head_of(graph);
