@@ -14,7 +14,8 @@
 namespace sparsenet {
 namespace {
 
-constexpr int64_t kMostSteps = 255;  // between an integer and a zero point
+constexpr int64_t kMostSteps = 255;           // between an integer and a zero point
+constexpr int64_t kMostProbabilities = 4095;  // a Softmax adds them with 12 bits in front of the point
 
 double scale_of(const Value& value) {
   return static_cast<double>(value.quantization.scales[0]);
@@ -106,6 +107,11 @@ Status Lowering::softmax_quant(const Node& node, rt::QuantParams* quant) {
   if (out.quantization.scales[0] != 1.f / 256 || quant->out_zero != -128) {
     return unsupported(describe(node) + ": output: expected scale 1/256 and zero point -128, found " +
                        std::to_string(out.quantization.scales[0]) + " and " + std::to_string(quant->out_zero));
+  }
+  const int64_t elements = out.shape[static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis)];
+  if (elements > kMostProbabilities) {
+    return unsupported(describe(node) + ": expected at most " + std::to_string(kMostProbabilities) +
+                       " elements along the axis, found " + std::to_string(elements));
   }
   // Differences become fixed-point numbers with 5 integer bits.
   constexpr int kIntegerBits = 5;

@@ -10,7 +10,8 @@ namespace sparsenet {
 // The closest multiplier to a positive factor. One below 2^-32 becomes 0. False for one of 2^30 and more.
 bool make_multiplier(double factor, rt::Multiplier* multiplier);
 
-// The integer that stands for a real number in an int8 value, rounded (ties away from zero) and clamped to [-128, 127].
+// The integer that stands for a real number in an int8 value, rounded (ties away from zero) and clamped to [-128, 127];
+// the zero point for NaN.
 int32_t integer_of(float real, const Value& value);
 
 }  // namespace sparsenet
