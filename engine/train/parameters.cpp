@@ -13,6 +13,8 @@
 namespace sparsenet {
 namespace {
 
+constexpr const char* kTrainFloats = "train the network in float32, and quantise it afterwards";
+
 enum class Kind { kNone, kWeight, kBias, kNorm };
 
 // The index of the last convolution or fully connected layer, or -1.
@@ -48,7 +50,7 @@ bool matches(const std::string& pattern, const std::string& name) {
 
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {
-  SPARSENET_RETURN_IF_ERROR(refuse_integers(graph, "train the network in float32, and quantise it afterwards"));
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(graph, kTrainFloats));
   std::vector<Kind> kinds(graph.values.size(), Kind::kNone);
   std::vector<bool> in_head(graph.values.size(), false);
   const int head = head_of(graph);
@@ -106,6 +108,7 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
 namespace {
 
 Status replace(Graph* whole, int64_t classes, uint64_t seed) {
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(*whole, kTrainFloats));
   if (classes < 2 || classes > (1 << 20)) {
     return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
   }

@@ -26,4 +26,6 @@ TEST_CASE("integers: training is refused, and the node is named") {
   const auto plan = make_training_plan(model, "portable-f32");
   REQUIRE_FALSE(plan.ok());
   CHECK(plan.status().message() == expected);
+  CHECK(replace_head(&model.graph, 3, 1).message() == expected);
+  CHECK(model.graph.shape(logits) == Shape{1, 4});
 }
