@@ -5,6 +5,8 @@
 
 #include "converter/importers.h"
 #include "support/imported.h"
+#include "support/random.h"
+#include "support/skip.h"
 #include "support/tflite_file.h"
 
 namespace sparsenet::converter {
@@ -258,6 +260,49 @@ TEST_CASE("tflite integers: operators that only move numbers keep scale and zero
   file.op(BuiltinOperator::RESHAPE, {x, shape}, {y});
   CHECK(Tflite(file.finish({x}, {y})).problems().find("output 'y': expected the input's type, scale and zero point") !=
         std::string::npos);
+}
+
+TEST_CASE("tflite integers: damaged files are refused or read, and never crash, nor does running what is read") {
+  TfliteFile file;
+  const int32_t pixels = file.tensor("pixels", {1, 4, 4, 2}, TensorType::UINT8, {{0.5f}, {128}, 0});
+  const int32_t x = file.tensor("x", {1, 4, 4, 2}, TensorType::INT8, kOne);
+  file.op(BuiltinOperator::QUANTIZE, {pixels}, {x});
+  const int32_t w =
+      file.tensor("w", {2, 1, 1, 2}, TensorType::INT8, {{0.5f, 1.f}, {0, 0}, 0}, integers({1, 2, 3, 4}, 1));
+  const int32_t b = file.tensor("b", {2}, TensorType::INT32, {{0.5f}, {0}, 0}, integers({100, -100}, 4));
+  const int32_t y = file.tensor("y", {1, 4, 4, 2}, TensorType::INT8, kOne);
+  file.op(BuiltinOperator::CONV_2D, {x, w, b}, {y},
+          tflite::CreateConv2DOptions(file.builder(), tflite::Padding::SAME, 1, 1, ActivationFunctionType::RELU6));
+  const int32_t p = file.tensor("p", {1, 2, 2, 2}, TensorType::INT8, kOne);
+  file.op(BuiltinOperator::AVERAGE_POOL_2D, {y}, {p},
+          tflite::CreatePool2DOptions(file.builder(), tflite::Padding::VALID, 2, 2, 2, 2));
+  const int32_t s = file.tensor("s", {1, 2, 2, 2}, TensorType::INT8, {{1.f / 256}, {-128}, 0});
+  file.op(BuiltinOperator::SOFTMAX, {p}, {s}, tflite::CreateSoftmaxOptions(file.builder(), 1.f));
+  const std::vector<uint8_t> bytes = file.finish({pixels}, {s});
+  test::Random random(8);
+  int ran = 0, refused = 0;
+  for (int round = std::max(500, test::scaled_by_effort(4000)); round > 0; --round) {
+    std::vector<uint8_t> damaged = bytes;
+    for (int i = random.integer(1, 3); i > 0; --i) {
+      const uint8_t choices[] = {0, 1, 2, 0x7F, 0x80, 0xFF, static_cast<uint8_t>(random.next())};
+      damaged[random.index(damaged.size())] = choices[random.index(7)];
+    }
+    const Tflite t(damaged);
+    SessionOptions options;
+    options.threads = 1;
+    options.max_memory_bytes = 1 << 20;
+    auto session = t.report.problems.empty() ? Session::create(t.graph, options) : Result<Session>(invalid_model("-"));
+    refused += !session.ok();
+    if (!session.ok()) continue;
+    for (size_t i = 0; i < session->inputs().size(); ++i) {
+      const std::vector<float> values(static_cast<size_t>(element_count(session->inputs()[i].shape)), 0.7f);
+      CHECK(session->set_input(i, values.data(), values.size()).ok());
+    }
+    CHECK(session->run().ok());
+    ++ran;
+  }
+  CHECK(ran > 50);
+  CHECK(refused > 50);
 }
 
 }  // namespace
