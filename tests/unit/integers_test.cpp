@@ -111,7 +111,7 @@ void check_generator(const Generator& generator, int seeds) {
     }
   }
   // Scales are chosen so that results are not all at the ends of their range.
-  if (seeds >= 20) CHECK_MESSAGE(seen.size() >= 200, generator.name, ": ", seen.size(), " different results");
+  if (seeds >= 60) CHECK_MESSAGE(seen.size() >= 150, generator.name, ": ", seen.size(), " different results");
   if (failures > 2) FAIL_CHECK(generator.name, ": ", failures, " failures in all");
 }
 
