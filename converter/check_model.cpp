@@ -9,6 +9,7 @@
 #include "converter/io/file_bytes.h"
 #include "converter/io/memory_budget.h"
 #include "converter/io/npy.h"
+#include "io/session_tensors.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -26,8 +27,16 @@ struct UserArray {
   Elements<float> values;
   int64_t images = 0;
   size_t per_image = 0;
+  DataType type = DataType::kFloat32;
 
   const float* image(int64_t i) const { return values.data() + static_cast<size_t>(i) * per_image; }
+  Tensor tensor(int64_t i, const Shape& shape) const {
+    const float *from = image(i), *end = from + per_image;
+    if (type == DataType::kFloat32) return Tensor::from(shape, std::vector<float>(from, end));
+    std::vector<uint8_t> bytes;
+    for (; from < end; ++from) bytes.push_back(static_cast<uint8_t>(static_cast<int>(*from)));
+    return io::integer_tensor(type, shape, std::move(bytes));
+  }
 };
 
 // [N, H, W, C] -> [N, C, H, W]
@@ -44,12 +53,20 @@ Elements<float> channels_first(const Elements<float>& values, const Shape& shape
 // Where an array of images has its channels.
 enum class Order { kFirst, kLast, kEither };
 
-Result<UserArray> read_array(const std::string& path, const std::string& what, const Shape& expected, Order order) {
+// `port`: of the graph. Its integers are compared as they are.
+Result<UserArray> read_array(const std::string& path, const std::string& what, const Value& port, Order order) {
+  const Shape& expected = port.shape;
   SPARSENET_ASSIGN_OR_RETURN(FileBytes bytes, load_file(path));
   const Result<NpyView> view = parse_npy(bytes.data, bytes.size);
   if (!view.ok()) return view.status().with_context(path);
+  const ElementType integers = port.type == DataType::kInt8 ? ElementType::kInt8 : ElementType::kUInt8;
+  if (port.type != DataType::kFloat32 && view->type != integers) {
+    return invalid_argument(path + ": " + what + ": expected elements of " + name(port.type) + ", found " +
+                            name(view->type));
+  }
   UserArray out;
   out.path = path;
+  out.type = port.type;
   Shape wanted = expected;
   const bool has_images = !view->shape.empty() && view->shape[0] >= 1;
   if (has_images) wanted[0] = view->shape[0];
@@ -103,7 +120,7 @@ Result<std::vector<UserArray>> read_arrays(const std::string& list, const Model&
     const Value& value = graph.value(i < inputs ? graph.inputs[i] : graph.outputs[i - inputs]);
     const std::string what = (i < inputs ? "input '" : "output '") + printable(value.name) + "'";
     const Order order = channels_last ? Order::kLast : i < inputs ? Order::kEither : Order::kFirst;
-    SPARSENET_ASSIGN_OR_RETURN(UserArray array, read_array(paths[i], what, value.shape, order));
+    SPARSENET_ASSIGN_OR_RETURN(UserArray array, read_array(paths[i], what, value, order));
     if (!arrays.empty() && array.images != arrays[0].images) {
       return invalid_argument(paths[i] + ": " + what + ": expected " + std::to_string(arrays[0].images) +
                               " images as in " + arrays[0].path + ", found " + std::to_string(array.images));
@@ -168,24 +185,20 @@ class OutputCheck {
     TestVector vector;
     vector.tolerance = options_.tolerance;
     for (size_t i = 0; i < inputs; ++i) {
-      const float* values = arrays[i].image(image);
-      SPARSENET_RETURN_IF_ERROR(session->set_input(i, values, arrays[i].per_image));
-      vector.inputs.push_back(
-          Tensor::from(session->inputs()[i].shape, std::vector<float>(values, values + arrays[i].per_image)));
+      vector.inputs.push_back(arrays[i].tensor(image, session->inputs()[i].shape));
+      SPARSENET_RETURN_IF_ERROR(io::set_input(session, i, vector.inputs[i]));
     }
     SPARSENET_RETURN_IF_ERROR(session->run());
     for (size_t i = 0; i < session->outputs().size(); ++i) {
       const UserArray& expected = arrays[inputs + i];
-      std::vector<float> found(expected.per_image);
-      SPARSENET_RETURN_IF_ERROR(session->get_output(i, found.data(), found.size()));
-      const double error = relative_error(found, expected.image(image));
+      SPARSENET_ASSIGN_OR_RETURN(const Tensor found, io::get_output(*session, i));
+      const double error = relative_error(io::numbers_of(found), expected.image(image));
       if (worst_.empty() || error > report_.check.largest_error) {
         report_.check.largest_error = error;
         worst_ = expected.path + ": image " + std::to_string(image) + ": output '" +
                  printable(session->outputs()[i].name) + "'";
       }
-      found.assign(expected.image(image), expected.image(image) + expected.per_image);
-      vector.outputs.push_back(Tensor::from(session->outputs()[i].shape, std::move(found)));
+      vector.outputs.push_back(expected.tensor(image, session->outputs()[i].shape));
     }
     ++report_.check.images;
     if (vectors_.size() < kMostStored) vectors_.push_back(std::move(vector));

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "io/session_tensors.h"
+
 namespace sparsenet::converter {
 namespace {
 
@@ -17,8 +19,9 @@ std::string counted(int64_t count, const char* what) {
 // The largest difference, relative to the largest value before the change.
 double difference(const Tensor& before, const Tensor& after) {
   double largest = 0, apart = 0;
-  for (int64_t i = 0; i < after.elements(); ++i) {
-    const auto x = static_cast<double>(before.f32()[i]), y = static_cast<double>(after.f32()[i]);
+  const std::vector<float> old_values = io::numbers_of(before), new_values = io::numbers_of(after);
+  for (size_t i = 0; i < new_values.size(); ++i) {
+    const auto x = static_cast<double>(old_values[i]), y = static_cast<double>(new_values[i]);
     largest = std::max(largest, std::fabs(x));
     apart = std::max(apart, std::fabs(x - y));
   }
@@ -66,6 +69,11 @@ Status set_precision(Precision precision, Model* model, Report* report, bool* ch
   *changed = false;
   if (precision == Precision::kAsItIs) return {};
   if (precision == Precision::kFloat16) {
+    for (const Value& value : model->graph.values) {
+      if (!value.is_constant || value.type != DataType::kInt8) continue;
+      return unsupported("--precision f16: weight '" + printable(value.name) +
+                         "' is int8, which is smaller: leave the option out");
+    }
     SPARSENET_RETURN_IF_ERROR(round_parameters(model, report, changed));
   } else {
     for (const Value& value : model->graph.values) *changed = *changed || value.type == DataType::kFloat16;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "converter/convert.h"
+#include "io/session_tensors.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -31,7 +32,7 @@ class Random {
 };
 
 // Normalised pixels of a random image if the model states how it normalises images, otherwise standard normal values.
-std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
+std::vector<float> make_floats(const Shape& shape, const Metadata& metadata, bool images, Random* random) {
   std::vector<float> values(static_cast<size_t>(element_count(shape)));
   const size_t plane = shape.size() == 4 ? static_cast<size_t>(shape[2] * shape[3]) : 1;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -47,23 +48,30 @@ std::vector<float> make_input(const Shape& shape, const Metadata& metadata, bool
   return values;
 }
 
+// Integers are of any size that their type has.
+Tensor make_input(const TensorInfo& info, const Metadata& metadata, bool images, Random* random) {
+  if (info.type == DataType::kFloat32) {
+    return Tensor::from(info.shape, make_floats(info.shape, metadata, images && info.shape.size() == 4, random));
+  }
+  std::vector<uint8_t> bytes(static_cast<size_t>(element_count(info.shape)));
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(256.0 * random->uniform());
+  return io::integer_tensor(info.type, info.shape, std::move(bytes));
+}
+
 }  // namespace
 
 Status compute_outputs(Session* session, TestVector* vector) {
   for (size_t i = 0; i < vector->inputs.size(); ++i) {
-    const Tensor& in = vector->inputs[i];
-    SPARSENET_RETURN_IF_ERROR(session->set_input(i, in.f32(), static_cast<size_t>(in.elements())));
+    SPARSENET_RETURN_IF_ERROR(io::set_input(session, i, vector->inputs[i]));
   }
   SPARSENET_RETURN_IF_ERROR(session->run());
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < session->outputs().size(); ++i) {
-    const Shape& shape = session->outputs()[i].shape;
-    std::vector<float> values(static_cast<size_t>(element_count(shape)));
-    SPARSENET_RETURN_IF_ERROR(session->get_output(i, values.data(), values.size()));
-    for (float value : values) {
+    SPARSENET_ASSIGN_OR_RETURN(Tensor output, io::get_output(*session, i));
+    for (float value : io::numbers_of(output)) {
       if (!std::isfinite(value)) return invalid_model("output '" + session->outputs()[i].name + "' is not finite");
     }
-    outputs.push_back(Tensor::from(shape, std::move(values)));
+    outputs.push_back(std::move(output));
   }
   vector->outputs = std::move(outputs);
   return {};
@@ -81,9 +89,7 @@ Status add_test_vectors(int count, Model* model) {
   for (int n = 0; n < count; ++n) {
     TestVector vector;
     for (size_t i = 0; i < session.inputs().size(); ++i) {
-      const Shape& shape = session.inputs()[i].shape;
-      vector.inputs.push_back(
-          Tensor::from(shape, make_input(shape, model->metadata, images && shape.size() == 4, &random)));
+      vector.inputs.push_back(make_input(session.inputs()[i], model->metadata, images, &random));
     }
     SPARSENET_RETURN_IF_ERROR(compute_outputs(&session, &vector));
     model->test_vectors.push_back(std::move(vector));

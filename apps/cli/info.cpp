@@ -11,10 +11,12 @@
 namespace sparsenet::cli {
 namespace {
 
-// The type in which the model's weights are stored: float16 if any of its constants is.
+// The type in which the model's weights are stored: int8 or float16 if any of its constants is.
 std::string parameter_type(const Graph& graph) {
-  for (const Value& value : graph.values) {
-    if (value.is_constant && value.type == DataType::kFloat16) return name(DataType::kFloat16);
+  for (const DataType type : {DataType::kInt8, DataType::kFloat16}) {
+    for (const Value& value : graph.values) {
+      if (value.is_constant && value.type == type) return name(type);
+    }
   }
   return name(DataType::kFloat32);
 }
@@ -46,6 +48,9 @@ Json tensors_json(const std::vector<TensorInfo>& tensors) {
   Json list = Json::array();
   for (const TensorInfo& t : tensors) {
     list.push_back({{"name", t.name}, {"type", sparsenet::name(t.type)}, {"shape", t.shape}});
+    if (t.quantization.scales.size() != 1) continue;
+    list.back()["scale"] = t.quantization.scales[0];
+    list.back()["zero_point"] = t.quantization.zero_points[0];
   }
   return list;
 }
@@ -54,7 +59,7 @@ Json tensors_json(const std::vector<TensorInfo>& tensors) {
 std::vector<TensorInfo> stored_tensors(const Graph& graph) {
   std::vector<TensorInfo> list;
   for (const Value& value : graph.values) {
-    if (value.is_constant) list.push_back({value.name, value.type, value.shape});
+    if (value.is_constant) list.push_back({value.name, value.type, value.shape, value.quantization});
   }
   return list;
 }
@@ -131,6 +136,14 @@ void print_line(const char* key, const std::string& value) {
   if (!value.empty()) std::printf("%-13s %s\n", key, value.c_str());
 }
 
+std::string port_text(const TensorInfo& t) {
+  const std::string text = t.name + " " + to_string(t.shape) + " " + sparsenet::name(t.type);
+  if (t.quantization.scales.size() != 1) return text;
+  char scale[32];
+  std::snprintf(scale, sizeof scale, "%.6g", static_cast<double>(t.quantization.scales[0]));
+  return text + ", scale " + scale + ", zero point " + std::to_string(t.quantization.zero_points[0]);
+}
+
 void print_tensors(const std::vector<TensorInfo>& tensors) {
   std::printf("\ntensors\n");
   for (const TensorInfo& t : tensors) {
@@ -146,10 +159,8 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("architecture", meta.architecture);
   print_line("provenance", meta.provenance);
   print_line("license", meta.license);
-  for (const TensorInfo& t : session.inputs())
-    print_line("input", t.name + " " + to_string(t.shape) + " " + sparsenet::name(t.type));
-  for (const TensorInfo& t : session.outputs())
-    print_line("output", t.name + " " + to_string(t.shape) + " " + sparsenet::name(t.type));
+  for (const TensorInfo& t : session.inputs()) print_line("input", port_text(t));
+  for (const TensorInfo& t : session.outputs()) print_line("output", port_text(t));
   print_line("images", meta.color_order + ", mean " + (meta.mean.empty() ? "0" : join(meta.mean, " ")) + ", std " +
                            (meta.std_dev.empty() ? "1" : join(meta.std_dev, " ")) + " (of 0..255), resize " +
                            meta.resize);

@@ -7,6 +7,7 @@
 #include "cli/statistics.h"
 #include "data/file.h"
 #include "data/npy.h"
+#include "io/session_tensors.h"
 
 namespace sparsenet::cli {
 namespace {
@@ -131,21 +132,9 @@ Status set_input(Session& session, size_t index, const io::FloatArray& array) {
 }
 
 Status write_output(const Session& session, const Binding& binding) {
-  const TensorInfo& info = session.outputs()[binding.index];
-  const auto count = static_cast<size_t>(element_count(info.shape));
-  if (info.type == DataType::kFloat32) {
-    std::vector<float> values(count);
-    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, values.data(), count));
-    return io::write_npy(binding.path, info.shape, values.data());
-  }
-  std::vector<uint8_t> bytes(count);
-  if (info.type == DataType::kInt8) {
-    auto* integers = reinterpret_cast<int8_t*>(bytes.data());
-    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, integers, count));
-  } else {
-    SPARSENET_RETURN_IF_ERROR(session.get_output(binding.index, bytes.data(), count));
-  }
-  return io::write_npy(binding.path, info.shape, info.type, bytes.data());
+  SPARSENET_ASSIGN_OR_RETURN(const Tensor output, io::get_output(session, binding.index));
+  if (output.type == DataType::kFloat32) return io::write_npy(binding.path, output.shape, output.f32());
+  return io::write_npy(binding.path, output.shape, output.type, static_cast<const uint8_t*>(output.data));
 }
 
 int run(const RunArguments& options) {

@@ -12,6 +12,7 @@
 #include "cli/arguments.h"
 #include "cli/output.h"
 #include "io/file_kind.h"
+#include "io/session_tensors.h"
 
 namespace sparsenet::cli {
 namespace {
@@ -42,7 +43,8 @@ struct Comparison {
   bool passed = false;
 };
 
-Comparison compare(const std::vector<float>& found, const float* expected) {
+// Integers are compared as they are.
+Comparison compare(const std::vector<float>& found, const std::vector<float>& expected) {
   Comparison result{};
   double largest = 0;
   bool finite = true;
@@ -65,9 +67,10 @@ Status check_tensors(const std::vector<Tensor>& tensors, const std::vector<Tenso
                          std::to_string(tensors.size()));
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].type != DataType::kFloat32 || tensors[i].shape != expected[i].shape) {
-      return invalid_model(what + ": '" + expected[i].name + "': expected float32 " + to_string(expected[i].shape) +
-                           ", found " + sparsenet::name(tensors[i].type) + " " + to_string(tensors[i].shape));
+    if (tensors[i].type != expected[i].type || tensors[i].shape != expected[i].shape) {
+      return invalid_model(what + ": '" + expected[i].name + "': expected " + sparsenet::name(expected[i].type) + " " +
+                           to_string(expected[i].shape) + ", found " + sparsenet::name(tensors[i].type) + " " +
+                           to_string(tensors[i].shape));
     }
   }
   return {};
@@ -81,14 +84,12 @@ Result<std::vector<Comparison>> run_vectors(Session& session, const std::vector<
     SPARSENET_RETURN_IF_ERROR(check_tensors(vector.inputs, session.inputs(), what + ", inputs"));
     SPARSENET_RETURN_IF_ERROR(check_tensors(vector.outputs, session.outputs(), what + ", outputs"));
     for (size_t i = 0; i < vector.inputs.size(); ++i) {
-      SPARSENET_RETURN_IF_ERROR(
-          session.set_input(i, vector.inputs[i].f32(), static_cast<size_t>(vector.inputs[i].elements())));
+      SPARSENET_RETURN_IF_ERROR(io::set_input(&session, i, vector.inputs[i]));
     }
     SPARSENET_RETURN_IF_ERROR(session.run());
     for (size_t i = 0; i < vector.outputs.size(); ++i) {
-      std::vector<float> found(static_cast<size_t>(vector.outputs[i].elements()));
-      SPARSENET_RETURN_IF_ERROR(session.get_output(i, found.data(), found.size()));
-      Comparison result = compare(found, vector.outputs[i].f32());
+      SPARSENET_ASSIGN_OR_RETURN(const Tensor found, io::get_output(session, i));
+      Comparison result = compare(io::numbers_of(found), io::numbers_of(vector.outputs[i]));
       result.vector = v;
       result.output = session.outputs()[i].name;
       result.tolerance = static_cast<double>(vector.tolerance);

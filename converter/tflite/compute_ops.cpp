@@ -264,6 +264,10 @@ const ActivationOperator* find_activation_operator(const std::string& name) {
 
 Status import_activation(TfliteContext& c) {
   const ActivationOperator& row = *find_activation_operator(c.op_name());
+  // The results of TensorFlow Lite's kernels for the others differ between its versions.
+  if (c.is_int8(0) && row.op != Op::kRelu && row.op != Op::kClip) {
+    return unsupported("this operator on int8 is not available in this version");
+  }
   return emit_pointwise(c, row.op, row.attrs);
 }
 

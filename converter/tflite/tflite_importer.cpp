@@ -248,6 +248,17 @@ class TfliteModelImporter {
         }
       }
       if (has_integers(node)) node.rounding = Rounding::kDouble;
+      if (moves && from.type != DataType::kFloat32) {
+        for (ValueId id : node.inputs) {
+          const Value& other = graph.value(id);
+          if (other.quantization.scales == from.quantization.scales &&
+              other.quantization.zero_points == from.quantization.zero_points) {
+            continue;
+          }
+          return unsupported("input '" + other.name + "': expected the scale and zero point of '" + from.name +
+                             "', which the operator only moves");
+        }
+      }
     }
     for (const int32_t index : *op.outputs()) {
       const TfliteValue& value = state_.values[static_cast<size_t>(index)];

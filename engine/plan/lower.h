@@ -88,7 +88,7 @@ class Lowering {
   Status conv_quant(const Node& node, rt::QuantParams* quant);
   Status add_quant(const Node& node, rt::QuantParams* quant);
   Status softmax_quant(const Node& node, rt::QuantParams* quant);
-  Status set_multipliers(const Node& node, const std::vector<double>& factors, rt::QuantParams* quant);
+  Status set_multipliers(const Node& node, const std::vector<double>& factors, int64_t largest, rt::QuantParams* quant);
   Status lower_integer_node(const Node& node);
   Status lower_quantize(const Node& node, rt::StepOp op);
   Status lower_integer_clamp(const Node& node);

@@ -14,6 +14,9 @@
 namespace sparsenet {
 namespace {
 
+constexpr int64_t kMostSteps = 255;           // between an integer and a zero point
+constexpr int64_t kMostProbabilities = 4095;  // a Softmax adds them with 12 bits in front of the point
+
 double scale_of(const Value& value) {
   return static_cast<double>(value.quantization.scales[0]);
 }
@@ -38,15 +41,26 @@ Activation activation_of(const Node& node) {
   return {};
 }
 
+// Numbers are multiplied in 32 bits, and the output's zero point is added: nothing may leave these, whatever the input.
+Status check_products(const Node& node, const std::string& where, int64_t largest, const rt::Multiplier& multiplier) {
+  const int32_t left = std::max(0, multiplier.shift);
+  if (largest <= (INT32_MAX - 256) >> left) return {};
+  return unsupported(describe(node) + where + ": expected sums that 32 bits hold, found up to " +
+                     std::to_string(largest) + (left > 0 ? " times 2^" + std::to_string(left) : ""));
+}
+
 }  // namespace
 
-Status Lowering::set_multipliers(const Node& node, const std::vector<double>& factors, rt::QuantParams* quant) {
+// `largest`: of what will be multiplied. See check_products().
+Status Lowering::set_multipliers(const Node& node, const std::vector<double>& factors, int64_t largest,
+                                 rt::QuantParams* quant) {
   std::vector<rt::Multiplier> multipliers(factors.size());
   for (size_t i = 0; i < factors.size(); ++i) {
     if (!make_multiplier(factors[i], &multipliers[i])) {
       return unsupported(describe(node) + ": scales: expected factors below 2^30 between them, found " +
                          std::to_string(factors[i]));
     }
+    SPARSENET_RETURN_IF_ERROR(check_products(node, "", largest, multipliers[i]));
   }
   plan_.multipliers.push_back(std::move(multipliers));
   quant->multipliers = plan_.multipliers.back().data();
@@ -64,7 +78,7 @@ Status Lowering::conv_quant(const Node& node, rt::QuantParams* quant) {
   for (size_t o = 0; o < outputs; ++o) {
     factors[o] = scale_of(in) * static_cast<double>(scales[scales.size() > 1 ? o : 0]) / scale_of(out);
   }
-  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, factors, quant));
+  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, factors, 0, quant));
   const auto* weights = static_cast<const int8_t*>(weight.constant.data);
   const bool biased = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
   const auto* bias = biased ? static_cast<const int32_t*>(graph_.value(node.inputs[2]).constant.data) : nullptr;
@@ -74,11 +88,7 @@ Status Lowering::conv_quant(const Node& node, rt::QuantParams* quant) {
     int64_t sum = 0;
     for (int64_t i = 0; i < count; ++i) sum += std::abs(int{weights[static_cast<int64_t>(o) * count + i]});
     sum = sum * farthest + (bias ? std::abs(int64_t{bias[o]}) : 0);
-    const int32_t left = std::max(0, quant->multipliers[o].shift);
-    if (sum > (INT32_MAX >> (node.rounding == Rounding::kDouble ? left : 0))) {
-      return unsupported(describe(node) + ": output " + std::to_string(o) +
-                         ": expected sums that 32 bits hold, found weights and bias for up to " + std::to_string(sum));
-    }
+    SPARSENET_RETURN_IF_ERROR(check_products(node, ": output " + std::to_string(o), sum, quant->multipliers[o]));
   }
   return {};
 }
@@ -89,7 +99,7 @@ Status Lowering::add_quant(const Node& node, rt::QuantParams* quant) {
   const double twice = 2 * std::max(a, b);
   quant->left_shift = 20;
   return set_multipliers(node, {a / twice, b / twice, twice / (1048576. * scale_of(graph_.value(node.outputs[0])))},
-                         quant);
+                         kMostSteps << quant->left_shift, quant);
 }
 
 Status Lowering::softmax_quant(const Node& node, rt::QuantParams* quant) {
@@ -98,10 +108,15 @@ Status Lowering::softmax_quant(const Node& node, rt::QuantParams* quant) {
     return unsupported(describe(node) + ": output: expected scale 1/256 and zero point -128, found " +
                        std::to_string(out.quantization.scales[0]) + " and " + std::to_string(quant->out_zero));
   }
+  const int64_t elements = out.shape[static_cast<size_t>(std::get<AxisAttrs>(node.attrs).axis)];
+  if (elements > kMostProbabilities) {
+    return unsupported(describe(node) + ": expected at most " + std::to_string(kMostProbabilities) +
+                       " elements along the axis, found " + std::to_string(elements));
+  }
   // Differences become fixed-point numbers with 5 integer bits.
   constexpr int kIntegerBits = 5;
   const double factor = std::min(scale_of(graph_.value(node.inputs[0])) * (1 << (31 - kIntegerBits)), 2147483647.);
-  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, {factor}, quant));
+  SPARSENET_RETURN_IF_ERROR(set_multipliers(node, {factor}, 0, quant));
   const rt::Multiplier& m = quant->multipliers[0];
   if (m.shift < 0) return unsupported(describe(node) + ": input: expected a scale of at least 2^-27");
   quant->least = -static_cast<int32_t>(
@@ -128,10 +143,16 @@ Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
       return add_quant(node, quant);
     case Op::kMul:
       quant->in2_zero = zero(graph_.value(node.inputs[1]));
-      return set_multipliers(node, {scale_of(in) * scale_of(graph_.value(node.inputs[1])) / scale_of(out)}, quant);
+      return set_multipliers(node, {scale_of(in) * scale_of(graph_.value(node.inputs[1])) / scale_of(out)},
+                             kMostSteps * kMostSteps, quant);
     case Op::kGlobalAveragePool: {
-      const Shape& s = in.shape;
-      return set_multipliers(node, {scale_of(in) / (scale_of(out) * static_cast<double>(s[2] * s[3]))}, quant);
+      const int64_t pixels = in.shape[2] * in.shape[3];
+      return set_multipliers(node, {scale_of(in) / (scale_of(out) * static_cast<double>(pixels))}, kMostSteps * pixels,
+                             quant);
+    }
+    case Op::kAveragePool: {
+      const auto& window = std::get<PoolAttrs>(node.attrs).kernel;
+      return check_products(node, "", int64_t{128} * (window[0] + 1) * (window[1] + 1), {});
     }
     case Op::kSoftmax:
       return softmax_quant(node, quant);
@@ -143,7 +164,7 @@ Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
       [[fallthrough]];
     case Op::kRelu:
     case Op::kClip:
-      return set_multipliers(node, {scale_of(in) / scale_of(out)}, quant);
+      return set_multipliers(node, {scale_of(in) / scale_of(out)}, kMostSteps, quant);
     case Op::kDequantize:
       quant->scale = in.quantization.scales[0];
       return {};

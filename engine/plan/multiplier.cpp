@@ -38,6 +38,7 @@ rt::ChannelScale make_channel_scale(double factor, double addend) {
 
 int32_t integer_of(float real, const Value& value) {
   const Quantization& q = value.quantization;
+  if (std::isnan(real)) return q.zero_points[0];
   const double integer = q.zero_points[0] + std::round(static_cast<double>(real / q.scales[0]));
   return static_cast<int32_t>(std::clamp(integer, -128., 127.));
 }

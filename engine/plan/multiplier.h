@@ -13,7 +13,8 @@ bool make_multiplier(double factor, rt::Multiplier* multiplier);
 // The integers for x -> factor * x + addend, as precise as 32 bits allow for x in [-128, 127].
 rt::ChannelScale make_channel_scale(double factor, double addend);
 
-// The integer that stands for a real number in an int8 value, rounded (ties away from zero) and clamped to [-128, 127].
+// The integer that stands for a real number in an int8 value, rounded (ties away from zero) and clamped to [-128, 127];
+// the zero point for NaN.
 int32_t integer_of(float real, const Value& value);
 
 }  // namespace sparsenet

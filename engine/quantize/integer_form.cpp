@@ -277,7 +277,6 @@ class IntegerForm {
 
   void make_layer(const Node& node) {
     const ValueId x = integer(node.inputs[0]);
-    const Quantization q = own_quantization(node.outputs[0]);
     const Value& weight = graph_.value(node.inputs[1]);
     const std::vector<float> w = to_float32(weight.constant);
     const auto outputs = static_cast<size_t>(weight.shape[0]);
@@ -304,6 +303,11 @@ class IntegerForm {
       bias[o] = static_cast<int32_t>(std::round(static_cast<double>(b[o]) / (x_scale * used)));
     }
     of_weight.zero_points.assign(outputs, 0);
+    // A finer scale than that of the sums would show nothing more, and could leave 32 bits.
+    Range range = ranges_[static_cast<size_t>(node.outputs[0])];
+    const float finest = *std::max_element(of_weight.scales.begin(), of_weight.scales.end());
+    range.high = std::max(range.high, range.low + 255 * static_cast<float>(x_scale) * finest);
+    const Quantization q = quantization_for(range);
     const ValueId weight_id =
         out_.add_constant(constant_name(node, ".w"), tensor_of(DataType::kInt8, weight.shape, std::move(weights)));
     out_.value(weight_id).quantization = std::move(of_weight);

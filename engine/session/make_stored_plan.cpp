@@ -58,6 +58,16 @@ std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const P
   return all;
 }
 
+Status check_floats(const Plan& plan) {
+  for (const rt::Step& step : plan.steps) {
+    if (!step.quant) continue;
+    return unsupported(
+        "node '" + std::string(step.name) +
+        "' computes with integers, which stored plans cannot hold: give the float network, or make no plan");
+  }
+  return {};
+}
+
 }  // namespace
 
 const std::vector<std::string>& plan_targets() {
@@ -106,6 +116,7 @@ Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& targ
     SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
     SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
     SPARSENET_ASSIGN_OR_RETURN(Plan made, make_plan(graph));
+    SPARSENET_RETURN_IF_ERROR(check_floats(made));
     Result<StoredPlan> stored = gather_constants(std::move(made), graph, source);
     if (!stored.ok()) return stored.status();
     stored->target = target;

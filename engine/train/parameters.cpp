@@ -6,11 +6,14 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "graph/integers.h"
 #include "graph/ops.h"
 #include "zoo/initialize.h"
 
 namespace sparsenet {
 namespace {
+
+constexpr const char* kTrainFloats = "train the network in float32, and quantise it afterwards";
 
 enum class Kind { kNone, kWeight, kBias, kNorm };
 
@@ -47,6 +50,7 @@ bool matches(const std::string& pattern, const std::string& name) {
 
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(graph, kTrainFloats));
   std::vector<Kind> kinds(graph.values.size(), Kind::kNone);
   std::vector<bool> in_head(graph.values.size(), false);
   const int head = head_of(graph);
@@ -104,6 +108,7 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
 namespace {
 
 Status replace(Graph* whole, int64_t classes, uint64_t seed) {
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(*whole, kTrainFloats));
   if (classes < 2 || classes > (1 << 20)) {
     return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
   }

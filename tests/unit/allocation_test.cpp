@@ -12,6 +12,7 @@
 #include "support/check_session.h"
 #include "support/heap_counter.h"
 #include "support/random_graphs.h"
+#include "support/random_integers.h"
 #include "support/skip.h"
 
 using namespace sparsenet;
@@ -104,7 +105,7 @@ TEST_CASE("1,000 runs on our own kernels make no heap call") {
 
 TEST_CASE("no op's portable kernel calls the heap in a run") {
   for (const std::vector<Generator>* list :
-       {&layer_generators(), &data_generators(), &general_generators(), &network_generators()}) {
+       {&layer_generators(), &data_generators(), &general_generators(), &network_generators(), &integer_generators()}) {
     for (const Generator& generator : *list) {
       for (uint64_t seed = 0; seed < 4; ++seed) {
         const Graph graph = make_graph(generator, seed);

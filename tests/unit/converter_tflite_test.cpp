@@ -68,15 +68,5 @@ TEST_CASE("tflite: MLPerf Tiny's ResNet8") {
   check_network(path, "resnet8", 1);
 }
 
-TEST_CASE("tflite: a quantised network is refused in one sentence") {
-  Options options;
-  options.input = test::shared_file("models/mlperf-tiny-resnet8/pretrainedResnet_quant.tflite");
-  if (options.input.empty()) return test::skip("quantised tflite", "the shared models");
-  Report report;
-  CHECK(!import_model(options, &report).ok());
-  REQUIRE(report.problems.size() == 1);
-  CHECK(report.problems[0].reason.find("quantised") != std::string::npos);
-}
-
 }  // namespace
 }  // namespace sparsenet::converter

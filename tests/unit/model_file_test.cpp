@@ -14,6 +14,7 @@
 
 #include "model_samples.h"
 #include "support/random_graphs.h"
+#include "support/random_integers.h"
 #include "support/scratch_folder.h"
 
 using namespace sparsenet;
@@ -103,6 +104,7 @@ void check_graph(const Graph& a, const Graph& b) {
     CAPTURE(a.nodes[i].name);
     CHECK(a.nodes[i].op == b.nodes[i].op);
     CHECK(a.nodes[i].name == b.nodes[i].name);
+    CHECK(a.nodes[i].rounding == b.nodes[i].rounding);
     CHECK(a.nodes[i].inputs == b.nodes[i].inputs);
     CHECK(a.nodes[i].outputs == b.nodes[i].outputs);
     REQUIRE(a.nodes[i].attrs.index() == b.nodes[i].attrs.index());
@@ -168,7 +170,9 @@ TEST_CASE("a model is read back as it was written, and written again to the same
 
 TEST_CASE("the sample holds every op that a file may hold") {
   std::vector<bool> seen(64, false);
-  for (const Node& node : graph_of_all_ops().nodes) seen[static_cast<size_t>(node.op)] = true;
+  for (const Graph& graph : {graph_of_all_ops(), graph_of_integers()}) {
+    for (const Node& node : graph.nodes) seen[static_cast<size_t>(node.op)] = true;
+  }
   int known = 0;
   for (int op = 1; op < 64; ++op) {
     const OpDefinition* definition = find_op(static_cast<Op>(op));
@@ -182,7 +186,8 @@ TEST_CASE("the sample holds every op that a file may hold") {
 
 TEST_CASE("random graphs survive the round trip") {
   int stored = 0;
-  for (const auto& generators : {layer_generators(), data_generators(), general_generators(), network_generators()}) {
+  for (const auto& generators :
+       {layer_generators(), data_generators(), general_generators(), network_generators(), integer_generators()}) {
     for (const Generator& generator : generators) {
       CAPTURE(generator.name);
       Model model;

@@ -96,6 +96,37 @@ inline Graph graph_of_all_ops() {
   return g;
 }
 
+// A graph of integers: the ops between types, both roundings, weights, and every kind of quantisation.
+inline Graph graph_of_integers() {
+  static const int8_t kWeights[6] = {-127, 5, 127, 1, -2, 3};
+  static const int32_t kBiases[3] = {100, -200, 300};
+  Graph g;
+  const auto integers = [&](ValueId id, Quantization q, Rounding rounding) {
+    g.value(id).type = DataType::kInt8;
+    g.value(id).quantization = std::move(q);
+    g.nodes.back().rounding = rounding;
+    return id;
+  };
+  const ValueId pixels = g.add_input("pixels", {2, 2, 3, 4}, DataType::kUInt8);
+  g.value(pixels).quantization = {{0.5f}, {128}, 0};
+  const ValueId real = g.add_input("real", {2, 2, 3, 4});
+  const ValueId a = integers(g.add_node(Op::kQuantize, "from uint8", {pixels}), {{0.25f}, {-3}, 0}, Rounding::kDouble);
+  const ValueId b = integers(g.add_node(Op::kQuantize, "from float", {real}), {{0.125f}, {127}, 0}, Rounding::kSingle);
+  ValueId x = integers(g.add_node(Op::kAdd, "add", {a, b}), {{0.5f}, {-128}, 0}, Rounding::kDouble);
+  const ValueId w = g.add_constant("weight", Tensor{DataType::kInt8, {3, 2, 1, 1}, nullptr, kWeights});
+  g.value(w).quantization = {{0.5f, 0.25f, 2.f}, {0, 0, 0}, 0};
+  const ValueId bias = g.add_constant("bias", Tensor{DataType::kInt32, {3}, nullptr, kBiases});
+  g.value(bias).quantization = {{0.25f}, {0}, 0};
+  ConvAttrs conv;
+  conv.activation = {Activation::Kind::kRelu, 0, 0};
+  x = integers(g.add_node(Op::kConv, "conv", {x, w, bias}, conv), {{8.f}, {-20}, 0}, Rounding::kSingle);
+  const ValueId scale = g.add_constant("scale", Tensor::from({3}, {0.5f, -2.f, 1.f}));
+  const ValueId shift = g.add_constant("shift", Tensor::from({3}, {0.f, 3.f, -1.f}));
+  x = integers(g.add_node(Op::kScale, "scales", {x, scale, shift}), {{4.f}, {-7}, 0}, Rounding::kSingle);
+  g.outputs = {g.add_node(Op::kDequantize, "to float", {x}), x};
+  return g;
+}
+
 inline Model model_of_all_ops() {
   Model model;
   model.graph = graph_of_all_ops();

@@ -107,7 +107,9 @@ enum class Op : uint16_t {
   kLayerNorm = 41,  // x, scale [C]?, shift [C]?: (x - mean) / sqrt(variance + epsilon) scale + shift    BatchNormAttrs
                     // over the channels of every pixel: dimension 1 of rank 2 and 4, dimension 2 of rank 3
 
-  // Between types, see Quantization. The output's type and quantisation say what is computed.
+  // Between types, see Quantization. The output's type and quantisation say what is computed. From float32 it is the
+  // quotient by the scale, halves to the even integer (Rounding::kSingle) or away from zero (kDouble); NaN becomes the
+  // zero point.
   kQuantize = 42,    // float32, int8 or uint8 -> int8
   kDequantize = 43,  // int8 -> float32
   // x, scale [C], shift [C]: x scale + shift per channel of dimension 1, of int8 alone. A ReLU behind it is the
@@ -236,6 +238,10 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 //   - bounds of a fused activation are real numbers;
 //   - what Concat puts side by side along dimension 1 may have different scales and zero points: infer_shapes() then
 //     gives its output one for each channel (axis 1), and only Scale and Concat read it.
+//   - AveragePool rounds the mean of the integers, halves away from zero;
+//   - Add brings both inputs to half of the larger scale with 20 more bits, each rounded, and then adds;
+//   - Softmax has scale 1/256 and zero point -128, and at most 4,095 elements along its axis;
+//   - no sum may leave 32 bits, whatever the input is.
 // The ops are those, Conv, FullyConnected, GlobalAveragePool, Add, Mul, Scale, Relu, Clip, Sigmoid, HardSigmoid,
 // HardSwish, Tanh, Silu, Softmax, Quantize and Dequantize.
 // The results are the same bits on every machine; see Rounding.

@@ -1,0 +1,137 @@
+// Networks that compute with integers, on the command line.
+#include <doctest/doctest.h>
+#include <sparsenet/model.h>
+#include <sparsenet/session.h>
+
+#include <fstream>
+
+#include "command.h"
+#include "data/npy.h"
+#include "support/integer_maker.h"
+
+namespace {
+
+using namespace sparsenet;
+using nlohmann::json;
+using test::fails;
+using test::json_of;
+using test::scratch;
+
+// Pixels of 0..255, as int8 with zero point -128, to probabilities of three classes.
+const std::string& network() {
+  static const std::string path = [] {
+    test::Random random(4);
+    test::IntegerMaker g(random);
+    const ValueId x = g.input({1, 3, 8, 8}, {{1.f}, {-128}, 0});
+    ConvAttrs attrs;
+    attrs.stride = {2, 2};
+    ValueId y = g.layer(x, {8, 3, 3, 3}, attrs);
+    y = g.node(Op::kGlobalAveragePool, {y}, NoAttrs{}, {{static_cast<float>(g.scale(y))}, {3}, 0});
+    y = g.move(Op::kReshape, {y}, ReshapeAttrs{{0, -1}});
+    const ValueId logits = g.layer(y, {3, 8});
+    g.graph.value(logits).quantization.scales[0] *= 0.01f;
+    Model model;
+    model.graph = g.finish({g.node(Op::kSoftmax, {logits}, AxisAttrs{1}, {{1.f / 256}, {-128}, 0})});
+    model.graph.value(x).name = "pixels";
+    model.graph.value(model.graph.outputs[0]).name = "scores";
+    model.metadata.labels = {"a", "b", "c"};
+    TestVector vector;
+    std::vector<int8_t> pixels(3 * 8 * 8), scores(3);
+    for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<int8_t>(i * 37 % 256 - 128);
+    auto session = Session::create(model.graph, {});
+    REQUIRE_MESSAGE(session.ok(), session.status().message());
+    REQUIRE(session->set_input(0, pixels.data(), pixels.size()).ok());
+    REQUIRE(session->run().ok());
+    REQUIRE(session->get_output(0, scores.data(), scores.size()).ok());
+    vector.inputs = {test::integer_constant<int8_t>({1, 3, 8, 8}, pixels)};
+    vector.outputs = {test::integer_constant<int8_t>({1, 3}, scores)};
+    model.test_vectors = {vector};
+    const std::string file = scratch("int8.snet");
+    REQUIRE(save_model(model, file).ok());
+    ++scores[1];
+    model.test_vectors[0].outputs = {test::integer_constant<int8_t>({1, 3}, scores)};
+    REQUIRE(save_model(model, scratch("wrong.snet")).ok());
+    return file;
+  }();
+  return path;
+}
+
+// A batch of two images, as bytes of the given type.
+std::string images(const std::string& name, DataType type) {
+  std::vector<uint8_t> bytes(2 * 3 * 8 * 8);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 37 % 256 - 128);
+  const std::string file = scratch(name);
+  REQUIRE(io::write_npy(file, {2, 3, 8, 8}, type, bytes.data()).ok());
+  return file;
+}
+
+TEST_CASE("cli: info tells types, scales and zero points") {
+  const json info = json_of({"info", network()});
+  CHECK(info["inputs"][0] ==
+        json({{"name", "pixels"}, {"type", "int8"}, {"shape", {1, 3, 8, 8}}, {"scale", 1}, {"zero_point", -128}}));
+  CHECK(info["outputs"][0] ==
+        json({{"name", "scores"}, {"type", "int8"}, {"shape", {1, 3}}, {"scale", 0.00390625}, {"zero_point", -128}}));
+  CHECK(info["parameter_type"] == "int8");
+  CHECK_FALSE(json_of({"info", test::small_model()})["inputs"][0].contains("scale"));
+  const test::Outcome text = test::sparsenet({"info", network()});
+  CHECK(text.out.find("pixels [1, 3, 8, 8] int8, scale 1, zero point -128\n") != std::string::npos);
+  CHECK(text.out.find("scores [1, 3] int8, scale 0.00390625, zero point -128\n") != std::string::npos);
+  CHECK(text.out.find("stored as int8\n") != std::string::npos);
+}
+
+TEST_CASE("cli: run reads integers of the input's type, or real numbers, and writes integers") {
+  const std::string bytes = images("bytes.npy", DataType::kInt8), first = scratch("first.npy");
+  REQUIRE(test::sparsenet({"run", network(), "-i", bytes, "-o", first}).code == 0);
+  const auto found = io::read_npy(first);
+  REQUIRE(found.ok());
+  CHECK(found->type_name == "int8");
+  CHECK(found->shape == Shape{2, 3});
+
+  // The same numbers: pixels, which are the integers + 128.
+  std::vector<float> real = io::read_npy(bytes)->values;
+  for (float& v : real) v += 128.f;
+  const std::string pixels = scratch("pixels.npy"), second = scratch("second.npy");
+  REQUIRE(io::write_npy(pixels, {2, 3, 8, 8}, real.data()).ok());
+  REQUIRE(test::sparsenet({"run", network(), "-i", pixels, "-o", second}).code == 0);
+  CHECK(io::read_npy(second)->values == found->values);
+
+  const std::string other = images("unsigned.npy", DataType::kUInt8);
+  CHECK(fails(test::sparsenet({"run", network(), "-i", other, "-o", second}), 1,
+              {other, "input 'pixels'", "expected int8 or floats, found uint8"}));
+}
+
+TEST_CASE("cli: verify compares integers exactly") {
+  const json verified = json_of({"verify", network()});
+  CHECK(verified["passed"] == true);
+  CHECK(verified["results"][0]["max_abs_difference"] == 0);
+  const json wrong = json_of({"verify", scratch("wrong.snet")}, 1);
+  CHECK(wrong["passed"] == false);
+  CHECK(wrong["results"][0]["max_abs_difference"] == 1);
+}
+
+TEST_CASE("cli: bench, profile, classify and eval take networks of integers") {
+  CHECK(json_of({"bench", network(), "--runs", "2"})["batch"] == 1);
+  const json steps = json_of({"profile", network(), "--runs", "2"});
+  CHECK(steps.dump().find("\"Softmax\"") != std::string::npos);
+  const test::Outcome named = test::sparsenet({"classify", network(), test::sample("cat-0000.png")});
+  CHECK_MESSAGE(named.code == 0, named.err);
+  CHECK(named.out.find(" a\n") != std::string::npos);
+  // Pixels as they are, in the order of the classes that `run` gives.
+  const std::string bytes = images("eval.npy", DataType::kUInt8), labels = scratch("labels.npy");
+  const uint8_t classes[2] = {0, 1};
+  REQUIRE(io::write_npy(labels, {2}, DataType::kUInt8, classes).ok());
+  const json eval = json_of({"eval", network(), "--data", "npy:" + bytes + "," + labels});
+  CHECK(eval["images"] == 2);
+}
+
+TEST_CASE("cli: networks of integers are not trained") {
+  const std::string data = "npy:" + images("train.npy", DataType::kUInt8) + "," + scratch("labels.npy");
+  const uint8_t classes[2] = {0, 1};
+  REQUIRE(io::write_npy(scratch("labels.npy"), {2}, DataType::kUInt8, classes).ok());
+  const test::Outcome outcome = test::sparsenet({"train", network(), "--data", data, "-o", scratch("trained.snet"),
+                                                 "--keep-labels", "--epochs", "1", "--batch", "2"});
+  CHECK(fails(outcome, 1, {"computes with integers: train the network in float32, and quantise it afterwards"}));
+  CHECK_FALSE(std::ifstream(scratch("trained.snet")).good());
+}
+
+}  // namespace
