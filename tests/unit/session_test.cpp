@@ -147,7 +147,7 @@ TEST_CASE("inputs and outputs are checked by index and count") {
     CHECK(session.set_input(1, data.data(), count).code() == StatusCode::kInvalidArgument);
     CHECK(session.set_input(std::numeric_limits<size_t>::max(), data.data(), count).code() ==
           StatusCode::kInvalidArgument);
-    CHECK(session.set_input(0, nullptr, count).code() == StatusCode::kInvalidArgument);
+    CHECK(session.set_input(0, static_cast<const float*>(nullptr), count).code() == StatusCode::kInvalidArgument);
     REQUIRE(session.run().ok());
     const auto results = static_cast<size_t>(element_count(session.outputs()[0].shape));
     std::vector<float> out(results + 1, 7.f);
@@ -155,7 +155,7 @@ TEST_CASE("inputs and outputs are checked by index and count") {
     CHECK(out[results] == 7.f);
     CHECK(session.get_output(0, out.data(), results + 1).code() == StatusCode::kInvalidArgument);
     CHECK(session.get_output(99, out.data(), results).code() == StatusCode::kInvalidArgument);
-    CHECK(session.get_output(0, nullptr, results).code() == StatusCode::kInvalidArgument);
+    CHECK(session.get_output(0, static_cast<float*>(nullptr), results).code() == StatusCode::kInvalidArgument);
   }
 }
 
