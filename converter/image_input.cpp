@@ -90,6 +90,17 @@ void set_pixels(const Normalising& n, int range, bool bytes, Model* model, Repor
                ": images go in as pixels of 0.." + std::to_string(range));
 }
 
+// An input of bytes stands for scale (byte - zero point): the bytes are those of the pixels.
+void set_byte_pixels(const Value& input, Model* model, Report* report) {
+  const auto channels = static_cast<size_t>(input.shape[1]);
+  const auto zero = static_cast<float>(input.quantization.zero_points[0]);
+  const float width = 1.f / input.quantization.scales[0];
+  model->metadata.mean.assign(channels, zero);
+  model->metadata.std_dev.assign(channels, width);
+  report->note("images go in as their bytes, which the network takes for numbers with mean " + number_list({zero}) +
+               " and std " + number_list({width}));
+}
+
 }  // namespace
 
 void settle_image_input(Model* model, Report* report) {
@@ -113,6 +124,10 @@ void settle_image_input(Model* model, Report* report) {
   if (changed) (void)graph.infer_shapes();
   const Shape& image = graph.shape(graph.inputs[0]);
   if (image.size() != 4 || (image[1] != 1 && image[1] != 3)) return;
+  const Value& input = graph.value(graph.inputs[0]);
+  if (input.type == DataType::kUInt8 && !input.quantization.empty() && graph.inputs.size() == 1) {
+    return set_byte_pixels(input, model, report);
+  }
   const Normalising n = read_normalising(graph, graph.inputs[0]);
   const bool bytes = report->byte_inputs && graph.inputs.size() == 1;
   if (!n.any && !bytes) return;

@@ -34,8 +34,6 @@ class IntegerGraph {
   }
 
   void run() {
-    merge_equal();
-    lift_quantize();
     readers_ = find_readers(graph_);
     removed_.assign(graph_.nodes.size(), false);
     integers_.assign(graph_.values.size(), kNoValue);
@@ -66,73 +64,6 @@ class IntegerGraph {
     integers_.push_back(kNoValue);
     alias_.push_back(kNoValue);
     return static_cast<ValueId>(graph_.values.size()) - 1;
-  }
-
-  // Quantize nodes that do the same become one, so that a value has one reader that quantises it.
-  void merge_equal() {
-    std::unordered_map<ValueId, std::vector<ValueId>> known;  // by input
-    std::unordered_map<ValueId, ValueId> merged;
-    for (Node& node : graph_.nodes) {
-      for (ValueId& id : node.inputs) {
-        if (const auto found = merged.find(id); found != merged.end()) id = found->second;
-      }
-      if (node.op != Op::kQuantize) continue;
-      const ValueId out = node.outputs[0];
-      std::vector<ValueId>& others = known[node.inputs[0]];
-      const auto equal = std::find_if(others.begin(), others.end(),
-                                      [&](ValueId id) { return same(quantization(id), quantization(out)); });
-      if (equal == others.end()) {
-        others.push_back(out);
-      } else if (!is_output(out)) {
-        merged[out] = *equal;
-      }
-    }
-    remove_unused_nodes();
-  }
-
-  // As remove_unused() does, but values keep their numbers.
-  void remove_unused_nodes() {
-    std::vector<bool> wanted(graph_.values.size(), false);
-    for (const ValueId id : graph_.outputs) wanted[static_cast<size_t>(id)] = true;
-    std::vector<Node> kept;
-    for (size_t n = graph_.nodes.size(); n-- > 0;) {
-      Node& node = graph_.nodes[n];
-      const auto is_wanted = [&](ValueId id) { return wanted[static_cast<size_t>(id)]; };
-      if (std::none_of(node.outputs.begin(), node.outputs.end(), is_wanted)) continue;
-      for (const ValueId id : node.inputs) {
-        if (id != kNoValue) wanted[static_cast<size_t>(id)] = true;
-      }
-      kept.push_back(std::move(node));
-    }
-    std::reverse(kept.begin(), kept.end());
-    graph_.nodes = std::move(kept);
-  }
-
-  // A value that is moved and then quantised is quantised and then moved, so that the op that makes it meets Quantize.
-  void lift_quantize() {
-    const std::vector<std::vector<size_t>> readers = find_readers(graph_);
-    std::vector<size_t> makers(graph_.values.size(), SIZE_MAX);
-    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-      for (const ValueId id : graph_.nodes[n].outputs) makers[static_cast<size_t>(id)] = n;
-    }
-    const auto maker = [&](ValueId id) { return makers[static_cast<size_t>(id)]; };
-    for (size_t n = graph_.nodes.size(); n-- > 0;) {
-      Node& quantize = graph_.nodes[n];
-      if (quantize.op != Op::kQuantize || !is_float(quantize.inputs[0])) continue;
-      const size_t m = maker(quantize.inputs[0]);
-      if (m == SIZE_MAX || readers[static_cast<size_t>(quantize.inputs[0])].size() != 1) continue;
-      Node& move = graph_.nodes[m];
-      if (move.op != Op::kReshape && move.op != Op::kTranspose && move.op != Op::kIdentity) continue;
-      const size_t source = maker(move.inputs[0]);
-      if (source == SIZE_MAX || graph_.nodes[source].op == Op::kDequantize) continue;
-      const ValueId x = move.inputs[0], out = quantize.outputs[0];
-      const ValueId moved = add_int8(graph_.value(x).name + ".int8", graph_.shape(x), quantization(out));
-      std::swap(quantize, move);  // `move` is the Quantize now; it is looked at again when its turn comes
-      move.inputs = {x};
-      move.outputs = {moved};
-      quantize.inputs = {moved};
-      quantize.outputs = {out};
-    }
   }
 
   void visit(size_t n) {
@@ -427,7 +358,9 @@ void compute_with_integers(Graph* graph, const IntegerConstants& constants, Repo
   const bool quantised = std::any_of(graph->nodes.begin(), graph->nodes.end(), [](const Node& node) {
     return node.op == Op::kQuantize || node.op == Op::kDequantize;
   });
-  if (quantised) IntegerGraph(graph, constants, report).run();
+  if (!quantised) return;
+  order_quantize_nodes(graph);
+  IntegerGraph(graph, constants, report).run();
 }
 
 }  // namespace sparsenet::converter

@@ -30,6 +30,10 @@ struct IntegerLayer {
 std::string make_integer_layer(const Graph& graph, const Node& node, const IntegerWeights* weights,
                                const Quantization& in, const Quantization& out, IntegerLayer* layer);
 
+// Merges Quantize nodes that do the same, and puts them in front of Reshape, Transpose and Identity: so that the op
+// whose result is quantised meets its Quantize, and no other.
+void order_quantize_nodes(Graph* graph);
+
 // Whether sums up to this size, multiplied by the factor, are in range of the arithmetic.
 bool fits_multiplier(double largest_sum, double factor);
 

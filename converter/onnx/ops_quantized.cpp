@@ -110,7 +110,8 @@ Status import_dequantize(NodeContext& c) {
   const auto found = c.has_input(0) ? c.state().values.find(c.input_name(0)) : c.state().values.end();
   if (found == c.state().values.end()) return invalid_model("input 0 is missing");
   OnnxValue* x = &found->second;
-  if (x->unknown() || (!x->is_quantized && !x->is_integer && x->from_input)) {
+  const OnnxValue* scale = c.input(1);
+  if (x->unknown() || (scale && scale->unknown()) || (!x->is_quantized && !x->is_integer && x->from_input)) {
     c.skip();
     return internal_error("unknown input");
   }

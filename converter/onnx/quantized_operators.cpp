@@ -165,17 +165,11 @@ class Expansion {
     node.add_input(node_.input(from.value));
     node.add_input(node_.input(from.scale));
     if (has(from.zero)) node.add_input(node_.input(from.zero));
-    const OnnxValue* scale = c_.input(static_cast<size_t>(from.scale));
     auto* attribute = node.add_attribute();
     attribute->set_name("axis");
     attribute->set_type(onnx_ns::AttributeProto::INT);
     attribute->set_i(axis);
-    // QLinearMatMul may write one scale for each column as a matrix of one row.
-    if (scale && scale->constant && scale->constant->shape.size() == 2 && scale->constant->shape[0] == 1) {
-      HostTensor row = *scale->constant;
-      row.shape = {row.shape[1]};
-      node.set_input(1, constant(node_.input(from.scale), std::move(row)));
-    }
+    for (int i = 1; i < node.input_size(); ++i) node.set_input(i, as_vector(node.input(i)));
     finish_operand(&node, from.value, real);
   }
 
@@ -184,6 +178,15 @@ class Expansion {
     dequantize->add_output(name);
     real->add_input(name);
     status_ = import_(dequantize).with_context("input " + std::to_string(value));
+  }
+
+  // QLinearMatMul may write one scale for each column as a matrix of one row.
+  std::string as_vector(const std::string& name) {
+    const HostTensorPtr tensor = c_.state().values[name].constant;
+    if (!tensor || tensor->shape.size() != 2 || tensor->shape[0] != 1) return name;
+    HostTensor row = *tensor;
+    row.shape = {row.shape[1]};
+    return constant(name, std::move(row));
   }
 
   std::string constant(const std::string& base, HostTensor tensor) {
