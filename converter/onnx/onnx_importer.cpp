@@ -291,10 +291,19 @@ class OnnxImporter {
         if (found->second.is_quantized) tell_quantized_output(name, found->second);
         const Status status = state_.writer.output(found->second.id, name);
         if (!status.ok()) problem(subject, status.message());
+        if (status.ok() && found->second.is_quantized) keep_type(found->second.id);
       } else if (state_.report->problems.empty()) {
         problem(subject, "it could not be imported");
       }
     }
+  }
+
+  // Where a value is more than one output, the others are copies of it.
+  void keep_type(ValueId id) {
+    Graph& graph = state_.writer.graph;
+    Value& output = graph.value(graph.outputs.back());
+    output.type = graph.value(id).type;
+    output.quantization = graph.value(id).quantization;
   }
 
   void tell_quantized_output(const std::string& name, const OnnxValue& value) {

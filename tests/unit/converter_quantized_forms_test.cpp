@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "converter/image_input.h"
 #include "support/imported.h"
 #include "support/read_array.h"
 
@@ -182,6 +183,26 @@ TEST_CASE("quantised: inputs and outputs of integers") {
     CHECK(imported.tells("output 'y' holds quantised integers of int8"));
     CHECK(values(imported, {0.25f, -0.75f, 1.f, 100.f}) == std::vector<float>{0.f, -1.f, 1.f, 62.f});
   }
+}
+
+TEST_CASE("quantised: images [N, H, W, C] become [N, C, H, W], and bytes of pixels stay bytes") {
+  OnnxFile file(17);
+  file.constant("s", {}, {0.015625f}).uint8s("z", {}, {128}).int8s("w", {2, 3, 1, 1}, {1, 2, 3, -4, 5, -6});
+  file.int8s("wz", {}, {0}).input("x", {1, 4, 4, 3}, OnnxFile::kUInt8).output("y");
+  file.named("DequantizeLinear", "d", {"x", "s", "z"}, {"f"})
+      .named("DequantizeLinear", "w.d", {"w", "s", "wz"}, {"wf"});
+  file.named("Transpose", "t", {"f"}, {"m"}, "", {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+  file.named("Conv", "c", {"m", "wf"}, {"r"}).named("QuantizeLinear", "q", {"r", "s", "z"}, {"y"});
+  Imported imported = import_file(file);
+  REQUIRE_MESSAGE(imported.ok(), imported.text());
+  settle_image_input(&imported.model, &imported.report);
+  const Graph& graph = imported.graph();
+  CHECK(graph.shape(graph.inputs[0]) == Shape{1, 3, 4, 4});
+  CHECK(graph.nodes.size() == 2);
+  CHECK(imported.model.metadata.mean == std::vector<float>{128, 128, 128});
+  CHECK(imported.model.metadata.std_dev == std::vector<float>{64, 64, 64});
+  CHECK(imported.tells("images go in as their bytes, which the network takes for numbers with mean 128 and std 64"));
+  CHECK(test::run_graph(graph, std::vector<float>(48, 1.f))[0] == 0.09375f);
 }
 
 TEST_CASE("quantised: refusals name node and tensor, expected and found, and the way out") {

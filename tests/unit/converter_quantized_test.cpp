@@ -219,6 +219,12 @@ TEST_CASE("quantised: weights") {
     CHECK(count_int8(imported, Op::kConv) == 0);
     CHECK(imported.tells("Conv 'y.op' computes in float32: its weight 'w.q' is no constant of int8 or uint8"));
   }
+  SUBCASE("that two layers share") {
+    net.file.int8s("w.q", {2, 2, 1, 1}, {1, 2, 30, 40}).int8s("w.z", {}, {0}).constant("b", {2}, {0.5f, 0.f});
+    net.file.named("DequantizeLinear", "w.d", {"w.q", "w.s", "w.z"}, {"w"});
+    net.op("Conv", {"a", "w", "b"}, "c", 0.01f, 0).op("Conv", {"c", "w", "b"}, "y", 0.02f, 0);
+    CHECK(count_int8(check(net, 0.02f), Op::kConv) == 2);
+  }
   SUBCASE("that the file quantises, and a bias of floats") {
     net.file.constant("w", {1, 2, 1, 1}, {-0.4f, 1.f}).constant("b", {1}, {0.25f}).int8s("w.z", {}, {0});
     net.file.named("QuantizeLinear", "w.quantize", {"w", "w.s", "w.z"}, {"w.q"});
