@@ -90,7 +90,17 @@ void set_pixels(const Normalising& n, int range, bool bytes, Model* model, Repor
                ": images go in as pixels of 0.." + std::to_string(range));
 }
 
-// An input of bytes stands for scale (byte - zero point): the bytes are those of the pixels.
+// Whether the bytes of an input are those of pixels: they stand for numbers of 0..255, 0..1 or -1..1. With any other
+// scale they may be of images that were normalised in some other way and then quantised.
+bool holds_pixels(const Value& input) {
+  if (input.type != DataType::kUInt8 || input.quantization.empty()) return false;
+  const auto width = 1 / static_cast<double>(input.quantization.scales[0]);
+  const int32_t zero = input.quantization.zero_points[0];
+  const auto about = [width](double expected) { return std::fabs(width - expected) < 1e-3 * expected; };
+  return zero == 0 ? about(1) || about(255)
+                   : (zero == 127 || zero == 128) && (about(127.5) || about(127) || about(128));
+}
+
 void set_byte_pixels(const Value& input, Model* model, Report* report) {
   const auto channels = static_cast<size_t>(input.shape[1]);
   const auto zero = static_cast<float>(input.quantization.zero_points[0]);
@@ -125,7 +135,7 @@ void settle_image_input(Model* model, Report* report) {
   const Shape& image = graph.shape(graph.inputs[0]);
   if (image.size() != 4 || (image[1] != 1 && image[1] != 3)) return;
   const Value& input = graph.value(graph.inputs[0]);
-  if (input.type == DataType::kUInt8 && !input.quantization.empty() && graph.inputs.size() == 1) {
+  if (holds_pixels(input) && graph.inputs.size() == 1) {
     return set_byte_pixels(input, model, report);
   }
   const Normalising n = read_normalising(graph, graph.inputs[0]);

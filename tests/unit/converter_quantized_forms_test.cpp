@@ -187,7 +187,7 @@ TEST_CASE("quantised: inputs and outputs of integers") {
 
 TEST_CASE("quantised: images [N, H, W, C] become [N, C, H, W], and bytes of pixels stay bytes") {
   OnnxFile file(17);
-  file.constant("s", {}, {0.015625f}).uint8s("z", {}, {128}).int8s("w", {2, 3, 1, 1}, {1, 2, 3, -4, 5, -6});
+  file.constant("s", {}, {0.0078125f}).uint8s("z", {}, {128}).int8s("w", {2, 3, 1, 1}, {1, 2, 3, -4, 5, -6});
   file.int8s("wz", {}, {0}).input("x", {1, 4, 4, 3}, OnnxFile::kUInt8).output("y");
   file.named("DequantizeLinear", "d", {"x", "s", "z"}, {"f"})
       .named("DequantizeLinear", "w.d", {"w", "s", "wz"}, {"wf"});
@@ -200,9 +200,9 @@ TEST_CASE("quantised: images [N, H, W, C] become [N, C, H, W], and bytes of pixe
   CHECK(graph.shape(graph.inputs[0]) == Shape{1, 3, 4, 4});
   CHECK(graph.nodes.size() == 2);
   CHECK(imported.model.metadata.mean == std::vector<float>{128, 128, 128});
-  CHECK(imported.model.metadata.std_dev == std::vector<float>{64, 64, 64});
-  CHECK(imported.tells("images go in as their bytes, which the network takes for numbers with mean 128 and std 64"));
-  CHECK(test::run_graph(graph, std::vector<float>(48, 1.f))[0] == 0.09375f);
+  CHECK(imported.model.metadata.std_dev == std::vector<float>{128, 128, 128});
+  CHECK(imported.tells("images go in as their bytes, which the network takes for numbers with mean 128 and std 128"));
+  CHECK(test::run_graph(graph, std::vector<float>(48, 0.9921875f))[0] == 0.046875f);
 }
 
 TEST_CASE("quantised: refusals name node and tensor, expected and found, and the way out") {
