@@ -90,6 +90,27 @@ void set_pixels(const Normalising& n, int range, bool bytes, Model* model, Repor
                ": images go in as pixels of 0.." + std::to_string(range));
 }
 
+// Whether the bytes of an input are those of pixels: they stand for numbers of 0..255, 0..1 or -1..1. With any other
+// scale they may be of images that were normalised in some other way and then quantised.
+bool holds_pixels(const Value& input) {
+  if (input.type != DataType::kUInt8 || input.quantization.empty()) return false;
+  const auto width = 1 / static_cast<double>(input.quantization.scales[0]);
+  const int32_t zero = input.quantization.zero_points[0];
+  const auto about = [width](double expected) { return std::fabs(width - expected) < 1e-3 * expected; };
+  return zero == 0 ? about(1) || about(255)
+                   : (zero == 127 || zero == 128) && (about(127.5) || about(127) || about(128));
+}
+
+void set_byte_pixels(const Value& input, Model* model, Report* report) {
+  const auto channels = static_cast<size_t>(input.shape[1]);
+  const auto zero = static_cast<float>(input.quantization.zero_points[0]);
+  const float width = 1.f / input.quantization.scales[0];
+  model->metadata.mean.assign(channels, zero);
+  model->metadata.std_dev.assign(channels, width);
+  report->note("images go in as their bytes, which the network takes for numbers with mean " + number_list({zero}) +
+               " and std " + number_list({width}));
+}
+
 }  // namespace
 
 void settle_image_input(Model* model, Report* report) {
@@ -113,6 +134,10 @@ void settle_image_input(Model* model, Report* report) {
   if (changed) (void)graph.infer_shapes();
   const Shape& image = graph.shape(graph.inputs[0]);
   if (image.size() != 4 || (image[1] != 1 && image[1] != 3)) return;
+  const Value& input = graph.value(graph.inputs[0]);
+  if (holds_pixels(input) && graph.inputs.size() == 1) {
+    return set_byte_pixels(input, model, report);
+  }
   const Normalising n = read_normalising(graph, graph.inputs[0]);
   const bool bytes = report->byte_inputs && graph.inputs.size() == 1;
   if (!n.any && !bytes) return;

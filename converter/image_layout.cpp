@@ -52,6 +52,7 @@ class ChannelsFirst {
     const Shape& from = graph_.shape(value);
     if (is_binary(node.op)) return has_movable_operand(node, value);
     if (node.op == Op::kSlice || node.op == Op::kIdentity) return true;
+    if (node.op == Op::kQuantize || node.op == Op::kDequantize) return true;
     if (node.op == Op::kConcat) {
       concats_.insert(reader);
       return true;

@@ -78,7 +78,8 @@ Status fold_non_zero(NodeContext& c);
 Status fold_reduce(NodeContext& c);  // fold_layers.cpp
 Status fold_cumulative(NodeContext& c);
 Status fold_batch_norm(NodeContext& c);
-Status fold_dequantize(NodeContext& c);
+Status fold_dequantize(NodeContext& c);  // fold_quantized.cpp
+Status fold_quantize(NodeContext& c);
 Status fold_matmul(NodeContext& c);
 
 // Whether these families have the operator.

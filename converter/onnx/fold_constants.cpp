@@ -316,6 +316,7 @@ const FoldedOperator* find_folded(const std::string& op) {
       {"CumSum", 2, fold_cumulative},
       {"BatchNormalization", 5, fold_batch_norm},
       {"DequantizeLinear", 2, fold_dequantize},
+      {"QuantizeLinear", 2, fold_quantize},
   };
   const auto* row = std::find_if(std::begin(kRows), std::end(kRows), [&op](const auto& r) { return op == r.op; });
   if (row != std::end(kRows)) return row;

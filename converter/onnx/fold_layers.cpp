@@ -1,5 +1,5 @@
 // Constant folding: reductions, sums along an axis, and layers with which weights are computed from constants:
-// normalisation by their own statistics (weight standardisation) and weights stored as integers.
+// normalisation by their own statistics (weight standardisation).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -90,14 +90,6 @@ HostTensor from_doubles(const HostTensor& like, Shape shape, const Elements<doub
     for (size_t i = 0; i < values.size(); ++i) to[i] = to_integer(values[i]);
   }
   return out;
-}
-
-// The tensor that an operator reads as one number, or as one for each index along an axis of another.
-Result<HostTensorPtr> per_axis(NodeContext& c, size_t i, const char* what, int64_t size) {
-  const HostTensorPtr tensor = c.input(i)->constant;
-  if (tensor->size() == 1 || (tensor->shape.size() == 1 && tensor->shape[0] == size)) return tensor;
-  return invalid_model(std::string(what) + ": expected one number or " + std::to_string(size) + ", found " +
-                       to_string(tensor->shape));
 }
 
 }  // namespace
@@ -206,40 +198,6 @@ Status fold_batch_norm(NodeContext& c) {
     to[i] = static_cast<float>(normal * element(*parameters[0], k) + element(*parameters[1], k));
   }
   out.change = "folded with BatchNormalization";
-  c.set_output(0, std::move(out));
-  return {};
-}
-
-Status fold_dequantize(NodeContext& c) {
-  const HostTensor& x = *c.input(0)->constant;
-  if (x.is_float()) return invalid_model("input: expected integers, found " + std::string(name(x.type)));
-  if (c.int_attribute("block_size", 0) != 0) return unsupported("block_size: expected one scale per tensor or channel");
-  const bool one = c.input(1)->constant->size() == 1;
-  size_t axis = 0;
-  if (!one) {
-    SPARSENET_ASSIGN_OR_RETURN(const int32_t normal, normalize_axis(c.int_attribute("axis", 1), x.shape.size()));
-    axis = static_cast<size_t>(normal);
-  }
-  const int64_t size = one ? 1 : x.shape[axis];
-  SPARSENET_ASSIGN_OR_RETURN(const HostTensorPtr scale, per_axis(c, 1, "scale", size));
-  if (!scale->is_float()) return invalid_model("scale: expected floats, found " + std::string(name(scale->type)));
-  HostTensorPtr zero;
-  if (c.has_input(2)) {
-    SPARSENET_ASSIGN_OR_RETURN(zero, per_axis(c, 2, "zero point", size));
-    if (zero->is_float()) return invalid_model("zero point: expected integers, found floats");
-  }
-  HostTensor out = folded_floats(x.shape, {});
-  out.source = x.source;
-  out.floats.resize(x.size());
-  float* to = x.size() > 0 ? out.floats.data() : nullptr;
-  const size_t inner = one ? 1 : row_major_strides(x.shape)[axis];
-  for (size_t i = 0; i < x.size(); ++i) {
-    const size_t k = one ? 0 : i / inner % static_cast<size_t>(size);
-    const int64_t shift = !zero ? 0 : zero->ints.data()[zero->size() == 1 ? 0 : k];
-    const auto whole = static_cast<int64_t>(static_cast<uint64_t>(x.ints.data()[i]) - static_cast<uint64_t>(shift));
-    to[i] = static_cast<float>(whole) * scale->floats.data()[k];
-  }
-  out.change = "dequantised";
   c.set_output(0, std::move(out));
   return {};
 }

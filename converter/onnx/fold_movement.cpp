@@ -59,6 +59,12 @@ Status fold_reshape(NodeContext& c) {
   const HostTensor& x = constant(c, 0);
   SPARSENET_ASSIGN_OR_RETURN(Shape target, target_shape(c, x.shape));
   HostTensor out = x;  // shares its elements
+  // One scale per index needs the axis to stay.
+  const IntegerWeights* weights = x.integer_weights();
+  const bool one_scale = weights && weights->scales.size() == 1;
+  const bool keeps_axis =
+      weights && weights->axis == 0 && !x.shape.empty() && !target.empty() && x.shape[0] == target[0];
+  if (!one_scale && !keeps_axis) out.weights = nullptr;
   out.shape = std::move(target);
   out.change = "reshaped";
   c.set_output(0, std::move(out));

@@ -66,9 +66,13 @@ class InputReader {
     Shape shape;
     const std::string reason = !floats && !whole ? "expected floats, found element type " + onnx_type_name(type)
                                                  : shape_problem(input, &shape);
+    const bool quantized = whole && is_quantized(input.name());
     if (reason.empty()) {
-      value.id = state_.writer.input(input.name(), shape);
-      value.is_integer = whole;
+      if (whole) value.bytes = type == TensorProto::UINT8 ? OnnxValue::Bytes::kUInt8 : OnnxValue::Bytes::kInt8;
+      const DataType stored = type == TensorProto::UINT8 ? DataType::kUInt8 : DataType::kInt8;
+      value.id = state_.writer.input(input.name(), shape, quantized ? stored : DataType::kFloat32);
+      value.is_quantized = quantized;
+      value.is_integer = whole && !quantized;
     } else {
       report.problem(subject, reason);
     }
@@ -76,7 +80,7 @@ class InputReader {
       report.note(subject + " is float16 and becomes float32: the network computes without float16's rounding");
     } else if (type == TensorProto::DOUBLE) {
       report.note(subject + " becomes float32");
-    } else if (whole && reason.empty()) {
+    } else if (whole && !quantized && reason.empty()) {
       report.note(subject + " is " + onnx_type_name(type) + " and becomes float32, with the same whole numbers");
       report.byte_inputs = true;
     }
@@ -84,6 +88,12 @@ class InputReader {
   }
 
  private:
+  // Whether all that reads the input takes it for quantised integers and says their scale.
+  bool is_quantized(const std::string& name) const {
+    const auto uses = state_.uses.find(name), quantized = state_.quantized_uses.find(name);
+    return quantized != state_.quantized_uses.end() && uses != state_.uses.end() && quantized->second == uses->second;
+  }
+
   // Sets the shape; the reason why there is none, or "".
   std::string shape_problem(const ValueInfoProto& input, Shape* shape) {
     const auto given = std::find_if(options_.input_shapes.begin(), options_.input_shapes.end(),

@@ -35,6 +35,7 @@ bool import_integers(NodeContext& c, Status* status) {
   const int64_t to = c.int_attribute("to", 0);
   c.alias_output(0, 0);
   OnnxValue& out = c.state().values[c.output_name(0)];
+  out.bytes = OnnxValue::Bytes::kNone;
   if (to == TensorProto::INT32 || to == TensorProto::INT64) return true;
   out.is_integer = false;
   if (to == TensorProto::FLOAT16 && !c.state().half_network) {
@@ -50,10 +51,13 @@ bool import_integers(NodeContext& c, Status* status) {
 
 void keep_integers(NodeContext& c) {
   if (!reads_integers(c) || !only_moves(c.op())) return;
+  const OnnxValue* first = c.input(0);
+  const OnnxValue::Bytes bytes = first && first->is_integer ? first->bytes : OnnxValue::Bytes::kNone;
   for (size_t i = 0; i < c.output_count(); ++i) {
     if (!c.has_output(i)) continue;
     OnnxValue& out = c.state().values[c.output_name(i)];
     out.is_integer = out.id != kNoValue && !out.constant;
+    out.bytes = bytes;
   }
 }
 

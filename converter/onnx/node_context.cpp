@@ -189,6 +189,9 @@ ValueId NodeContext::add_constant(const HostTensor& tensor, Shape shape, const E
                                   const std::string& how) {
   const ValueId id =
       writer().constant(tensor.source.empty() ? name() + ".constant" : tensor.source, values.tensor(std::move(shape)));
+  if (const IntegerWeights* weights = tensor.integer_weights(); weights && values.data() == weights->floats.data()) {
+    state_.integers[writer().graph.value(id).name] = *weights;
+  }
   state_.record_use(tensor, writer().graph.value(id).name, how);
   return id;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "converter/graph_writer.h"
+#include "converter/integer_graph.h"
 #include "converter/onnx/decode_tensor.h"
 #include "converter/report.h"
 
@@ -21,11 +22,20 @@ struct OnnxValue {
   HostTensorPtr constant;
   bool from_input = false;  // of an unknown value: it depends on the network's input, so it is not a constant
   bool is_integer = false;  // of an activation: the file holds it in an integer type, in the graph it is float32
+  // Of an activation: it is quantised, and int8 in the graph. What is uint8 in the file is 128 less there, and so is
+  // its zero point.
+  bool is_quantized = false;
+  enum class Bytes : uint8_t {
+    kNone,
+    kInt8,
+    kUInt8
+  } bytes = Bytes::kNone;  // its type in the file, if it is one of these
   bool unknown() const { return id == kNoValue && !constant; }
 };
 
 struct OnnxState {
   GraphWriter writer;
+  IntegerConstants integers;  // constants of the graph that the file stores as quantised integers
   Report* report = nullptr;
   int64_t opset = 0;
   int64_t batch = 0;           // of all inputs; 0: there are none yet
@@ -36,6 +46,7 @@ struct OnnxState {
   std::unordered_map<std::string, Shape> declared_shapes;  // of value_info entries whose sizes are all known
   std::unordered_map<std::string, size_t> records;         // initializer -> index in report->tensors
   std::unordered_map<std::string, size_t> uses;            // how many nodes and outputs read a name
+  std::unordered_map<std::string, size_t> quantized_uses;  // of these, as quantised integers
   uint64_t initializer_elements = 0;                       // of all initializers together
   uint64_t folded_elements = 0;                            // read so far to evaluate nodes during the import
 
@@ -79,6 +90,7 @@ class NodeContext {
   Result<std::vector<int64_t>> ints(size_t i, const char* what);
   Result<float> scalar(size_t i, const char* what);
   bool skipped() const { return skipped_; }
+  void skip() { skipped_ = true; }
 
   // The failure of a node that would mix the images of a batch. Where the file has a batch of several images and of no
   // other number, the node is imported again after pin_batch(), and then finds no batch in its inputs.
@@ -140,6 +152,7 @@ Status import_einsum(NodeContext& context);
 Status import_pool_by_axes(NodeContext& context);
 NodeImporter find_resize_op(const std::string& op);           // Resize, Upsample
 NodeImporter find_transposed_conv_op(const std::string& op);  // ConvTranspose
+NodeImporter find_quantize_op(const std::string& op);         // QuantizeLinear, DequantizeLinear
 
 // Evaluates Constant, Shape, and nodes all of whose inputs are constants. False if this op is none of these.
 bool fold_constants(NodeContext& context, Status* status);

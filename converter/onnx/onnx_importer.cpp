@@ -11,6 +11,7 @@
 #include "converter/onnx/node_context.h"
 #include "converter/onnx/operator_table.h"
 #include "converter/onnx/other_operators.h"
+#include "converter/onnx/quantized.h"
 
 namespace sparsenet::converter {
 namespace {
@@ -39,8 +40,8 @@ class OnnxImporter {
     read_initializers(&graph_, &state_);
     wanted_ = wanted_outputs(graph_, options_, &report);
     const std::vector<int> order = ordered_nodes(graph_, wanted_);
-    read_needed_inputs(order);
     count_uses(graph_, order);
+    read_needed_inputs(order);
     for (const int node : order) {
       top_ = node;
       import_node(graph_.mutable_node(node));
@@ -85,7 +86,10 @@ class OnnxImporter {
   void count_uses(const GraphProto& graph, const std::vector<int>& order) {
     for (const int node : order) {
       for_each_read(graph.node(node), [this](const std::string& name) { ++state_.uses[name]; });
-      quantised_ = quantised_ || is_quantised_operator(graph.node(node).op_type());
+      const NodeProto& reader = graph.node(node);
+      for (int i = 0; i < reader.input_size(); ++i) {
+        if (reads_quantized(reader.op_type(), static_cast<size_t>(i))) ++state_.quantized_uses[reader.input(i)];
+      }
     }
     for (const std::string& output : wanted_) ++state_.uses[output];
   }
@@ -120,10 +124,15 @@ class OnnxImporter {
   void tell_failure(const NodeContext& context, const NodeProto& node, const Status& status) {
     const std::string subject = subject_of(node);
     // A node that fails because of what it reads is only a consequence of an earlier problem.
-    const bool on_quantised = quantised_ && status.message().find("int8") != std::string::npos;
-    if (is_quantised_operator(node.op_type()) || on_quantised) {
-      Cause cause{"the network is quantised",
-                  "this version converts float networks only: give the one before quantisation", "nodes"};
+    if (has_dynamic_scales(node.op_type())) {
+      Cause cause{"the network computes its scales while it runs",
+                  "quantise it with fixed ones (in ONNX Runtime: quantize_static), or give the float network", "nodes"};
+      failed(subject, "", state_.report->cause(std::move(cause)));
+    } else if (is_quantised_operator(node.op_type()) && !is_imported_quantized(node.op_type())) {
+      Cause cause{"the network has quantised operators that are not supported",
+                  "quantise it to QuantizeLinear and DequantizeLinear around float operators (in ONNX Runtime: "
+                  "QuantFormat.QDQ), or give the float network",
+                  "nodes"};
       failed(subject, "", state_.report->cause(std::move(cause)));
     } else if (is_foreign(node)) {
       failed(subject, "", state_.report->cause(cause_of_domain(node.domain())));
@@ -141,7 +150,10 @@ class OnnxImporter {
     return message.compare(0, context.size(), context) == 0 ? message.substr(context.size()) : message;
   }
 
-  static bool is_foreign(const NodeProto& node) { return !node.domain().empty() && node.domain() != "ai.onnx"; }
+  static bool is_foreign(const NodeProto& node) {
+    if (node.domain() == "com.microsoft" && is_imported_quantized(node.op_type())) return false;
+    return !node.domain().empty() && node.domain() != "ai.onnx";
+  }
 
   // Whether a node reads only constants, one of which is unknown because of an earlier problem: otherwise the node
   // would have been evaluated.
@@ -164,7 +176,24 @@ class OnnxImporter {
     if (status.ok()) status = apply_old_opset(context, proto);
     if (!status.ok()) return status;
     if (node.op_type() == "If") return import_if(context, proto);
+    return import_checked(context, proto);
+  }
+
+  // A node of which another one is made up.
+  Status import_part(NodeContext& whole, NodeProto* proto) {
+    NodeContext context(&state_, proto);
+    for (const std::string& output : proto->output()) state_.values.emplace(output, OnnxValue{});
+    Status status = import_checked(context, proto);
+    if (context.skipped()) whole.skip();
+    return status;
+  }
+
+  Status import_checked(NodeContext& context, NodeProto* proto) {
+    const NodeProto& node = *proto;
+    Status status;
     bool done = fold_constants(context, &status);
+    const auto part = [&](NodeProto* inner) { return import_part(context, inner); };
+    if (!done) done = import_quantized(context, node, part, &status);
     if (!done) done = import_integers(context, &status);
     if (!done) {
       const NodeImporter importer = find_importer(node.op_type());
@@ -259,12 +288,29 @@ class OnnxImporter {
         if (found->second.is_integer) {
           state_.report->note(subject + " holds integers: in the model it is float32, with the same whole numbers");
         }
+        if (found->second.is_quantized) tell_quantized_output(name, found->second);
         const Status status = state_.writer.output(found->second.id, name);
         if (!status.ok()) problem(subject, status.message());
+        if (status.ok() && found->second.is_quantized) keep_type(found->second.id);
       } else if (state_.report->problems.empty()) {
         problem(subject, "it could not be imported");
       }
     }
+  }
+
+  // Where a value is more than one output, the others are copies of it.
+  void keep_type(ValueId id) {
+    Graph& graph = state_.writer.graph;
+    Value& output = graph.value(graph.outputs.back());
+    output.type = graph.value(id).type;
+    output.quantization = graph.value(id).quantization;
+  }
+
+  void tell_quantized_output(const std::string& name, const OnnxValue& value) {
+    const bool shifted = value.bytes == OnnxValue::Bytes::kUInt8;
+    state_.report->note(
+        "output '" + printable(name) + "' holds quantised integers" +
+        (shifted ? ": uint8 in the file, in the model int8, the same integers and zero point less 128" : " of int8"));
   }
 
   // Says which outputs of the file could be converted without the others.
@@ -300,6 +346,10 @@ class OnnxImporter {
     }
     Graph& graph = state_.writer.graph;
     Status status = finish_graph(&graph);
+    if (status.ok()) {
+      compute_with_integers(&graph, state_.integers, &report);
+      status = graph.infer_shapes();
+    }
     if (status.ok() && state_.batch > 1) {
       Graph single = graph;
       if (single.set_batch(1).ok()) {
@@ -318,7 +368,6 @@ class OnnxImporter {
   std::vector<std::string> wanted_;  // names of the values that the network computes
   int top_ = 0;                      // the node of the graph itself that is being imported
   std::unordered_set<int> failed_;   // nodes of the graph itself that could not be imported
-  bool quantised_ = false;           // some nodes work with integers that represent quantised numbers
   size_t unchecked_ = 0;             // nodes that could not be imported because of earlier problems
 };
 

@@ -164,7 +164,6 @@ constexpr Operator kOperators[] = {
     {"Where", 3, 3, {}},
     // Only evaluated where all inputs are constants.
     {"CumSum", 2, 2, {{"exclusive"}, {"reverse"}}},
-    {"DequantizeLinear", 2, 3, {{"axis", 13}, {"block_size", 21}, {"output_dtype", 23}}},
     {"Equal", 2, 2, {{"axis", kFirst, 6}, {"broadcast", kFirst, 6}}},
     {"If", 1, 1, {{"else_branch"}, {"then_branch"}}},
     {"Mod", 2, 2, {{"fmod"}}},
@@ -173,6 +172,27 @@ constexpr Operator kOperators[] = {
     {"Range", 3, 3, {}},
     {"ScatterND", 3, 3, {{"reduction", 16}}},
     {"Size", 1, 1, {}},
+    // Of quantised networks, some of them ONNX Runtime's own.
+    {"DequantizeLinear", 2, 3, {{"axis", 13}, {"block_size", 21}, {"output_dtype", 23}}},
+    {"QGemm", 6, 9, {{"alpha"}, {"transA"}, {"transB"}}},
+    {"QLinearAdd", 2, 8, {}},
+    {"QLinearAveragePool",
+     2,
+     5,
+     {{"auto_pad"}, {"ceil_mode"}, {"channels_last"}, {"count_include_pad"}, {"kernel_shape"}, {"pads"}, {"strides"}}},
+    {"QLinearConcat", 5, kAnyNumber, {{"axis"}}},
+    {"QLinearConv", 8, 9, {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}}},
+    {"QLinearGlobalAveragePool", 2, 5, {{"channels_last"}}},
+    {"QLinearLeakyRelu", 2, 5, {{"alpha"}}},
+    {"QLinearMatMul", 8, 8, {}},
+    {"QLinearMul", 2, 8, {}},
+    {"QLinearReduceMean", 2, 5, {{"axes"}, {"keepdims"}}},
+    {"QLinearSigmoid", 2, 5, {}},
+    {"QLinearSoftmax", 2, 5, {{"axis"}, {"opset"}}},
+    {"QuantizeLinear",
+     2,
+     3,
+     {{"axis", 13}, {"block_size", 21}, {"output_dtype", 21}, {"precision", 23}, {"saturate", 19}}},
 };
 
 const Operator* find_operator(const std::string& name) {

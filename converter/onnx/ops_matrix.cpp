@@ -12,6 +12,17 @@ bool is_constant(NodeContext& c, size_t i) {
   return x && x->constant;
 }
 
+// Quantised weights keep their integers.
+void scale_by(float factor, HostTensor* matrix) {
+  const IntegerWeights* before = factor > 0.f ? matrix->integer_weights() : nullptr;
+  const auto weights = before ? std::make_shared<IntegerWeights>(*before) : nullptr;
+  for (float& element : matrix->floats) element *= factor;
+  if (!weights) return;
+  for (float& scale : weights->scales) scale *= factor;
+  weights->floats = matrix->floats;
+  matrix->weights = weights;
+}
+
 // A weight [O, I], with each element times `scale`, from a matrix [O, I] or, if is_input_by_output, [I, O].
 Result<ValueId> matrix_constant(NodeContext& c, size_t i, bool is_input_by_output, float scale) {
   SPARSENET_ASSIGN_OR_RETURN(HostTensorPtr tensor, c.constant(i, "right operand"));
@@ -20,11 +31,9 @@ Result<ValueId> matrix_constant(NodeContext& c, size_t i, bool is_input_by_outpu
   }
   if (!is_input_by_output && scale == 1.f) return c.value(i);
   HostTensor matrix = is_input_by_output ? transposed(*tensor, {1, 0}) : *tensor;
-  if (scale != 1.f) {
-    for (float& element : matrix.floats) element *= scale;
-  }
+  if (scale != 1.f) scale_by(scale, &matrix);
   const char* how = is_input_by_output ? (scale == 1.f ? "transposed" : "transposed and scaled") : "scaled";
-  return c.add_constant(*tensor, matrix.shape, std::move(matrix.floats), how);
+  return c.add_constant(matrix, matrix.shape, matrix.floats, how);
 }
 
 // The general form: alpha A' B' + beta C of computed operands.
@@ -88,7 +97,13 @@ Status import_linear(NodeContext& c) {
     const ValueId image = before->inputs[0];
     Tensor kernel = c.writer().graph.value(weight).constant;
     kernel.shape = {matrix[0], matrix[1], 1, 1};
-    const ValueId filter = c.writer().constant(c.writer().graph.value(weight).name, std::move(kernel));
+    const std::string own = c.writer().graph.value(weight).name;
+    const auto integers = c.state().integers.find(own);
+    const ValueId filter = c.writer().constant(own, std::move(kernel));
+    if (integers != c.state().integers.end()) {
+      const IntegerWeights weights = integers->second;
+      c.state().integers[c.writer().graph.value(filter).name] = weights;
+    }
     return g.finish(g.transpose(g.node(Op::kConv, {image, filter}, ConvAttrs{}), kChannelsLast));
   }
   const ValueId y =

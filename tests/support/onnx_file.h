@@ -69,6 +69,14 @@ class OnnxFile {
   OnnxFile& int8s(const std::string& name, const std::vector<int64_t>& shape, const std::vector<int8_t>& values) {
     return tensor(name, shape, kInt8, std::string(values.begin(), values.end()));
   }
+  OnnxFile& uint8s(const std::string& name, const std::vector<int64_t>& shape, const std::vector<uint8_t>& values) {
+    return tensor(name, shape, kUInt8, std::string(values.begin(), values.end()));
+  }
+  OnnxFile& int32s(const std::string& name, const std::vector<int64_t>& shape, const std::vector<int32_t>& values) {
+    std::string raw(values.size() * sizeof(int32_t), '\0');
+    if (!values.empty()) std::memcpy(raw.data(), values.data(), raw.size());
+    return tensor(name, shape, kInt32, raw);
+  }
   // Zeros of a type of `size` bytes.
   OnnxFile& zeros(const std::string& name, const std::vector<int64_t>& shape, int type = kFloat, size_t size = 4) {
     for (int64_t dim : shape) size *= static_cast<size_t>(dim);

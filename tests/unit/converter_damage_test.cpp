@@ -87,6 +87,9 @@ TEST_CASE("damaged ONNX files") {
         "typed-data-and-old-dropout", "concat-split-opset13", "arithmetic-broadcast", "clip-inputs"}) {
     damage(kGoldens + "graphs/" + name + ".onnx", read_onnx, cases);
   }
+  for (const char* name : {"quantized_qdq_uint8", "quantized_qoperator_int8"}) {
+    damage(kData + name + ".onnx", read_onnx, cases);
+  }
 }
 
 TEST_CASE("damaged TensorFlow Lite files") {

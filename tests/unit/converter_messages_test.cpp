@@ -71,30 +71,25 @@ TEST_CASE("messages: a declared cause takes its problems together, and notes of 
         std::vector<std::string>{"tensor 'a' converted (and 2 more like it)", "and something else"});
 }
 
-TEST_CASE("messages: onnx: a quantised network is one cause, whatever forms it takes") {
+TEST_CASE("messages: onnx: quantised operators that are not supported are one cause, with the way out") {
   OnnxFile file(13);
-  file.zeros("s", {}).zeros("z", {}, OnnxFile::kUInt8, 1);
-  file.zeros("w", {4, 3, 1, 1}).zeros("wq", {4, 3, 1, 1}, OnnxFile::kUInt8, 1);
-  file.input("x", {1, 3, 8, 8}).output("y");
-  file.named("QuantizeLinear", "q", {"x", "s", "z"}, {"xq"});
-  SUBCASE("QuantizeLinear and DequantizeLinear around float operators") {
-    file.named("DequantizeLinear", "d", {"xq", "s", "z"}, {"xf"});
-    file.named("Conv", "c", {"xf", "w"}, {"c"});
-    file.named("QuantizeLinear", "q2", {"c", "s", "z"}, {"cq"});
-    file.named("DequantizeLinear", "d2", {"cq", "s", "z"}, {"y"});
-    CHECK(text_of(import_file(file).report) ==
-          "the network is quantised (4 nodes, the first: QuantizeLinear 'q'): this version converts float networks "
-          "only: give the one before quantisation\n");
-  }
-  SUBCASE("operators on integers") {
-    file.named("QLinearConv", "c", {"xq", "s", "z", "wq", "s", "z", "s", "z"}, {"cq"});
-    file.named("QLinearAdd", "a", {"cq", "s", "z", "cq", "s", "z", "s", "z"}, {"aq"}, "com.microsoft");
-    file.named("ConvInteger", "i", {"xq", "wq"}, {"ci"}).output("ci");
-    file.named("DequantizeLinear", "d", {"aq", "s", "z"}, {"y"});
+  file.zeros("wq", {4, 3, 1, 1}, OnnxFile::kUInt8, 1).input("x", {1, 3, 8, 8}).output("y").output("z");
+  SUBCASE("scales that are computed while the network runs") {
+    file.named("DynamicQuantizeLinear", "d", {"x"}, {"xq", "s", "zero"});
+    file.named("ConvInteger", "c", {"xq", "wq", "zero"}, {"y"}).named("MatMulInteger", "m", {"xq", "wq"}, {"z"});
     const Report report = import_file(file).report;
-    CHECK(report.problems.size() == 5);
-    CHECK(lines_of(report).size() == 1);
-    CHECK(contains(text_of(report), "the network is quantised (5 nodes"));
+    CHECK(report.problems.size() == 3);
+    CHECK(text_of(report) ==
+          "the network computes its scales while it runs (3 nodes, the first: DynamicQuantizeLinear 'd'): quantise it "
+          "with fixed ones (in ONNX Runtime: quantize_static), or give the float network\n");
+  }
+  SUBCASE("operators that have no other form here") {
+    file.named("QLinearWhere", "w", {"x", "wq"}, {"y"}, "com.microsoft");
+    file.named("QAttention", "a", {"x", "wq"}, {"z"}, "com.microsoft");
+    CHECK(text_of(import_file(file).report) ==
+          "the network has quantised operators that are not supported (2 nodes, the first: QLinearWhere 'w'): quantise "
+          "it to QuantizeLinear and DequantizeLinear around float operators (in ONNX Runtime: QuantFormat.QDQ), or give "
+          "the float network\n");
   }
 }
 

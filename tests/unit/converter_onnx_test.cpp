@@ -99,7 +99,7 @@ TEST_CASE("quantised operators are named as such") {
   CHECK(replace(&bytes, "GlobalAveragePool", "QLinearAveragePoo") > 0);
   const Report report = report_of(bytes);
   REQUIRE(grouped_problems(report).size() == 1);
-  CHECK(grouped_problems(report)[0].line.find("the network is quantised (") == 0);
+  CHECK(grouped_problems(report)[0].line.find("the network has quantised operators that are not supported (") == 0);
 }
 
 TEST_CASE("attributes of the wrong kind or value") {
