@@ -82,40 +82,99 @@ SPARSENET_INLINE VI load_small(const int32_t* w) {
 #endif
 }
 
+// Lanes from channel `c` on, of one row of an image.
+struct Lanes {
+  const int8_t* in;  // channel c of the image's first pixel
+  int8_t* out;       // channel c of the row's first pixel
+  int32_t c, lanes, y0;
+  TapRange rows;
+};
+
+// One output pixel, any part of whose window may lie outside of the image.
+template <Rounding kRounding>
+void border_pixel(const State& s, const Lanes& l, const RequantizeVector& r, int ox) {
+  const Window& w = s.window;
+  const int x0 = ox * w.stride_w - w.pad_left;
+  const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, w.dilation_w);
+  const VI zero = splat_vi(s.zero);
+  VI sum{};
+  for (int ky = 0; ky < w.kernel_h; ++ky) {
+    const int8_t* row = l.in + (ptrdiff_t{l.y0 + ky * w.dilation_h} * s.in_w + x0) * s.in_stride;
+    const int32_t* weights = s.weights + ptrdiff_t{ky} * w.kernel_w * s.padded + l.c;
+    const bool row_inside = ky >= l.rows.begin && ky < l.rows.end;
+    for (int kx = 0; kx < w.kernel_w; ++kx) {
+      // What is outside of the image is the zero point.
+      const bool inside = row_inside && kx >= columns.begin && kx < columns.end;
+      const VI x = inside ? load_bytes(row + ptrdiff_t{kx} * w.dilation_w * s.in_stride, l.lanes) : zero;
+      sum += small_product(x, load_small(weights + kx * s.padded));
+    }
+  }
+  store_bytes(l.out + ox * s.out_stride, requantized<kRounding>(sum, r), l.lanes);
+}
+
+// P neighbouring output pixels whose windows lie within the image's columns. kWhole: all lanes are channels.
+template <Rounding kRounding, int P, bool kWhole>
+SPARSENET_INLINE void inner_pixels(const State& s, const Lanes& l, const RequantizeVector& r, const VI& outside,
+                                   int ox) {
+  const Window& w = s.window;
+  const int lanes = kWhole ? kLanes : l.lanes;
+  const ptrdiff_t step = w.stride_w * s.in_stride;
+  VI sum[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) sum[p] = outside;
+  for (int ky = l.rows.begin; ky < l.rows.end; ++ky) {
+    const int8_t* x =
+        l.in + (ptrdiff_t{l.y0 + ky * w.dilation_h} * s.in_w + ox * w.stride_w - w.pad_left) * s.in_stride;
+    const int32_t* weights = s.weights + ptrdiff_t{ky} * w.kernel_w * s.padded + l.c;
+    for (int kx = 0; kx < w.kernel_w; ++kx, x += w.dilation_w * s.in_stride, weights += s.padded) {
+      const VI wv = load_small(weights);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        sum[p] += small_product(kWhole ? load_whole_bytes(x + p * step) : load_bytes(x + p * step, lanes), wv);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) store_bytes(l.out + (ox + p) * s.out_stride, requantized<kRounding>(sum[p], r), lanes);
+}
+
+template <Rounding kRounding, bool kWhole>
+void inner_row(const State& s, const Lanes& l, const RequantizeVector& r, int begin, int end) {
+  VI outside{};  // the rows that are not in the image
+  for (int ky = 0; ky < s.window.kernel_h; ++ky) {
+    if (ky >= l.rows.begin && ky < l.rows.end) continue;
+    for (int kx = 0; kx < s.window.kernel_w; ++kx) {
+      const int32_t* weights = s.weights + (ptrdiff_t{ky} * s.window.kernel_w + kx) * s.padded + l.c;
+      outside += small_product(splat_vi(s.zero), load_small(weights));
+    }
+  }
+  int ox = begin;
+  for (; ox + 4 <= end; ox += 4) inner_pixels<kRounding, 4, kWhole>(s, l, r, outside, ox);
+  for (; ox < end; ++ox) inner_pixels<kRounding, 1, kWhole>(s, l, r, outside, ox);
+}
+
 template <Rounding kRounding>
 void run_row(const State& s, int64_t image, int oy) {
   const Window& w = s.window;
   const int y0 = oy * w.stride_h - w.pad_top;
   const TapRange rows = taps_inside(y0, s.in_h, w.kernel_h, w.dilation_h);
-  const int8_t* in = s.in + image * s.in_h * s.in_w * s.in_stride;
-  int8_t* out = s.out + (image * s.out_h + oy) * s.out_w * s.out_stride;
+  // Outputs from `begin` to `end` read only columns of the image.
+  const int reach = (w.kernel_w - 1) * w.dilation_w;
+  const int begin = imin(ceil_div(w.pad_left, w.stride_w), s.out_w);
+  const int last = s.in_w - 1 - reach + w.pad_left;  // the last column at which a window may begin, from the padding on
+  const int end = imax(begin, last < 0 ? 0 : imin(last / w.stride_w + 1, s.out_w));
   for (int c = 0; c < s.channels; c += kLanes) {
-    const int lanes = imin(kLanes, s.channels - c);
+    const Lanes l{s.in + image * s.in_h * s.in_w * s.in_stride + c,
+                  s.out + (image * s.out_h + oy) * s.out_w * s.out_stride + c,
+                  c,
+                  imin(kLanes, s.channels - c),
+                  y0,
+                  rows};
     const RequantizeVector r = load_requantize(s.requantize, c);
-    const VI zero = splat_vi(s.zero);
-    for (int ox = 0; ox < s.out_w; ++ox) {
-      const int x0 = ox * w.stride_w - w.pad_left;
-      const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, w.dilation_w);
-      VI sum{};
-      for (int ky = rows.begin; ky < rows.end; ++ky) {
-        const int8_t* row = in + (ptrdiff_t{y0 + ky * w.dilation_h} * s.in_w + x0) * s.in_stride + c;
-        const int32_t* weights = s.weights + ptrdiff_t{ky} * w.kernel_w * s.padded + c;
-        for (int kx = columns.begin; kx < columns.end; ++kx) {
-          const VI x = load_bytes(row + ptrdiff_t{kx} * w.dilation_w * s.in_stride, lanes);
-          sum += small_product(x, load_small(weights + kx * s.padded));
-        }
-      }
-      // What is outside of the image is the zero point.
-      const bool inside = rows.end - rows.begin == w.kernel_h && columns.end - columns.begin == w.kernel_w;
-      if (!inside) {
-        for (int t = 0; t < w.kernel_h * w.kernel_w; ++t) {
-          const int ky = t / w.kernel_w, kx = t % w.kernel_w;
-          if (ky >= rows.begin && ky < rows.end && kx >= columns.begin && kx < columns.end) continue;
-          sum += small_product(zero, load_small(s.weights + ptrdiff_t{t} * s.padded + c));
-        }
-      }
-      store_bytes(out + ox * s.out_stride + c, requantized<kRounding>(sum, r), lanes);
-    }
+    for (int ox = 0; ox < begin; ++ox) border_pixel<kRounding>(s, l, r, ox);
+    l.lanes == kLanes ? inner_row<kRounding, true>(s, l, r, begin, end)
+                      : inner_row<kRounding, false>(s, l, r, begin, end);
+    for (int ox = end; ox < s.out_w; ++ox) border_pixel<kRounding>(s, l, r, ox);
   }
 }
 

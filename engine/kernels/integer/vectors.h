@@ -223,6 +223,18 @@ SPARSENET_INLINE void store_bytes(int8_t* to, VI v, int count) {
 #endif
 }
 
+// kLanes bytes as integers.
+SPARSENET_INLINE VI load_whole_bytes(const int8_t* from) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<VI>(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+  typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+  Bytes bytes;
+  memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(bytes, VI);
+#endif
+}
+
 // `count` bytes as integers; lanes beyond are zero.
 SPARSENET_INLINE VI load_bytes(const int8_t* from, int count) {
 #if defined(__AVX512F__)
