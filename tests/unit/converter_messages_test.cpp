@@ -86,10 +86,11 @@ TEST_CASE("messages: onnx: quantised operators that are not supported are one ca
   SUBCASE("operators that have no other form here") {
     file.named("QLinearWhere", "w", {"x", "wq"}, {"y"}, "com.microsoft");
     file.named("QAttention", "a", {"x", "wq"}, {"z"}, "com.microsoft");
-    CHECK(text_of(import_file(file).report) ==
-          "the network has quantised operators that are not supported (2 nodes, the first: QLinearWhere 'w'): quantise "
-          "it to QuantizeLinear and DequantizeLinear around float operators (in ONNX Runtime: QuantFormat.QDQ), or give "
-          "the float network\n");
+    CHECK(
+        text_of(import_file(file).report) ==
+        "the network has quantised operators that are not supported (2 nodes, the first: QLinearWhere 'w'): quantise "
+        "it to QuantizeLinear and DequantizeLinear around float operators (in ONNX Runtime: QuantFormat.QDQ), or give "
+        "the float network\n");
   }
 }
 
