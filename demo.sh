@@ -63,16 +63,23 @@ larger=models/sparsenet-abc-v1.snet
 show $sparsenet classify $larger "${images[@]}" --top 1
 show $sparsenet bench $larger --runs 200
 
+title "7. The first one in 8-bit integers: a quarter of the memory, and the same bits on every machine"
+small=models/sparsenet-abc-v0-int8.snet
+show ls -l $own $small
+show $sparsenet classify $small "${images[@]}" --top 1
+show $sparsenet bench $own --threads 1 --runs 500
+show $sparsenet bench $small --threads 1 --runs 500
+
 # Shows more if there is a folder with further networks and the data set, which the tests use too.
 more=${SPARSENET_SHARED:-../shared}/models/akamaster-resnet20/resnet20-12fca82f.th
 data=${SPARSENET_SHARED:-../shared}/data/cifar10
 if [ -e "$more" ]; then
-  title "7. From the folder of further networks: ResNet20 by akamaster, in PyTorch's older file format"
+  title "8. From the folder of further networks: ResNet20 by akamaster, in PyTorch's older file format"
   show $convert $more --arch resnet20 --labels $labels --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375 \
     -o $out/resnet20.snet
   show $sparsenet bench $out/resnet20.snet --runs 500
   if [ -e $data/test_batch.bin ]; then
-    for network in $own $larger $out/sparsenet-abc-v0-pytorch.snet $out/mlperf-tiny-resnet8.snet $out/resnet20.snet; do
+    for network in $own $small $larger $out/sparsenet-abc-v0-pytorch.snet $out/mlperf-tiny-resnet8.snet $out/resnet20.snet; do
       show $sparsenet eval $network --data cifar10:$data
     done
   fi
