@@ -65,7 +65,8 @@ Status infer_concat_quantization(Graph* graph, const Node& node, size_t* left) {
   bool same = first.scales.size() == 1;
   for (ValueId id : node.inputs) {
     const Quantization& q = graph->value(id).quantization;
-    if (q.empty() || (q.scales.size() > 1 && static_cast<int64_t>(q.scales.size()) != graph->shape(id)[1])) return {};
+    if (q.empty() || q.zero_points.size() != q.scales.size()) return {};  // an error that is reported later
+    if (q.scales.size() > 1 && static_cast<int64_t>(q.scales.size()) != graph->shape(id)[1]) return {};
     same = same && q.scales == first.scales && q.zero_points == first.zero_points;
   }
   const auto channels = static_cast<size_t>(out.shape[1]);

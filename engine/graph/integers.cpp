@@ -227,6 +227,15 @@ Status check_types(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     if (has_integers(graph, node)) SPARSENET_RETURN_IF_ERROR(TypeChecker(graph, node).check());
   }
+  for (const std::vector<ValueId>* ports : {&graph.inputs, &graph.outputs}) {
+    for (ValueId id : *ports) {
+      const Value& value = graph.value(id);
+      if (value.type == DataType::kFloat32 || value.quantization.scales.size() == 1) continue;
+      return unsupported("value '" + value.name +
+                         "': expected one scale and zero point for an input or output, found " +
+                         std::to_string(value.quantization.scales.size()));
+    }
+  }
   return {};
 }
 

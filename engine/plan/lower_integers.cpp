@@ -182,6 +182,11 @@ Status Lowering::set_channel_scales(const Node& node, rt::QuantParams* quant) {
   const Quantization& q = in.quantization;
   std::vector<rt::ChannelScale> channels(scale.size());
   for (size_t c = 0; c < channels.size(); ++c) {
+    if (!std::isfinite(scale[c]) || !std::isfinite(shift[c])) {
+      return unsupported(describe(node) + ": channel " + std::to_string(c) +
+                         ": expected a finite scale and shift, found " + std::to_string(scale[c]) + " and " +
+                         std::to_string(shift[c]));
+    }
     const size_t from = q.scales.size() > 1 ? c : 0;
     const double factor = static_cast<double>(q.scales[from]) * static_cast<double>(scale[c]) / scale_of(out);
     channels[c] = make_channel_scale(factor, out.quantization.zero_points[0] - factor * q.zero_points[from] +

@@ -95,6 +95,16 @@ class IntegerForm {
     return true;
   }
 
+  bool finite_reals(const Node& node, size_t from) const {
+    for (size_t i = from; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == kNoValue) continue;
+      for (const float v : to_float32(graph_.value(node.inputs[i]).constant)) {
+        if (!std::isfinite(v)) return false;
+      }
+    }
+    return true;
+  }
+
   // Null if the node has an int8 form.
   const char* reason_for_float(const Node& node) const {
     switch (node.op) {
@@ -102,7 +112,8 @@ class IntegerForm {
       case Op::kFullyConnected:
       case Op::kAffine:
         if (graph_.value(node.inputs[0]).is_constant) return "its input is a constant";
-        return constant_reals(node, 1) ? nullptr : "its parameters are computed";
+        if (!constant_reals(node, 1)) return "its parameters are computed";
+        return finite_reals(node, 1) ? nullptr : "its parameters are not finite";
       case Op::kAdd:
       case Op::kMul:
       case Op::kConcat:

@@ -172,6 +172,35 @@ TEST_CASE("quantised: what cannot be is refused") {
   CHECK(parse_range_method("mad").status().message() == "method: expected minmax, percentile, kl or mse, found 'mad'");
 }
 
+TEST_CASE("quantised: parameters that are not finite stay where they are; an output has one scale") {
+  Model model = small_network(3);
+  const Values images = random_images(3, 4, 300);
+  Graph broken = model.graph;
+  for (Node& node : broken.nodes) {
+    if (node.op != Op::kFullyConnected) continue;
+    Value& weight = broken.value(node.inputs[1]);
+    Values values = to_float32(weight.constant);
+    values[3] = INFINITY;
+    weight.constant = Tensor::from(Shape(weight.shape), std::move(values));
+  }
+  Model with_infinity;
+  with_infinity.graph = broken;
+  const Status status = quantize(with_infinity, images.data(), 4, {}).status();
+  CHECK_MESSAGE(status.message().find("expected finite numbers") != std::string::npos, status.message());
+
+  const auto result = quantize(model, images.data(), 4, {});
+  REQUIRE(result.ok());
+  Graph graph = result->graph;
+  for (const Node& node : result->graph.nodes) {
+    if (node.op == Op::kConcat) graph.outputs = {node.outputs[0]};
+  }
+  REQUIRE(graph.infer_shapes().ok());
+  const Status refused = Session::create(graph, {}).status();
+  CHECK_MESSAGE(
+      refused.message().find("expected one scale and zero point for an input or output, found 29") != std::string::npos,
+      refused.message());
+}
+
 TEST_CASE("equalised channels compute the same, and have the same range") {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     Graph graph = seed == 3 ? own_network().graph : small_network(seed).graph;
