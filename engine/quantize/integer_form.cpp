@@ -19,11 +19,10 @@ bool fits_pattern(const char* pattern, const char* text) {
 
 class IntegerForm {
  public:
-  IntegerForm(const Graph& graph, const std::vector<Range>& ranges, QuantizeReport* report)
-      : graph_(graph), ranges_(ranges), report_(*report), ids_(graph.values.size()) {}
+  IntegerForm(const Graph& graph, const std::vector<Range>& ranges, std::vector<bool> kept, QuantizeReport* report)
+      : graph_(graph), ranges_(ranges), report_(*report), ids_(graph.values.size()), kept_(std::move(kept)) {}
 
-  Result<Graph> run(const std::vector<std::string>& keep_float) {
-    SPARSENET_RETURN_IF_ERROR(find_kept(keep_float));
+  Result<Graph> run() {
     find_consumers();
     for (const Value& value : graph_.values) value_names_.insert(value.name);
     for (ValueId id : graph_.inputs) {
@@ -51,19 +50,6 @@ class IntegerForm {
     ValueId real = kNoValue, integer = kNoValue;
   };
   Ids& of(ValueId id) { return ids_[static_cast<size_t>(id)]; }
-
-  Status find_kept(const std::vector<std::string>& patterns) {
-    kept_.assign(graph_.nodes.size(), false);
-    for (const std::string& pattern : patterns) {
-      bool any = false;
-      for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-        if (!fits_pattern(pattern.c_str(), graph_.nodes[i].name.c_str())) continue;
-        kept_[i] = any = true;
-      }
-      if (!any) return invalid_argument("keep_float: no node is named '" + pattern + "'");
-    }
-    return {};
-  }
 
   void find_consumers() {
     consumers_.resize(graph_.values.size());
@@ -353,9 +339,22 @@ class IntegerForm {
 
 }  // namespace
 
-Result<Graph> make_integer_form(const Graph& graph, const std::vector<Range>& ranges,
-                                const std::vector<std::string>& keep_float, QuantizeReport* report) {
-  return IntegerForm(graph, ranges, report).run(keep_float);
+Result<std::vector<bool>> find_nodes(const Graph& graph, const std::vector<std::string>& patterns) {
+  std::vector<bool> found(graph.nodes.size(), false);
+  for (const std::string& pattern : patterns) {
+    bool any = false;
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+      if (!fits_pattern(pattern.c_str(), graph.nodes[i].name.c_str())) continue;
+      found[i] = any = true;
+    }
+    if (!any) return invalid_argument("keep_float: no node is named '" + pattern + "'");
+  }
+  return found;
+}
+
+Result<Graph> make_integer_form(const Graph& graph, const std::vector<Range>& ranges, std::vector<bool> kept,
+                                QuantizeReport* report) {
+  return IntegerForm(graph, ranges, std::move(kept), report).run();
 }
 
 }  // namespace sparsenet

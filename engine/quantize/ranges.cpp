@@ -235,7 +235,12 @@ Result<std::vector<Range>> measure_ranges(const Graph& graph, const float* image
     }));
     if (options.progress) options.progress(count + image + 1, 2 * count);
   }
-  for (size_t i = 0; i < ranges.size(); ++i) ranges[i] = histograms[i].choose(options.method);
+  // The largest score is what a classifier's output is for, so that nothing of an output is cut off.
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const bool output =
+        std::find(graph.outputs.begin(), graph.outputs.end(), static_cast<ValueId>(i)) != graph.outputs.end();
+    if (!output) ranges[i] = histograms[i].choose(options.method);
+  }
   return ranges;
 }
 

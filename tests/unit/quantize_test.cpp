@@ -159,6 +159,25 @@ TEST_CASE("quantised: nodes that are asked for stay float32") {
   CHECK(refused.status().message().find("keep_float: no node is named 'no such node'") != std::string::npos);
 }
 
+TEST_CASE("quantised: the damage of each layer, the largest first") {
+  Model model = small_network(6);
+  const Values images = random_images(6, 12, 300);
+  const auto quantizer = Quantizer::calibrate(model, images.data(), 8, {});
+  REQUIRE_MESSAGE(quantizer.ok(), quantizer.status().message());
+  int64_t called = 0;
+  const auto layers = quantizer->damage(&images[2400], 4, [&](int64_t done, int64_t all) { called += done <= all; });
+  REQUIRE_MESSAGE(layers.ok(), layers.status().message());
+  CHECK(layers->size() == 6);
+  CHECK(called == 6);
+  for (size_t i = 0; i < layers->size(); ++i) {
+    const LayerDamage& layer = (*layers)[i];
+    CHECK_MESSAGE(layer.error > 0, layer.node);
+    CHECK_MESSAGE(layer.error < 0.2, layer.node);
+    CHECK_MESSAGE(layer.bytes_saved > 0, layer.node);
+    if (i > 0) CHECK(layer.error <= (*layers)[i - 1].error);
+  }
+}
+
 TEST_CASE("quantised: what cannot be is refused") {
   const Model model = small_network(2);
   Values images = random_images(2, 4, 300);

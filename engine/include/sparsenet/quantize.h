@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,43 @@ struct QuantizeReport {
   std::vector<std::string> kept_float;         // "Softmax 'probabilities': no int8 form", one per node
 };
 
-// `images`: `count` inputs of the graph's only input, each of its elements for batch 1 (images: NCHW, normalised as for
-// set_input()). They should come from the training set: a hundred or more, of all classes. Errors: kUnsupported (no
-// constant-weight layer has an int8 form; the graph has integers already or several inputs), kInvalidArgument (no
-// images; a pattern of keep_float that fits no node; values that are not finite), and those of sessions.
+// What quantising one layer alone does.
+struct LayerDamage {
+  std::string node;         // a convolution or fully connected layer
+  int64_t bytes_saved = 0;  // of its constants
+  double error = 0;         // root mean square of the change of the network's output, relative to that of the output
+};
+
+// A calibrated network, from which int8 networks with different layers in float32 can be made. Thread safety: const
+// access from several threads is safe.
+class Quantizer {
+ public:
+  // `images`: `count` inputs of the graph's only input, each of its elements for batch 1 (images: NCHW, normalised as
+  // for set_input()); they are not kept. They should come from the training set: a hundred or more, of all classes.
+  // Errors: kUnsupported (the graph has integers already or several inputs), kInvalidArgument (no images; values that
+  // are not finite), and those of sessions.
+  static Result<Quantizer> calibrate(const Model& model, const float* images, int64_t count,
+                                     const QuantizeOptions& options);
+  Quantizer(Quantizer&&) noexcept;
+  Quantizer& operator=(Quantizer&&) noexcept;
+  ~Quantizer();
+
+  // The int8 network; `keep_float` as in the options, in addition to theirs. Errors: kUnsupported (no layer has an int8
+  // form), kInvalidArgument (a pattern that fits no node).
+  Result<Model> make(const std::vector<std::string>& keep_float = {}, QuantizeReport* report = nullptr) const;
+
+  // The damage of every layer that has an int8 form, the largest first, measured on images as for calibrate().
+  // `progress` is called after every layer.
+  Result<std::vector<LayerDamage>> damage(const float* images, int64_t count,
+                                          const std::function<void(int64_t done, int64_t all)>& progress = {}) const;
+
+ private:
+  struct Impl;
+  explicit Quantizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Both in one call.
 Result<Model> quantize(const Model& model, const float* images, int64_t count, const QuantizeOptions& options,
                        QuantizeReport* report = nullptr);
 
