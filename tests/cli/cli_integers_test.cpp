@@ -3,6 +3,7 @@
 #include <sparsenet/model.h>
 #include <sparsenet/session.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "command.h"
@@ -122,6 +123,49 @@ TEST_CASE("cli: bench, profile, classify and eval take networks of integers") {
   REQUIRE(io::write_npy(labels, {2}, DataType::kUInt8, classes).ok());
   const json eval = json_of({"eval", network(), "--data", "npy:" + bytes + "," + labels});
   CHECK(eval["images"] == 2);
+}
+
+// Images of floats with labels, for the network that comes with the engine.
+std::string float_data(int64_t count) {
+  test::Random random(9);
+  std::vector<float> pixels(static_cast<size_t>(count) * 3 * 32 * 32);
+  for (float& v : pixels) v = static_cast<float>(random.normal());
+  std::vector<uint8_t> labels(static_cast<size_t>(count));
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<uint8_t>(i % 10);
+  REQUIRE(io::write_npy(scratch("floats.npy"), {count, 3, 32, 32}, pixels.data()).ok());
+  REQUIRE(io::write_npy(scratch("classes.npy"), {count}, DataType::kUInt8, labels.data()).ok());
+  return "npy:" + scratch("floats.npy") + "," + scratch("classes.npy");
+}
+
+TEST_CASE("cli: quantize makes a file that the other commands take, and tells what it did") {
+  const std::string source = SPARSENET_SOURCE_DIR "/models/sparsenet-abc-v0.snet", out = scratch("v0-int8.snet");
+  const std::string data = float_data(24);
+  const json made = json_of({"quantize", source, "--data", data, "--samples", "16", "-o", out});
+  CHECK(made["samples"] == 16);
+  CHECK(made["float_nodes"] == 0);
+  CHECK(made["bytes"] == std::filesystem::file_size(out));
+  CHECK(made["bytes"] < 170000);
+  CHECK_FALSE(made.contains("layers"));
+  CHECK(json_of({"eval", out, "--data", data})["images"] == 24);
+  CHECK(json_of({"info", out})["classes"] == 10);
+
+  const std::string report = scratch("layers.json");
+  const json measured = json_of({"quantize", source, "--data", data, "--samples", "16", "--report", report,
+                                 "--max-error-increase", "100", "--keep-float", "fc", "-o", out});
+  CHECK(measured["held_out"] == 8);
+  CHECK(measured["layers"].size() == 76);
+  CHECK(measured["layers"][0]["damage"] >= measured["layers"][75]["damage"]);
+  CHECK(measured["kept_float"][0] == "FullyConnected 'fc': asked for");
+  std::ifstream file(report);
+  CHECK(json::parse(file) == measured);
+
+  const std::string never = scratch("never.snet");
+  fails(test::sparsenet({"quantize", source, "--data", data, "--report", report, "-o", never}), 1,
+        {"expected more than the 24 images that the ranges are measured on"});
+  fails(test::sparsenet({"quantize", source, "--data", data, "--keep-float", "none", "-o", never}), 1,
+        {"keep_float: no node is named 'none'"});
+  fails(test::sparsenet({"quantize", out, "--data", data, "-o", never}), 1, {"computes with integers already"});
+  CHECK_FALSE(std::ifstream(never).good());
 }
 
 TEST_CASE("cli: networks of integers are not trained") {

@@ -76,8 +76,17 @@ TEST_CASE("cli: wrong usage is exit code 2") {
   CHECK_FALSE(std::filesystem::exists(out));
 }
 
-TEST_CASE("cli: what comes later says so") {
-  fails(test::sparsenet({"quantize", "a.snet"}), 1, {"quantize", "not available in this version"});
+TEST_CASE("cli: options of quantize that cannot be") {
+  const std::string out = scratch("never.snet"), nowhere = "cifar10:" + scratch("nowhere");
+  fails(test::sparsenet({"quantize", "a.snet", "-o", out}), 2, {"--data"});
+  fails(test::sparsenet({"quantize", "a.snet", "--data", nowhere}), 2, {"--output"});
+  fails(test::sparsenet({"quantize", "a.snet", "--data", nowhere, "-o", out, "--method", "mad"}), 2,
+        {"--method: expected minmax, percentile, kl or mse, found 'mad'"});
+  fails(test::sparsenet({"quantize", "a.snet", "--data", nowhere, "-o", out, "--samples", "0"}), 2, {"--samples"});
+  fails(test::sparsenet({"quantize", "a.snet", "--data", nowhere, "-o", out, "--max-error-increase", "-2"}), 2,
+        {"--max-error-increase"});
+  fails(test::sparsenet({"quantize", "a.snet", "--data", nowhere, "-o", out}), 1, {"a.snet"});
+  CHECK_FALSE(std::filesystem::exists(out));
 }
 
 TEST_CASE("cli: a missing or broken model is exit code 1 for every command") {
