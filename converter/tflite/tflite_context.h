@@ -19,9 +19,6 @@ namespace sparsenet::converter {
 // "FLOAT32", as the schema writes it.
 std::string type_name(tflite::TensorType type);
 
-// The scales and zero points of a tensor; empty if it has none, or none that make sense.
-Quantization quantization_of(const tflite::Tensor& tensor);
-
 enum class Layout : uint8_t {
   kPlain,          // axes as in the file
   kChannelsFirst,  // rank 4: [N, C, H, W] here, [N, H, W, C] in the file

@@ -4,6 +4,7 @@
 
 #include "converter/importers.h"
 #include "converter/tflite/tflite_context.h"
+#include "converter/tflite/tflite_integers.h"
 
 namespace sparsenet::converter {
 namespace {

@@ -10,7 +10,7 @@
 namespace sparsenet {
 
 enum class PassLevel {
-  kRequired,  // only what lowering needs
+  kRequired,     // only what lowering needs
   kForIntegers,  // before a network is quantised: all but those that make one node of several values' computation
   kAll,
 };

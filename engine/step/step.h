@@ -222,8 +222,8 @@ struct QuantParams {
   int32_t left_shift;  // kBinary, kAdd: the operands are multiplied by 2^left_shift first, for the sum's sake
   int32_t least;       // kSoftmax: differences from the largest element that are below it count as no probability
   float scale;         // kQuantize from float32, kDequantize
-  // kAffine, and kConv, kPool and kGlobalPool for their input, before its padding: one for each channel of `in`, or null.
-  // `in_zero` is then that of what comes out.
+  // kAffine, and kConv, kPool and kGlobalPool for their input, before its padding: one for each channel of `in`, or
+  // null. `in_zero` is then that of what comes out.
   const ChannelScale* channels;
   const int8_t* table;  // kUnary: what comes out for each of the 256 integers, from -128 on
 };

@@ -236,7 +236,8 @@ TEST_CASE("sessions") {
   fail_each("run_profiled", [&] { return session->run_profiled(); });
   fail_each("get_output", [&] { return session->get_output(0, out.data(), out.size()); });
   fail_each("get_output of none", [&] { return session->get_output(7, out.data(), out.size()); });
-  fail_each("get_output without room", [&] { return session->get_output(0, static_cast<float*>(nullptr), out.size()); });
+  fail_each("get_output without room",
+            [&] { return session->get_output(0, static_cast<float*>(nullptr), out.size()); });
   no_heap("what a session knows", [&] {
     (void)session->memory();
     (void)session->steps();
