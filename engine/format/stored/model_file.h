@@ -22,7 +22,7 @@ namespace sparsenet::rt {
 // The newest version of the format that this runtime writes and reads; schemas/README.md has the rules for raising it.
 //   2: Elu, Softplus, Silu, Mish, Gelu, GeluTanh, Erf; float16; quantisation
 //   3: Exp, Log, Pow, Max, Min, Prelu, MatMul, LayerNorm
-//   4: nodes that compute with integers: Quantize, Dequantize, how a node rounds
+//   4: nodes that compute with integers: Quantize, Dequantize, Scale, how a node rounds
 constexpr uint32_t kFormatVersion = 4;
 
 constexpr size_t kDataAlignment = 64;
