@@ -83,7 +83,7 @@ SPARSENET_INLINE VI bounded_vi(VI v, const QuantParams& q) {
 
 template <Rounding kRounding>
 void add(const State& s, int32_t chunk) {
-  const QuantParams q = s.quant;
+  const QuantParams& q = s.quant;
   const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
   auto* y = reinterpret_cast<int8_t*>(s.out);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
@@ -95,7 +95,7 @@ void add(const State& s, int32_t chunk) {
 
 template <Rounding kRounding>
 void multiply_elements(const State& s, int32_t chunk) {
-  const QuantParams q = s.quant;
+  const QuantParams& q = s.quant;
   const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
   auto* y = reinterpret_cast<int8_t*>(s.out);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
@@ -116,7 +116,7 @@ void binary_run(const void* memory, int32_t chunk, void*) {
 
 template <bool kUnsigned>
 void requantize(const State& s, int32_t chunk) {
-  const QuantParams q = s.quant;
+  const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const int8_t*>(s.in);
   auto* y = reinterpret_cast<int8_t*>(s.out);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
@@ -147,7 +147,7 @@ SPARSENET_INLINE VI nearest(V x, bool ties_away) {
 
 void quantize_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const QuantParams q = s.quant;
+  const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const float*>(s.in);
   auto* y = reinterpret_cast<int8_t*>(s.out);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
@@ -158,7 +158,7 @@ void quantize_run(const void* memory, int32_t chunk, void*) {
 
 void dequantize_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const QuantParams q = s.quant;
+  const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const int8_t*>(s.in);
   auto* y = reinterpret_cast<float*>(s.out);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
