@@ -65,9 +65,27 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-SPARSENET_INLINE VI by(VI x, const Multiplier& m, Rounding rounding) {
-  const VI value = splat_vi(m.value), shift = splat_vi(m.shift);
-  return rounding == Rounding::kDouble ? multiplied_double(x, value, shift) : multiplied_single(x, value, shift);
+// Numbers that are the same for all lanes. They are read before a loop, because bytes that it writes could be theirs
+// for all that the compiler knows.
+struct Factor {
+  VI value, shift;
+};
+SPARSENET_INLINE Factor factor_of(const Multiplier& m) {
+  return {splat_vi(m.value), splat_vi(m.shift)};
+}
+SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
+  return rounding == Rounding::kDouble ? multiplied_double(x, f.value, f.shift)
+                                       : multiplied_single(x, f.value, f.shift);
+}
+
+struct Bounds {
+  VI zero, low, high;
+};
+SPARSENET_INLINE Bounds bounds_of(const QuantParams& q) {
+  return {splat_vi(q.out_zero), splat_vi(q.low), splat_vi(q.high)};
+}
+SPARSENET_INLINE VI bounded_vi(VI v, const Bounds& b) {
+  return min_vi(max_vi(v + b.zero, b.low), b.high);
 }
 
 // Calls f(first element, lanes) for every vector of a chunk.
@@ -77,19 +95,19 @@ SPARSENET_INLINE void for_each_vector_of(const State& s, int32_t chunk, F f) {
   for (int64_t i = begin; i < end; i += kLanes) f(i, static_cast<int>(end - i < kLanes ? end - i : kLanes));
 }
 
-SPARSENET_INLINE VI bounded_vi(VI v, const QuantParams& q) {
-  return min_vi(max_vi(v + q.out_zero, splat_vi(q.low)), splat_vi(q.high));
-}
-
 template <Rounding kRounding>
 void add(const State& s, int32_t chunk) {
   const QuantParams& q = s.quant;
   const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
   auto* y = reinterpret_cast<int8_t*>(s.out);
+  const int32_t a_zero = q.in_zero, b_zero = q.in2_zero, left = q.left_shift;
+  const Factor of_a = factor_of(s.multipliers[0]), of_b = factor_of(s.multipliers[1]),
+               of_sum = factor_of(s.multipliers[2]);
+  const Bounds bounds = bounds_of(q);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
-    const VI x1 = by((load_bytes(a + i, lanes) - q.in_zero) << q.left_shift, s.multipliers[0], kRounding);
-    const VI x2 = by((load_bytes(b + i, lanes) - q.in2_zero) << q.left_shift, s.multipliers[1], kRounding);
-    store_bytes(y + i, bounded_vi(by(x1 + x2, s.multipliers[2], kRounding), q), lanes);
+    const VI x1 = by((load_bytes(a + i, lanes) - a_zero) << left, of_a, kRounding);
+    const VI x2 = by((load_bytes(b + i, lanes) - b_zero) << left, of_b, kRounding);
+    store_bytes(y + i, bounded_vi(by(x1 + x2, of_sum, kRounding), bounds), lanes);
   });
 }
 
@@ -98,9 +116,12 @@ void multiply_elements(const State& s, int32_t chunk) {
   const QuantParams& q = s.quant;
   const auto *a = reinterpret_cast<const int8_t*>(s.in), *b = reinterpret_cast<const int8_t*>(s.in2);
   auto* y = reinterpret_cast<int8_t*>(s.out);
+  const int32_t a_zero = q.in_zero, b_zero = q.in2_zero;
+  const Factor factor = factor_of(s.multipliers[0]);
+  const Bounds bounds = bounds_of(q);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
-    const VI product = (load_bytes(a + i, lanes) - q.in_zero) * (load_bytes(b + i, lanes) - q.in2_zero);
-    store_bytes(y + i, bounded_vi(by(product, s.multipliers[0], kRounding), q), lanes);
+    const VI product = (load_bytes(a + i, lanes) - a_zero) * (load_bytes(b + i, lanes) - b_zero);
+    store_bytes(y + i, bounded_vi(by(product, factor, kRounding), bounds), lanes);
   });
 }
 
@@ -119,10 +140,14 @@ void requantize(const State& s, int32_t chunk) {
   const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const int8_t*>(s.in);
   auto* y = reinterpret_cast<int8_t*>(s.out);
+  const int32_t zero = q.in_zero;
+  const Rounding rounding = q.rounding;
+  const Factor factor = factor_of(s.multipliers[0]);
+  const Bounds bounds = bounds_of(q);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
     VI v = load_bytes(x + i, lanes);
     if (kUnsigned) v &= 255;
-    store_bytes(y + i, bounded_vi(by(v - q.in_zero, s.multipliers[0], q.rounding), q), lanes);
+    store_bytes(y + i, bounded_vi(by(v - zero, factor, rounding), bounds), lanes);
   });
 }
 
@@ -150,9 +175,12 @@ void quantize_run(const void* memory, int32_t chunk, void*) {
   const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const float*>(s.in);
   auto* y = reinterpret_cast<int8_t*>(s.out);
+  const float scale = q.scale;
+  const bool ties_away = q.rounding == Rounding::kDouble;
+  const Bounds bounds = bounds_of(q);
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
-    const V v = load_first(x + i, lanes) / q.scale;
-    store_bytes(y + i, bounded_vi(nearest(v, q.rounding == Rounding::kDouble), q), lanes);
+    const V v = load_first(x + i, lanes) / scale;
+    store_bytes(y + i, bounded_vi(nearest(v, ties_away), bounds), lanes);
   });
 }
 
@@ -161,8 +189,10 @@ void dequantize_run(const void* memory, int32_t chunk, void*) {
   const QuantParams& q = s.quant;
   const auto* x = reinterpret_cast<const int8_t*>(s.in);
   auto* y = reinterpret_cast<float*>(s.out);
+  const float scale = q.scale;
+  const int32_t zero = q.in_zero;
   for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
-    store_first(y + i, __builtin_convertvector(load_bytes(x + i, lanes) - q.in_zero, V) * q.scale, lanes);
+    store_first(y + i, __builtin_convertvector(load_bytes(x + i, lanes) - zero, V) * scale, lanes);
   });
 }
 
@@ -222,17 +252,20 @@ const char* gate_prepare(const Step& step, const Place& place) {
 void gate_run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const GateState*>(memory);
   const QuantParams& q = s.plain.quant;
-  const Multiplier& m = s.plain.multipliers[0];
+  const int32_t x_zero = q.in_zero, gate_zero = q.in2_zero;
+  const Rounding rounding = q.rounding;
+  const Factor scale = factor_of(s.plain.multipliers[0]);
+  const Bounds bounds = bounds_of(q);
   const int64_t first = chunk * s.pixels * s.channels;
   const auto* gate = reinterpret_cast<const int8_t*>(s.plain.in2) + chunk / s.rows * s.channels;
   for (int64_t c = 0; c < s.channels; c += kLanes) {
     const int lanes = static_cast<int>(s.channels - c < kLanes ? s.channels - c : kLanes);
-    const VI factor = load_bytes(gate + c, lanes) - q.in2_zero;
+    const VI factor = load_bytes(gate + c, lanes) - gate_zero;
     const auto* x = reinterpret_cast<const int8_t*>(s.plain.in) + first + c;
     auto* y = reinterpret_cast<int8_t*>(s.plain.out) + first + c;
     for (int64_t p = 0; p < s.pixels; ++p, x += s.channels, y += s.channels) {
-      const VI product = (load_bytes(x, lanes) - q.in_zero) * factor;
-      store_bytes(y, bounded_vi(by(product, m, q.rounding), q), lanes);
+      const VI product = (load_bytes(x, lanes) - x_zero) * factor;
+      store_bytes(y, bounded_vi(by(product, scale, rounding), bounds), lanes);
     }
   }
 }
