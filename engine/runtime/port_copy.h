@@ -41,11 +41,17 @@ void copy_from_view(const View& v, const uint8_t* arena, To* data, Convert conve
 }
 
 inline void copy_to_view(const View& v, uint8_t* arena, const float* data) {
-  copy_to_view<float>(v, arena, data, [](float x) { return x; });
+  for_each_channel(v, [&](int64_t from, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
+    float* to = reinterpret_cast<float*>(arena + s.offset) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) to[p * s.pixel_stride] = data[from + p];
+  });
 }
 
 inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
-  copy_from_view<float>(v, arena, data, [](float x) { return x; });
+  for_each_channel(v, [&](int64_t to, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
+    const float* from = f32(s, arena) + pixel * s.pixel_stride + c;
+    for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
+  });
 }
 
 }  // namespace sparsenet::rt

@@ -13,7 +13,7 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
 // In the order of StepOp. `stored`: plans in files may hold such steps; `trains`: only plans that train have them;
 // `check`: a function of step_check.cpp, which is check_nothing for steps that are never stored.
 //     op                name               stored trains data       check
-#define SPARSENET_STEP_KINDS(KIND)                                                               \
+#define SPARSENET_DEVICE_STEP_KINDS(KIND)                                                        \
   KIND(kConv,            "Conv",            true,  false, kInOut,    check_conv)                 \
   KIND(kPool,            "Pool",            true,  false, kInOut,    check_pool)                 \
   KIND(kGlobalPool,      "GlobalPool",      true,  false, kInOut,    check_global_pool)          \
@@ -48,7 +48,10 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kUpdateSgd,       "UpdateSgd",       true,  true,  kOperands, check_update_sgd)           \
   KIND(kUpdateAdam,      "UpdateAdam",      false, true,  kOperands, check_nothing)              \
   KIND(kMatMul,          "MatMul",          true,  false, kInOut,    check_mat_mul)              \
-  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)           \
+  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)
+// Those behind the last one that a stored plan may hold, of which devices need not know.
+#define SPARSENET_STEP_KINDS(KIND)                                                               \
+  SPARSENET_DEVICE_STEP_KINDS(KIND)                                                              \
   KIND(kQuantize,        "Quantize",        false, false, kInOut,    check_nothing)              \
   KIND(kDequantize,      "Dequantize",      false, false, kInOut,    check_nothing)
 // clang-format on
