@@ -283,7 +283,7 @@ struct StepKind {
 };
 #define SPARSENET_STEP_ROW(op, name, stored, trains, data, check) {stored, trains, StepData::data, check},
 constexpr StepKind kSteps[] = {SPARSENET_DEVICE_STEP_KINDS(SPARSENET_STEP_ROW)};
-constexpr size_t kDeviceKinds = sizeof kSteps / sizeof kSteps[0];
+static_assert(sizeof kSteps / sizeof kSteps[0] == kDeviceStepKinds);
 #undef SPARSENET_STEP_ROW
 
 const StepKind& kind_of(StepOp op) {
@@ -293,16 +293,16 @@ const StepKind& kind_of(StepOp op) {
 }  // namespace
 
 bool may_be_stored(StepOp op) {
-  return static_cast<size_t>(op) < kDeviceKinds && kind_of(op).stored;
+  return kind_of(op).stored;
 }
 
 bool trains(StepOp op) {
-  return static_cast<size_t>(op) < kDeviceKinds && kind_of(op).trains;
+  return kind_of(op).trains;
 }
 
 const char* check_step(const Step& step, const StepLinks& links, const PlanRoom& room) {
   if (!step.name) return "it has no name";
-  if (static_cast<size_t>(step.op) >= kDeviceKinds) return kNotStored;
+  if (static_cast<size_t>(step.op) >= kDeviceStepKinds) return kNotStored;
   const StepKind& kind = kind_of(step.op);
   if (!kind.stored || step.conv.transposed || step.train.accumulate) return kNotStored;
   if (step.conv.variable && step.op != StepOp::kConv) return "this kind of step has no parameters that change";

@@ -69,9 +69,14 @@ constexpr bool rows_stand_in_order() {
 }
 static_assert(rows_stand_in_order(), "a row of SPARSENET_STEP_KINDS is not where its number in StepOp says");
 
-// Whether stored plans may hold such steps.
+// The kinds from this number on are none that a stored plan may hold.
+#define SPARSENET_COUNT_KIND(op, name, stored, trains, data, check) +1
+inline constexpr size_t kDeviceStepKinds = 0 SPARSENET_DEVICE_STEP_KINDS(SPARSENET_COUNT_KIND);
+#undef SPARSENET_COUNT_KIND
+
+// Whether stored plans may hold such steps, and whether only plans that train have them; of kinds below
+// kDeviceStepKinds.
 bool may_be_stored(StepOp op);
-// Whether only plans that train have such steps.
 bool trains(StepOp op);
 
 inline const char* step_name(StepOp op) {

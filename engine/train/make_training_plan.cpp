@@ -23,7 +23,8 @@ constexpr float kCheckTolerance = 1e-4f;
 
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
-    if (rt::may_be_stored(step.op) && !step.conv.transposed && !step.train.accumulate) continue;
+    const bool known = static_cast<size_t>(step.op) < rt::kDeviceStepKinds && rt::may_be_stored(step.op);
+    if (known && !step.conv.transposed && !step.train.accumulate) continue;
     return unsupported("node '" + std::string(step.name) + "': training it takes a step (" + rt::step_name(step.op) +
                        ") that stored plans cannot hold");
   }

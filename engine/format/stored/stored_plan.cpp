@@ -300,7 +300,7 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   if (index >= size_of(file.plan->steps())) return "there is no such step";
   const schema::PlanStep& s = *file.plan->steps()->Get(index);
   *step = {};
-  if (s.op() >= kStepKinds) return "an unknown kind of step";
+  if (s.op() >= kDeviceStepKinds) return "an unknown kind of step";
   if (s.binary() > static_cast<uint8_t>(kLastBinaryOp)) return "unknown arithmetic";
   step->op = static_cast<StepOp>(s.op());
   if (!may_be_stored(step->op)) return "a kind of step that plans cannot hold";
