@@ -57,6 +57,26 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell*
 #endif
 }
 
+#if !defined(__AVX512BW__)
+// kLanes cells.
+SPARSENET_INLINE void store_cells(VI v, Cell* to) {
+#if defined(__AVX2__)
+  const auto x = reinterpret_cast<__m256i>(v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  if constexpr (sizeof(Cell) == 2) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), words);
+  } else {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
+  }
+#elif defined(__SSE2__)
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi32(reinterpret_cast<__m128i>(v), __m128i{}));
+#else
+  for (int i = 0; i < kLanes; ++i) to[i] = static_cast<Cell>(v[i]);
+#endif
+}
+
+#endif
+
 // The same with the scales of the channels from `channel` on.
 SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScales& scales, int channel, int32_t zero,
                                   Cell* to) {
@@ -72,10 +92,10 @@ SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScale
       _mm512_mask_cvtepi32_storeu_epi16(to + c, mask, reinterpret_cast<__m512i>(v));
     }
 #else
-    typedef Cell CellVector __attribute__((vector_size(kLanes * sizeof(Cell))));
-    const CellVector cells = __builtin_convertvector(v, CellVector);
+    Cell cells[kLanes];
+    store_cells(v, cells);
     if (lanes == kLanes) {
-      memcpy(to + c, &cells, sizeof cells);
+      memcpy(to + c, cells, sizeof cells);
     } else {
       for (int i = 0; i < lanes; ++i) to[c + i] = cells[i];
     }

@@ -258,14 +258,29 @@ void gate_run(const void* memory, int32_t chunk, void*) {
   const Bounds bounds = bounds_of(q);
   const int64_t first = chunk * s.pixels * s.channels;
   const auto* gate = reinterpret_cast<const int8_t*>(s.plain.in2) + chunk / s.rows * s.channels;
+  const auto times = [&](const int8_t* x, const VI& factor, int lanes, int8_t* y) {
+    const VI product = (load_bytes(x, lanes) - x_zero) * factor;
+    store_bytes(y, bounded_vi(by(product, scale, rounding), bounds), lanes);
+  };
+  if (s.channels < kLanes && kLanes % s.channels == 0) {  // several pixels at a time
+    int8_t repeated[kLanes];
+    for (int i = 0; i < kLanes; ++i) repeated[i] = gate[i % s.channels];
+    const VI factor = load_bytes(repeated, kLanes) - gate_zero;
+    const auto* x = reinterpret_cast<const int8_t*>(s.plain.in) + first;
+    auto* y = reinterpret_cast<int8_t*>(s.plain.out) + first;
+    const int64_t count = s.pixels * s.channels;
+    for (int64_t i = 0; i < count; i += kLanes) {
+      times(x + i, factor, static_cast<int>(count - i < kLanes ? count - i : kLanes), y + i);
+    }
+    return;
+  }
   for (int64_t c = 0; c < s.channels; c += kLanes) {
     const int lanes = static_cast<int>(s.channels - c < kLanes ? s.channels - c : kLanes);
     const VI factor = load_bytes(gate + c, lanes) - gate_zero;
     const auto* x = reinterpret_cast<const int8_t*>(s.plain.in) + first + c;
     auto* y = reinterpret_cast<int8_t*>(s.plain.out) + first + c;
     for (int64_t p = 0; p < s.pixels; ++p, x += s.channels, y += s.channels) {
-      const VI product = (load_bytes(x, lanes) - x_zero) * factor;
-      store_bytes(y, bounded_vi(by(product, scale, rounding), bounds), lanes);
+      times(x, factor, lanes, y);
     }
   }
 }

@@ -214,7 +214,20 @@ SPARSENET_INLINE void store_bytes(int8_t* to, VI v, int count) {
   _mm512_mask_cvtepi32_storeu_epi8(to, static_cast<__mmask16>((1u << count) - 1u), reinterpret_cast<__m512i>(v));
 #else
   typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+#if defined(__AVX2__)
+  const auto x = reinterpret_cast<__m256i>(v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  const int64_t packed = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+  Bytes bytes;
+  memcpy(&bytes, &packed, sizeof bytes);
+#elif defined(__SSE2__)
+  const __m128i words = _mm_packs_epi32(reinterpret_cast<__m128i>(v), reinterpret_cast<__m128i>(v));
+  const int32_t packed = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
+  Bytes bytes;
+  memcpy(&bytes, &packed, sizeof bytes);
+#else
   const Bytes bytes = __builtin_convertvector(v, Bytes);
+#endif
   if (count == kLanes) {
     memcpy(to, &bytes, sizeof bytes);
   } else {
@@ -227,6 +240,8 @@ SPARSENET_INLINE void store_bytes(int8_t* to, VI v, int count) {
 SPARSENET_INLINE VI load_whole_bytes(const int8_t* from) {
 #if defined(__AVX512F__)
   return reinterpret_cast<VI>(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__AVX2__)
+  return reinterpret_cast<VI>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 #else
   typedef int8_t Bytes __attribute__((vector_size(kLanes)));
   Bytes bytes;
@@ -241,14 +256,10 @@ SPARSENET_INLINE VI load_bytes(const int8_t* from, int count) {
   const auto mask = static_cast<__mmask16>((1u << count) - 1u);
   return reinterpret_cast<VI>(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, from)));
 #else
-  typedef int8_t Bytes __attribute__((vector_size(kLanes)));
-  Bytes bytes{};
-  if (count == kLanes) {
-    memcpy(&bytes, from, sizeof bytes);
-  } else {
-    for (int i = 0; i < count; ++i) bytes[i] = from[i];
-  }
-  return __builtin_convertvector(bytes, VI);
+  if (count == kLanes) return load_whole_bytes(from);
+  int8_t bytes[kLanes] = {};
+  for (int i = 0; i < count; ++i) bytes[i] = from[i];
+  return load_whole_bytes(bytes);
 #endif
 }
 
