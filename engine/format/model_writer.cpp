@@ -161,9 +161,13 @@ class Writer {
   }
 
   fb::Offset<schema::Graph> write_graph() {
-    std::vector<bool> computed(graph_.values.size(), false);
+    std::vector<bool> computed(graph_.values.size(), false), concatenated(graph_.values.size(), false);
     for (const Node& node : graph_.nodes) {
-      for (ValueId id : node.outputs) computed[static_cast<size_t>(id)] = true;
+      const bool channels = node.op == Op::kConcat && std::get<AxisAttrs>(node.attrs).axis == 1;
+      for (ValueId id : node.outputs) {
+        computed[static_cast<size_t>(id)] = true;
+        concatenated[static_cast<size_t>(id)] = channels && graph_.value(id).type == DataType::kInt8;
+      }
     }
     std::vector<fb::Offset<schema::Value>> values;
     std::vector<fb::Offset<fb::String>> names;
@@ -174,7 +178,7 @@ class Writer {
       names.push_back(value_name);
       const auto shape = computed[i] ? fb::Offset<fb::Vector<int64_t>>() : shared_shape(value.shape);
       fb::Offset<schema::Quantization> quantization;
-      const bool follows = computed[i] && value.quantization.scales.size() > 1;  // from a Concat's inputs
+      const bool follows = concatenated[i] && value.quantization.scales.size() > 1;  // from its inputs
       if (const Quantization& q = value.quantization; !q.empty() && !follows) {
         const auto scales = builder_.CreateVector(q.scales);
         // Those of weights are zero, and are left out where readers know that.

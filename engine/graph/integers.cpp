@@ -230,7 +230,8 @@ Status check_types(const Graph& graph) {
   for (const std::vector<ValueId>* ports : {&graph.inputs, &graph.outputs}) {
     for (ValueId id : *ports) {
       const Value& value = graph.value(id);
-      if (value.type == DataType::kFloat32 || value.quantization.scales.size() == 1) continue;
+      const bool integers = value.type == DataType::kInt8 || value.type == DataType::kUInt8;
+      if (value.is_constant || !integers || value.quantization.scales.size() == 1) continue;
       return unsupported("value '" + value.name +
                          "': expected one scale and zero point for an input or output, found " +
                          std::to_string(value.quantization.scales.size()));

@@ -27,10 +27,10 @@ rt::ChannelScale make_channel_scale(double factor, double addend) {
   };
   int shift = 24;
   while (shift > 1 && !fits(shift)) --shift;
-  if (!fits(shift)) {  // far beyond int8, on the side that the larger of the two says
-    const double most = kRoom / 8;
-    factor = std::clamp(factor, -most / 128, most / 128);
-    addend = std::clamp(addend, -most, most);
+  if (!fits(shift)) {  // far beyond int8 but around one number, which stays where it is
+    const double ratio = kRoom / 8 / std::max(128 * std::abs(factor), std::abs(addend));
+    factor *= ratio;
+    addend *= ratio;
   }
   return {static_cast<int32_t>(std::round(std::ldexp(factor, shift))),
           static_cast<int32_t>(std::round(std::ldexp(addend, shift))) + (1 << (shift - 1)), shift};

@@ -78,6 +78,7 @@ class Equalizer {
     if (node.op != Op::kConv || !graph_.value(node.inputs[1]).is_constant) return false;
     const Activation::Kind kind = std::get<ConvAttrs>(node.attrs).activation.kind;
     const bool biased = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+    if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) return false;  // a residual
     return (kind == Activation::Kind::kNone || kind == Activation::Kind::kRelu) &&
            (!biased || graph_.value(node.inputs[2]).is_constant);
   }
@@ -87,6 +88,7 @@ class Equalizer {
     switch (node.op) {
       case Op::kConv:
         fix(node.inputs[0]);
+        if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) fix(node.inputs[3]);
         if (is_free(node)) {
           for (size_t c = 0; c < count(node.outputs[0]); ++c) out.push_back(sets_.add());
         }

@@ -53,6 +53,7 @@ class IntegerForm {
 
   void find_consumers() {
     consumers_.resize(graph_.values.size());
+    by_channel_.assign(graph_.values.size(), -1);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       for (ValueId id : graph_.nodes[i].inputs) {
         if (id != kNoValue) consumers_[static_cast<size_t>(id)].push_back(i);
@@ -62,12 +63,18 @@ class IntegerForm {
   }
 
   // Whether everything that reads the value takes a scale of its own for every channel.
-  bool read_by_channel(ValueId id) const {
+  bool read_by_channel(ValueId id) {
+    int& known = by_channel_[static_cast<size_t>(id)];
+    if (known < 0) known = all_read_by_channel(id) ? 1 : 0;
+    return known == 1;
+  }
+  bool all_read_by_channel(ValueId id) {
     const std::vector<size_t>& readers = consumers_[static_cast<size_t>(id)];
     return std::all_of(readers.begin(), readers.end(), [&](size_t i) {
       if (i == SIZE_MAX || kept_[i]) return false;
       const Node& node = graph_.nodes[i];
-      if (node.op == Op::kAffine) return reason_for_float(node) == nullptr;
+      if (reason_for_float(node)) return false;
+      if (node.op == Op::kAffine) return true;
       return node.op == Op::kConcat && std::get<AxisAttrs>(node.attrs).axis == 1 && read_by_channel(node.outputs[0]);
     });
   }
@@ -98,6 +105,7 @@ class IntegerForm {
       case Op::kFullyConnected:
       case Op::kAffine:
         if (graph_.value(node.inputs[0]).is_constant) return "its input is a constant";
+        if (node.inputs.size() > 3 && node.inputs[3] != kNoValue) return "it has a residual";
         if (!constant_reals(node, 1)) return "its parameters are computed";
         return finite_reals(node, 1) ? nullptr : "its parameters are not finite";
       case Op::kAdd:
@@ -139,7 +147,30 @@ class IntegerForm {
     out_.value(new_id).quantization = std::move(q);
   }
 
-  Quantization own_quantization(ValueId id) const { return quantization_for(ranges_[static_cast<size_t>(id)]); }
+  // A finer scale than `finest` would show nothing more, and could leave 32 bits.
+  Quantization own_quantization(ValueId id, double finest = 0) const {
+    Range range = ranges_[static_cast<size_t>(id)];
+    range.high = std::max(range.high, range.low + 255 * static_cast<float>(finest));
+    return quantization_for(range);
+  }
+
+  // What the integers of a node's result are multiples of.
+  double finest_scale(const Node& node, const std::vector<ValueId>& inputs) const {
+    const auto scale = [&](size_t i) { return static_cast<double>(quantization(inputs[i]).scales[0]); };
+    switch (node.op) {
+      case Op::kRelu:
+      case Op::kClip:
+        return scale(0);
+      case Op::kMul:
+        return scale(0) * scale(1);
+      case Op::kGlobalAveragePool: {
+        const Shape& s = graph_.shape(node.inputs[0]);
+        return scale(0) / static_cast<double>(s[2] * s[3]);
+      }
+      default:
+        return 0;
+    }
+  }
 
   bool is_output(ValueId id) const {
     return std::find(graph_.outputs.begin(), graph_.outputs.end(), id) != graph_.outputs.end();
@@ -238,9 +269,10 @@ class IntegerForm {
     std::vector<std::string> names;
     for (ValueId id : node.outputs) names.push_back(integer_name(id, node));
     const Quantization of_input = quantization(inputs[0]);
+    const double finest = finest_scale(node, inputs);
     const std::vector<ValueId> made = out_.add_node_multi(node.op, node.name, std::move(inputs), node.attrs, names);
     for (size_t i = 0; i < made.size(); ++i) {
-      quantize_output(made[i], keeps_scale(node.op) ? of_input : own_quantization(node.outputs[i]));
+      quantize_output(made[i], keeps_scale(node.op) ? of_input : own_quantization(node.outputs[i], finest));
       of(node.outputs[i]).integer = made[i];
     }
   }
@@ -300,11 +332,8 @@ class IntegerForm {
       bias[o] = static_cast<int32_t>(std::round(static_cast<double>(b[o]) / (x_scale * used)));
     }
     of_weight.zero_points.assign(outputs, 0);
-    // A finer scale than that of the sums would show nothing more, and could leave 32 bits.
-    Range range = ranges_[static_cast<size_t>(node.outputs[0])];
     const float finest = *std::max_element(of_weight.scales.begin(), of_weight.scales.end());
-    range.high = std::max(range.high, range.low + 255 * static_cast<float>(x_scale) * finest);
-    const Quantization q = quantization_for(range);
+    const Quantization q = own_quantization(node.outputs[0], x_scale * static_cast<double>(finest));
     const ValueId weight_id =
         out_.add_constant(constant_name(node, ".w"), tensor_of(DataType::kInt8, weight.shape, std::move(weights)));
     out_.value(weight_id).quantization = std::move(of_weight);
@@ -332,6 +361,7 @@ class IntegerForm {
   QuantizeReport& report_;
   std::vector<Ids> ids_;
   std::vector<bool> kept_;                               // by node
+  std::vector<int> by_channel_;                          // by value: what read_by_channel() found; -1: nothing yet
   std::vector<std::vector<size_t>> consumers_;           // by value: nodes; SIZE_MAX: an output of the graph
   std::unordered_set<std::string> value_names_, names_;  // of the float graph; of nodes that gave a value its name
   Graph out_;

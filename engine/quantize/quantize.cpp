@@ -55,6 +55,11 @@ Result<Model> Quantizer::Impl::make(std::vector<std::string> keep_float, Quantiz
   SPARSENET_ASSIGN_OR_RETURN(result.graph, make_integer_form(graph, ranges, std::move(kept), report));
   result.metadata = metadata;
   result.metadata.architecture.clear();
+  // What lowering refuses, such as sums that could leave 32 bits, is to be told now.
+  SessionOptions session_options;
+  session_options.threads = 1;
+  const Result<Session> session = Session::create(result.graph, session_options);
+  if (!session.ok()) return session.status();
   return result;
 }
 

@@ -33,11 +33,11 @@ Result<RangeMethod> parse_range_method(const std::string& text) {
 }
 
 void Histogram::add(const float* values, int64_t count) {
-  const float width = range_.high - range_.low;
-  if (!(width > 0.f)) return;
-  const float factor = static_cast<float>(kBins) / width;
+  const double low = static_cast<double>(range_.low), width = static_cast<double>(range_.high) - low;
+  if (!(width > 0)) return;
+  const double factor = kBins / width;
   for (int64_t i = 0; i < count; ++i) {
-    const auto bin = static_cast<int>((values[i] - range_.low) * factor);
+    const auto bin = static_cast<int>((static_cast<double>(values[i]) - low) * factor);
     ++counts_[static_cast<size_t>(std::clamp(bin, 0, kBins - 1))];
   }
 }

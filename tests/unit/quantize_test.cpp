@@ -191,6 +191,33 @@ TEST_CASE("quantised: what cannot be is refused") {
   CHECK(parse_range_method("mad").status().message() == "method: expected minmax, percentile, kl or mse, found 'mad'");
 }
 
+TEST_CASE("quantised: residuals inside a convolution, and concatenations of concatenations") {
+  Random random(12);
+  GraphMaker g(random);
+  const ValueId x = g.input({1, 3, 10, 10});
+  const ValueId a = g.conv(x, 6, 3);
+  ConvAttrs attrs;
+  attrs.kernel = {3, 3};
+  attrs.pads = {1, 1, 1, 1};
+  attrs.activation = {Activation::Kind::kRelu, 0, 0};
+  const ValueId sum = g.conv(a, 6, attrs, true, a);
+  const ValueId inner = g.concat({a, sum});
+  const ValueId outer = g.concat({inner, g.constant({1, 2, 10, 10}, 0, 1)});
+  const ValueId y = g.conv(g.relu(g.batch_norm(outer)), 4, 1);
+  Model model;
+  model.graph = g.finish({g.fully_connected(g.flatten(g.node(Op::kGlobalAveragePool, {y})), 5)});
+  const Values images = random_images(12, 24, 300);
+  const auto result = quantize(model, images.data(), 16, {});
+  REQUIRE_MESSAGE(result.ok(), result.status().message());
+  Values expected, found;
+  for (size_t i = 16; i < 24; ++i) {
+    const Values real = run(model.graph, &images[i * 300], 300), integer = run(result->graph, &images[i * 300], 300);
+    expected.insert(expected.end(), real.begin(), real.end());
+    found.insert(found.end(), integer.begin(), integer.end());
+  }
+  CHECK(decibels(expected, found) > 20);
+}
+
 TEST_CASE("quantised: parameters that are not finite stay where they are; an output has one scale") {
   Model model = small_network(3);
   const Values images = random_images(3, 4, 300);

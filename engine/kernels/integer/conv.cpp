@@ -138,9 +138,23 @@ int64_t panel_cells(const Step& s) {
   return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)};
 }
 
+// Whether a row of the panel is of a sensible size, so that no product below leaves 64 bits.
+bool row_fits(const Step& s) {
+  const Window& w = s.window;
+  int64_t cells = kBlockCells;
+  const int64_t factors[] = {is_folded(s) ? 1 : w.kernel_w, imin(w.stride_h, (w.kernel_h - 1) * w.dilation_h + 1),
+                             images_of(s).out_w, ceil_div(cells_of(s), kBlockCells)};
+  for (const int64_t factor : factors) {
+    if (factor > kMostElements / cells) return false;
+    cells *= factor;
+  }
+  return true;
+}
+
 bool supports(const Step& s) {
   if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || s.in2.segment_count > 0) return false;
   if (s.out.segment_count != 1 || pixels_of(s.out) >= kMostElements || s.in.type != DataType::kInt8) return false;
+  if (!row_fits(s)) return false;
   return chunks(s) < 65000 && panel_cells(s) < kMostElements && block_weights(s) < kMostElements;
 }
 

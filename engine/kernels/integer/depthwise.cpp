@@ -23,7 +23,8 @@ int taps_of(const Step& s) {
 bool supports(const Step& s) {
   return s.op == StepOp::kConv && s.quant && !s.quant->channels && s.conv.groups == s.in.c && s.out.c == s.in.c &&
          s.in.c > 1 && s.in2.segment_count == 0 && s.out.segment_count == 1 && reads_in_place(s) &&
-         s.in.type == DataType::kInt8 && int64_t{s.out.n} * s.out.h < 65000;
+         s.in.type == DataType::kInt8 && int64_t{s.out.n} * s.out.h < 65000 &&
+         int64_t{taps_of(s)} * padded_outputs(s.out.c) < (1 << 24);
 }
 
 void query(const Step& s, KernelNeeds* needs) {

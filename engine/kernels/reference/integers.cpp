@@ -73,7 +73,7 @@ void pool_run(const void* state, int32_t, void*) {
           if (y < 0 || y >= s.in.h || x < 0 || x >= s.in.w) continue;
           const int32_t v = input_of(r, (image * s.in.h + y) * s.in.w + x, c);
           best = v > best ? v : best;
-          sum += v;
+          if (!s.pool.max) sum += v;  // which lowering has made sure fits
           ++inside;
         }
       }
