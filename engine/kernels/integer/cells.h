@@ -77,29 +77,41 @@ SPARSENET_INLINE void store_cells(VI v, Cell* to) {
 
 #endif
 
-// The same with the scales of the channels from `channel` on.
-SPARSENET_INLINE void scale_cells(const int8_t* x, int count, const ChannelScales& scales, int channel, int32_t zero,
-                                  Cell* to) {
-  const int32_t offset = kUnsignedCells ? 128 : -zero;
-  for (int c = 0; c < count; c += kLanes) {
-    const int lanes = imin(kLanes, count - c);
-    const VI v = scaled_vector(load_bytes(x + c, lanes), scales, channel + c) + offset;
+// kLanes cells, or the first of them, of scaled integers that may still be beyond int8.
+SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 #if defined(__AVX512BW__)
-    const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
-    if constexpr (kUnsignedCells) {
-      _mm512_mask_cvtepi32_storeu_epi8(to + c, mask, reinterpret_cast<__m512i>(v));
-    } else {
-      _mm512_mask_cvtepi32_storeu_epi16(to + c, mask, reinterpret_cast<__m512i>(v));
-    }
+  const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
+  const __m128i bytes = _mm512_cvtsepi32_epi8(reinterpret_cast<__m512i>(v));  // saturates
+  if constexpr (kUnsignedCells) {
+    _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+  } else {
+    const __m256i words = _mm256_sub_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(zero)));
+    _mm256_mask_storeu_epi16(to, mask, words);
+  }
 #else
-    Cell cells[kLanes];
-    store_cells(v, cells);
-    if (lanes == kLanes) {
-      memcpy(to + c, cells, sizeof cells);
-    } else {
-      for (int i = 0; i < lanes; ++i) to[c + i] = cells[i];
-    }
+  const VI bounded = min_vi(max_vi(v, splat_vi(-128)), splat_vi(127)) + (kUnsignedCells ? 128 : -zero);
+  if (lanes == kLanes) {
+    store_cells(bounded, to);
+    return;
+  }
+  Cell cells[kLanes];
+  store_cells(bounded, cells);
+  for (int i = 0; i < lanes; ++i) to[i] = cells[i];
 #endif
+}
+
+// `channels` channels, from `channel` on, of `count` pixels, with their scales.
+inline void scale_pixels(const CellSource& s, const int8_t* x, ptrdiff_t stride, int count, int channel, int channels,
+                         Cell* to) {
+  for (int c = 0; c < channels; c += kLanes, x += kLanes, to += kLanes) {
+    const int lanes = imin(kLanes, channels - c);
+    const VI multiplier = load_vi(s.scales.multiplier + channel + c), addend = load_vi(s.scales.addend + channel + c),
+             shift = load_vi(s.scales.shift + channel + c);
+    const int8_t* from = x;
+    Cell* y = to;
+    for (int p = 0; p < count; ++p, from += stride, y += kBlockCells) {
+      store_scaled((load_bytes(from, lanes) * multiplier + addend) >> shift, lanes, s.zero, y);
+    }
   }
 }
 
@@ -122,9 +134,7 @@ inline void gather_cells(const CellSource& s, int64_t pixel, int count, int step
       const int8_t* x = range.base + pixel * range.pixel_stride + c;
       Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
       if (s.scales.multiplier) {
-        for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) {
-          scale_cells(x, bytes, s.scales, channel, s.zero, y);
-        }
+        scale_pixels(s, x, stride, count, channel, bytes, y);
       } else {
         for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);
       }
