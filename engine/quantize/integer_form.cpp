@@ -5,17 +5,11 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/name_pattern.h"
 #include "graph/ops.h"
 
 namespace sparsenet {
 namespace {
-
-// Whether the text fits the pattern, in which * stands for any characters.
-bool fits_pattern(const char* pattern, const char* text) {
-  if (*pattern == 0) return *text == 0;
-  if (*pattern == '*') return fits_pattern(pattern + 1, text) || (*text && fits_pattern(pattern, text + 1));
-  return *pattern == *text && fits_pattern(pattern + 1, text + 1);
-}
 
 class IntegerForm {
  public:
@@ -374,7 +368,7 @@ Result<std::vector<bool>> find_nodes(const Graph& graph, const std::vector<std::
   for (const std::string& pattern : patterns) {
     bool any = false;
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
-      if (!fits_pattern(pattern.c_str(), graph.nodes[i].name.c_str())) continue;
+      if (!matches(pattern, graph.nodes[i].name)) continue;
       found[i] = any = true;
     }
     if (!any) return invalid_argument("keep_float: no node is named '" + pattern + "'");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/name_pattern.h"
 #include "graph/integers.h"
 #include "graph/ops.h"
 #include "zoo/initialize.h"
@@ -27,26 +28,6 @@ int head_of(const Graph& graph) {
 }
 
 }  // namespace
-
-bool matches(const std::string& pattern, const std::string& name) {
-  size_t p = 0, n = 0, star = std::string::npos, mark = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      mark = n;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
-      ++p;
-      ++n;
-    } else if (star != std::string::npos) {
-      p = star + 1;
-      n = ++mark;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
 
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {

@@ -13,7 +13,4 @@ namespace sparsenet {
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed);
 
-// Whether the pattern matches the whole name; * and ? mean what they mean in a shell.
-bool matches(const std::string& pattern, const std::string& name);
-
 }  // namespace sparsenet

@@ -30,7 +30,7 @@ Result<RangeMethod> parse_range_method(const std::string& text);  // kInvalidArg
 
 struct QuantizeOptions {
   RangeMethod method = RangeMethod::kMse;
-  // Nodes that stay float32: names, in which * stands for any characters.
+  // Nodes that stay float32: names, in which * and ? mean what they mean in a shell.
   std::vector<std::string> keep_float;
   int threads = 0;  // as in SessionOptions
   // Called after every image of each of the two rounds of calibration, with how many of all are done.
@@ -64,7 +64,7 @@ class Quantizer {
   ~Quantizer();
 
   // The int8 network; `keep_float` as in the options, in addition to theirs. Errors: kUnsupported (no layer has an int8
-  // form), kInvalidArgument (a pattern that fits no node).
+  // form), kInvalidArgument (a pattern that matches no node), and those of Session::create for the int8 network.
   Result<Model> make(const std::vector<std::string>& keep_float = {}, QuantizeReport* report = nullptr) const;
 
   // The damage of every layer that has an int8 form, the largest first, measured on images as for calibrate().
