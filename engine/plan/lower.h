@@ -94,6 +94,7 @@ class Lowering {
   Status lower_integer_clamp(const Node& node);
   Status lower_scale(const Node& node);
   Status lower_table(const Node& node);
+  bool add_in_convolution(const Node& node);
   Status set_channel_scales(const Node& scale, rt::QuantParams* quant);
 
   // Training (lower_train.cpp).

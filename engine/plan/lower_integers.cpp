@@ -261,6 +261,49 @@ Status Lowering::lower_integer_clamp(const Node& node) {
   return {};
 }
 
+// Lets the convolution that makes an operand of a sum, for nothing else, add the other operand to each of its results.
+// That saves a step that reads and writes everything once more. The other operand must exist by then.
+bool Lowering::add_in_convolution(const Node& node) {
+  const auto out = static_cast<size_t>(node.outputs[0]);
+  for (size_t side = 0; side < 2; ++side) {
+    const auto made = static_cast<size_t>(node.inputs[side]), other = static_cast<size_t>(node.inputs[1 - side]);
+    const Node* maker = producer_[made];
+    if (!maker || maker->op != Op::kConv || uses_[made] != 1 || std::get<ConvAttrs>(maker->attrs).groups != 1) continue;
+    const Lowered residual = values_[other];
+    if (shape(node.inputs[1 - side]) != shape(node.outputs[0]) || shape(node.inputs[side]) != shape(node.outputs[0]) ||
+        rows_[other] || rows_[out] || residual.pieces.size() != 1 || residual.pieces[0].buffer < 0) {
+      continue;
+    }
+    const auto writes = [](const Draft& d, const Lowered& v) {
+      return d.out.pieces.size() == 1 && d.out.pieces[0].buffer == v.pieces[0].buffer;
+    };
+    size_t at = drafts_.size();
+    while (at > 0 && !writes(drafts_[at - 1], values_[made])) --at;
+    if (at == 0) continue;
+    Draft& conv = drafts_[at - 1];
+    bool exists = conv.step.op == rt::StepOp::kConv && conv.step.quant && !conv.in2.known();
+    for (size_t i = at - 1; i < drafts_.size(); ++i) exists = exists && !writes(drafts_[i], residual);
+    if (!exists) continue;
+    rt::QuantParams& sum = *quant_;
+    if (side == 1) {
+      std::swap(sum.in_zero, sum.in2_zero);
+      std::vector<rt::Multiplier>& multipliers = plan_.multipliers.back();
+      std::swap(multipliers[0], multipliers[1]);
+    }
+    plan_.quant.push_back(*conv.step.quant);
+    plan_.quant.back().residual = &sum;
+    conv.step.quant = &plan_.quant.back();
+    conv.in2 = residual;
+    conv.share_in2 = true;
+    VirtualBuffer& buffer = buffers_[static_cast<size_t>(residual.pieces[0].buffer)];
+    buffer.last = std::max(buffer.last, static_cast<int>(at) - 1);
+    buffers_[static_cast<size_t>(conv.out.pieces[0].buffer)].name = graph_.value(node.outputs[0]).name;
+    values_[out] = values_[made];
+    return true;
+  }
+  return false;
+}
+
 Status Lowering::lower_integer_node(const Node& node) {
   plan_.quant.emplace_back();
   SPARSENET_RETURN_IF_ERROR(quant_of(node, &plan_.quant.back()));
@@ -286,6 +329,9 @@ Status Lowering::lower_integer_node(const Node& node) {
     case Op::kTanh:
     case Op::kSilu:
       status = lower_table(node);
+      break;
+    case Op::kAdd:
+      if (!add_in_convolution(node)) status = lower_node(node);
       break;
     default:
       status = lower_node(node);

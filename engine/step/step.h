@@ -226,6 +226,9 @@ struct QuantParams {
   // null. `in_zero` is then that of what comes out.
   const ChannelScale* channels;
   const int8_t* table;  // kUnary: what comes out for each of the 256 integers, from -128 on
+  // kConv with a residual in `in2`: the kAdd that follows. Its first operand is what this step would give without it,
+  // requantised and clamped, its second is `in2`. Else null.
+  const QuantParams* residual;
 };
 
 struct PoolParams {

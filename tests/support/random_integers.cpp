@@ -289,6 +289,33 @@ Graph moves(Random& random) {
   }
 }
 
+// A sum with a residual that exists before the convolution in front of it, or only after that, on either side.
+Graph residual(Random& random) {
+  IntegerMaker g(random);
+  const int64_t c = channels(random), outputs = random.chance(0.3) ? c : channels(random);
+  ConvAttrs same;
+  if (random.chance(0.5)) {
+    same.kernel = {3, 3};
+    same.pads = {1, 1, 1, 1};
+  }
+  const Shape weight{outputs, c, same.kernel[0], same.kernel[1]};
+  const ValueId x = g.input(image(random, c));
+  ValueId other = outputs == c && random.chance(0.5) ? x : g.layer(x, {outputs, c, 1, 1});
+  if (random.chance(0.2)) other = g.node(Op::kAdd, {other, other}, NoAttrs{}, g.for_sums(g.scale(other), 300));
+  ValueId y = g.layer(x, weight, same);
+  if (random.chance(0.2)) other = g.layer(x, weight, same);
+  const bool kept = random.chance(0.1);
+  const Quantization q = g.for_sums(std::max(g.scale(y), g.scale(other)), 300);
+  std::vector<ValueId> operands{y, other};
+  if (random.chance(0.5)) std::swap(operands[0], operands[1]);
+  const ValueId sum = g.node(Op::kAdd, operands, NoAttrs{}, q);
+  const ValueId last =
+      random.chance(0.5) ? g.move(Op::kRelu, {sum}) : g.layer(sum, {random.integer(1, 9), outputs, 1, 1});
+  std::vector<ValueId> results{last};
+  if (kept) results.push_back(y);
+  return g.finish(results);
+}
+
 // Several kinds of nodes after each other.
 Graph network(Random& random) {
   IntegerMaker g(random);
@@ -345,6 +372,7 @@ const std::vector<Generator>& integer_generators() {
                                             {"int8 quantize", quantize},
                                             {"int8 dequantize", dequantize},
                                             {"int8 moves", moves},
+                                            {"int8 residual", residual},
                                             {"int8 network", network}};
   return kList;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "plan/plan.h"
 #include "support/integer_oracle.h"
 #include "support/random_integers.h"
 
@@ -166,6 +167,32 @@ TEST_CASE("integers: slices give the bytes of the whole batch, from integers and
       CHECK(same);
     }
   }
+}
+
+TEST_CASE("integers: a sum is part of the convolution in front of it where that may be") {
+  // x, the convolutions `first` and `second` of it, and their sum.
+  const auto steps = [](bool keep_second, bool between, size_t* names) {
+    Random random(7);
+    IntegerMaker g(random);
+    const ValueId x = g.input({1, 4, 5, 5});
+    const ValueId first = g.layer(x, {4, 4, 1, 1}), second = g.layer(x, {4, 4, 1, 1});
+    const ValueId operand = between ? g.node(Op::kQuantize, {second}, NoAttrs{}, g.quantization()) : second;
+    const ValueId sum = g.node(Op::kAdd, {first, operand}, NoAttrs{}, g.quantization(0.5));
+    std::vector<ValueId> outputs{sum};
+    if (keep_second) outputs.push_back(second);
+    const auto plan = make_plan(g.finish(outputs));
+    REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+    *names = plan->buffers.size();
+    size_t with_residual = 0;
+    for (const rt::Step& step : plan->steps) with_residual += step.quant->residual ? 1 : 0;
+    return std::make_pair(plan->steps.size(), with_residual);
+  };
+  size_t buffers = 0;
+  CHECK(steps(false, false, &buffers) == std::make_pair(size_t{2}, size_t{1}));
+  CHECK(buffers == 2);  // the second convolution writes over the first one's result
+  // The second convolution's own result is wanted, and the first one's comes too early to add it.
+  CHECK(steps(true, false, &buffers) == std::make_pair(size_t{3}, size_t{0}));
+  CHECK(steps(false, true, &buffers) == std::make_pair(size_t{4}, size_t{0}));
 }
 
 TEST_CASE("integers: no plan for a device is made, and the node is named") {

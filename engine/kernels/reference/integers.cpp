@@ -24,6 +24,18 @@ int64_t weight_at(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
   return ((int64_t{o} * (s.in.c / s.conv.groups) + c) * s.window.kernel_h + ky) * s.window.kernel_w + kx;
 }
 
+int8_t combined(BinaryOp op, int32_t a, int32_t b, const QuantParams& q) {
+  int32_t v = 0;
+  if (op == BinaryOp::kAdd) {
+    const int32_t x = multiplied(shifted_left(a, q.left_shift), q.multipliers[0], q.rounding);
+    const int32_t y = multiplied(shifted_left(b, q.left_shift), q.multipliers[1], q.rounding);
+    v = multiplied(x + y, q.multipliers[2], q.rounding);
+  } else {
+    v = multiplied(a * b, q.multipliers[0], q.rounding);
+  }
+  return static_cast<int8_t>(clamped(wrapped_sum(v, q.out_zero), q.low, q.high));
+}
+
 void conv_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
@@ -50,7 +62,12 @@ void conv_run(const void* state, int32_t, void*) {
         }
       }
       sum = wrapped_sum(multiplied(sum, q.multipliers[o], q.rounding), q.out_zero);
-      *integer(s.out, r.arena, pixel, o) = static_cast<int8_t>(clamped(sum, q.low, q.high));
+      int32_t v = clamped(sum, q.low, q.high);
+      if (q.residual) {
+        const QuantParams& add = *q.residual;
+        v = combined(BinaryOp::kAdd, v - add.in_zero, *integer(s.in2, r.arena, pixel, o) - add.in2_zero, add);
+      }
+      *integer(s.out, r.arena, pixel, o) = static_cast<int8_t>(v);
     }
   }
 }
@@ -103,18 +120,6 @@ void global_pool_run(const void* state, int32_t, void*) {
       *integer(s.out, r.arena, n, c) = static_cast<int8_t>(clamped(sum, q.low, q.high));
     }
   }
-}
-
-int8_t combined(BinaryOp op, int32_t a, int32_t b, const QuantParams& q) {
-  int32_t v = 0;
-  if (op == BinaryOp::kAdd) {
-    const int32_t x = multiplied(shifted_left(a, q.left_shift), q.multipliers[0], q.rounding);
-    const int32_t y = multiplied(shifted_left(b, q.left_shift), q.multipliers[1], q.rounding);
-    v = multiplied(x + y, q.multipliers[2], q.rounding);
-  } else {
-    v = multiplied(a * b, q.multipliers[0], q.rounding);
-  }
-  return static_cast<int8_t>(clamped(wrapped_sum(v, q.out_zero), q.low, q.high));
 }
 
 bool binary_supports(const Step& step) {
