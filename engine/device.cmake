@@ -11,6 +11,7 @@ add_library(sparsenet_runtime OBJECT
   format/stored/model_file.cpp
   step/step_check.cpp
   step/view_check.cpp
+  step/quant_check.cpp
   step/step_digest.cpp
   format/stored/stored_plan.cpp
   format/stored/training_plan.cpp
@@ -21,6 +22,8 @@ add_library(sparsenet_runtime OBJECT
   kernels/reference/choice.cpp
   kernels/reference/mat_mul.cpp
   kernels/reference/layer_norm.cpp
+  kernels/reference/integers.cpp
+  kernels/reference/integer_softmax.cpp
   kernels/reference/train_layers.cpp
   kernels/reference/train_pointwise.cpp
 )

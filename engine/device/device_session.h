@@ -10,11 +10,25 @@
 #include "format/stored/training_plan.h"
 #include "runtime/bound_steps.h"
 #include "runtime/hook_guard.h"
+#include "runtime/port_affine.h"
+
+namespace sparsenet::device {
+
+// An input or an output of the plan, as callers see it.
+struct Port {
+  rt::View view;
+  rt::PortAffine affine;
+  int32_t rank, dims[rt::kMaxDims];
+  size_t elements;
+};
+
+}  // namespace sparsenet::device
 
 struct sn_session {
   sparsenet::rt::ModelFile file;
   sparsenet::rt::PlanFile plan;
-  sparsenet::rt::BoundSteps steps;  // if its threads have a function, it is that of a HookGuard
+  sparsenet::rt::BoundSteps steps;   // if its threads have a function, it is that of a HookGuard
+  const sparsenet::rt::View* ports;  // of all inputs, then of all outputs
   sn_observer observer;
   void* observer_self;
   bool trains;
@@ -73,22 +87,16 @@ void give(T* to, T value) {
   memcpy(to, &value, size < sizeof value ? size : sizeof value);
 }
 
-struct Port {
-  rt::Segment segments[kMaxSegments];
-  rt::View view;
-  int32_t rank, dims[rt::kMaxDims];
-  size_t elements;
-};
-
-// Returns false if there is no such port. (sn_prepare has checked all ports, so nothing else can fail.)
+// Returns false if there is no such port.
 bool find_port(const sn_session& session, bool output, uint32_t index, Port* port);
 
 const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index);
 
-// The values of a tensor in the list, if it is float32, has `elements` elements and lies within the file; else null.
-const float* tensor_values(const sn_session& session,
-                           const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
-                           size_t elements);
+// The values of a tensor in the list, if it has the port's type and number of elements and lies within the file; else
+// null.
+const void* tensor_values(const sn_session& session,
+                          const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
+                          const Port& port);
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end);
 

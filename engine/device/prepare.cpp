@@ -1,9 +1,9 @@
 // The C API: makes a session from a stored plan, in the caller's memory. run.cpp and train.cpp use the session.
 //
 // The memory has these parts, in this order, each at a multiple of 64 bytes: the session; its bound steps; the guard of
-// the caller's threads and the words it keeps; channel ranges, operands and index spaces of the steps; the kernels'
-// states; packed weights; weights that are packed before every run; the arena; scratch. The steps themselves are read
-// from the file one after the other, bound, and forgotten.
+// the caller's threads and the words it keeps; inputs and outputs; channel ranges, operands, index spaces and integers'
+// factors of the steps; the kernels' states; packed weights; weights that are packed before every run; the arena;
+// scratch. The steps themselves are read from the file one after the other, bound, and forgotten.
 #include "device/device_session.h"
 #include "runtime/linked_kernels.h"
 
@@ -97,8 +97,8 @@ sn_status open_model(const void* model, size_t bytes, const Options& options, rt
 struct Layout {
   uint32_t steps;
   rt::PlanNeeds needs;
-  size_t bound_at, hook_at, hook_words_at, segments_at, operands_at, strided_at, state_at, weights_at, refreshed_at,
-      arena_at, scratch_at, end;
+  size_t bound_at, hook_at, hook_words_at, segments_at, operands_at, strided_at, quant_at, ports_at, state_at,
+      weights_at, refreshed_at, arena_at, scratch_at, end;
   size_t thread_scratch, scratch_bytes;
 };
 
@@ -106,15 +106,30 @@ void raise(size_t value, size_t* most) {
   if (value > *most) *most = value;
 }
 
-// Checks the ports. *used becomes at least the number of bytes that they reach into the arena.
-sn_status measure_ports(const rt::PlanFile& plan, rt::Segment* segments, size_t* used, sn_message* message) {
+// Memory for the parts of one step or port.
+struct Parts {
+  rt::Segment* segments;
+  uint32_t segment_capacity;
+  rt::View* operands;
+  uint32_t operand_capacity;
+};
+
+uint32_t count_ports(const rt::PlanFile& plan) {
+  return size_of(plan.plan->inputs()) + size_of(plan.plan->outputs());
+}
+
+// Checks the ports. *used becomes at least the number of bytes that they reach into the arena; their ranges of channels
+// are added to *segments.
+sn_status measure_ports(const rt::PlanFile& plan, const Parts& parts, size_t* used, uint64_t* segments,
+                        sn_message* message) {
   for (const bool output : {false, true}) {
     const uint32_t count = size_of(output ? plan.plan->outputs() : plan.plan->inputs());
     for (uint32_t i = 0; i < count; ++i) {
       rt::View view;
       int32_t rank, dims[rt::kMaxDims];
-      const char* why = rt::read_port(plan, output, i, segments, kMaxSegments, &view, &rank, dims);
+      const char* why = rt::read_port(plan, output, i, parts.segments, parts.segment_capacity, &view, &rank, dims);
       if (!why) raise(rt::arena_end(view), used);
+      if (!why) *segments += static_cast<uint32_t>(view.segment_count);
       if (!why) continue;
       MessageWriter(message) << (output ? "output " : "input ") << size_t{i} << " of the plan: " << why;
       return SN_INVALID_MODEL;
@@ -143,15 +158,13 @@ sn_status check_training(const rt::PlanFile& plan, rt::TrainingLayout* training,
   return SN_INVALID_MODEL;
 }
 
-sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingLayout& training, Layout* layout,
-                  sn_message* message) {
+sn_status lay_out_with(const Parts& room, const rt::PlanFile& plan, const Options& options,
+                       const rt::TrainingLayout& training, Layout* layout, sn_message* message) {
   *layout = {};
-  uint64_t segment_count = 0, operand_count = 0, strided_count = 0;
+  uint64_t segment_count = 0, operand_count = 0, strided_count = 0, quant_count = 0;
   size_t used = 0;
   for (const rt::ArenaRange& region : training.regions) raise(region.offset + region.bytes, &used);
-  rt::Segment segments[kMaxSegments];
-  rt::View operands[kMaxOperands];
-  const sn_status ports = measure_ports(plan, segments, &used, message);
+  const sn_status ports = measure_ports(plan, room, &used, &segment_count, message);
   if (ports != SN_OK) return ports;
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
   const rt::KernelLists kernels{lists, kernel_lists(options, lists)};
@@ -159,10 +172,12 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   for (uint32_t i = 0; i < layout->steps; ++i) {
     rt::Step step{};
     rt::Strided strided;
+    rt::QuantParams quant[rt::kMaxQuant];
     rt::StepParts parts{};
     rt::StepLinks links;
     const char* why = rt::count_parts(plan, i, &parts);
-    const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
+    const rt::StepMemory memory{room.segments, room.segment_capacity, room.operands, room.operand_capacity,
+                                &strided,      {&quant[0], &quant[1]}};
     if (!why) why = rt::read_step(plan, i, memory, &step, &links);
     if (why) return step_error(i, step, SN_INVALID_MODEL, why, message);
     rt::BoundStep bound;
@@ -175,6 +190,7 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
     segment_count += parts.segments;
     operand_count += parts.operands;
     strided_count += step.strided ? 1 : 0;
+    quant_count += parts.quant;
   }
   const uint64_t most_arena = rt::aligned_bytes(used);
   if (plan.plan->arena_bytes() > most_arena) {
@@ -191,9 +207,11 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   layout->hook_at = memory_layout.take(guards ? sizeof(rt::HookGuard) : 0);
   layout->hook_words_at =
       memory_layout.take(guards ? rt::HookGuard::bytes(options.threads.threads, needs.most_chunks) : 0);
+  layout->ports_at = memory_layout.take(count_ports(plan) * sizeof(rt::View));
   layout->segments_at = memory_layout.take(segment_count * sizeof(rt::Segment));
   layout->operands_at = memory_layout.take(operand_count * sizeof(rt::View));
   layout->strided_at = memory_layout.take(strided_count * sizeof(rt::Strided));
+  layout->quant_at = memory_layout.take(quant_count * sizeof(rt::QuantParams));
   layout->state_at = memory_layout.take(needs.state_bytes);
   layout->weights_at = memory_layout.take(needs.weight_bytes);
   layout->refreshed_at = memory_layout.take(needs.refreshed_bytes);
@@ -207,6 +225,42 @@ sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::Tr
   layout->scratch_bytes = layout->thread_scratch + needs.shared_bytes;
   layout->end = static_cast<size_t>(memory_layout.end());
   return SN_OK;
+}
+
+// The largest number of ranges of channels in a step or a port; 0 if a step is damaged.
+uint32_t most_segments(const rt::PlanFile& plan) {
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < size_of(plan.plan->steps()); ++i) {
+    rt::StepParts parts{};
+    (void)rt::count_parts(plan, i, &parts);
+    if (parts.segments > most) most = parts.segments;
+  }
+  for (uint32_t i = 0; i < count_ports(plan); ++i) {
+    const uint32_t inputs = size_of(plan.plan->inputs());
+    const schema::PlanPort& port = *(i < inputs ? plan.plan->inputs()->Get(i) : plan.plan->outputs()->Get(i - inputs));
+    const uint32_t segments =
+        port.view() < size_of(plan.plan->views()) ? plan.plan->views()->Get(port.view())->segments() : 0;
+    if (segments > most) most = segments;
+  }
+  return most;
+}
+
+// Most networks need little room for the parts of a step, and small devices have small stacks.
+template <uint32_t kSegments, uint32_t kOperands>
+__attribute__((noinline)) sn_status lay_out_in(const rt::PlanFile& plan, const Options& options,
+                                               const rt::TrainingLayout& training, Layout* layout,
+                                               sn_message* message) {
+  rt::Segment segments[kSegments];
+  rt::View operands[kOperands];
+  return lay_out_with({segments, kSegments, operands, kOperands}, plan, options, training, layout, message);
+}
+
+sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingLayout& training, Layout* layout,
+                  sn_message* message) {
+  constexpr uint32_t kFew = 8;
+  const bool is_small = !options.trains && most_segments(plan) <= kFew;
+  const auto chosen = is_small ? lay_out_in<kFew, 1> : lay_out_in<kMaxSegments, kMaxOperands>;
+  return chosen(plan, options, training, layout, message);
 }
 
 // What the checks that sn_measure and sn_prepare begin with have found.
@@ -246,6 +300,7 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
   auto* segments = reinterpret_cast<rt::Segment*>(base + layout.segments_at);
   auto* operands = reinterpret_cast<rt::View*>(base + layout.operands_at);
   auto* strided = reinterpret_cast<rt::Strided*>(base + layout.strided_at);
+  auto* quant = reinterpret_cast<rt::QuantParams*>(base + layout.quant_at);
   const auto* arena = reinterpret_cast<const float*>(base + layout.arena_at);
   const rt::Kernel* const* lists[rt::kMaxLinkedLists];
   const rt::KernelLists kernels{lists, kernel_lists(options, lists)};
@@ -256,7 +311,8 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
     rt::StepLinks links;
     // These calls cannot fail, because they have succeeded in lay_out().
     (void)rt::count_parts(plan, i, &parts);
-    (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided}, &step, &links);
+    (void)rt::read_step(plan, i, {segments, parts.segments, operands, parts.operands, strided, {quant, quant + 1}},
+                        &step, &links);
     if (links.weight >= 0) step.conv.weight.data = arena + links.weight;
     if (links.bias >= 0) step.conv.bias.data = arena + links.bias;
     (void)rt::measure_step(step, kernels, &steps[i], &again);
@@ -264,6 +320,16 @@ sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
     segments += parts.segments;
     operands += parts.operands;
     strided += step.strided ? 1 : 0;
+    quant += parts.quant;
+  }
+  auto* view = reinterpret_cast<rt::View*>(base + layout.ports_at);
+  session->ports = view;
+  for (const bool output : {false, true}) {
+    for (uint32_t i = 0; i < size_of(output ? plan.plan->outputs() : plan.plan->inputs()); ++i, ++view) {
+      int32_t rank, dims[rt::kMaxDims];
+      (void)rt::read_port(plan, output, i, segments, kMaxSegments, view, &rank, dims);
+      segments += view->segment_count;
+    }
   }
   return SN_OK;
 }

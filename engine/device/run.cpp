@@ -10,14 +10,28 @@ using namespace sparsenet::device;
 namespace {
 
 // Raises *difference to the largest difference between a view and the expected values, and *largest to the largest
-// absolute value expected. NaN counts as an infinite difference.
-void compare(const rt::View& view, const uint8_t* arena, const float* expected, float* difference, float* largest) {
-  rt::for_each_channel(view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
-    const float* found = rt::f32(s, arena) + pixel * s.pixel_stride + c;
+// absolute value expected. NaN counts as an infinite difference. Integers count as the real numbers that they stand
+// for.
+void compare(const Port& port, const uint8_t* arena, const void* expected, float* difference, float* largest) {
+  const auto add = [&](float found, float want) {
+    const float d = __builtin_fabsf(found - want);
+    if (!(d <= *difference)) *difference = d == d ? d : __builtin_inff();
+    if (__builtin_fabsf(want) > *largest) *largest = __builtin_fabsf(want);
+  };
+  const auto real = [&](uint8_t byte) {
+    return port.affine.real(port.view.type == rt::DataType::kInt8 ? static_cast<int8_t>(byte) : int32_t{byte});
+  };
+  const bool is_real = port.view.type == rt::DataType::kFloat32;
+  rt::for_each_channel(port.view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
+    const int64_t first = pixel * s.pixel_stride + c;
+    const auto* bytes = s.constant ? static_cast<const uint8_t*>(s.constant) : arena + s.offset;
     for (int64_t p = 0; p < area; ++p) {
-      const float want = expected[from + p], d = __builtin_fabsf(found[p * s.pixel_stride] - want);
-      if (!(d <= *difference)) *difference = d == d ? d : __builtin_inff();
-      if (__builtin_fabsf(want) > *largest) *largest = __builtin_fabsf(want);
+      const int64_t at = first + p * s.pixel_stride;
+      if (is_real) {
+        add(reinterpret_cast<const float*>(bytes)[at], static_cast<const float*>(expected)[from + p]);
+      } else {
+        add(real(bytes[at]), real(static_cast<const uint8_t*>(expected)[from + p]));
+      }
     }
   });
 }
@@ -30,6 +44,12 @@ sn_status describe_port(const sn_session* session, bool output, uint32_t index, 
   value.name = (output ? session->plan.plan->outputs() : session->plan.plan->inputs())->Get(index)->name()->c_str();
   for (int32_t d = 0; d < port.rank; ++d) value.dims[d] = port.dims[d];
   value.elements = port.elements;
+  const auto type = port.view.type;
+  value.type = type == rt::DataType::kInt8 ? SN_INT8 : type == rt::DataType::kUInt8 ? SN_UINT8 : SN_FLOAT32;
+  if (value.type != SN_FLOAT32) {
+    value.scale = port.affine.scale;
+    value.zero_point = port.affine.zero;
+  }
   give(tensor, value);
   return SN_OK;
 }
@@ -51,23 +71,20 @@ void observe(const sn_session& session, uint32_t index) {
 bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t* input) {
   Port port;
   for (; find_port(*session, false, *input, &port); ++*input) {
-    const float* values = tensor_values(*session, vector.inputs(), *input, port.elements);
+    const void* values = tensor_values(*session, vector.inputs(), *input, port);
     if (!values) return false;
-    rt::copy_to_view(port.view, session->steps.arena(), values);
+    rt::copy_elements_to_view(port.view, session->steps.arena(), values);
   }
   return true;
 }
 
-// The digest of what the step has just written.
-rt::StepDigest digest_step(const sn_session& session, uint32_t index) {
-  rt::Segment segments[kMaxSegments];
-  rt::View operands[kMaxOperands];
-  rt::Strided strided;
-  rt::Step step{};
-  rt::StepLinks links;
-  const rt::StepMemory memory{segments, kMaxSegments, operands, kMaxOperands, &strided};
-  (void)rt::read_step(session.plan, index, memory, &step, &links);  // cannot fail: sn_prepare has read it
-  return rt::digest(step.out, session.steps.arena());
+// How far the digest of what a step has just written is from the expected one.
+float step_difference(const sn_session& session, uint32_t index, const schema::PlanStepCheck& expected) {
+  const auto output = static_cast<uint32_t>(session.plan.plan->steps()->Get(index)->out_view());
+  rt::Segment segment;
+  rt::View view;
+  (void)rt::read_view(session.plan, output, &segment, 1, &view);  // cannot fail: sn_prepare has read it, in one piece
+  return rt::difference(view.type, rt::digest(view, session.steps.arena()), {expected.sum(), expected.norm()});
 }
 
 }  // namespace
@@ -79,9 +96,10 @@ const schema::TestVector* find_test_vector(const sn_session& session, uint32_t i
   return index < size_of(vectors) ? vectors->Get(index) : nullptr;
 }
 
-const float* tensor_values(const sn_session& session,
-                           const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
-                           size_t elements) {
+const void* tensor_values(const sn_session& session,
+                          const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
+                          const Port& port) {
+  const size_t elements = port.elements;
   if (index >= size_of(list)) return nullptr;
   const schema::Tensor& tensor = *list->Get(index);
   uint64_t count = 1;
@@ -91,20 +109,27 @@ const float* tensor_values(const sn_session& session,
     if (dim < 1 || dim > INT32_MAX || count * static_cast<uint64_t>(dim) > elements) return nullptr;
     count *= static_cast<uint64_t>(dim);
   }
-  const uint64_t room = session.file.data_bytes, bytes = uint64_t{elements} * sizeof(float);
-  if (tensor.type() != 0 || count != elements || tensor.offset() % rt::kDataAlignment != 0 || bytes > room ||
-      tensor.offset() > room - bytes) {
+  const uint64_t room = session.file.data_bytes, bytes = uint64_t{elements} * rt::size_of(port.view.type);
+  if (static_cast<rt::DataType>(tensor.type()) != port.view.type || count != elements ||
+      tensor.offset() % rt::kDataAlignment != 0 || bytes > room || tensor.offset() > room - bytes) {
     return nullptr;
   }
-  return reinterpret_cast<const float*>(session.file.data + tensor.offset());
+  return session.file.data + tensor.offset();
 }
 
 bool find_port(const sn_session& session, bool output, uint32_t index, Port* port) {
-  if (rt::read_port(session.plan, output, index, port->segments, kMaxSegments, &port->view, &port->rank, port->dims)) {
-    return false;
-  }
+  const schema::Plan& plan = *session.plan.plan;
+  const auto* ports = output ? plan.outputs() : plan.inputs();
+  if (index >= size_of(ports)) return false;
+  const schema::PlanPort& from = *ports->Get(index);
+  port->view = session.ports[output ? size_of(plan.inputs()) + index : index];
+  port->affine = {from.scale(), from.zero_point()};
+  port->rank = static_cast<int32_t>(size_of(from.shape()));
   port->elements = 1;
-  for (int32_t d = 0; d < port->rank; ++d) port->elements *= static_cast<size_t>(port->dims[d]);
+  for (int32_t d = 0; d < port->rank; ++d) {
+    port->dims[d] = from.shape()->Get(static_cast<uint32_t>(d));
+    port->elements *= static_cast<size_t>(port->dims[d]);
+  }
   return true;
 }
 
@@ -173,7 +198,17 @@ sn_status sn_set_input(sn_session* session, uint32_t index, const float* values,
   if (!session || !values || !find_port(*session, false, index, &port) || elements != port.elements) {
     return SN_INVALID_ARGUMENT;
   }
-  rt::copy_to_view(port.view, session->steps.arena(), values);
+  rt::copy_real_to_view(port.view, port.affine, session->steps.arena(), values);
+  return SN_OK;
+}
+
+sn_status sn_set_input_bytes(sn_session* session, uint32_t index, const void* values, size_t elements) {
+  Port port;
+  if (!session || !values || !find_port(*session, false, index, &port) || elements != port.elements ||
+      port.view.type == rt::DataType::kFloat32) {
+    return SN_INVALID_ARGUMENT;
+  }
+  rt::copy_elements_to_view(port.view, session->steps.arena(), values);
   return SN_OK;
 }
 
@@ -188,7 +223,17 @@ sn_status sn_get_output(const sn_session* session, uint32_t index, float* values
   if (!session || !values || !find_port(*session, true, index, &port) || elements != port.elements) {
     return SN_INVALID_ARGUMENT;
   }
-  rt::copy_from_view(port.view, session->steps.arena(), values);
+  rt::copy_real_from_view(port.view, port.affine, session->steps.arena(), values);
+  return SN_OK;
+}
+
+sn_status sn_get_output_bytes(const sn_session* session, uint32_t index, void* values, size_t elements) {
+  Port port;
+  if (!session || !values || !find_port(*session, true, index, &port) || elements != port.elements ||
+      port.view.type == rt::DataType::kFloat32) {
+    return SN_INVALID_ARGUMENT;
+  }
+  rt::copy_elements_from_view(port.view, session->steps.arena(), values);
   return SN_OK;
 }
 
@@ -212,7 +257,7 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   }
   const auto damaged = [&](const char* what, uint32_t index) {
     MessageWriter(message) << "test vector " << size_t{test_vector} << ": " << what << size_t{index}
-                           << ": expected float32 values in the plan's shape";
+                           << ": expected values of the plan's type in its shape";
     return SN_INVALID_MODEL;
   };
   Port port;
@@ -225,10 +270,10 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   uint32_t worst_output = 0;
   for (uint32_t i = 0; i < size_of(session->plan.plan->outputs()); ++i) {
     (void)find_port(*session, true, i, &port);
-    const float* values = tensor_values(*session, vector->outputs(), i, port.elements);
+    const void* values = tensor_values(*session, vector->outputs(), i, port);
     if (!values) return damaged("output ", i);
     float difference = 0, largest = 1e-6f;
-    compare(port.view, session->steps.arena(), values, &difference, &largest);
+    compare(port, session->steps.arena(), values, &difference, &largest);
     if (!(difference / largest <= worst)) {
       worst = difference / largest;
       worst_output = i;
@@ -255,7 +300,7 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   uint32_t input = 0;
   if (!set_inputs(session, *vector, &input)) {
     MessageWriter(message) << "test vector 0: input " << size_t{input}
-                           << ": expected float32 values in the plan's shape";
+                           << ": expected values of the plan's type in its shape";
     return SN_INVALID_MODEL;
   }
   float worst = 0;
@@ -263,8 +308,7 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   bool wrong = false;
   for (uint32_t i = 0; i < static_cast<uint32_t>(session->steps.count()); ++i) {
     execute_steps(session, static_cast<int32_t>(i), static_cast<int32_t>(i) + 1);
-    const schema::PlanStepCheck& check = *checks->Get(i);
-    const float d = rt::difference(digest_step(*session, i), {check.sum(), check.norm()});
+    const float d = step_difference(*session, i, *checks->Get(i));
     if (d > worst) worst = d;
     if (!wrong && !(d <= vector->tolerance())) {
       wrong = true;

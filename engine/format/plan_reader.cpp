@@ -89,15 +89,17 @@ class PlanReader {
       rt::StepParts parts{};
       SPARSENET_RETURN_IF_ERROR(wrong(what, rt::count_parts(file_, i, &parts)));
       SPARSENET_RETURN_IF_ERROR(charge_(sizeof(schema::PlanSegment) * uint64_t{parts.segments} +
-                                        sizeof(schema::PlanView) * uint64_t{parts.operands}));
+                                        sizeof(schema::PlanView) * uint64_t{parts.operands} +
+                                        sizeof(rt::QuantParams) * uint64_t{parts.quant}));
       plan_->segments.emplace_back(parts.segments);
       plan_->operands.emplace_back(parts.operands);
       if (from.strided()) plan_->strided.emplace_back();
       rt::Strided* strided = from.strided() ? &plan_->strided.back() : nullptr;
       rt::Step& step = plan_->steps[i];
       rt::StepLinks links{-1, -1};
-      const rt::StepMemory memory{plan_->segments.back().data(), parts.segments, plan_->operands.back().data(),
-                                  parts.operands, strided};
+      rt::StepMemory memory{
+          plan_->segments.back().data(), parts.segments, plan_->operands.back().data(), parts.operands, strided, {}};
+      for (uint32_t q = 0; q < parts.quant; ++q) memory.quant[q] = &plan_->quant.emplace_back();
       SPARSENET_RETURN_IF_ERROR(wrong(what, rt::read_step(file_, i, memory, &step, &links)));
       note_use(rt::arena_end(step));
       if (links.weight >= 0) {
@@ -131,6 +133,7 @@ class PlanReader {
       SPARSENET_RETURN_IF_ERROR(wrong(what, message));
       note_use(rt::arena_end(port.view));
       port.shape.assign(dims, dims + rank);
+      if (port.view.type != rt::DataType::kFloat32) port.quantization = {{from.scale()}, {from.zero_point()}, 0};
       ports->push_back(std::move(port));
     }
     return {};
@@ -215,6 +218,12 @@ class PlanReader {
       for (size_t i = 0; i < side.ids.size(); ++i) {
         const Value& value = fitting->values[static_cast<size_t>(side.ids[i])];
         const PlanPort& port = side.ports[i];
+        if (port.view.type != rt::DataType::kFloat32 &&
+            (value.quantization.scales != port.quantization.scales ||
+             value.quantization.zero_points != port.quantization.zero_points)) {
+          return invalid_model(std::string(side.what) + " " + std::to_string(i) +
+                               ": expected the graph's scale and zero point");
+        }
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +

@@ -36,7 +36,7 @@ class PlanWriter {
     std::vector<fb::Offset<fb::String>> names;
     for (const PlanBuffer& b : plan_.buffers) {
       buffers.emplace_back(static_cast<uint32_t>(b.offset / sizeof(float)),
-                           static_cast<uint32_t>(b.bytes / sizeof(float)), b.first, b.last);
+                           static_cast<uint32_t>((b.bytes + sizeof(float) - 1) / sizeof(float)), b.first, b.last);
       names.push_back(builder_.CreateString(b.name));
     }
     fb::Offset<fb::Vector<const schema::PlanStepCheck*>> step_checks;
@@ -145,6 +145,24 @@ class PlanWriter {
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
   }
 
+  fb::Offset<schema::PlanQuant> quant(const rt::Step& s, const rt::QuantParams* q) {
+    if (!q) return {};
+    need(rt::kIntegerPlanVersion);
+    std::vector<schema::PlanMultiplier> multipliers;
+    for (int32_t i = 0; i < q->multiplier_count; ++i) {
+      multipliers.emplace_back(q->multipliers[i].value, q->multipliers[i].shift);
+    }
+    std::vector<schema::PlanChannelScale> channels;
+    for (int32_t c = 0; q->channels && c < s.in.c; ++c) {
+      channels.emplace_back(q->channels[c].multiplier, q->channels[c].addend, q->channels[c].shift);
+    }
+    const auto factors = multipliers.empty() ? 0 : builder_.CreateVectorOfStructs(multipliers);
+    const auto scales = channels.empty() ? 0 : builder_.CreateVectorOfStructs(channels);
+    const auto table = q->table ? builder_.CreateVector(q->table, 256) : 0;
+    return schema::CreatePlanQuant(builder_, static_cast<uint8_t>(q->rounding), q->in_zero, q->in2_zero, q->out_zero,
+                                   q->low, q->high, factors, q->left_shift, q->least, q->scale, scales, table);
+  }
+
   void need(uint32_t version) { least_version_ = std::max(least_version_, version); }
 
   // A number of an index space. An unused number may have any value, and is written as 0.
@@ -202,6 +220,7 @@ class PlanWriter {
     const auto step_name = builder_.CreateString(s.name);
     const auto fused = act(s.act), attention_act = act(s.attention.act), attention_gate = act(s.attention.gate);
     const auto walk = strided(s.strided);
+    const auto integers = quant(s, s.quant), residual = quant(s, s.quant ? s.quant->residual : nullptr);
     fb::Offset<fb::Vector<int32_t>> params;
     if (s.op == rt::StepOp::kAttention) {
       std::vector<int32_t> refs;
@@ -254,6 +273,8 @@ class PlanWriter {
     step.add_bias_at(number(links.bias));
     step.add_alpha(s.train.alpha);
     step.add_beta(s.train.beta);
+    step.add_quant(integers);
+    step.add_residual(residual);
     return step.Finish();
   }
 
@@ -262,7 +283,9 @@ class PlanWriter {
     for (const PlanPort& port : ports) {
       const auto port_name = builder_.CreateString(port.name);
       const auto shape = builder_.CreateVector(std::vector<int32_t>(port.shape.begin(), port.shape.end()));
-      list.push_back(schema::CreatePlanPort(builder_, port_name, shape, static_cast<uint32_t>(view(port.view))));
+      const Quantization& q = port.quantization;
+      list.push_back(schema::CreatePlanPort(builder_, port_name, shape, static_cast<uint32_t>(view(port.view)),
+                                            q.empty() ? 0.f : q.scales[0], q.empty() ? 0 : q.zero_points[0]));
     }
     return builder_.CreateVector(list);
   }

@@ -8,7 +8,7 @@
 
 namespace sparsenet::rt {
 
-constexpr int32_t kMaxLinkedLists = 4;
+constexpr int32_t kMaxLinkedLists = 6;
 
 // Fills `lists`, each terminated by null, fastest first; returns how many there are.
 int32_t linked_kernels(const Kernel* const* lists[kMaxLinkedLists]);

@@ -1,6 +1,7 @@
 // Copies between the arena and a caller's array, which has the graph's own order (images: NCHW).
 #pragma once
 
+#include "runtime/port_affine.h"
 #include "step/step.h"
 
 namespace sparsenet::rt {
@@ -51,6 +52,33 @@ inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
   for_each_channel(v, [&](int64_t to, int64_t pixel, int64_t area, const Segment& s, int32_t c) {
     const float* from = f32(s, arena) + pixel * s.pixel_stride + c;
     for (int64_t p = 0; p < area; ++p) data[to + p] = from[p * s.pixel_stride];
+  });
+}
+
+// Elements of the view's own type, which is float32, int8 or uint8.
+inline void copy_elements_to_view(const View& v, uint8_t* arena, const void* data) {
+  if (v.type == DataType::kFloat32) return copy_to_view(v, arena, static_cast<const float*>(data));
+  copy_to_view<uint8_t>(v, arena, static_cast<const uint8_t*>(data), [](uint8_t x) { return x; });
+}
+
+inline void copy_elements_from_view(const View& v, const uint8_t* arena, void* data) {
+  if (v.type == DataType::kFloat32) return copy_from_view(v, arena, static_cast<float*>(data));
+  copy_from_view<uint8_t>(v, arena, static_cast<uint8_t*>(data), [](uint8_t x) { return x; });
+}
+
+// Real numbers, whatever the view's type is.
+inline void copy_real_to_view(const View& v, const PortAffine& affine, uint8_t* arena, const float* data) {
+  if (v.type == DataType::kFloat32) return copy_to_view(v, arena, data);
+  const bool is_signed = v.type == DataType::kInt8;
+  const int32_t low = is_signed ? -128 : 0, high = low + 255;
+  copy_to_view<uint8_t>(v, arena, data, [&](float x) { return static_cast<uint8_t>(affine.integer(x, low, high)); });
+}
+
+inline void copy_real_from_view(const View& v, const PortAffine& affine, const uint8_t* arena, float* data) {
+  if (v.type == DataType::kFloat32) return copy_from_view(v, arena, data);
+  const bool is_signed = v.type == DataType::kInt8;
+  copy_from_view<uint8_t>(v, arena, data, [&](uint8_t x) {
+    return affine.real(is_signed ? static_cast<int8_t>(x) : static_cast<int32_t>(x));
   });
 }
 

@@ -9,7 +9,6 @@
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
 #include "session/half_parameters.h"
-#include "session/port_affine.h"
 #include "step/step_kinds.h"
 
 namespace sparsenet {
@@ -230,43 +229,19 @@ void BoundPlan::read(const rt::View& view, float* data) const {
 }
 
 void BoundPlan::write(const PlanPort& port, const float* data) {
-  const PortAffine affine(port);
-  if (port.view.type == rt::DataType::kInt8) {
-    rt::copy_to_view<int8_t>(port.view, steps_.arena(), data, [&](float x) { return affine.integer<int8_t>(x); });
-  } else if (port.view.type == rt::DataType::kUInt8) {
-    rt::copy_to_view<uint8_t>(port.view, steps_.arena(), data, [&](float x) { return affine.integer<uint8_t>(x); });
-  } else {
-    write(port.view, data);
-  }
+  rt::copy_real_to_view(port.view, affine_of(port), steps_.arena(), data);
 }
 
 void BoundPlan::read(const PlanPort& port, float* data) const {
-  const PortAffine affine(port);
-  if (port.view.type == rt::DataType::kInt8) {
-    rt::copy_from_view<int8_t>(port.view, steps_.arena(), data, [&](int8_t v) { return affine.real(v); });
-  } else if (port.view.type == rt::DataType::kUInt8) {
-    rt::copy_from_view<uint8_t>(port.view, steps_.arena(), data, [&](uint8_t v) { return affine.real(v); });
-  } else {
-    read(port.view, data);
-  }
+  rt::copy_real_from_view(port.view, affine_of(port), steps_.arena(), data);
 }
 
 void BoundPlan::write_elements(const PlanPort& port, const void* data) {
-  if (port.view.type == rt::DataType::kFloat32) {
-    write(port.view, static_cast<const float*>(data));
-  } else {
-    const auto same = [](uint8_t v) { return v; };
-    rt::copy_to_view<uint8_t>(port.view, steps_.arena(), static_cast<const uint8_t*>(data), same);
-  }
+  rt::copy_elements_to_view(port.view, steps_.arena(), data);
 }
 
 void BoundPlan::read_elements(const PlanPort& port, void* data) const {
-  if (port.view.type == rt::DataType::kFloat32) {
-    read(port.view, static_cast<float*>(data));
-  } else {
-    const auto same = [](uint8_t v) { return v; };
-    rt::copy_from_view<uint8_t>(port.view, steps_.arena(), static_cast<uint8_t*>(data), same);
-  }
+  rt::copy_elements_from_view(port.view, steps_.arena(), data);
 }
 
 Status BoundPlan::begin_run() {

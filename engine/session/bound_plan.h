@@ -16,6 +16,7 @@
 #include "plan/plan.h"
 #include "runtime/bound_steps.h"
 #include "runtime/bytes.h"
+#include "runtime/port_affine.h"
 #include "session/backend_table.h"
 #include "session/block.h"
 #include "session/hooked_threads.h"
@@ -69,6 +70,11 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options,
 
 // The cost as a report. kOutOfMemory if it is more than can be addressed.
 Result<MemoryReport> report_memory(const PlanCost& cost, const BindOptions& options);
+
+inline rt::PortAffine affine_of(const PlanPort& port) {
+  const Quantization& q = port.quantization;
+  return q.empty() ? rt::PortAffine{} : rt::PortAffine{q.scales[0], q.zero_points[0]};
+}
 
 class BoundPlan {
  public:

@@ -1,4 +1,5 @@
 #include "kernels/compact/compact.h"
+#include "kernels/reference/integers.h"
 #include "kernels/reference/reference.h"
 #include "runtime/linked_kernels.h"
 
@@ -7,7 +8,8 @@ namespace sparsenet::rt {
 int32_t compact_kernels(const Kernel* const* lists[kMaxLinkedLists]) {
   lists[0] = compact::kPortableKernels;
   lists[1] = kReferenceKernels;
-  return 2;
+  lists[2] = kIntegerReferenceKernels;
+  return 3;
 }
 
 }  // namespace sparsenet::rt

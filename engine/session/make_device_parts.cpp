@@ -11,6 +11,7 @@
 #include "format/plan_format.h"
 #include "kernels/compact/compact.h"
 #include "kernels/reference/activation.h"
+#include "kernels/reference/integers.h"
 #include "kernels/reference/reference.h"
 #include "plan/plan.h"
 #include "runtime/bound_steps.h"
@@ -46,6 +47,16 @@ const Named kNames[] = {
     {&rt::kReferenceChoice, "kReferenceChoice"},
     {&rt::kReferenceMatMul, "kReferenceMatMul"},
     {&rt::kReferenceLayerNorm, "kReferenceLayerNorm"},
+    {&rt::kIntegerReferenceConv, "kIntegerReferenceConv"},
+    {&rt::kIntegerReferencePool, "kIntegerReferencePool"},
+    {&rt::kIntegerReferenceGlobalPool, "kIntegerReferenceGlobalPool"},
+    {&rt::kIntegerReferenceBinary, "kIntegerReferenceBinary"},
+    {&rt::kIntegerReferenceAffine, "kIntegerReferenceAffine"},
+    {&rt::kIntegerReferenceTable, "kIntegerReferenceTable"},
+    {&rt::kIntegerReferenceStridedCopy, "kIntegerReferenceStridedCopy"},
+    {&rt::kIntegerReferenceQuantize, "kIntegerReferenceQuantize"},
+    {&rt::kIntegerReferenceDequantize, "kIntegerReferenceDequantize"},
+    {&rt::kIntegerReferenceSoftmax, "kIntegerReferenceSoftmax"},
     {&rt::kReferenceCrossEntropy, "kReferenceCrossEntropy"},
     {&rt::kReferenceConvGradWeight, "kReferenceConvGradWeight"},
     {&rt::kReferenceAccumulate, "kReferenceAccumulate"},
@@ -105,11 +116,12 @@ std::string table_source(const std::vector<std::string>& names, const std::set<u
 // The memory that sn_prepare needs for a plan, with the compact kernels and one thread. Adds what the plan needs to
 // have linked to *used.
 Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
-  const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels};
+  const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels,
+                                      rt::kIntegerReferenceKernels};
   std::vector<rt::BoundStep> bound(plan.steps.size());
   rt::PlanNeeds needs{};
   rt::Fit fit = rt::Fit::kFits;
-  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), {lists, 2},
+  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), {lists, 3},
                                        bound.data(), &needs, &fit);
   if (at >= 0) {
     const std::string node = "node '" + std::string(plan.steps[static_cast<size_t>(at)].name) + "': ";
@@ -117,7 +129,7 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
     return unsupported(node + "no kernel for devices serves for it");
   }
   for (const rt::BoundStep& b : bound) used->kernels.push_back(b.kernel);
-  size_t segments = 0, operands = 0, strided = 0;
+  size_t segments = 0, operands = 0, strided = 0, quant = 0;
   for (const rt::Step& step : plan.steps) {
     for (const rt::Act* act : {&step.act, &step.attention.act, &step.attention.gate}) {
       if (act->kind >= rt::kFirstFormula) used->activations.insert(act->kind);
@@ -127,12 +139,14 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
       segments += static_cast<size_t>(step.train.operands[i].segment_count);
     operands += static_cast<size_t>(step.train.operand_count);
     strided += step.strided ? 1 : 0;
+    quant += step.quant ? step.quant->residual ? 2 : 1 : 0;
   }
   rt::MemoryLayout memory_layout;
   for (const uint64_t part : std::initializer_list<uint64_t>{
            kSessionBytes, plan.steps.size() * sizeof(rt::BoundStep), segments * sizeof(rt::Segment),
-           operands * sizeof(rt::View), strided * sizeof(rt::Strided), needs.state_bytes, needs.weight_bytes,
-           needs.refreshed_bytes, plan.arena_bytes, rt::add_bytes(needs.scratch_bytes, needs.shared_bytes)}) {
+           operands * sizeof(rt::View), strided * sizeof(rt::Strided), quant * sizeof(rt::QuantParams),
+           needs.state_bytes, needs.weight_bytes, needs.refreshed_bytes, plan.arena_bytes,
+           rt::add_bytes(needs.scratch_bytes, needs.shared_bytes)}) {
     (void)memory_layout.take(part);
   }
   if (!memory_layout.fits()) return out_of_memory("the plan needs more memory than can be addressed");

@@ -41,8 +41,9 @@ void for_each_constant(const Plan& plan, Visit visit) {
 std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const Plan>& plan) {
   std::vector<Tensor> all;
   for (const Value& value : graph.values) {
-    const bool real = value.type == DataType::kFloat32 || value.type == DataType::kFloat16;
-    if (!value.is_constant || !real || value.constant.elements() < 1) continue;
+    const bool read = value.type == DataType::kFloat32 || value.type == DataType::kFloat16 ||
+                      value.type == DataType::kInt8 || value.type == DataType::kInt32;
+    if (!value.is_constant || !read || value.constant.elements() < 1) continue;
     Tensor flat = value.constant;
     flat.shape = {value.constant.elements()};
     all.push_back(std::move(flat));
@@ -56,16 +57,6 @@ std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const P
     return a.data != b.data ? a.data < b.data : a.bytes() > b.bytes();
   });
   return all;
-}
-
-Status check_floats(const Plan& plan) {
-  for (const rt::Step& step : plan.steps) {
-    if (!step.quant) continue;
-    return unsupported(
-        "node '" + std::string(step.name) +
-        "' computes with integers, which stored plans cannot hold: give the float network, or make no plan");
-  }
-  return {};
 }
 
 }  // namespace
@@ -116,7 +107,6 @@ Result<StoredPlan> make_stored_plan(const Graph& source, const std::string& targ
     SPARSENET_RETURN_IF_ERROR(graph.set_batch(batch));
     SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
     SPARSENET_ASSIGN_OR_RETURN(Plan made, make_plan(graph));
-    SPARSENET_RETURN_IF_ERROR(check_floats(made));
     Result<StoredPlan> stored = gather_constants(std::move(made), graph, source);
     if (!stored.ok()) return stored.status();
     stored->target = target;

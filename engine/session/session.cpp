@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -13,7 +14,6 @@
 #include "passes/pipeline.h"
 #include "plan/plan.h"
 #include "session/bound_plan.h"
-#include "session/port_affine.h"
 #include "session/slices.h"
 
 namespace sparsenet {
@@ -180,9 +180,11 @@ void Session::Impl::set_input(size_t index, const float* data) {
   } else if (port.view.type == rt::DataType::kFloat32) {
     set_input_elements(index, data);
   } else {
-    const PortAffine affine(port);
+    const rt::PortAffine affine = affine_of(port);
     for_each_staged(port, staged_inputs[index], [&](int64_t i, auto& element) {
-      element = affine.integer<std::remove_reference_t<decltype(element)>>(data[i]);
+      using Limits = std::numeric_limits<std::remove_reference_t<decltype(element)>>;
+      element = static_cast<std::remove_reference_t<decltype(element)>>(
+          affine.integer(data[i], Limits::min(), Limits::max()));
     });
   }
 }
@@ -194,7 +196,7 @@ void Session::Impl::get_output(size_t index, float* data) const {
   } else if (port.view.type == rt::DataType::kFloat32) {
     get_output_elements(index, data);
   } else {
-    const PortAffine affine(port);
+    const rt::PortAffine affine = affine_of(port);
     for_each_staged(port, staged_outputs[index], [&](int64_t i, auto element) { data[i] = affine.real(element); });
   }
 }

@@ -18,7 +18,7 @@ Status run_and_digest(const TestVector& vector, StoredPlan* stored) {
   options.owner = "a run of the plan's steps";
   BoundPlan bound;
   SPARSENET_RETURN_IF_ERROR(bound.create(plan, options));
-  for (size_t i = 0; i < plan.inputs.size(); ++i) bound.write(plan.inputs[i].view, vector.inputs[i].f32());
+  for (size_t i = 0; i < plan.inputs.size(); ++i) bound.write_elements(plan.inputs[i], vector.inputs[i].data);
   SPARSENET_RETURN_IF_ERROR(bound.begin_run());
   const rt::FlushDenormals flush(true);  // also in the digests
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -35,7 +35,8 @@ Status check_steps(const std::vector<TestVector>& vectors, StoredPlan* stored) {
   const std::vector<PlanPort>& inputs = stored->plan->inputs;
   bool fits = vector.inputs.size() == inputs.size();
   for (size_t i = 0; fits && i < inputs.size(); ++i) {
-    fits = vector.inputs[i].type == DataType::kFloat32 && vector.inputs[i].shape == inputs[i].shape;
+    fits = static_cast<rt::DataType>(vector.inputs[i].type) == inputs[i].view.type &&
+           vector.inputs[i].shape == inputs[i].shape;
   }
   if (!fits) return invalid_argument("test vector 0 does not have the plan's inputs");
   return run_and_digest(vector, stored);

@@ -1,6 +1,7 @@
 #include "step/step_check.h"
 
 #include "step/linked_activation.h"
+#include "step/quant_check.h"
 #include "step/step_kinds.h"
 #include "step/view_check.h"
 
@@ -78,10 +79,11 @@ bool in_arena(int64_t element, int64_t floats, const PlanRoom& room) {
 const char* check_conv(const Step& s, const StepLinks& links, const PlanRoom& room) {
   int64_t weights = 0;
   if (const char* message = check_window(s, s.in, s.out, &weights)) return message;
-  if (s.conv.variable ? !in_arena(links.weight, weights, room) : !readable(s.conv.weight, weights, room)) {
+  if (s.conv.variable ? !in_arena(links.weight, weights, room)
+                      : !s.quant && !readable(s.conv.weight, weights, room)) {  // see check_quant() for integers
     return "convolution: expected a weight for each output, input and tap";
   }
-  const bool has_bias = s.conv.variable ? links.bias >= 0 : static_cast<bool>(s.conv.bias);
+  const bool has_bias = s.conv.variable ? links.bias >= 0 : s.conv.bias && !s.quant;
   if (has_bias && !(s.conv.variable ? in_arena(links.bias, s.out.c, room) : readable(s.conv.bias, s.out.c, room))) {
     return "convolution: expected a bias for each output";
   }
@@ -272,6 +274,17 @@ const char* check_update_sgd(const Step& s, const StepLinks&, const PlanRoom&) {
   return decay_fits ? nullptr : "update: expected at most as many decayed parameters as there are";
 }
 
+// Integers are for steps that say how they compute with them.
+const char* check_real(const Step& step) {
+  const bool real = step.in.type == DataType::kFloat32 && step.out.type == DataType::kFloat32 &&
+                    (step.in2.segment_count == 0 || step.in2.type == DataType::kFloat32);
+  return real ? nullptr : "expected float32, or how to compute with integers";
+}
+
+const char* check_between_types(const Step& s, const StepLinks& links, const PlanRoom& room) {
+  return s.quant ? check_same_size(s, links, room) : "expected how to compute with integers";
+}
+
 const char* check_nothing(const Step&, const StepLinks&, const PlanRoom&) {
   return kNotStored;
 }
@@ -329,7 +342,8 @@ const char* check_step(const Step& step, const StepLinks& links, const PlanRoom&
   if (const char* message = check_view(step.out, room, true)) return message;
   if (step.out.segment_count != 1) return "expected an output in one piece";
   if (const char* message = check_pre(step, room)) return message;
-  return kind.check(step, links, room);
+  if (const char* message = kind.check(step, links, room)) return message;
+  return step.quant ? check_quant(step, room) : check_real(step);
 }
 
 }  // namespace sparsenet::rt

@@ -23,6 +23,9 @@ struct StepLinks {
 // Whether a parameter is float32 or float16 and has `elements` elements within a constant.
 bool readable(const Parameter& parameter, int64_t elements, const PlanRoom& room);
 
+// The same for another type.
+bool readable_as(DataType type, const Parameter& parameter, int64_t elements, const PlanRoom& room);
+
 // Checks a view's sizes and segments, and that all of it lies within the arena or its constants; if it is `written`,
 // within the arena alone.
 const char* check_view(const View& view, const PlanRoom& room, bool written);

@@ -12,9 +12,11 @@ struct StepDigest {
   float sum, norm;
 };
 
+// Of integers both are halves of a checksum instead, which are compared exactly.
 StepDigest digest(const View& view, const uint8_t* arena);
 
 // The larger of the two differences, relative to the expected norm (or to 1e-6 if that is larger); infinite for NaN.
-float difference(const StepDigest& found, const StepDigest& expected);
+// Of integers: 0 if they are equal, else infinite.
+float difference(DataType type, const StepDigest& found, const StepDigest& expected);
 
 }  // namespace sparsenet::rt

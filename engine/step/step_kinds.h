@@ -48,12 +48,12 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kUpdateSgd,       "UpdateSgd",       true,  true,  kOperands, check_update_sgd)           \
   KIND(kUpdateAdam,      "UpdateAdam",      false, true,  kOperands, check_nothing)              \
   KIND(kMatMul,          "MatMul",          true,  false, kInOut,    check_mat_mul)              \
-  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)
+  KIND(kLayerNorm,       "LayerNorm",       true,  false, kInOut,    check_layer_norm)           \
+  KIND(kQuantize,        "Quantize",        true,  false, kInOut,    check_between_types)        \
+  KIND(kDequantize,      "Dequantize",      true,  false, kInOut,    check_between_types)
 // Those behind the last one that a stored plan may hold, of which devices need not know.
 #define SPARSENET_STEP_KINDS(KIND)                                                               \
-  SPARSENET_DEVICE_STEP_KINDS(KIND)                                                              \
-  KIND(kQuantize,        "Quantize",        false, false, kInOut,    check_nothing)              \
-  KIND(kDequantize,      "Dequantize",      false, false, kInOut,    check_nothing)
+  SPARSENET_DEVICE_STEP_KINDS(KIND)
 // clang-format on
 
 #define SPARSENET_STEP_OP(op, name, stored, trains, data, check) StepOp::op,

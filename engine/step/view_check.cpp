@@ -42,6 +42,10 @@ bool readable(const Parameter& parameter, int64_t elements, const PlanRoom& room
   return real && readable(parameter.data, parameter.type, elements, room);
 }
 
+bool readable_as(DataType type, const Parameter& parameter, int64_t elements, const PlanRoom& room) {
+  return parameter.type == type && readable(parameter.data, type, elements, room);
+}
+
 const char* check_view(const View& view, const PlanRoom& room, bool written) {
   if (view.segment_count < 1) return "expected at least one range of channels";
   if (!countable(view)) return "expected 1 to 1073741824 elements";

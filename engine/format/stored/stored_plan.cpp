@@ -2,6 +2,7 @@
 
 #include <model_generated.h>
 
+#include "step/quant_check.h"
 #include "step/step_kinds.h"
 
 namespace sparsenet::rt {
@@ -16,7 +17,9 @@ static_assert(static_cast<int>(StepOp::kConv) == 0 && static_cast<int>(StepOp::k
 static_assert(static_cast<int>(StepOp::kConvGradWeight) == 16 && static_cast<int>(StepOp::kAccumulate) == 28 &&
               static_cast<int>(StepOp::kCrossEntropy) == 29 && static_cast<int>(StepOp::kSquareSum) == 30 &&
               static_cast<int>(StepOp::kUpdateSgd) == 31 && static_cast<int>(StepOp::kMatMul) == 33 &&
-              static_cast<int>(StepOp::kLayerNorm) == 34);
+              static_cast<int>(StepOp::kLayerNorm) == 34 && static_cast<int>(StepOp::kQuantize) == 35 &&
+              static_cast<int>(StepOp::kDequantize) == 36);
+static_assert(static_cast<int>(Rounding::kSingle) == 0 && static_cast<int>(Rounding::kDouble) == 1);
 static_assert(Act::kClamp == 0 && Act::kLeakyRelu == 1 && Act::kSigmoid == 2 && Act::kHardSigmoid == 3 &&
               Act::kHardSwish == 4 && Act::kTanh == 5 && Act::kElu == 6 && Act::kSoftplus == 7 && Act::kSilu == 8 &&
               Act::kMish == 9 && Act::kGelu == 10 && Act::kGeluTanh == 11 && Act::kErf == 12 && Act::kExp == 13 &&
@@ -27,6 +30,7 @@ static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp
               static_cast<int>(BinaryOp::kPrelu) == 6);
 
 constexpr uint64_t kBlock = 64;  // PlanConstant.block counts blocks of so many bytes
+constexpr uint32_t kTableEntries = 256;
 
 template <class T>
 uint32_t size_of(const flatbuffers::Vector<T>* list) {
@@ -191,6 +195,47 @@ const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) 
   return nullptr;
 }
 
+template <class T, class Stored>
+const T* in_place(const flatbuffers::Vector<Stored>* list) {
+  static_assert(alignof(T) <= 4, "FlatBuffers places lists of structs at multiples of 4");
+  return list ? reinterpret_cast<const T*>(list->Data()) : nullptr;
+}
+
+void read_quant(const schema::PlanQuant& q, QuantParams* out) {
+  static_assert(sizeof(Multiplier) == sizeof(schema::PlanMultiplier) && offsetof(Multiplier, shift) == 4 &&
+                sizeof(ChannelScale) == sizeof(schema::PlanChannelScale) && offsetof(ChannelScale, shift) == 8);
+  *out = {};
+  out->rounding = static_cast<Rounding>(q.rounding());
+  out->in_zero = q.in_zero();
+  out->in2_zero = q.in2_zero();
+  out->out_zero = q.out_zero();
+  out->low = q.low();
+  out->high = q.high();
+  out->multipliers = in_place<Multiplier>(q.multipliers());
+  out->multiplier_count = static_cast<int32_t>(size_of(q.multipliers()));
+  out->left_shift = q.left_shift();
+  out->least = q.least();
+  out->scale = q.scale();
+  out->channels = in_place<ChannelScale>(q.channels());
+  out->table = in_place<int8_t>(q.table());
+}
+
+// The lists are read in place. Here their lengths are checked, which QuantParams do not have.
+const char* read_quant(const schema::PlanStep& s, QuantParams* const* memory, Step* step) {
+  if (!s.quant()) return s.residual() ? "a sum of integers behind a step that computes with none" : nullptr;
+  read_quant(*s.quant(), memory[0]);
+  const uint32_t channels = size_of(s.quant()->channels()), entries = size_of(s.quant()->table());
+  if (channels != 0 && channels != static_cast<uint32_t>(step->in.c)) return "integers: expected a scale per channel";
+  if (entries != 0 && entries != kTableEntries) return "integers: expected a table of 256 entries";
+  if (s.residual()) {
+    read_quant(*s.residual(), memory[1]);
+    if (memory[1]->channels || memory[1]->table) return "integers: a sum takes no channels and no table";
+    memory[0]->residual = memory[1];
+  }
+  step->quant = memory[0];
+  return nullptr;
+}
+
 const char* read_operands(const PlanFile& file, const schema::PlanStep& s, Segments* segments, View* operands,
                           uint32_t capacity, Step* step) {
   const uint32_t count = size_of(s.operands());
@@ -292,7 +337,7 @@ const char* count_parts(const PlanFile& file, uint32_t step, StepParts* parts) {
   if (sum > size_of(file.plan->segments()) * uint64_t{3 + operands} || sum > INT32_MAX) {
     return "there is no such range of channels";
   }
-  *parts = {static_cast<uint32_t>(sum), operands};
+  *parts = {static_cast<uint32_t>(sum), operands, s.quant() ? s.residual() ? 2u : 1u : 0u};
   return nullptr;
 }
 
@@ -331,6 +376,7 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   }
   step->train.alpha = s.alpha();
   step->train.beta = s.beta();
+  if (const char* message = read_quant(s, parts.quant, step)) return message;
   return check_step(*step, *links, room_of(file));
 }
 
@@ -350,7 +396,11 @@ const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment
     if (elements > kMostElements) return "expected at most 1073741824 elements";
   }
   if (const char* message = read_view(file, port.view(), segments, capacity, view)) return message;
-  if (view->type != DataType::kFloat32) return "expected a view of float32";  // as it is copied from and to callers
+  const bool integers = view->type == DataType::kInt8 || view->type == DataType::kUInt8;
+  // As it is copied from and to callers.
+  if (view->type != DataType::kFloat32 && !integers) return "expected a view of float32, int8 or uint8";
+  if (integers && !is_scale(port.scale())) return "expected a scale above 0";
+  if (integers && (port.zero_point() < -128 || port.zero_point() > 255)) return "expected a zero point of its type";
   if (const char* message = check_view(*view, room_of(file), !output)) return message;
   const bool image = *rank == 4, rows = *rank == 2;
   const int32_t n = image || rows ? dims[0] : 1, c = image || rows ? dims[1] : static_cast<int32_t>(elements);

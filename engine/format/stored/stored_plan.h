@@ -14,10 +14,11 @@ namespace sparsenet::rt {
 //   2: training
 //   3: types other than float32; activations from Elu on
 //   4: Exp, Log, Pow; Max, Min, Prelu; MatMul, LayerNorm
-constexpr uint32_t kPlanVersion = 4;
-constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3, kGeneralPlanVersion = 4;
+//   5: steps that compute with integers
+constexpr uint32_t kPlanVersion = 5;
+constexpr uint32_t kTrainingPlanVersion = 2, kTypedPlanVersion = 3, kGeneralPlanVersion = 4, kIntegerPlanVersion = 5;
 
-constexpr uint32_t kMaxOperands = 8;  // of one step
+constexpr uint32_t kMaxOperands = 8, kMaxQuant = 2;  // of one step
 
 // A plan in a file that has passed FlatBuffers' verifier; `data` is the file's data section, at a multiple of 64.
 struct PlanFile {
@@ -40,9 +41,9 @@ const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, u
 const char* resolve_constant(const PlanFile& file, uint32_t constant, uint32_t element, Parameter* out);
 DataType constant_type(const PlanFile& file, uint32_t constant);  // the constant must exist
 
-// How many segments and operands a step has.
+// How many segments, operands and QuantParams a step has.
 struct StepParts {
-  uint32_t segments, operands;
+  uint32_t segments, operands, quant;
 };
 const char* count_parts(const PlanFile& file, uint32_t step, StepParts* parts);
 
@@ -53,6 +54,7 @@ struct StepMemory {
   View* operands;
   uint32_t operand_capacity;
   Strided* strided;
+  QuantParams* quant[kMaxQuant];  // as many as count_parts() tells
 };
 
 // Reads a step by its index. It points into the file and to `memory`. If it is variable (Step::conv), `links` says

@@ -37,7 +37,7 @@
 extern "C" {
 #endif
 
-#define SN_API_VERSION 2 /* of this header; version 2 added sn_options.kernels and the members after it */
+#define SN_API_VERSION 3 /* of this header; 2: sn_options.kernels and the members after it; 3: integers */
 #define SN_ALIGNMENT 64  /* bytes: alignment of models (so that weights are used in place) and of memory */
 
 /* The library's SN_API_VERSION. A library serves programs built with this or any earlier version of the header. */
@@ -108,12 +108,18 @@ typedef struct sn_needs {
   size_t parameters_bytes; /* trained parameters, part of the arena; 0: none are trained */
 } sn_needs;
 
+typedef enum sn_type { SN_FLOAT32 = 0, SN_UINT8 = 3, SN_INT8 = 4 } sn_type;
+
 typedef struct sn_tensor {
   uint32_t struct_size;
   int32_t rank;
   const char* name;
   int32_t dims[8]; /* in the graph's own order: images are [N, C, H, W] */
   size_t elements;
+  /* Since version 3. An integer q stands for scale * (q - zero_point); of float32 both are 0. */
+  uint32_t type; /* an sn_type */
+  float scale;
+  int32_t zero_point;
 } sn_tensor;
 
 /* How images become inputs: (pixel - mean) / std_dev, for pixel values of 0..255. If the model states no mean, it is 0;
@@ -141,10 +147,15 @@ SN_API sn_status sn_image(const sn_session* session, sn_image_info* info);
 SN_API const char* sn_label(const sn_session* session, uint32_t index); /* NULL if there is none */
 
 /* Copy `elements` float32 values, row-major in the tensor's own shape. SN_INVALID_ARGUMENT if the index or the count is
- * wrong. Set every input before every run. */
+ * wrong. Set every input before every run. Inputs of integers round: halves away from zero, to the nearest end where a
+ * value is beyond the type, to the zero point for NaN; outputs of integers give the numbers that they stand for. */
 SN_API sn_status sn_set_input(sn_session* session, uint32_t index, const float* values, size_t elements);
 SN_API sn_status sn_run(sn_session* session);
 SN_API sn_status sn_get_output(const sn_session* session, uint32_t index, float* values, size_t elements);
+/* Since version 3. The same for inputs and outputs of int8 or uint8: copy `elements` bytes as they are. Also
+ * SN_INVALID_ARGUMENT if the type is float32. */
+SN_API sn_status sn_set_input_bytes(sn_session* session, uint32_t index, const void* values, size_t elements);
+SN_API sn_status sn_get_output_bytes(const sn_session* session, uint32_t index, void* values, size_t elements);
 
 typedef struct sn_step {
   uint32_t struct_size; /* set by the library */

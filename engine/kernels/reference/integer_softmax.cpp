@@ -102,7 +102,7 @@ bool supports_softmax(const Step& step) {
 
 }  // namespace
 
-const Kernel kIntegerSoftmax = {
+const Kernel kIntegerReferenceSoftmax = {
     .name = "softmax_s8_reference",
     .backend = "reference",
     .supports = supports_softmax,

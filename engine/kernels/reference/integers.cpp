@@ -242,23 +242,34 @@ constexpr Kernel kernel(const char* name, bool (*supports)(const Step&), void (*
 
 constexpr uint32_t kAnyView = of_views(DataType::kFloat32) | of_views(DataType::kInt8) | of_views(DataType::kUInt8);
 
-const Kernel kConv = kernel("conv2d_s8_reference", supports_integers<StepOp::kConv>, conv_run);
-const Kernel kPool = kernel("pool2d_s8_reference", supports_integers<StepOp::kPool>, pool_run);
-const Kernel kGlobalPool = kernel("global_pool_s8_reference", supports_integers<StepOp::kGlobalPool>, global_pool_run);
-const Kernel kBinary = kernel("binary_s8_reference", binary_supports, binary_run);
-const Kernel kAffine = kernel("copy_s8_reference", affine_supports, affine_run);
-const Kernel kTable = kernel("table_s8_reference", table_supports, table_run);
-const Kernel kStridedCopy =
-    kernel("strided_copy_s8_reference", supports_integers<StepOp::kStridedCopy>, strided_copy_run);
-const Kernel kQuantize = kernel("quantize_reference", supports_integers<StepOp::kQuantize>, quantize_run, kAnyView);
-const Kernel kDequantize =
-    kernel("dequantize_reference", supports_integers<StepOp::kDequantize>, dequantize_run, kAnyView);
-
 }  // namespace
 
+const Kernel kIntegerReferenceConv = kernel("conv2d_s8_reference", supports_integers<StepOp::kConv>, conv_run);
+const Kernel kIntegerReferencePool = kernel("pool2d_s8_reference", supports_integers<StepOp::kPool>, pool_run);
+const Kernel kIntegerReferenceGlobalPool =
+    kernel("global_pool_s8_reference", supports_integers<StepOp::kGlobalPool>, global_pool_run);
+const Kernel kIntegerReferenceBinary = kernel("binary_s8_reference", binary_supports, binary_run);
+const Kernel kIntegerReferenceAffine = kernel("copy_s8_reference", affine_supports, affine_run);
+const Kernel kIntegerReferenceTable = kernel("table_s8_reference", table_supports, table_run);
+const Kernel kIntegerReferenceStridedCopy =
+    kernel("strided_copy_s8_reference", supports_integers<StepOp::kStridedCopy>, strided_copy_run);
+const Kernel kIntegerReferenceQuantize =
+    kernel("quantize_reference", supports_integers<StepOp::kQuantize>, quantize_run, kAnyView);
+const Kernel kIntegerReferenceDequantize =
+    kernel("dequantize_reference", supports_integers<StepOp::kDequantize>, dequantize_run, kAnyView);
+
 const Kernel* const kIntegerReferenceKernels[] = {
-    &kConv,        &kPool,     &kGlobalPool, &kBinary,         &kAffine, &kTable,
-    &kStridedCopy, &kQuantize, &kDequantize, &kIntegerSoftmax, nullptr,
+    &kIntegerReferenceConv,
+    &kIntegerReferencePool,
+    &kIntegerReferenceGlobalPool,
+    &kIntegerReferenceBinary,
+    &kIntegerReferenceAffine,
+    &kIntegerReferenceTable,
+    &kIntegerReferenceStridedCopy,
+    &kIntegerReferenceQuantize,
+    &kIntegerReferenceDequantize,
+    &kIntegerReferenceSoftmax,
+    nullptr,
 };
 
 }  // namespace sparsenet::rt

@@ -5,7 +5,16 @@
 
 namespace sparsenet::rt {
 
-extern const Kernel kIntegerSoftmax;
+extern const Kernel kIntegerReferenceConv;
+extern const Kernel kIntegerReferencePool;
+extern const Kernel kIntegerReferenceGlobalPool;
+extern const Kernel kIntegerReferenceBinary;
+extern const Kernel kIntegerReferenceAffine;
+extern const Kernel kIntegerReferenceTable;
+extern const Kernel kIntegerReferenceStridedCopy;
+extern const Kernel kIntegerReferenceQuantize;
+extern const Kernel kIntegerReferenceDequantize;
+extern const Kernel kIntegerReferenceSoftmax;  // integer_softmax.cpp
 extern const Kernel* const kIntegerReferenceKernels[];  // terminated by null
 
 // Channel c of a pixel of a view whose elements are bytes.
