@@ -36,6 +36,8 @@ target_link_libraries(sparsenet_runtime PRIVATE sparsenet_warnings sparsenet_sch
 add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/conv.cpp
   kernels/compact/layers.cpp
+  kernels/compact/integer_conv.cpp
+  kernels/compact/integer_layers.cpp
   kernels/compact/list.cpp
 )
 target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)

@@ -19,6 +19,7 @@
 
 namespace sparsenet::rt::compact {
 extern const Kernel* const kPortableKernels[];
+extern const Kernel* const kIntegerKernels[];
 }
 
 #define SPARSENET_DECLARE_ISA(isa)                                             \
@@ -189,7 +190,7 @@ const IntegerEntry kIntegerEntries[] = {
     {"avx2", "avx2", rt::avx2::kIntegerKernels, has_avx2},
 #endif
     {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
-    {"baseline", "compact", rt::baseline::kIntegerKernels, always},
+    {"compact", "compact", rt::compact::kIntegerKernels, always},
 };
 
 const rt::Kernel* const* pick_integer() {

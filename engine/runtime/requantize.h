@@ -45,6 +45,11 @@ namespace sparsenet::rt {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
+// sum / count, halves rounded away from zero.
+[[gnu::always_inline]] inline int32_t rounded_average(int32_t sum, int32_t count) {
+  return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+}
+
 [[gnu::always_inline]] inline int32_t scaled(int32_t x, const ChannelScale& s) {
   return clamped(static_cast<int32_t>((int64_t{x} * s.multiplier + s.addend) >> s.shift), -128, 127);
 }

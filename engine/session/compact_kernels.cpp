@@ -1,4 +1,5 @@
 #include "kernels/compact/compact.h"
+#include "kernels/compact/integer.h"
 #include "kernels/reference/integers.h"
 #include "kernels/reference/reference.h"
 #include "runtime/linked_kernels.h"
@@ -8,8 +9,9 @@ namespace sparsenet::rt {
 int32_t compact_kernels(const Kernel* const* lists[kMaxLinkedLists]) {
   lists[0] = compact::kPortableKernels;
   lists[1] = kReferenceKernels;
-  lists[2] = kIntegerReferenceKernels;
-  return 3;
+  lists[2] = compact::kIntegerKernels;
+  lists[3] = kIntegerReferenceKernels;
+  return 4;
 }
 
 }  // namespace sparsenet::rt

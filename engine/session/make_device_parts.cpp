@@ -10,6 +10,7 @@
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "kernels/compact/compact.h"
+#include "kernels/compact/integer.h"
 #include "kernels/reference/activation.h"
 #include "kernels/reference/integers.h"
 #include "kernels/reference/reference.h"
@@ -35,6 +36,13 @@ const Named kNames[] = {
     {&rt::compact::kGlobalPoolHalf, "compact::kGlobalPoolHalf"},
     {&rt::compact::kAttentionHalf, "compact::kAttentionHalf"},
     {&rt::compact::kAffineHalf, "compact::kAffineHalf"},
+    {&rt::compact::kIntegerConv, "compact::kIntegerConv"},
+    {&rt::compact::kIntegerDepthwise, "compact::kIntegerDepthwise"},
+    {&rt::compact::kIntegerPool, "compact::kIntegerPool"},
+    {&rt::compact::kIntegerGlobalPool, "compact::kIntegerGlobalPool"},
+    {&rt::compact::kIntegerAdd, "compact::kIntegerAdd"},
+    {&rt::compact::kIntegerMul, "compact::kIntegerMul"},
+    {&rt::compact::kIntegerAffine, "compact::kIntegerAffine"},
     {&rt::kReferenceConv, "kReferenceConv"},
     {&rt::kReferencePool, "kReferencePool"},
     {&rt::kReferenceGlobalPool, "kReferenceGlobalPool"},
@@ -117,11 +125,11 @@ std::string table_source(const std::vector<std::string>& names, const std::set<u
 // have linked to *used.
 Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
   const rt::Kernel* const* lists[] = {rt::compact::kPortableKernels, rt::kReferenceKernels,
-                                      rt::kIntegerReferenceKernels};
+                                      rt::compact::kIntegerKernels, rt::kIntegerReferenceKernels};
   std::vector<rt::BoundStep> bound(plan.steps.size());
   rt::PlanNeeds needs{};
   rt::Fit fit = rt::Fit::kFits;
-  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), {lists, 3},
+  const int32_t at = rt::measure_steps(plan.steps.data(), static_cast<int32_t>(plan.steps.size()), {lists, 4},
                                        bound.data(), &needs, &fit);
   if (at >= 0) {
     const std::string node = "node '" + std::string(plan.steps[static_cast<size_t>(at)].name) + "': ";

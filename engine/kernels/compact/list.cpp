@@ -1,4 +1,5 @@
 #include "kernels/compact/compact.h"
+#include "kernels/compact/integer.h"
 
 namespace sparsenet::rt::compact {
 
@@ -6,5 +7,8 @@ const Kernel* const kPortableKernels[] = {&kConv,          &kPool,       &kGloba
                                           &kAffine,        &kConvHalf,   &kPoolHalf,   &kGlobalPoolHalf,
                                           &kAttentionHalf, &kAffineHalf, nullptr};
 const Kernel* const kHalfKernels[] = {&kConvHalf, &kPoolHalf, &kGlobalPoolHalf, &kAttentionHalf, &kAffineHalf, nullptr};
+
+const Kernel* const kIntegerKernels[] = {&kIntegerConv, &kIntegerDepthwise, &kIntegerPool,   &kIntegerGlobalPool,
+                                         &kIntegerAdd,  &kIntegerMul,       &kIntegerAffine, nullptr};
 
 }  // namespace sparsenet::rt::compact

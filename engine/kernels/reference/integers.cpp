@@ -29,7 +29,7 @@ int8_t combined(BinaryOp op, int32_t a, int32_t b, const QuantParams& q) {
   if (op == BinaryOp::kAdd) {
     const int32_t x = multiplied(shifted_left(a, q.left_shift), q.multipliers[0], q.rounding);
     const int32_t y = multiplied(shifted_left(b, q.left_shift), q.multipliers[1], q.rounding);
-    v = multiplied(x + y, q.multipliers[2], q.rounding);
+    v = multiplied(wrapped_sum(x, y), q.multipliers[2], q.rounding);
   } else {
     v = multiplied(a * b, q.multipliers[0], q.rounding);
   }
@@ -99,7 +99,7 @@ void pool_run(const void* state, int32_t, void*) {
         inside = padded;
       }
       const int32_t count = inside > 0 ? inside : 1;
-      const int32_t average = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+      const int32_t average = rounded_average(sum, count);
       *integer(s.out, r.arena, pixel, c) = static_cast<int8_t>(clamped(s.pool.max ? best : average, q.low, q.high));
     }
   }
