@@ -40,6 +40,8 @@ add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/integer_layers.cpp
   kernels/compact/list.cpp
 )
+# Its loops are worth more than their size.
+set_source_files_properties(kernels/compact/integer_conv.cpp PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:MinSizeRel>:-O2>")
 target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)

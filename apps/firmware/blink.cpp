@@ -9,7 +9,8 @@
 namespace {
 
 alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
-float input[MODEL_INPUT_ELEMENTS], logits[MODEL_OUTPUT_ELEMENTS];
+alignas(4) uint8_t input[MODEL_INPUT_BYTES];  // in the model's own type
+float logits[MODEL_OUTPUT_ELEMENTS];
 
 void wait(uint64_t milliseconds) {
   const uint64_t start = board::microseconds();
@@ -39,11 +40,10 @@ int main() {
   sn_message why = {sizeof why, ""};
   sn_session* net = nullptr;
   if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) return fail(why.text);
-  sn_image_info image;
+  images::Input image;
   if (const char* problem = images::open(net, &image)) return fail(problem);
   for (const uint8_t* record = images_begin; record + images::kRecord <= images_end; record += images::kRecord) {
-    images::to_input(image, record, input);
-    if (sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) != SN_OK || sn_run(net) != SN_OK ||
+    if (!images::set(net, image, record, input) || sn_run(net) != SN_OK ||
         sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) {
       return fail("a run failed");
     }

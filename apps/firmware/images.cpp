@@ -10,16 +10,28 @@ bool equal(const char* a, const char* b) {
   return *a == *b;
 }
 
+// The integer of a byte's type, from `low` on, that stands for `value` scales; halves go away from zero, as in
+// sn_set_input.
+int32_t nearest(float value, int32_t zero_point, int32_t low) {
+  if (!(value > -1024.f && value < 1024.f)) return value > 0 ? low + 255 : low;
+  auto whole = static_cast<int32_t>(value);  // towards zero; the rest is exact
+  const float rest = value - static_cast<float>(whole);
+  if (rest >= 0.5f) ++whole;
+  if (rest <= -0.5f) --whole;
+  whole += zero_point;
+  return whole < low ? low : whole > low + 255 ? low + 255 : whole;
+}
+
 }  // namespace
 
-const char* open(sn_session* session, sn_image_info* info) {
-  sn_tensor input = {};
-  input.struct_size = sizeof input;
-  *info = {};
+const char* open(sn_session* session, Input* input) {
+  sn_tensor& tensor = input->tensor;
+  sn_image_info* info = &input->info;
+  tensor.struct_size = sizeof tensor;
   info->struct_size = sizeof *info;
-  if (sn_input(session, 0, &input) != SN_OK || input.rank != 4 || input.dims[0] != 1 ||
-      input.dims[1] != static_cast<int32_t>(kChannels) || input.dims[2] != static_cast<int32_t>(kSide) ||
-      input.dims[3] != static_cast<int32_t>(kSide)) {
+  if (sn_input(session, 0, &tensor) != SN_OK || tensor.rank != 4 || tensor.dims[0] != 1 ||
+      tensor.dims[1] != static_cast<int32_t>(kChannels) || tensor.dims[2] != static_cast<int32_t>(kSide) ||
+      tensor.dims[3] != static_cast<int32_t>(kSide)) {
     return "expected a model with an input [1, 3, 32, 32]";
   }
   if (sn_image(session, info) != SN_OK || info->channels != kChannels) {
@@ -31,14 +43,25 @@ const char* open(sn_session* session, sn_image_info* info) {
   return nullptr;
 }
 
-void to_input(const sn_image_info& info, const uint8_t* record, float* input) {
-  const bool bgr = info.color_order[0] == 'B';
+bool set(sn_session* session, const Input& input, const uint8_t* record, void* buffer) {
+  const sn_image_info& info = input.info;
+  const sn_tensor& tensor = input.tensor;
+  const bool bgr = info.color_order[0] == 'B', real = tensor.type == SN_FLOAT32;
+  const int32_t low = tensor.type == SN_INT8 ? -128 : 0;
   for (size_t c = 0; c < kChannels; ++c) {
     const uint8_t* plane = record + 1 + (bgr ? kChannels - 1 - c : c) * kArea;
     for (size_t i = 0; i < kArea; ++i) {
-      input[c * kArea + i] = (static_cast<float>(plane[i]) - info.mean[c]) / info.std_dev[c];
+      const float value = (static_cast<float>(plane[i]) - info.mean[c]) / info.std_dev[c];
+      if (real) {
+        static_cast<float*>(buffer)[c * kArea + i] = value;
+      } else {
+        static_cast<uint8_t*>(buffer)[c * kArea + i] =
+            static_cast<uint8_t>(nearest(value / tensor.scale, tensor.zero_point, low));
+      }
     }
   }
+  return (real ? sn_set_input(session, 0, static_cast<const float*>(buffer), kPixels)
+               : sn_set_input_bytes(session, 0, buffer, kPixels)) == SN_OK;
 }
 
 }  // namespace images

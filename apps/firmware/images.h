@@ -13,10 +13,17 @@ namespace images {
 
 constexpr size_t kSide = 32, kChannels = 3, kArea = kSide * kSide, kPixels = kChannels * kArea, kRecord = 1 + kPixels;
 
-// Returns null and how images become the model's input, or else why the model does not accept these images.
-const char* open(sn_session* session, sn_image_info* info);
+// How images become the model's input.
+struct Input {
+  sn_image_info info;
+  sn_tensor tensor;
+};
 
-// Converts the pixels of a record to the model's input: kPixels floats.
-void to_input(const sn_image_info& info, const uint8_t* record, float* input);
+// Returns null, or why the model does not accept these images.
+const char* open(sn_session* session, Input* input);
+
+// Converts the pixels of a record to the model's input, which is float32 or integers, and sets it. `buffer` has room
+// for the input in its own type.
+bool set(sn_session* session, const Input& input, const uint8_t* record, void* buffer);
 
 }  // namespace images

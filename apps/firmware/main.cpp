@@ -16,7 +16,8 @@ using images::kRecord;
 constexpr size_t kMemoryBytes =
     MODEL_MEMORY_BYTES > MODEL_TRAINING_MEMORY_BYTES ? MODEL_MEMORY_BYTES : MODEL_TRAINING_MEMORY_BYTES;
 alignas(SN_ALIGNMENT) uint8_t memory[kMemoryBytes];
-float input[MODEL_INPUT_ELEMENTS], logits[MODEL_OUTPUT_ELEMENTS];
+alignas(4) uint8_t input[MODEL_INPUT_BYTES];  // in the model's own type
+float logits[MODEL_OUTPUT_ELEMENTS];
 
 void print_line(const char* what, uint64_t number, const char* unit) {
   board::print(what);
@@ -106,12 +107,6 @@ int verify_all(sn_session* net, uint32_t count) {
   return failures;
 }
 
-// Sets the pixels of a record, converted as the model expects, as input.
-bool set_image(sn_session* net, const sn_image_info& image, const uint8_t* record) {
-  images::to_input(image, record, input);
-  return sn_set_input(net, 0, input, MODEL_INPUT_ELEMENTS) == SN_OK;
-}
-
 // The class of the image that was set.
 bool classify(sn_session* net, uint32_t* best) {
   if (sn_run(net) != SN_OK || sn_get_output(net, 0, logits, MODEL_OUTPUT_ELEMENTS) != SN_OK) return false;
@@ -128,11 +123,12 @@ void print_class(const sn_session* net, uint32_t index) {
 }
 
 int classify_all(sn_session* net) {
-  sn_image_info image;
+  images::Input image;
   if (const char* why = images::open(net, &image)) return fail("images", why);
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
     uint32_t best;
-    if (!set_image(net, image, record) || !classify(net, &best)) return fail("classification", "a call failed");
+    if (!images::set(net, image, record, input) || !classify(net, &best))
+      return fail("classification", "a call failed");
     board::print("image: ");
     print_class(net, best);
     board::print(" (is ");
@@ -148,9 +144,9 @@ constexpr int kTrainingSteps = 6;
 constexpr sn_train_options kSgd = {sizeof(sn_train_options), 0.02f, 0.9f, 1e-4f, 1};
 
 // One step over all images; gives their mean loss.
-bool train_step(sn_session* net, const sn_image_info& image, float* loss, sn_message* why) {
+bool train_step(sn_session* net, const images::Input& image, float* loss, sn_message* why) {
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
-    if (!set_image(net, image, record) || sn_train_add(net, record[0], nullptr, why) != SN_OK) return false;
+    if (!images::set(net, image, record, input) || sn_train_add(net, record[0], nullptr, why) != SN_OK) return false;
   }
   return sn_train_update(net, &kSgd, loss, why) == SN_OK;
 }
@@ -170,7 +166,7 @@ int train(sn_session* net) {
     board::print(", passed\n");
   }
 
-  sn_image_info image;
+  images::Input image;
   if (const char* what = images::open(net, &image)) return fail("training", what);
   void* parameters = nullptr;
   size_t bytes = 0;
@@ -187,7 +183,7 @@ int train(sn_session* net) {
   uint64_t right = 0, all = 0;
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
     uint32_t best;
-    if (!set_image(net, image, record) || !classify(net, &best)) return fail("training", "a call failed");
+    if (!images::set(net, image, record, input) || !classify(net, &best)) return fail("training", "a call failed");
     right += best == record[0] ? 1 : 0;
     ++all;
   }

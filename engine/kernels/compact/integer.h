@@ -88,86 +88,70 @@ inline Bytes make_piece(const View& view, uint8_t* arena) {
 #endif
 }
 
-// A Multiplier, ready to be used for numbers of a known size: multiplied() with two or three instructions where that is
-// exact.
+// A Multiplier, ready to be used for numbers of a known size: multiplied() with a few instructions where that is exact.
 struct Factor {
-  Multiplier multiplier;
-  Rounding rounding;
+  int32_t value, half, right;
   bool fast;
-  int32_t half, right;
 };
 
 // `largest`: no number that is multiplied has a larger magnitude.
-[[gnu::always_inline]] inline Factor make_factor(const Multiplier& m, Rounding rounding, int32_t largest) {
-  const bool twice = rounding == Rounding::kDouble;
+template <Rounding kRounding>
+[[gnu::always_inline]] inline Factor make_factor(const Multiplier& m, int32_t largest) {
+  const bool twice = kRounding == Rounding::kDouble;
   // kDouble: twice the number fits into 32 bits, and there is something to shift by. kSingle: only the upper half of
   // the product matters.
   const bool fast = twice ? largest < (1 << 30) && m.shift < 0 : m.shift < -1;
   const int32_t right = twice ? -m.shift : -1 - m.shift;
-  return {m, rounding, fast, fast ? 1 << (right - 1) : 0, right};
+  return {m.value, fast ? 1 << (right - 1) : 0, fast ? right : 0, fast};
 }
 
+template <Rounding kRounding>
 [[gnu::always_inline]] inline int32_t fast_product(int32_t x, const Factor& f) {
-  if (f.rounding == Rounding::kDouble) {
-    const int32_t v = rounded_upper_product(2 * x, f.multiplier.value);
+  if (kRounding == Rounding::kDouble) {
+    const int32_t v = rounded_upper_product(2 * x, f.value);
     return (v + f.half + (v >> 31)) >> f.right;
   }
-  return (upper_product(x, f.multiplier.value) + f.half) >> f.right;
+  return (upper_product(x, f.value) + f.half) >> f.right;
 }
 
-__attribute__((noinline)) inline int32_t slow_product(int32_t x, const Factor& f) {
-  return multiplied(x, f.multiplier, f.rounding);
+// Out of line: it is long and rarely needed.
+__attribute__((noinline)) inline int32_t slow_product(int32_t x, const Multiplier& m, Rounding rounding) {
+  return multiplied(x, m, rounding);
 }
 
-[[gnu::always_inline]] inline int32_t product(int32_t x, const Factor& f) {
-  return f.fast ? fast_product(x, f) : slow_product(x, f);
+template <Rounding kRounding>
+[[gnu::always_inline]] inline int32_t product(int32_t x, const Factor& f, const Multiplier& m) {
+  return f.fast ? fast_product<kRounding>(x, f) : slow_product(x, m, kRounding);
 }
 
 [[gnu::always_inline]] inline int32_t bounded_byte(int32_t x, int32_t low, int32_t high) {
   return x < low ? low : x > high ? high : x;
 }
 
-// A sum or a product of two integers: what the plain kernels' combined() computes.
-struct Combine {
-  Factor first, second, last;
-  int32_t in_zero, in2_zero, out_zero, low, high, left_shift;
-};
-
-inline Combine make_combine(BinaryOp op, const QuantParams& q) {
-  Combine c{};
-  c.in_zero = q.in_zero;
-  c.in2_zero = q.in2_zero;
-  c.out_zero = q.out_zero;
-  c.low = q.low;
-  c.high = q.high;
-  c.left_shift = q.left_shift;
-  if (op == BinaryOp::kAdd) {
-    constexpr int32_t kMostSteps = 510;  // between an integer and a zero point
-    const int32_t largest = kMostSteps << q.left_shift;
-    c.first = make_factor(q.multipliers[0], q.rounding, largest);
-    c.second = make_factor(q.multipliers[1], q.rounding, largest);
-    // Factors of one or less leave numbers as they are at most.
-    const bool small = q.multipliers[0].shift <= 0 && q.multipliers[1].shift <= 0 && largest < (1 << 29);
-    c.last = make_factor(q.multipliers[2], q.rounding, small ? 2 * largest : INT32_MAX);
-  } else {
-    c.last = make_factor(q.multipliers[0], q.rounding, 510 * 510);
-  }
-  return c;
+// The nearest integer within int8.
+[[gnu::always_inline]] inline int32_t saturated_byte(int32_t x) {
+#if defined(SPARSENET_ARM_DSP)
+  int32_t result;
+  asm("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+  return result;
+#else
+  return bounded_byte(x, -128, 127);
+#endif
 }
 
-template <BinaryOp kOp>
-[[gnu::always_inline]] inline int32_t combined_bytes(int32_t a, int32_t b, const Combine& c) {
-  a -= c.in_zero;
-  b -= c.in2_zero;
-  int32_t v;
-  if (kOp == BinaryOp::kAdd) {
-    const int32_t x = product(shifted_left(a, c.left_shift), c.first);
-    const int32_t y = product(shifted_left(b, c.left_shift), c.second);
-    v = product(wrapped_sum(x, y), c.last);
-  } else {
-    v = product(a * b, c.last);
-  }
-  return bounded_byte(wrapped_sum(v, c.out_zero), c.low, c.high);
+inline bool is_all_bytes(const QuantParams& q) {
+  return q.low == -128 && q.high == 127;
+}
+
+// Of a kAdd: the largest magnitude of an operand that is shifted to the left, and that of the sum of their products.
+inline int32_t largest_of_operand(const QuantParams& q) {
+  constexpr int32_t kMostSteps = 510;  // between an integer and a zero point
+  return kMostSteps << q.left_shift;
+}
+inline int32_t largest_of_sum(const QuantParams& q) {
+  // Factors of one or less leave numbers as they are at most.
+  const int32_t operand = largest_of_operand(q);
+  return q.multipliers[0].shift <= 0 && q.multipliers[1].shift <= 0 && operand < 1 << 29 ? 2 * operand : INT32_MAX;
 }
 
 }  // namespace sparsenet::rt::compact

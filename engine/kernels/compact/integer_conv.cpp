@@ -23,6 +23,7 @@ struct State {
   int32_t count;      // weights of an output
   int32_t ring_rows;  // 0: the input is read in place
   int32_t largest;    // no sum has a larger magnitude
+  bool straight;      // biases, no bounds, and factors that fast_product() serves for
 };
 
 bool is_single(const Step& s) {
@@ -62,13 +63,54 @@ uint64_t patch_bytes(const Step& s) {
   return aligned(static_cast<uint64_t>(numbers) * sizeof(PatchNumber));
 }
 
-// Scratch: the patch, the pointers to rows, a window that reaches beyond the image, the ring.
+// A residual is added by tables of what the operands' integers contribute, because there are many more of them than
+// 256: 14 instructions in place of 38.
+struct Tables {
+  int32_t first[256], second[256];
+};
+
+void make_tables(const QuantParams& q, Tables* tables) {
+  for (int32_t i = 0; i < 256; ++i) {
+    const int32_t x = static_cast<int8_t>(i);
+    tables->first[i] = multiplied(shifted_left(x - q.in_zero, q.left_shift), q.multipliers[0], q.rounding);
+    tables->second[i] = multiplied(shifted_left(x - q.in2_zero, q.left_shift), q.multipliers[1], q.rounding);
+  }
+}
+
+// What the plain kernels compute for kBinary, kAdd.
+template <Rounding kRounding>
+__attribute__((noinline)) void add_by_tables(const int8_t* a, const int8_t* b, int32_t count, const QuantParams& q,
+                                             const Tables* tables, int8_t* out) {
+  const int32_t *first = tables->first, *second = tables->second;
+  const Multiplier& m = q.multipliers[2];
+  const Factor f = make_factor<kRounding>(m, largest_of_sum(q));
+  const int32_t zero = q.out_zero;
+  const auto *x = reinterpret_cast<const uint8_t*>(a), *y = reinterpret_cast<const uint8_t*>(b);
+  if (f.fast && is_all_bytes(q)) {
+    for (const uint8_t* const end = x + count; x != end; ++out) {
+      *out = static_cast<int8_t>(saturated_byte(fast_product<kRounding>(first[*x++] + second[*y++], f) + zero));
+    }
+    return;
+  }
+  for (; count > 0; --count, ++out) {
+    const int32_t v = slow_product(wrapped_sum(first[*x++], second[*y++]), m, kRounding);
+    *out = static_cast<int8_t>(bounded_byte(wrapped_sum(v, zero), q.low, q.high));
+  }
+}
+
+// Of what a residual takes: tables and a tile of outputs.
+uint64_t tile_bytes(const Step& s) {
+  if (s.in2.segment_count == 0) return 0;
+  return sizeof(Tables) + aligned(static_cast<uint64_t>(kPixels) * static_cast<uint64_t>(s.out.c));
+}
+
+// Scratch: the patch, the pointers to rows, a window that reaches beyond the image, what a residual takes, the ring.
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(State) + byte_ranges_bytes(s.in);
   needs->scratch_bytes =
       patch_bytes(s) + aligned(static_cast<uint64_t>(s.window.kernel_h) * 2 * sizeof(int8_t*)) +
-      aligned(static_cast<uint64_t>(count_of(s))) +
+      aligned(static_cast<uint64_t>(count_of(s))) + tile_bytes(s) +
       static_cast<uint64_t>(ring_rows_of(s)) * static_cast<uint64_t>(s.in.w) * static_cast<uint64_t>(s.in.c);
   needs->chunks = s.out.n * ((s.out.h + kBandRows - 1) / kBandRows);
 }
@@ -83,6 +125,16 @@ int32_t largest_sum(const Step& s) {
   }
   largest += most_bias;
   return largest < INT32_MAX ? static_cast<int32_t>(largest) : INT32_MAX;
+}
+
+bool is_straight(const Step& s, int32_t largest) {
+  const QuantParams& q = *s.quant;
+  bool fast = s.conv.bias && is_all_bytes(q);
+  for (int32_t o = 0; fast && o < s.out.c; ++o) {
+    fast = q.rounding == Rounding::kDouble ? make_factor<Rounding::kDouble>(q.multipliers[o], largest).fast
+                                           : make_factor<Rounding::kSingle>(q.multipliers[o], largest).fast;
+  }
+  return fast;
 }
 
 const char* prepare(const Step& s, const Place& place) {
@@ -110,7 +162,8 @@ const char* prepare(const Step& s, const Place& place) {
             s.window.pad_left,
             count_of(s),
             ring_rows_of(s),
-            largest_sum(s)};
+            largest_sum(s),
+            is_straight(s, largest_sum(s))};
   return nullptr;
 }
 
@@ -120,6 +173,9 @@ struct Work {
   const int8_t** rows;    // of the window at an output row; null where a row is in the padding
   const int8_t** window;  // of the buffer below
   int8_t* buffer;         // [kh][kw][channels]
+  // Where there is a residual:
+  Tables* tables;
+  int8_t* tile;  // [pixel][output]
   int8_t* ring;
   int32_t next;  // the first input row that is not in the ring yet
 };
@@ -200,40 +256,80 @@ void gather_pixel(const State& s, const Work& w, bool rows_inside, int32_t ox, P
   gather_window<P>(at, s.kernel_h, s.kernel_w, s.in.channels, zero, patch);
 }
 
-// What an output's sums become.
-struct Finish {
-  int32_t zero, low, high;
-  const Combine* add;  // null: there is no residual
-};
-
-template <int32_t P>
-[[gnu::always_inline]] inline void store(const int32_t* sums, const Factor& f, const Finish& how, int32_t pixels,
-                                         const int8_t* residual, int32_t residual_stride, int8_t* out,
-                                         int32_t out_stride) {
-  for (int32_t p = 0; p < pixels; ++p, out += out_stride) {
-    int32_t v = bounded_byte(wrapped_sum(product(sums[p], f), how.zero), how.low, how.high);
-    if (how.add) {
-      v = combined_bytes<BinaryOp::kAdd>(v, *residual, *how.add);
-      residual += residual_stride;
-    }
-    *out = static_cast<int8_t>(v);
+// What the sums of a tile become, one after the other; for tiles and numbers that store_four() is not for.
+template <Rounding kRounding>
+__attribute__((noinline)) void store_any(const int32_t* sums, int32_t pixels, const Multiplier& m, int32_t largest,
+                                         const QuantParams& q, int8_t* out, ptrdiff_t stride) {
+  const Factor f = make_factor<kRounding>(m, largest);
+  for (int32_t p = 0; p < pixels; ++p, out += stride) {
+    *out = static_cast<int8_t>(bounded_byte(wrapped_sum(product<kRounding>(sums[p], f, m), q.out_zero), q.low, q.high));
   }
 }
 
-// All outputs of `pixels` pixels, whose patch is gathered.
-template <int32_t P>
-void run_outputs(const State& s, const PatchNumber* patch, int64_t pixel, int32_t pixels, const Finish& how) {
+// The outputs from `first` on of `pixels` pixels, whose patch is gathered, to out[pixel * stride + output].
+template <int32_t P, Rounding kRounding>
+__attribute__((noinline)) void run_any(const State& s, const PatchNumber* patch, int32_t first, int32_t pixels,
+                                       int8_t* out, ptrdiff_t stride) {
   const QuantParams& q = *s.quant;
-  int8_t* out = s.out.base + pixel * s.out.pixel_stride;
-  const int8_t* residual = how.add ? s.residual.base + pixel * s.residual.pixel_stride : nullptr;
+  const int32_t count = s.count, rest = count & 3;
+  for (int32_t o = first; o < s.outputs; ++o) {
+    const int8_t* weight = s.weight + o * count;
+    const int32_t begin = s.bias ? s.bias[o] : 0;
+    int32_t sums[4] = {begin, begin, begin, begin};
+    // In the last group, the weights of the next output meet zeros; behind the last output there are none to be read.
+    const bool last = o == s.outputs - 1;
+    const int32_t groups = (count >> 2) + (rest > 0 && !last ? 1 : 0);
+    if constexpr (P == 4) {
+      multiply_4(weight, patch, groups, sums[0], sums[1], sums[2], sums[3]);
+    } else {
+      multiply_1(weight, patch, groups, sums[0]);
+    }
+    if (rest > 0 && last) multiply_rest<P>(weight - (count & ~3), patch, count & ~3, count, sums);
+    store_any<kRounding>(sums, pixels, q.multipliers[o], s.largest, q, out + o, stride);
+  }
+}
+
+// The same for four pixels of a step for which State::straight is set, up to the last output, or the one before it if
+// there are no whole groups of weights. Returns how many outputs that is.
+template <Rounding kRounding>
+__attribute__((noinline)) int32_t run_straight(const State& s, const PatchNumber* patch, int8_t* out,
+                                               ptrdiff_t stride) {
+  const int32_t groups = (s.count + 3) >> 2, beyond = -s.count & 3, zero = s.quant->out_zero;
   const int8_t* weight = s.weight;
-  for (int32_t o = 0; o < s.outputs; ++o, weight += s.count, ++out) {
-    int32_t sums[P];
-    for (int32_t p = 0; p < P; ++p) sums[p] = s.bias ? s.bias[o] : 0;
-    multiply_patch<P>(weight, patch, s.count, sums);
-    const Factor f = make_factor(q.multipliers[o], q.rounding, s.largest);
-    store<P>(sums, f, how, pixels, residual, s.residual.pixel_stride, out, s.out.pixel_stride);
-    if (residual) ++residual;
+  const int32_t* bias = s.bias;
+  const int32_t outputs = beyond > 0 ? s.outputs - 1 : s.outputs;
+  const Multiplier *m = s.quant->multipliers, *const end = m + outputs;
+  for (; m != end; ++m, ++out) {
+    int32_t a0 = *bias++, a1 = a0, a2 = a0, a3 = a0;
+    multiply_4(weight, patch, groups, a0, a1, a2, a3);
+    weight -= beyond;
+    const Factor f = make_factor<kRounding>(*m, 0);
+    a0 = saturated_byte(fast_product<kRounding>(a0, f) + zero);
+    a1 = saturated_byte(fast_product<kRounding>(a1, f) + zero);
+    a2 = saturated_byte(fast_product<kRounding>(a2, f) + zero);
+    a3 = saturated_byte(fast_product<kRounding>(a3, f) + zero);
+    int8_t* to = out;
+    *to = static_cast<int8_t>(a0), to += stride;
+    *to = static_cast<int8_t>(a1), to += stride;
+    *to = static_cast<int8_t>(a2), to += stride;
+    *to = static_cast<int8_t>(a3);
+  }
+  return outputs;
+}
+
+// The outputs of a tile. With a residual, they go to a buffer first, because it may lie where they belong.
+template <int32_t P, Rounding kRounding>
+void run_tile(const State& s, const Work& w, int64_t pixel, int32_t pixels) {
+  int8_t* out = s.out.base + pixel * s.out.pixel_stride;
+  const bool adds = s.residual.base != nullptr;
+  int8_t* const to = adds ? w.tile : out;
+  const ptrdiff_t stride = adds ? s.outputs : s.out.pixel_stride;
+  const int32_t done = P == 4 && pixels == 4 && s.straight ? run_straight<kRounding>(s, w.patch, to, stride) : 0;
+  if (done < s.outputs) run_any<P, kRounding>(s, w.patch, done, pixels, to, stride);
+  if (!adds) return;
+  const int8_t *residual = s.residual.base + pixel * s.residual.pixel_stride, *from = w.tile;
+  for (; pixels > 0; --pixels, from += s.outputs, residual += s.residual.pixel_stride, out += s.out.pixel_stride) {
+    add_by_tables<kRounding>(from, residual, s.outputs, *s.quant->residual, w.tables, out);
   }
 }
 
@@ -248,40 +344,39 @@ Work make_work(const State& s, void* scratch) {
   w.window = w.rows + s.kernel_h;
   at += aligned(static_cast<uint64_t>(s.kernel_h) * 2 * sizeof(int8_t*));
   w.buffer = reinterpret_cast<int8_t*>(at);
-  w.ring = w.buffer + aligned(static_cast<uint64_t>(s.count));
+  w.tables = reinterpret_cast<Tables*>(w.buffer + aligned(static_cast<uint64_t>(s.count)));
+  w.tile = reinterpret_cast<int8_t*>(w.tables) + (s.residual.base ? sizeof(Tables) : 0);
+  w.ring = w.tile + (s.residual.base ? aligned(static_cast<uint64_t>(kPixels) * static_cast<uint64_t>(s.outputs)) : 0);
   for (int32_t ky = 0; ky < s.kernel_h; ++ky) w.window[ky] = w.buffer + ky * s.kernel_w * s.in.channels;
   w.next = INT32_MIN;
+  if (s.count % 4 != 0)
+    memset(w.patch + numbers - (single ? 4 : 4 * kPixels), 0, (single ? 4 : 4 * kPixels) * sizeof(PatchNumber));
+  if (s.residual.base) make_tables(*s.quant->residual, w.tables);
   return w;
 }
 
-template <int32_t P>
-void run_band(const State& s, int64_t image, int32_t begin, int32_t end, const Finish& how, void* scratch) {
+template <int32_t P, Rounding kRounding>
+void run_band(const State& s, int64_t image, int32_t begin, int32_t end, void* scratch) {
   Work w = make_work(s, scratch);
   for (int32_t oy = begin; oy < end; ++oy) {
     const bool inside = find_rows(s, image, oy, &w);
     for (int32_t ox = 0; ox < s.out_w; ox += P) {
       const int32_t pixels = s.out_w - ox < P ? s.out_w - ox : P;
       for (int32_t p = 0; p < pixels; ++p) gather_pixel<P>(s, w, inside, ox + p, w.patch + 2 * p);
-      run_outputs<P>(s, w.patch, (image * s.out_h + oy) * s.out_w + ox, pixels, how);
+      run_tile<P, kRounding>(s, w, (image * s.out_h + oy) * s.out_w + ox, pixels);
     }
   }
 }
 
 void run(const void* state, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(state);
-  const int32_t bands = (s.out_h + s.band_rows - 1) / s.band_rows;
-  const int64_t image = chunk / bands;
-  const int32_t begin = chunk % bands * s.band_rows,
-                end = begin + s.band_rows < s.out_h ? begin + s.band_rows : s.out_h;
-  const QuantParams& q = *s.quant;
-  Combine add;
-  if (q.residual) add = make_combine(BinaryOp::kAdd, *q.residual);
-  const Finish how{q.out_zero, q.low, q.high, q.residual ? &add : nullptr};
-  if (s.out_h == 1 && s.out_w == 1) {
-    run_band<1>(s, image, begin, end, how, scratch);
-  } else {
-    run_band<kPixels>(s, image, begin, end, how, scratch);
-  }
+  const int32_t bands = (s.out_h + s.band_rows - 1) / s.band_rows, begin = chunk % bands * s.band_rows;
+  const int32_t end = begin + s.band_rows < s.out_h ? begin + s.band_rows : s.out_h;
+  const bool single = s.out_h == 1 && s.out_w == 1, twice = s.quant->rounding == Rounding::kDouble;
+  const auto chosen = single  ? twice ? run_band<1, Rounding::kDouble> : run_band<1, Rounding::kSingle>
+                       : twice ? run_band<kPixels, Rounding::kDouble>
+                              : run_band<kPixels, Rounding::kSingle>;
+  chosen(s, chunk / bands, begin, end, scratch);
 }
 
 }  // namespace

@@ -107,16 +107,14 @@ void sum_channels(const State& s, const int8_t* weight, const int8_t* first, int
   }
 }
 
-void depthwise_run(const void* state, int32_t chunk, void*) {
-  const auto& s = *static_cast<const State*>(state);
+template <Rounding kRounding>
+void depthwise_row(const State& s, int32_t chunk) {
   const QuantParams& q = *s.quant;
   const Window& w = s.window;
   const int32_t taps = w.kernel_h * w.kernel_w;
   const int64_t image = chunk / s.out_h;
   const int32_t y = chunk % s.out_h * w.stride_h - w.pad_top;
   const int8_t* in = s.in.ranges[0].base + image * s.in_h * s.in_w * s.in.ranges[0].pixel_stride;
-  // No sum has a larger magnitude.
-  const int32_t products = taps * 255 * 128;
   int8_t* out = output_row(s, chunk);
   for (int32_t ox = 0; ox < s.out_w; ++ox, out += s.out.pixel_stride) {
     for (int32_t c = 0; c < s.channels; c += 4) {
@@ -124,15 +122,21 @@ void depthwise_run(const void* state, int32_t chunk, void*) {
       int32_t sums[4] = {0, 0, 0, 0};
       sum_channels(s, s.weight + c * taps, in + c, y, ox * w.stride_w - w.pad_left, count, sums);
       for (int32_t i = 0; i < count; ++i) {
-        const int32_t bias = s.bias ? s.bias[c + i] : 0;
-        const int64_t largest = products + (bias < 0 ? -int64_t{bias} : bias);
-        const Factor f = make_factor(q.multipliers[c + i], q.rounding,
-                                     largest < INT32_MAX ? static_cast<int32_t>(largest) : INT32_MAX);
-        const int32_t v = wrapped_sum(product(wrapped_sum(sums[i], bias), f), q.out_zero);
+        const int32_t sum = wrapped_sum(sums[i], s.bias ? s.bias[c + i] : 0);
+        // Its own magnitude is enough to know.
+        const Multiplier& m = q.multipliers[c + i];
+        const Factor f = make_factor<kRounding>(m, sum == INT32_MIN ? INT32_MAX : sum < 0 ? -sum : sum);
+        const int32_t v = wrapped_sum(product<kRounding>(sum, f, m), q.out_zero);
         out[c + i] = static_cast<int8_t>(bounded_byte(v, q.low, q.high));
       }
     }
   }
+}
+
+void depthwise_run(const void* state, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(state);
+  (s.quant->rounding == Rounding::kDouble ? depthwise_row<Rounding::kDouble> : depthwise_row<Rounding::kSingle>)(s,
+                                                                                                                 chunk);
 }
 
 // --- pooling
@@ -202,9 +206,9 @@ void global_pool_run(const void* state, int32_t image, void* scratch) {
     for_each_byte(s.in, int64_t{image} * pixels + p, [&](int32_t c, int32_t v) { sums[c] = wrapped_sum(sums[c], v); });
   }
   int8_t* out = s.out.base + int64_t{image} * s.out.pixel_stride;
-  const Factor f = make_factor(q.multipliers[0], q.rounding, INT32_MAX);
   for (int32_t c = 0; c < s.channels; ++c) {
-    out[c] = static_cast<int8_t>(bounded_byte(wrapped_sum(product(sums[c], f), q.out_zero), q.low, q.high));
+    const int32_t v = wrapped_sum(slow_product(sums[c], q.multipliers[0], q.rounding), q.out_zero);
+    out[c] = static_cast<int8_t>(bounded_byte(v, q.low, q.high));
   }
 }
 
@@ -216,24 +220,50 @@ bool is_binary(const Step& s) {
          is_one_piece(s.in2) && is_one_piece(s.out);
 }
 
-template <BinaryOp kOp>
-void binary_row(const State& s, int32_t row) {
-  const Combine combine = make_combine(kOp, *s.quant);
+// Calls f(first operand, second, output) for every pixel of a row.
+template <class F>
+void for_each_pixel(const State& s, int32_t row, F f) {
   const ByteRange& in = s.in.ranges[0];
   const int64_t first = int64_t{row} * s.out_w;
   const int8_t *a = in.base + first * in.pixel_stride, *b = s.in2.base + first * s.in2.pixel_stride;
   int8_t* out = output_row(s, row);
   for (int32_t x = 0; x < s.out_w; ++x, a += in.pixel_stride, b += s.in2.pixel_stride, out += s.out.pixel_stride) {
-    for (int32_t c = 0; c < s.channels; ++c) out[c] = static_cast<int8_t>(combined_bytes<kOp>(a[c], b[c], combine));
+    f(a, b, out);
   }
 }
 
+template <Rounding kRounding>
+void add_row(const State& s, int32_t row) {
+  const QuantParams& q = *s.quant;
+  const int32_t left = q.left_shift;
+  const Multiplier* const m = q.multipliers;
+  const Factor first = make_factor<kRounding>(m[0], largest_of_operand(q)),
+               second = make_factor<kRounding>(m[1], largest_of_operand(q)),
+               last = make_factor<kRounding>(m[2], largest_of_sum(q));
+  for_each_pixel(s, row, [&](const int8_t* a, const int8_t* b, int8_t* out) {
+    for (int32_t c = 0; c < s.channels; ++c) {
+      const int32_t x = product<kRounding>(shifted_left(a[c] - q.in_zero, left), first, m[0]);
+      const int32_t y = product<kRounding>(shifted_left(b[c] - q.in2_zero, left), second, m[1]);
+      const int32_t v = product<kRounding>(wrapped_sum(x, y), last, m[2]);
+      out[c] = static_cast<int8_t>(bounded_byte(wrapped_sum(v, q.out_zero), q.low, q.high));
+    }
+  });
+}
+
 void add_run(const void* state, int32_t chunk, void*) {
-  binary_row<BinaryOp::kAdd>(*static_cast<const State*>(state), chunk);
+  const auto& s = *static_cast<const State*>(state);
+  (s.quant->rounding == Rounding::kDouble ? add_row<Rounding::kDouble> : add_row<Rounding::kSingle>)(s, chunk);
 }
 
 void multiply_run(const void* state, int32_t chunk, void*) {
-  binary_row<BinaryOp::kMul>(*static_cast<const State*>(state), chunk);
+  const auto& s = *static_cast<const State*>(state);
+  const QuantParams& q = *s.quant;
+  for_each_pixel(s, chunk, [&](const int8_t* a, const int8_t* b, int8_t* out) {
+    for (int32_t c = 0; c < s.channels; ++c) {
+      const int32_t v = slow_product((a[c] - q.in_zero) * (b[c] - q.in2_zero), q.multipliers[0], q.rounding);
+      out[c] = static_cast<int8_t>(bounded_byte(wrapped_sum(v, q.out_zero), q.low, q.high));
+    }
+  });
 }
 
 // --- channel ranges brought side by side, with the scales of their channels
