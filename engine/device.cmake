@@ -2,6 +2,8 @@
 set(SPARSENET_FREESTANDING_FLAGS -fno-exceptions -fno-rtti)
 add_library(sparsenet_runtime OBJECT
   base/checksum.cpp
+  device/linked_parts.cpp
+  device/parts.cpp
   device/prepare.cpp
   device/run.cpp
   device/train.cpp
@@ -12,8 +14,13 @@ add_library(sparsenet_runtime OBJECT
   step/step_check.cpp
   step/view_check.cpp
   step/quant_check.cpp
+  step/linked_checks.cpp
+  step/step_checks.cpp
+  step/train_check.cpp
+  step/window_check.cpp
   step/step_digest.cpp
   format/stored/stored_plan.cpp
+  format/stored/stored_quant.cpp
   format/stored/training_plan.cpp
   kernels/reference/activation.cpp
   kernels/reference/linked_activation.cpp
@@ -40,8 +47,6 @@ add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/integer_layers.cpp
   kernels/compact/list.cpp
 )
-# Its loops are worth more than their size.
-set_source_files_properties(kernels/compact/integer_conv.cpp PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:MinSizeRel>:-O2>")
 target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
 target_compile_options(sparsenet_kernels_compact PRIVATE ${SPARSENET_FREESTANDING_FLAGS} -ffp-contract=fast)
 target_link_libraries(sparsenet_kernels_compact PRIVATE sparsenet_warnings)

@@ -79,7 +79,10 @@ void print_profile(sn_session* net) {
     print_line(": ", kind.ticks * board::kUnitsPerTick, "");
     if (kind.macs > 0) {
       board::print(", ");
-      board::print_fixed(kind.ticks * board::kUnitsPerTick * 1000 / kind.macs, 3);
+      // (Conversions of 64-bit numbers to floats and back take 1 KB of flash.)
+      const float each = static_cast<float>(static_cast<uint32_t>(kind.ticks)) *
+                         static_cast<float>(board::kUnitsPerTick) / static_cast<float>(static_cast<uint32_t>(kind.macs));
+      board::print_fixed(static_cast<uint32_t>(each * 1000.f), 3);
       board::print(" a multiply-accumulate");
     }
     board::print("\n");

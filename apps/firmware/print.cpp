@@ -3,15 +3,25 @@
 
 namespace board {
 
+namespace {
+
+// Divides a number by ten and returns the rest. (The C library's division of 64-bit numbers takes 0.7 KB of flash.)
+uint32_t divide_by_ten(uint64_t* number) {
+  uint32_t rest = 0;
+  uint64_t quotient = 0;
+  for (int shift = 48; shift >= 0; shift -= 16) {
+    const uint32_t part = rest << 16 | static_cast<uint32_t>(*number >> shift & 0xffff);
+    quotient |= uint64_t{part / 10} << shift;
+    rest = part % 10;
+  }
+  *number = quotient;
+  return rest;
+}
+
+}  // namespace
+
 void print(uint64_t number) {
-  char digits[24];
-  char* first = digits + sizeof digits - 1;
-  *first = '\0';
-  do {
-    *--first = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number > 0);
-  print(first);
+  print_fixed(number, 0);
 }
 
 void print_hex(uint32_t number) {
@@ -22,11 +32,14 @@ void print_hex(uint32_t number) {
 }
 
 void print_fixed(uint64_t value, int digits) {
-  uint64_t unit = 1;
-  for (int i = 0; i < digits; ++i) unit *= 10;
-  print(value / unit);
-  print(".");
-  for (unit /= 10; unit > 0; unit /= 10) print(value / unit % 10);
+  char text[28];
+  char* first = text + sizeof text - 1;
+  *first = '\0';
+  for (int i = 0; i <= digits || value > 0; ++i) {
+    if (i == digits && digits > 0) *--first = '.';
+    *--first = static_cast<char>('0' + divide_by_ten(&value));
+  }
+  print(first);
 }
 
 void print_small(float value) {
@@ -37,7 +50,7 @@ void print_small(float value) {
   int exponent = 0;
   for (; value < 1.f && exponent > -40; --exponent) value *= 10.f;
   for (; value >= 10.f && exponent < 40; ++exponent) value *= 0.1f;
-  print_fixed(static_cast<uint64_t>(value * 1000.f), 3);
+  print_fixed(static_cast<uint32_t>(value * 1000.f), 3);
   print(exponent < 0 ? "e-" : "e+");
   print(static_cast<uint64_t>(exponent < 0 ? -exponent : exponent));
 }

@@ -6,6 +6,7 @@
 // scratch. The steps themselves are read from the file one after the other, bound, and forgotten.
 #include "device/device_session.h"
 #include "runtime/linked_kernels.h"
+#include "step/linked_parts.h"
 
 namespace rt = sparsenet::rt;
 namespace schema = sparsenet::schema;
@@ -147,12 +148,12 @@ sn_status step_error(uint32_t index, const rt::Step& step, sn_status status, con
 }
 
 sn_status check_training(const rt::PlanFile& plan, rt::TrainingLayout* training, sn_message* message) {
-  const char* why = rt::read_training(plan, training);
-  const uint32_t parameters = why ? 0 : rt::count_initial(plan);
-  for (uint32_t i = 0; i < parameters && !why; ++i) {
-    rt::InitialParameter parameter;
-    why = rt::read_initial(plan, *training, i, &parameter);
+  const rt::TrainingParts* parts = rt::linked_training();
+  if (!parts) {
+    MessageWriter(message) << "plan: " << rt::kNoTraining;
+    return SN_UNSUPPORTED;
   }
+  const char* why = parts->read(plan, training);
   if (!why) return SN_OK;
   MessageWriter(message) << "plan: " << why;
   return SN_INVALID_MODEL;
@@ -179,11 +180,12 @@ sn_status lay_out_with(const Parts& room, const rt::PlanFile& plan, const Option
     const rt::StepMemory memory{room.segments, room.segment_capacity, room.operands, room.operand_capacity,
                                 &strided,      {&quant[0], &quant[1]}};
     if (!why) why = rt::read_step(plan, i, memory, &step, &links);
-    if (why) return step_error(i, step, SN_INVALID_MODEL, why, message);
+    const sn_status status = why == rt::kNoLinkedKernel ? SN_UNSUPPORTED : SN_INVALID_MODEL;
+    if (why) return step_error(i, step, status, why, message);
     rt::BoundStep bound;
     const rt::Fit fit = rt::measure_step(step, kernels, &bound, &layout->needs);
     if (fit != rt::Fit::kFits) {
-      const char* reason = fit == rt::Fit::kTooLarge ? kTooMuch : "no linked kernel serves for it";
+      const char* reason = fit == rt::Fit::kTooLarge ? kTooMuch : rt::kNoLinkedKernel;
       return step_error(i, step, SN_UNSUPPORTED, reason, message);
     }
     raise(rt::arena_end(step), &used);
@@ -417,7 +419,7 @@ sn_status sn_prepare(const void* model, size_t model_bytes, const sn_options* gi
   s->training = checked.training;
   const sn_status bound = bind_steps(checked, base, s, message);
   if (bound != SN_OK) return bound;
-  if (s->trains) restart_training(s);
+  if (s->trains) rt::linked_training()->restart(s);
   *session = s;
   return SN_OK;
 }

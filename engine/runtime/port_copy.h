@@ -6,21 +6,36 @@
 
 namespace sparsenet::rt {
 
+// Walks over the channels of all images of a view. One function for all loops, because devices have little flash.
+struct ChannelWalk {
+  const View& view;
+  const Segment* segment;  // the current one
+  int64_t area, offset = 0, pixel = 0;
+  int32_t channel = -1, image = 0, first = 0;
+
+  explicit ChannelWalk(const View& v) : view(v), segment(v.segments), area(int64_t{v.h} * v.w) {}
+
+  // Goes to the next channel; false if there is none.
+  __attribute__((noinline)) bool next() {
+    if (++channel == segment->channels) {
+      channel = 0;
+      if (++image == view.n) {
+        image = 0;
+        first += segment->channels;
+        if (++segment == view.segments + view.segment_count) return false;
+      }
+    }
+    pixel = image * area;
+    offset = (int64_t{image} * view.c + first + channel) * area;
+    return true;
+  }
+};
+
 // Calls visit(offset in the caller's array, first pixel, number of pixels, segment, channel within the segment) for
 // every channel of every image of a view.
 template <class Visit>
 void for_each_channel(const View& v, Visit visit) {
-  const int64_t area = int64_t{v.h} * v.w;
-  int32_t first = 0;
-  for (int32_t i = 0; i < v.segment_count; ++i) {
-    const Segment& segment = v.segments[i];
-    for (int32_t n = 0; n < v.n; ++n) {
-      for (int32_t c = 0; c < segment.channels; ++c) {
-        visit((int64_t{n} * v.c + first + c) * area, n * area, area, segment, c);
-      }
-    }
-    first += segment.channels;
-  }
+  for (ChannelWalk walk(v); walk.next();) visit(walk.offset, walk.pixel, walk.area, *walk.segment, walk.channel);
 }
 
 // Elements of type T in the arena from elements of the caller's, and back; `convert` makes one of the other.

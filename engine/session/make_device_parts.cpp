@@ -16,6 +16,7 @@
 #include "kernels/reference/reference.h"
 #include "plan/plan.h"
 #include "runtime/bound_steps.h"
+#include "step/step_kinds.h"
 
 namespace sparsenet {
 namespace {
@@ -36,9 +37,13 @@ const Named kNames[] = {
     {&rt::compact::kGlobalPoolHalf, "compact::kGlobalPoolHalf"},
     {&rt::compact::kAttentionHalf, "compact::kAttentionHalf"},
     {&rt::compact::kAffineHalf, "compact::kAffineHalf"},
-    {&rt::compact::kIntegerConv, "compact::kIntegerConv"},
+    {&rt::compact::kIntegerPixelSingle, "compact::kIntegerPixelSingle"},
+    {&rt::compact::kIntegerPixelDouble, "compact::kIntegerPixelDouble"},
+    {&rt::compact::kIntegerConvSingle, "compact::kIntegerConvSingle"},
+    {&rt::compact::kIntegerConvDouble, "compact::kIntegerConvDouble"},
     {&rt::compact::kIntegerDepthwise, "compact::kIntegerDepthwise"},
-    {&rt::compact::kIntegerPool, "compact::kIntegerPool"},
+    {&rt::compact::kIntegerMaxPool, "compact::kIntegerMaxPool"},
+    {&rt::compact::kIntegerAveragePool, "compact::kIntegerAveragePool"},
     {&rt::compact::kIntegerGlobalPool, "compact::kIntegerGlobalPool"},
     {&rt::compact::kIntegerAdd, "compact::kIntegerAdd"},
     {&rt::compact::kIntegerMul, "compact::kIntegerMul"},
@@ -76,6 +81,8 @@ const Named kNames[] = {
 struct Used {
   std::vector<const rt::Kernel*> kernels;
   std::set<uint8_t> activations;  // only those that have a formula of their own
+  std::set<uint8_t> ops;          // of steps
+  bool integers = false, training = false;
 };
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
@@ -96,9 +103,38 @@ std::string activation_source(const std::set<uint8_t>& activations) {
          body + "}\n";
 }
 
+#define SPARSENET_CHECK_NAME(op, name, stored, trains, data, check) #check,
+constexpr const char* kCheckNames[] = {SPARSENET_DEVICE_STEP_KINDS(SPARSENET_CHECK_NAME)};
+#undef SPARSENET_CHECK_NAME
+
+// The checks of the plan's kinds of steps.
+std::string check_source(const std::set<uint8_t>& ops) {
+  const std::string parameters = "(const Step&, const StepLinks&, const PlanRoom&)";
+  std::set<std::string> names;
+  std::string declared, cases;
+  for (const uint8_t op : ops) {
+    const std::string name = kCheckNames[op];
+    if (names.insert(name).second) declared += "const char* " + name + parameters + ";\n";
+    cases += "    case " + std::to_string(static_cast<int>(op)) + ":\n      return " + name + ";\n";
+  }
+  return "\nstruct Step;\nstruct StepLinks;\nstruct PlanRoom;\nenum class StepOp : uint8_t;\n" + declared +
+         "typedef const char* (*StepCheck)" + parameters +
+         ";\nStepCheck linked_check(StepOp op);\nStepCheck linked_check(StepOp op) {\n  switch (static_cast<int>(op)) "
+         "{\n" +
+         cases + "    default:\n      return nullptr;\n  }\n}\n";
+}
+
+// A function that returns a part of the runtime, or null (step/linked_parts.h).
+std::string part_source(const std::string& type, const std::string& part, const std::string& function, bool used) {
+  return "\nstruct " + type + ";\n" + (used ? "extern const " + type + " " + part + ";\n" : "") + "const " + type +
+         "* " + function + "();\nconst " + type + "* " + function + "() {\n  return " +
+         (used ? "&" + part : "nullptr") + ";\n}\n";
+}
+
 // The source is self-contained: it declares everything it names, so that it compiles anywhere, without a header of the
-// engine. (The function that it defines is that of runtime/linked_kernels.h.)
-std::string table_source(const std::vector<std::string>& names, const std::set<uint8_t>& activations) {
+// engine. (The functions that it defines are those of runtime/linked_kernels.h, step/linked_activation.h and
+// step/linked_parts.h.)
+std::string table_source(const std::vector<std::string>& names, const Used& used) {
   constexpr char kCompact[] = "compact::";
   constexpr size_t kCompactLength = sizeof kCompact - 1;
   std::string plain, compact, table;
@@ -112,7 +148,9 @@ std::string table_source(const std::vector<std::string>& names, const std::set<u
   return "// The kernels of one model, in the order in which they are tried. Made by sparsenet-convert --select-ops.\n"
          "// Compile it with C++11 or later and link it in front of libsparsenet_device.a; it needs no other file.\n"
          "#include <stdint.h>\n\nnamespace sparsenet {\nnamespace rt {\n\nstruct Kernel;\n" +
-         plain + compact + activation_source(activations) +
+         plain + compact + activation_source(used.activations) + check_source(used.ops) +
+         part_source("IntegerParts", "kIntegerParts", "linked_integers", used.integers) +
+         part_source("TrainingParts", "kTrainingParts", "linked_training", used.training) +
          "\nint32_t linked_kernels(const Kernel* const** lists);\n"
          "int32_t linked_kernels(const Kernel* const** lists) {\n"
          "  static const Kernel* const kTable[] = {\n" +
@@ -148,12 +186,18 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
     operands += static_cast<size_t>(step.train.operand_count);
     strided += step.strided ? 1 : 0;
     quant += step.quant ? step.quant->residual ? 2 : 1 : 0;
+    used->integers = used->integers || step.quant;
+    used->ops.insert(static_cast<uint8_t>(step.op));
+  }
+  const size_t ports = plan.inputs.size() + plan.outputs.size();
+  for (const auto* list : {&plan.inputs, &plan.outputs}) {
+    for (const PlanPort& port : *list) segments += static_cast<size_t>(port.view.segment_count);
   }
   rt::MemoryLayout memory_layout;
   for (const uint64_t part : std::initializer_list<uint64_t>{
            kSessionBytes, plan.steps.size() * sizeof(rt::BoundStep), segments * sizeof(rt::Segment),
            operands * sizeof(rt::View), strided * sizeof(rt::Strided), quant * sizeof(rt::QuantParams),
-           needs.state_bytes, needs.weight_bytes, needs.refreshed_bytes, plan.arena_bytes,
+           ports * sizeof(rt::View), needs.state_bytes, needs.weight_bytes, needs.refreshed_bytes, plan.arena_bytes,
            rt::add_bytes(needs.scratch_bytes, needs.shared_bytes)}) {
     (void)memory_layout.take(part);
   }
@@ -176,12 +220,13 @@ Result<DeviceParts> make_parts(const Model& model, const std::string& target) {
     parts.training_arena_bytes = training->plan->arena_bytes;
     SPARSENET_RETURN_IF_ERROR(measure_for_device(*training->plan, &parts.training_memory_bytes, &used));
     slim.plans.push_back(*training);
+    used.training = true;
   }
   for (const Named& named : kNames) {
     if (std::find(used.kernels.begin(), used.kernels.end(), named.kernel) != used.kernels.end())
       parts.kernels.push_back(named.name);
   }
-  parts.kernel_table = table_source(parts.kernels, used.activations);
+  parts.kernel_table = table_source(parts.kernels, used);
   SPARSENET_ASSIGN_OR_RETURN(parts.file, serialize(slim, false));
   return parts;
 }

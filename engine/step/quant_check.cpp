@@ -13,34 +13,27 @@ bool is_byte(int32_t x) {
   return x >= -128 && x <= 127;
 }
 
-const char* check_numbers(const QuantParams& q, int32_t multipliers) {
-  if (q.rounding != Rounding::kSingle && q.rounding != Rounding::kDouble) return "integers: an unknown rounding";
-  // (The zero point of uint8 is up to 255.)
-  if (q.in_zero < -128 || q.in_zero > 255 || !is_byte(q.in2_zero) || !is_byte(q.out_zero)) {
-    return "integers: expected zero points of their type";
-  }
-  if (!is_byte(q.low) || !is_byte(q.high) || q.low > q.high) return "integers: expected bounds within int8, in order";
-  if (q.left_shift < 0 || q.left_shift > 20) return "integers: expected a shift of the operands of 0 to 20";
-  if (q.multiplier_count != multipliers) return "integers: expected one factor for each output, or operand";
-  for (int32_t i = 0; i < q.multiplier_count; ++i) {
+// Zero points (that of uint8 is up to 255), bounds, shifts and factors.
+bool numbers_fit(const QuantParams& q, int32_t multipliers) {
+  const bool fit = q.rounding <= Rounding::kDouble && q.in_zero >= -128 && q.in_zero <= 255 && is_byte(q.in2_zero) &&
+                   is_byte(q.out_zero) && is_byte(q.low) && is_byte(q.high) && q.low <= q.high && q.left_shift >= 0 &&
+                   q.left_shift <= 20 && q.multiplier_count == multipliers;
+  for (int32_t i = 0; fit && i < q.multiplier_count; ++i) {
     const Multiplier m = q.multipliers[i];
-    const bool fits = (m.value == 0 || m.value >= 1 << 30) && m.shift >= -31 && m.shift <= 30;
-    if (!fits) return "integers: expected factors of 2^30 to 2^31 - 1 with shifts of -31 to 30";
+    if ((m.value != 0 && m.value < 1 << 30) || m.shift < -31 || m.shift > 30) return false;
   }
-  return nullptr;
+  return fit;
 }
 
 // Whether what a channel's integers become fits into 32 bits.
-const char* check_channels(const QuantParams& q, int32_t count) {
+bool channels_fit(const QuantParams& q, int32_t count) {
   for (int32_t c = 0; q.channels && c < count; ++c) {
     const ChannelScale s = q.channels[c];
     const int64_t factor = s.multiplier < 0 ? -int64_t{s.multiplier} : s.multiplier;
     const int64_t addend = s.addend < 0 ? -int64_t{s.addend} : s.addend;
-    if (s.shift < 0 || s.shift > 31 || factor * 128 + addend > INT32_MAX) {
-      return "integers: expected scales of channels that 32 bits hold";
-    }
+    if (s.shift < 0 || s.shift > 31 || factor * 128 + addend > INT32_MAX) return false;
   }
-  return nullptr;
+  return true;
 }
 
 struct Expected {
@@ -73,29 +66,24 @@ Expected expected_of(const Step& s) {
   }
 }
 
-const char* check_softmax(const Step& s) {
-  if (s.quant->multipliers[0].shift < 0) return "integers: expected a Softmax whose input has a scale of 2^-27 or more";
+// A Softmax whose differences become fixed-point numbers by a shift to the left, and whose sum does not overflow.
+bool softmax_fits(const Step& s) {
   int64_t along = 1;
   for (int32_t d = s.strided->reduced_from; d < s.strided->rank; ++d) along *= s.strided->dims[d];
-  return along <= kMostProbabilities ? nullptr : "integers: expected a Softmax over at most 4095 elements";
+  return s.quant->multipliers[0].shift >= 0 && along <= kMostProbabilities;
 }
 
-const char* check_kind(const Step& s) {
+// What only some kinds of steps have.
+bool kind_fits(const Step& s) {
   const QuantParams& q = *s.quant;
   const bool scales =
       s.op == StepOp::kConv || s.op == StepOp::kPool || s.op == StepOp::kGlobalPool || s.op == StepOp::kAffine;
-  if (q.channels && !scales) return "integers: this kind of step takes no scales of channels";
-  if ((q.table != nullptr) != (s.op == StepOp::kUnary))
-    return "integers: expected a table for a function, and only there";
   const bool real = s.op == StepOp::kQuantize ? s.in.type == DataType::kFloat32 : s.op == StepOp::kDequantize;
-  if (real && !is_scale(q.scale)) return "integers: expected a scale above 0";
-  if (s.op == StepOp::kPool && int64_t{s.window.kernel_h + 1} * (s.window.kernel_w + 1) > kMostPoolTaps) {
-    return "integers: expected a smaller window";
-  }
-  if (s.strided && s.strided->fill_first && !(s.strided->fill_value >= -128.f && s.strided->fill_value <= 127.f)) {
-    return "integers: expected a padding within int8";
-  }
-  return s.op == StepOp::kSoftmax ? check_softmax(s) : nullptr;
+  const bool pads = s.strided && s.strided->fill_first;
+  return (!q.channels || scales) && (q.table != nullptr) == (s.op == StepOp::kUnary) && (!real || is_scale(q.scale)) &&
+         (s.op != StepOp::kPool || int64_t{s.window.kernel_h + 1} * (s.window.kernel_w + 1) <= kMostPoolTaps) &&
+         (!pads || (s.strided->fill_value >= -128.f && s.strided->fill_value <= 127.f)) &&
+         (s.op != StepOp::kSoftmax || softmax_fits(s)) && !s.affine.scale && !s.affine.shift;
 }
 
 }  // namespace
@@ -109,20 +97,16 @@ const char* check_quant(const Step& s, const PlanRoom& room) {
     return kWrongTypes;
   }
   if (s.in2.segment_count != 0 && s.in2.type != DataType::kInt8) return kWrongTypes;
-  if (s.affine.scale || s.affine.shift) return "integers: this step takes no scale and shift of real numbers";
-  if (const char* message = check_numbers(q, expected.multipliers)) return message;
-  if (const char* message = check_channels(q, s.in.c)) return message;
   const bool sum = s.op == StepOp::kConv && s.in2.segment_count != 0;
-  if (sum != (q.residual != nullptr)) return "integers: expected a residual and its factors, or neither";
-  if (q.residual && check_numbers(*q.residual, 3)) return "integers: the residual's factors are out of range";
-  if (s.op == StepOp::kConv) {
-    const int64_t weights = int64_t{s.out.c} * (s.in.c / s.conv.groups) * s.window.kernel_h * s.window.kernel_w;
-    if (!readable_as(DataType::kInt8, s.conv.weight, weights, room) ||
-        (s.conv.bias && !readable_as(DataType::kInt32, s.conv.bias, s.out.c, room))) {
-      return "integers: expected a weight of int8 for each output, input and tap, and biases of int32";
-    }
+  if (sum != (q.residual != nullptr) || (q.residual && !numbers_fit(*q.residual, 3)) ||
+      !numbers_fit(q, expected.multipliers) || !channels_fit(q, s.in.c) || !kind_fits(s)) {
+    return "integers: factors, bounds or tables that are missing, of another length or out of range";
   }
-  return check_kind(s);
+  if (s.op != StepOp::kConv) return nullptr;
+  const int64_t weights = int64_t{s.out.c} * (s.in.c / s.conv.groups) * s.window.kernel_h * s.window.kernel_w;
+  const bool readable = readable_as(DataType::kInt8, s.conv.weight, weights, room) &&
+                        (!s.conv.bias || readable_as(DataType::kInt32, s.conv.bias, s.out.c, room));
+  return readable ? nullptr : "integers: expected weights of int8 and biases of int32, one for each";
 }
 
 }  // namespace sparsenet::rt

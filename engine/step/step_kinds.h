@@ -11,7 +11,7 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
 
 // clang-format off
 // In the order of StepOp. `stored`: plans in files may hold such steps; `trains`: only plans that train have them;
-// `check`: a function of step_check.cpp, which is check_nothing for steps that are never stored.
+// `check`: a function of step_checks.h, which is check_nothing for steps that are never stored.
 //     op                name               stored trains data       check
 #define SPARSENET_DEVICE_STEP_KINDS(KIND)                                                        \
   KIND(kConv,            "Conv",            true,  false, kInOut,    check_conv)                 \

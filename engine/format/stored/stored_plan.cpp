@@ -2,6 +2,7 @@
 
 #include <model_generated.h>
 
+#include "step/linked_parts.h"
 #include "step/quant_check.h"
 #include "step/step_kinds.h"
 
@@ -30,7 +31,6 @@ static_assert(static_cast<int>(BinaryOp::kAdd) == 0 && static_cast<int>(BinaryOp
               static_cast<int>(BinaryOp::kPrelu) == 6);
 
 constexpr uint64_t kBlock = 64;  // PlanConstant.block counts blocks of so many bytes
-constexpr uint32_t kTableEntries = 256;
 
 template <class T>
 uint32_t size_of(const flatbuffers::Vector<T>* list) {
@@ -195,47 +195,6 @@ const char* read_links(const schema::PlanStep& s, Step* step, StepLinks* links) 
   return nullptr;
 }
 
-template <class T, class Stored>
-const T* in_place(const flatbuffers::Vector<Stored>* list) {
-  static_assert(alignof(T) <= 4, "FlatBuffers places lists of structs at multiples of 4");
-  return list ? reinterpret_cast<const T*>(list->Data()) : nullptr;
-}
-
-void read_quant(const schema::PlanQuant& q, QuantParams* out) {
-  static_assert(sizeof(Multiplier) == sizeof(schema::PlanMultiplier) && offsetof(Multiplier, shift) == 4 &&
-                sizeof(ChannelScale) == sizeof(schema::PlanChannelScale) && offsetof(ChannelScale, shift) == 8);
-  *out = {};
-  out->rounding = static_cast<Rounding>(q.rounding());
-  out->in_zero = q.in_zero();
-  out->in2_zero = q.in2_zero();
-  out->out_zero = q.out_zero();
-  out->low = q.low();
-  out->high = q.high();
-  out->multipliers = in_place<Multiplier>(q.multipliers());
-  out->multiplier_count = static_cast<int32_t>(size_of(q.multipliers()));
-  out->left_shift = q.left_shift();
-  out->least = q.least();
-  out->scale = q.scale();
-  out->channels = in_place<ChannelScale>(q.channels());
-  out->table = in_place<int8_t>(q.table());
-}
-
-// The lists are read in place. Here their lengths are checked, which QuantParams do not have.
-const char* read_quant(const schema::PlanStep& s, QuantParams* const* memory, Step* step) {
-  if (!s.quant()) return s.residual() ? "a sum of integers behind a step that computes with none" : nullptr;
-  read_quant(*s.quant(), memory[0]);
-  const uint32_t channels = size_of(s.quant()->channels()), entries = size_of(s.quant()->table());
-  if (channels != 0 && channels != static_cast<uint32_t>(step->in.c)) return "integers: expected a scale per channel";
-  if (entries != 0 && entries != kTableEntries) return "integers: expected a table of 256 entries";
-  if (s.residual()) {
-    read_quant(*s.residual(), memory[1]);
-    if (memory[1]->channels || memory[1]->table) return "integers: a sum takes no channels and no table";
-    memory[0]->residual = memory[1];
-  }
-  step->quant = memory[0];
-  return nullptr;
-}
-
 const char* read_operands(const PlanFile& file, const schema::PlanStep& s, Segments* segments, View* operands,
                           uint32_t capacity, Step* step) {
   const uint32_t count = size_of(s.operands());
@@ -303,7 +262,7 @@ const char* read_view(const PlanFile& file, uint32_t index, Segment* segments, u
     const schema::PlanSegment& s = *file.plan->segments()->Get(v->first_segment() + i);
     segments[i] = {0, nullptr, s.channels(), s.pixel_stride()};
     if (s.constant() == -1) {
-      if (s.element() > file.plan->arena_bytes() / size_of(type)) return "it leaves the arena";
+      if (uint64_t{s.element()} * size_of(type) > file.plan->arena_bytes()) return "it leaves the arena";
       segments[i].offset = size_of(type) * size_t{s.element()};
     } else {
       if (s.constant() < 0) return "there is no such constant";
@@ -376,7 +335,11 @@ const char* read_step(const PlanFile& file, uint32_t index, const StepMemory& pa
   }
   step->train.alpha = s.alpha();
   step->train.beta = s.beta();
-  if (const char* message = read_quant(s, parts.quant, step)) return message;
+  if (s.quant() || s.residual()) {
+    const IntegerParts* integers = linked_integers();
+    if (!integers) return kNoIntegers;
+    if (const char* message = integers->read(s, parts.quant, step)) return message;
+  }
   return check_step(*step, *links, room_of(file));
 }
 

@@ -15,9 +15,14 @@
 
 namespace sparsenet::rt::compact {
 
-extern const Kernel kIntegerConv;
+extern const Kernel kIntegerConvSingle;
+extern const Kernel kIntegerConvDouble;
+// For layers of one output pixel and many weights.
+extern const Kernel kIntegerPixelSingle;
+extern const Kernel kIntegerPixelDouble;
 extern const Kernel kIntegerDepthwise;
-extern const Kernel kIntegerPool;
+extern const Kernel kIntegerMaxPool;
+extern const Kernel kIntegerAveragePool;
 extern const Kernel kIntegerGlobalPool;
 extern const Kernel kIntegerAdd;
 extern const Kernel kIntegerMul;

@@ -18,17 +18,13 @@ struct State {
   const int8_t* weight;
   const int32_t* bias;
   const QuantParams* quant;
-  int32_t in_h, in_w, out_h, out_w, outputs, band_rows;
+  int32_t in_h, in_w, out_h, out_w, outputs;
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int32_t count;      // weights of an output
   int32_t ring_rows;  // 0: the input is read in place
   int32_t largest;    // no sum has a larger magnitude
   bool straight;      // biases, no bounds, and factors that fast_product() serves for
 };
-
-bool is_single(const Step& s) {
-  return s.out.h == 1 && s.out.w == 1;
-}
 
 int32_t count_of(const Step& s) {
   return s.in.c * s.window.kernel_h * s.window.kernel_w;
@@ -44,9 +40,16 @@ bool is_modest(const Step& s) {
          int64_t{s.in.c} * s.in.w * ((w.kernel_h - 1) * w.dilation_h + 1) <= 1 << 28;
 }
 
+// A layer of one output pixel for which it is worthwhile to have loops for one pixel.
+bool is_flat(const Step& s) {
+  constexpr int64_t kManyWeights = 1 << 12;
+  return s.out.h == 1 && s.out.w == 1 && int64_t{count_of(s)} * s.out.c >= kManyWeights;
+}
+
+template <int32_t P, Rounding kRounding>
 bool supports(const Step& s) {
-  return s.op == StepOp::kConv && s.quant && s.conv.groups == 1 && is_modest(s) && is_one_piece(s.out) &&
-         (s.in2.segment_count == 0 || is_one_piece(s.in2));
+  return s.op == StepOp::kConv && s.quant && s.quant->rounding == kRounding && (P > 1 || is_flat(s)) &&
+         s.conv.groups == 1 && is_modest(s) && is_one_piece(s.out) && (s.in2.segment_count == 0 || is_one_piece(s.in2));
 }
 
 int32_t ring_rows_of(const Step& s) {
@@ -58,9 +61,9 @@ constexpr uint64_t aligned(uint64_t bytes) {
   return (bytes + 7) / 8 * 8;
 }
 
-uint64_t patch_bytes(const Step& s) {
-  const int64_t numbers = is_single(s) ? patch_numbers<1>(count_of(s)) : patch_numbers<kPixels>(count_of(s));
-  return aligned(static_cast<uint64_t>(numbers) * sizeof(PatchNumber));
+template <int32_t P>
+uint64_t patch_bytes(int32_t count) {
+  return aligned(static_cast<uint64_t>(patch_numbers<P>(count)) * sizeof(PatchNumber));
 }
 
 // A residual is added by tables of what the operands' integers contribute, because there are many more of them than
@@ -72,8 +75,8 @@ struct Tables {
 void make_tables(const QuantParams& q, Tables* tables) {
   for (int32_t i = 0; i < 256; ++i) {
     const int32_t x = static_cast<int8_t>(i);
-    tables->first[i] = multiplied(shifted_left(x - q.in_zero, q.left_shift), q.multipliers[0], q.rounding);
-    tables->second[i] = multiplied(shifted_left(x - q.in2_zero, q.left_shift), q.multipliers[1], q.rounding);
+    tables->first[i] = slow_product(shifted_left(x - q.in_zero, q.left_shift), q.multipliers[0], q.rounding);
+    tables->second[i] = slow_product(shifted_left(x - q.in2_zero, q.left_shift), q.multipliers[1], q.rounding);
   }
 }
 
@@ -105,11 +108,12 @@ uint64_t tile_bytes(const Step& s) {
 }
 
 // Scratch: the patch, the pointers to rows, a window that reaches beyond the image, what a residual takes, the ring.
+template <int32_t P>
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(State) + byte_ranges_bytes(s.in);
   needs->scratch_bytes =
-      patch_bytes(s) + aligned(static_cast<uint64_t>(s.window.kernel_h) * 2 * sizeof(int8_t*)) +
+      patch_bytes<P>(count_of(s)) + aligned(static_cast<uint64_t>(s.window.kernel_h) * 2 * sizeof(int8_t*)) +
       aligned(static_cast<uint64_t>(count_of(s))) + tile_bytes(s) +
       static_cast<uint64_t>(ring_rows_of(s)) * static_cast<uint64_t>(s.in.w) * static_cast<uint64_t>(s.in.c);
   needs->chunks = s.out.n * ((s.out.h + kBandRows - 1) / kBandRows);
@@ -127,16 +131,15 @@ int32_t largest_sum(const Step& s) {
   return largest < INT32_MAX ? static_cast<int32_t>(largest) : INT32_MAX;
 }
 
+template <Rounding kRounding>
 bool is_straight(const Step& s, int32_t largest) {
   const QuantParams& q = *s.quant;
   bool fast = s.conv.bias && is_all_bytes(q);
-  for (int32_t o = 0; fast && o < s.out.c; ++o) {
-    fast = q.rounding == Rounding::kDouble ? make_factor<Rounding::kDouble>(q.multipliers[o], largest).fast
-                                           : make_factor<Rounding::kSingle>(q.multipliers[o], largest).fast;
-  }
+  for (int32_t o = 0; fast && o < s.out.c; ++o) fast = make_factor<kRounding>(q.multipliers[o], largest).fast;
   return fast;
 }
 
+template <Rounding kRounding>
 const char* prepare(const Step& s, const Place& place) {
   auto* state = static_cast<State*>(place.state);
   auto* ranges = reinterpret_cast<ByteRange*>(state + 1);
@@ -151,7 +154,6 @@ const char* prepare(const Step& s, const Place& place) {
             s.out.h,
             s.out.w,
             s.out.c,
-            kBandRows,
             s.window.kernel_h,
             s.window.kernel_w,
             s.window.stride_h,
@@ -163,7 +165,7 @@ const char* prepare(const Step& s, const Place& place) {
             count_of(s),
             ring_rows_of(s),
             largest_sum(s),
-            is_straight(s, largest_sum(s))};
+            is_straight<kRounding>(s, largest_sum(s))};
   return nullptr;
 }
 
@@ -333,13 +335,12 @@ void run_tile(const State& s, const Work& w, int64_t pixel, int32_t pixels) {
   }
 }
 
+template <int32_t P>
 Work make_work(const State& s, void* scratch) {
   Work w{};
   auto* at = static_cast<uint8_t*>(scratch);
   w.patch = reinterpret_cast<PatchNumber*>(at);
-  const bool single = s.out_h == 1 && s.out_w == 1;
-  const int64_t numbers = single ? patch_numbers<1>(s.count) : patch_numbers<kPixels>(s.count);
-  at += aligned(static_cast<uint64_t>(numbers) * sizeof(PatchNumber));
+  at += patch_bytes<P>(s.count);
   w.rows = reinterpret_cast<const int8_t**>(at);
   w.window = w.rows + s.kernel_h;
   at += aligned(static_cast<uint64_t>(s.kernel_h) * 2 * sizeof(int8_t*));
@@ -349,15 +350,15 @@ Work make_work(const State& s, void* scratch) {
   w.ring = w.tile + (s.residual.base ? aligned(static_cast<uint64_t>(kPixels) * static_cast<uint64_t>(s.outputs)) : 0);
   for (int32_t ky = 0; ky < s.kernel_h; ++ky) w.window[ky] = w.buffer + ky * s.kernel_w * s.in.channels;
   w.next = INT32_MIN;
-  if (s.count % 4 != 0)
-    memset(w.patch + numbers - (single ? 4 : 4 * kPixels), 0, (single ? 4 : 4 * kPixels) * sizeof(PatchNumber));
+  // The end of the last group stays zero.
+  memset(w.patch + patch_numbers<P>(s.count) - 4 * P, 0, 4 * P * sizeof(PatchNumber));
   if (s.residual.base) make_tables(*s.quant->residual, w.tables);
   return w;
 }
 
 template <int32_t P, Rounding kRounding>
 void run_band(const State& s, int64_t image, int32_t begin, int32_t end, void* scratch) {
-  Work w = make_work(s, scratch);
+  Work w = make_work<P>(s, scratch);
   for (int32_t oy = begin; oy < end; ++oy) {
     const bool inside = find_rows(s, image, oy, &w);
     for (int32_t ox = 0; ox < s.out_w; ox += P) {
@@ -368,27 +369,31 @@ void run_band(const State& s, int64_t image, int32_t begin, int32_t end, void* s
   }
 }
 
+template <int32_t P, Rounding kRounding>
 void run(const void* state, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(state);
-  const int32_t bands = (s.out_h + s.band_rows - 1) / s.band_rows, begin = chunk % bands * s.band_rows;
-  const int32_t end = begin + s.band_rows < s.out_h ? begin + s.band_rows : s.out_h;
-  const bool single = s.out_h == 1 && s.out_w == 1, twice = s.quant->rounding == Rounding::kDouble;
-  const auto chosen = single  ? twice ? run_band<1, Rounding::kDouble> : run_band<1, Rounding::kSingle>
-                       : twice ? run_band<kPixels, Rounding::kDouble>
-                              : run_band<kPixels, Rounding::kSingle>;
-  chosen(s, chunk / bands, begin, end, scratch);
+  const int32_t bands = (s.out_h + kBandRows - 1) / kBandRows, begin = chunk % bands * kBandRows;
+  const int32_t end = begin + kBandRows < s.out_h ? begin + kBandRows : s.out_h;
+  run_band<P, kRounding>(s, chunk / bands, begin, end, scratch);
 }
+
+template <int32_t P, Rounding kRounding>
+constexpr Kernel kKernel = {
+    .name = P > 1 ? "conv2d_s8_compact" : "conv2d_pixel_s8_compact",
+    .backend = "portable",
+    .supports = supports<P, kRounding>,
+    .query = query<P>,
+    .prepare = prepare<kRounding>,
+    .run = run<P, kRounding>,
+    .types = kInt8,
+};
 
 }  // namespace
 
-const Kernel kIntegerConv = {
-    .name = "conv2d_s8_compact",
-    .backend = "portable",
-    .supports = supports,
-    .query = query,
-    .prepare = prepare,
-    .run = run,
-    .types = kInt8,
-};
+// Kernels of their own, because a program for one model needs but one or two of them.
+const Kernel kIntegerConvSingle = kKernel<kPixels, Rounding::kSingle>;
+const Kernel kIntegerConvDouble = kKernel<kPixels, Rounding::kDouble>;
+const Kernel kIntegerPixelSingle = kKernel<1, Rounding::kSingle>;
+const Kernel kIntegerPixelDouble = kKernel<1, Rounding::kDouble>;
 
 }  // namespace sparsenet::rt::compact

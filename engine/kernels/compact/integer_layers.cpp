@@ -13,7 +13,7 @@ struct State {
   const int32_t* bias;
   Window window;
   int32_t in_h, in_w, out_h, out_w, channels;
-  bool max_pool, count_include_pad;
+  bool count_include_pad;
 };
 
 void query(const Step& s, KernelNeeds* needs) {
@@ -36,7 +36,6 @@ const char* prepare(const Step& s, const Place& place) {
             s.out.h,
             s.out.w,
             s.out.c,
-            s.pool.max,
             s.pool.count_include_pad};
   return nullptr;
 }
@@ -141,8 +140,9 @@ void depthwise_run(const void* state, int32_t chunk, void*) {
 
 // --- pooling
 
+template <bool kMax>
 bool pool_supports(const Step& s) {
-  return s.op == StepOp::kPool && s.quant && is_one_piece(s.out);
+  return s.op == StepOp::kPool && s.quant && s.pool.max == kMax && is_one_piece(s.out);
 }
 
 void pool_query(const Step& s, KernelNeeds* needs) {
@@ -150,6 +150,7 @@ void pool_query(const Step& s, KernelNeeds* needs) {
   needs->scratch_bytes = static_cast<uint64_t>(s.out.c) * sizeof(int32_t);
 }
 
+template <bool kMax>
 void pool_run(const void* state, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(state);
   const QuantParams& q = *s.quant;
@@ -161,27 +162,24 @@ void pool_run(const void* state, int32_t chunk, void* scratch) {
   for (int32_t ox = 0; ox < s.out_w; ++ox, out += s.out.pixel_stride) {
     const int32_t left = ox * w.stride_w - w.pad_left, right = left + w.kernel_w;
     const Taps taps{larger(top, 0), smaller(bottom, s.in_h), larger(left, 0), smaller(right, s.in_w)};
-    for (int32_t c = 0; c < s.channels; ++c) numbers[c] = s.max_pool ? -128 : 0;
+    for (int32_t c = 0; c < s.channels; ++c) numbers[c] = kMax ? -128 : 0;
     for (int32_t y = taps.y0; y < taps.y1; ++y) {
       for (int32_t x = taps.x0; x < taps.x1; ++x) {
         const int64_t pixel = (image * s.in_h + y) * s.in_w + x;
-        if (s.max_pool) {
-          for_each_byte(s.in, pixel, [&](int32_t c, int32_t v) { numbers[c] = larger(numbers[c], v); });
-        } else {
-          for_each_byte(s.in, pixel, [&](int32_t c, int32_t v) { numbers[c] += v; });
-        }
+        for_each_byte(s.in, pixel,
+                      [&](int32_t c, int32_t v) { numbers[c] = kMax ? larger(numbers[c], v) : numbers[c] + v; });
       }
     }
     const int32_t inside = larger(taps.y1 - taps.y0, 0) * larger(taps.x1 - taps.x0, 0);
     int32_t count = inside, padding = 0;
-    if (s.count_include_pad) {
+    if (!kMax && s.count_include_pad) {
       count = (smaller(bottom, s.in_h + w.pad_bottom) - top) * (smaller(right, s.in_w + w.pad_right) - left);
       padding = (count - inside) * q.in_zero;
     }
     count = larger(count, 1);
     for (int32_t c = 0; c < s.channels; ++c) {
       int32_t v = numbers[c];
-      if (!s.max_pool) v = rounded_average(v + padding, count);
+      if (!kMax) v = rounded_average(v + padding, count);
       out[c] = static_cast<int8_t>(bounded_byte(v, q.low, q.high));
     }
   }
@@ -296,7 +294,8 @@ constexpr Kernel kernel(const char* name, bool (*supports)(const Step&), void (*
 }  // namespace
 
 const Kernel kIntegerDepthwise = kernel("conv2d_depthwise_s8_compact", depthwise_supports, query, depthwise_run);
-const Kernel kIntegerPool = kernel("pool2d_s8_compact", pool_supports, pool_query, pool_run);
+const Kernel kIntegerMaxPool = kernel("max_pool_s8_compact", pool_supports<true>, pool_query, pool_run<true>);
+const Kernel kIntegerAveragePool = kernel("average_pool_s8_compact", pool_supports<false>, pool_query, pool_run<false>);
 const Kernel kIntegerGlobalPool =
     kernel("global_pool_s8_compact", global_pool_supports, global_pool_query, global_pool_run);
 const Kernel kIntegerAdd = kernel("add_s8_compact", is_binary<BinaryOp::kAdd>, query, add_run);

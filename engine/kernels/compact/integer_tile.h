@@ -246,8 +246,10 @@ template <int32_t P>
 [[gnu::always_inline]] inline void gather_window(const WindowRows& w, int32_t kernel_h, int32_t kernel_w,
                                                  int32_t channels, int32_t zero, PatchNumber* patch) {
 #if defined(SPARSENET_ARM_DSP)
-  if (channels % 4 == 0 && kernel_h == 1 && kernel_w == 1) return gather_1x1<P>(w, channels, zero, patch);
-  if (channels % 4 == 0 && kernel_h == 3 && kernel_w == 3) return gather_3x3<P>(w, channels, zero, patch);
+  if constexpr (P > 1) {  // one pixel is gathered but once
+    if (channels % 4 == 0 && kernel_h == 1 && kernel_w == 1) return gather_1x1<P>(w, channels, zero, patch);
+    if (channels % 4 == 0 && kernel_h == 3 && kernel_w == 3) return gather_3x3<P>(w, channels, zero, patch);
+  }
 #endif
   gather_any<P>(w, kernel_h, kernel_w, channels, zero, patch);
 }

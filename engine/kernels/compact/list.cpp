@@ -8,7 +8,9 @@ const Kernel* const kPortableKernels[] = {&kConv,          &kPool,       &kGloba
                                           &kAttentionHalf, &kAffineHalf, nullptr};
 const Kernel* const kHalfKernels[] = {&kConvHalf, &kPoolHalf, &kGlobalPoolHalf, &kAttentionHalf, &kAffineHalf, nullptr};
 
-const Kernel* const kIntegerKernels[] = {&kIntegerConv, &kIntegerDepthwise, &kIntegerPool,   &kIntegerGlobalPool,
-                                         &kIntegerAdd,  &kIntegerMul,       &kIntegerAffine, nullptr};
+const Kernel* const kIntegerKernels[] = {&kIntegerPixelSingle, &kIntegerPixelDouble, &kIntegerConvSingle,
+                                         &kIntegerConvDouble,  &kIntegerDepthwise,   &kIntegerMaxPool,
+                                         &kIntegerAveragePool, &kIntegerGlobalPool,  &kIntegerAdd,
+                                         &kIntegerMul,         &kIntegerAffine,      nullptr};
 
 }  // namespace sparsenet::rt::compact
