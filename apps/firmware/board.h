@@ -15,7 +15,7 @@ void print_fixed(uint64_t value, int digits);
 void print_small(float value);
 
 uint32_t ticks();  // of a clock that has run since reset, modulo 2^32
-extern const uint32_t kUnitsPerTick;
+uint64_t units(uint64_t ticks);
 extern const char* const kUnit;  // "instructions", "ns"
 
 uint64_t microseconds();  // since an arbitrary moment

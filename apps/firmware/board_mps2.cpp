@@ -1,5 +1,5 @@
-// Arm MPS2 with a Cortex-M4 or M7: reset, SysTick, semihosting. Another board needs a file like this one and a linker
-// script.
+// Arm MPS2 with a Cortex-M4 or M7, and MPS3 with a Cortex-M55 (image AN547): reset, SysTick, semihosting. Another board
+// needs a file like this one and a linker script.
 #include "board.h"
 
 extern "C" {
@@ -20,7 +20,15 @@ volatile uint32_t& reg(uintptr_t address) {
   return *reinterpret_cast<volatile uint32_t*>(address);
 }
 
-// SysTick: 24 bits, counting down with the 25 MHz core clock; -icount shift=0 makes an instruction take a nanosecond.
+#if defined(__ARM_FEATURE_MVE)  // MPS3; the processor starts in its secure state
+constexpr uintptr_t kUart = 0x59303000, kFpga = 0x59302000;
+constexpr uint32_t kMegahertz = 32;
+#else  // MPS2
+constexpr uintptr_t kUart = 0x40004000, kFpga = 0x40028000;
+constexpr uint32_t kMegahertz = 25;
+#endif
+
+// SysTick: 24 bits, counting down with the core clock; -icount shift=0 makes an instruction take a nanosecond.
 constexpr uintptr_t kSysTickControl = 0xE000E010, kSysTickReload = 0xE000E014, kSysTickValue = 0xE000E018;
 constexpr uint32_t kReload = 0x00FFFFFF;
 volatile uint32_t wraps = 0;  // how often it has reached 0
@@ -28,14 +36,13 @@ constexpr uintptr_t kInterruptState = 0xE000ED04;
 constexpr uint32_t kSysTickPending = 1u << 26;  // it has reached 0, and tick() has not been called yet
 
 // The first of the board's UARTs.
-constexpr uintptr_t kUartData = 0x40004000, kUartState = 0x40004004, kUartControl = 0x40004008;
-constexpr uintptr_t kUartDivider = 0x40004010;
+constexpr uintptr_t kUartData = kUart, kUartState = kUart + 4, kUartControl = kUart + 8, kUartDivider = kUart + 16;
 constexpr uint32_t kSendFull = 1, kReceiveFull = 2, kSendAndReceive = 3;
-constexpr uint32_t kDivider = 217;  // 115,200 baud of 25 MHz
+constexpr uint32_t kDivider = kMegahertz * 1000000 / 115200;
 constexpr int kEndOfTransmission = 4;
 
 // The FPGA's LEDs: one bit each.
-constexpr uintptr_t kLeds = 0x40028000;
+constexpr uintptr_t kLeds = kFpga;
 
 // Semihosting: services that QEMU or a debugger provides to the program.
 int call_host(int operation, const void* argument) {
@@ -115,11 +122,15 @@ __attribute__((naked)) void reset(void) {
 
 namespace board {
 
-const uint32_t kUnitsPerTick = 40;  // 1 GHz of instructions over 25 MHz
 const char* const kUnit = "instructions";
 
 void print(const char* text) {
   call_host(kWriteText, text);
+}
+
+uint64_t units(uint64_t ticks) {
+  constexpr uint32_t kPer8 = 8000 / kMegahertz;  // 1 GHz of instructions
+  return ticks * kPer8 / 8;
 }
 
 uint32_t ticks() {
@@ -143,7 +154,7 @@ uint64_t microseconds() {
   const uint32_t now = ticks();
   sum += static_cast<uint32_t>(now - last);
   last = now;
-  return sum / 25;
+  return sum / kMegahertz;
 }
 
 void led(bool on) {

@@ -10,7 +10,6 @@
 
 namespace board {
 
-const uint32_t kUnitsPerTick = 1;
 const char* const kUnit = "ns";
 
 void print(const char* text) {
@@ -20,6 +19,10 @@ void print(const char* text) {
     text += written;
     left -= static_cast<size_t>(written);
   }
+}
+
+uint64_t units(uint64_t ticks) {
+  return ticks;
 }
 
 uint32_t ticks() {

@@ -18,12 +18,16 @@ constexpr size_t kMemoryBytes =
 alignas(SN_ALIGNMENT) uint8_t memory[kMemoryBytes];
 alignas(4) uint8_t input[MODEL_INPUT_BYTES];  // in the model's own type
 float logits[MODEL_OUTPUT_ELEMENTS];
+sn_message message;  // not on the stack, because the deepest calls have it as an argument
 
 void print_line(const char* what, uint64_t number, const char* unit) {
   board::print(what);
   board::print(number);
   board::print(unit);
 }
+
+// Inlined into main(), its messages would be on the stack all the time.
+#define OUT_OF_LINE __attribute__((noinline))
 
 int fail(const char* what, const char* why) {
   board::print("error: ");
@@ -63,25 +67,25 @@ void count_step(void* self, const sn_step* step) {
   profile.last = board::ticks();
 }
 
-void print_profile(sn_session* net) {
+OUT_OF_LINE void print_profile(sn_session* net) {
   Profile profile{0, {{"1x1 convolutions", 0, 0}, {"3x3 convolutions", 0, 0}, {"other steps", 0, 0}}};
   sn_observe(net, count_step, &profile);
   const uint32_t start = profile.last = board::ticks();
   (void)sn_run(net);
   const uint64_t all = board::ticks() - start;
   sn_observe(net, nullptr, nullptr);
-  print_line("one run: ", all * board::kUnitsPerTick, " ");
+  print_line("one run: ", board::units(all), " ");
   board::print(board::kUnit);
   board::print("\n");
   for (const auto& kind : profile.kinds) {
     board::print("  ");
     board::print(kind.name);
-    print_line(": ", kind.ticks * board::kUnitsPerTick, "");
+    print_line(": ", board::units(kind.ticks), "");
     if (kind.macs > 0) {
       board::print(", ");
       // (Conversions of 64-bit numbers to floats and back take 1 KB of flash.)
-      const float each = static_cast<float>(static_cast<uint32_t>(kind.ticks)) *
-                         static_cast<float>(board::kUnitsPerTick) / static_cast<float>(static_cast<uint32_t>(kind.macs));
+      const float each = static_cast<float>(static_cast<uint32_t>(board::units(kind.ticks))) /
+                         static_cast<float>(static_cast<uint32_t>(kind.macs));
       board::print_fixed(static_cast<uint32_t>(each * 1000.f), 3);
       board::print(" a multiply-accumulate");
     }
@@ -89,21 +93,20 @@ void print_profile(sn_session* net) {
   }
 }
 
-int verify_all(sn_session* net, uint32_t count) {
+OUT_OF_LINE int verify_all(sn_session* net, uint32_t count) {
   int failures = 0;
-  sn_message why = {sizeof why, ""};
   for (uint32_t i = 0; i < count; ++i) {
     float error = 0;
-    const sn_status status = sn_verify(net, i, &error, &why);
-    if (status != SN_OK) failures += fail("self-test", why.text);
+    const sn_status status = sn_verify(net, i, &error, &message);
+    if (status != SN_OK) failures += fail("self-test", message.text);
     print_line("self-test: vector ", i, ": relative difference ");
     board::print_small(error);
     board::print(status == SN_OK ? ", passed\n" : ", FAILED\n");
   }
   float error = 0;
-  const sn_status status = sn_verify_steps(net, &error, &why);
+  const sn_status status = sn_verify_steps(net, &error, &message);
   if (status == SN_NOT_FOUND) return failures;
-  if (status != SN_OK) failures += fail("self-test", why.text);
+  if (status != SN_OK) failures += fail("self-test", message.text);
   board::print("self-test: every step: relative difference ");
   board::print_small(error);
   board::print(status == SN_OK ? ", passed\n" : ", FAILED\n");
@@ -125,7 +128,7 @@ void print_class(const sn_session* net, uint32_t index) {
   print_line("class ", index, "");
 }
 
-int classify_all(sn_session* net) {
+OUT_OF_LINE int classify_all(sn_session* net) {
   images::Input image;
   if (const char* why = images::open(net, &image)) return fail("images", why);
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
@@ -147,22 +150,22 @@ constexpr int kTrainingSteps = 6;
 constexpr sn_train_options kSgd = {sizeof(sn_train_options), 0.02f, 0.9f, 1e-4f, 1};
 
 // One step over all images; gives their mean loss.
-bool train_step(sn_session* net, const images::Input& image, float* loss, sn_message* why) {
+bool train_step(sn_session* net, const images::Input& image, float* loss) {
   for (const uint8_t* record = images_begin; record + kRecord <= images_end; record += kRecord) {
-    if (!images::set(net, image, record, input) || sn_train_add(net, record[0], nullptr, why) != SN_OK) return false;
+    if (!images::set(net, image, record, input) || sn_train_add(net, record[0], nullptr, &message) != SN_OK)
+      return false;
   }
-  return sn_train_update(net, &kSgd, loss, why) == SN_OK;
+  return sn_train_update(net, &kSgd, loss, &message) == SN_OK;
 }
 
 // First runs a short training whose losses are known, then resets the last layer and trains it anew on the images.
 int train(sn_session* net) {
-  sn_message why = {sizeof why, ""};
   float error = 0;
-  const sn_status status = sn_train_verify(net, &error, &why);
+  const sn_status status = sn_train_verify(net, &error, &message);
   if (status == SN_NOT_FOUND) {
     board::print("training: no losses of the host's training to compare with\n");
   } else if (status != SN_OK) {
-    return fail("training", why.text);
+    return fail("training", message.text);
   } else {
     board::print("training: losses of the host's training: relative difference ");
     board::print_small(error);
@@ -177,7 +180,7 @@ int train(sn_session* net) {
   memset(parameters, 0, bytes);
   float first = 0, loss = 0;
   for (int step = 0; step < kTrainingSteps; ++step) {
-    if (!train_step(net, image, &loss, &why)) return fail("training", why.text);
+    if (!train_step(net, image, &loss)) return fail("training", message.text);
     if (step == 0) first = loss;
     print_line("training: step ", static_cast<uint64_t>(step) + 1, ": loss ");
     board::print_fixed(static_cast<uint64_t>(static_cast<double>(loss) * 1e6 + 0.5), 6);
@@ -195,18 +198,17 @@ int train(sn_session* net) {
   return loss < first ? 0 : fail("training", "the loss did not fall");
 }
 
-int train_if_planned() {
+OUT_OF_LINE int train_if_planned() {
   if (MODEL_TRAINING_MEMORY_BYTES == 0) return 0;
   sn_options options = {};
   options.struct_size = sizeof options;
   options.training = 1;
-  sn_message why = {sizeof why, ""};
   sn_needs needs = {};
   needs.struct_size = sizeof needs;
   sn_session* net = nullptr;
-  if (sn_measure(model_model, MODEL_BYTES, &options, &needs, &why) != SN_OK ||
-      sn_prepare(model_model, MODEL_BYTES, &options, memory, sizeof memory, &net, &why) != SN_OK) {
-    return fail("training", why.text);
+  if (sn_measure(model_model, MODEL_BYTES, &options, &needs, &message) != SN_OK ||
+      sn_prepare(model_model, MODEL_BYTES, &options, memory, sizeof memory, &net, &message) != SN_OK) {
+    return fail("training", message.text);
   }
   print_line("training: arena ", needs.arena_bytes, "");
   print_line(", of it parameters ", needs.parameters_bytes, "");
@@ -229,17 +231,17 @@ int check_clock() {
 }  // namespace
 
 int main() {
+  message.struct_size = sizeof message;
   const int clock = check_clock();
   board::print("SparseNet Engine ");
   board::print(sn_version());
   board::print("\n");
-  sn_message why = {sizeof why, ""};
   sn_needs needs = {};
   needs.struct_size = sizeof needs;
-  if (sn_measure(model_model, MODEL_BYTES, nullptr, &needs, &why) != SN_OK) return fail("model", why.text);
+  if (sn_measure(model_model, MODEL_BYTES, nullptr, &needs, &message) != SN_OK) return fail("model", message.text);
   sn_session* net = nullptr;
-  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) {
-    return fail("model", why.text);
+  if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &message) != SN_OK) {
+    return fail("model", message.text);
   }
   const board::Flash flash = board::flash();
   print_line("flash: model ", MODEL_BYTES, "");

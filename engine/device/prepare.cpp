@@ -259,7 +259,7 @@ __attribute__((noinline)) sn_status lay_out_in(const rt::PlanFile& plan, const O
 
 sn_status lay_out(const rt::PlanFile& plan, const Options& options, const rt::TrainingLayout& training, Layout* layout,
                   sn_message* message) {
-  constexpr uint32_t kFew = 8;
+  constexpr uint32_t kFew = 4;
   const bool is_small = !options.trains && most_segments(plan) <= kFew;
   const auto chosen = is_small ? lay_out_in<kFew, 1> : lay_out_in<kMaxSegments, kMaxOperands>;
   return chosen(plan, options, training, layout, message);
@@ -283,8 +283,10 @@ sn_status check_all(const void* model, size_t model_bytes, const sn_options* giv
   return status;
 }
 
-// Reads the steps one after the other and binds them, in the memory from `base` on.
-sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session, sn_message* message) {
+// Reads the steps one after the other and binds them, in the memory from `base` on. (Not inlined: its stack is needed
+// when that of lay_out() is not any more.)
+__attribute__((noinline)) sn_status bind_steps(const Checked& checked, uint8_t* base, sn_session* session,
+                                               sn_message* message) {
   const auto& [options, file, plan, training, layout] = checked;
   rt::ThreadHook threads = options.threads;
   if (threads.threads > 1) {

@@ -88,7 +88,7 @@ if(BOARD)
   must("build with pkg-config for a board" ${CXX_COMPILER} -std=c++17 -Os -fno-exceptions -fno-rtti
     -I${BOARD} -I${generated} ${projects}/board_project/main.cpp ${BOARD}/board_mps2.cpp ${BOARD}/print.cpp
     ${generated}/sparsenet_kernels.cpp -x c ${generated}/net.c -x none ${flags} -nostartfiles --specs=nano.specs
-    -T${BOARD}/mps2.ld -o ${work}/board_pc)
+    -L${BOARD} -T${BOARD}/mps2.ld -o ${work}/board_pc)
   if(EMULATOR)
     run("pkg-config, board" ${work}/board_pc)
   endif()

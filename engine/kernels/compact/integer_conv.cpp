@@ -273,20 +273,22 @@ template <int32_t P, Rounding kRounding>
 __attribute__((noinline)) void run_any(const State& s, const PatchNumber* patch, int32_t first, int32_t pixels,
                                        int8_t* out, ptrdiff_t stride) {
   const QuantParams& q = *s.quant;
-  const int32_t count = s.count, rest = count & 3;
+  const int32_t count = s.count, rest = count % kGroup;
   for (int32_t o = first; o < s.outputs; ++o) {
     const int8_t* weight = s.weight + o * count;
     const int32_t begin = s.bias ? s.bias[o] : 0;
     int32_t sums[4] = {begin, begin, begin, begin};
     // In the last group, the weights of the next output meet zeros; behind the last output there are none to be read.
     const bool last = o == s.outputs - 1;
-    const int32_t groups = (count >> 2) + (rest > 0 && !last ? 1 : 0);
+    const int32_t groups = count / kGroup + (rest > 0 && !last ? 1 : 0);
     if constexpr (P == 4) {
-      multiply_4(weight, patch, groups, sums[0], sums[1], sums[2], sums[3]);
+      multiply_4(weight, patch, groups, q.in_zero, sums[0], sums[1], sums[2], sums[3]);
     } else {
-      multiply_1(weight, patch, groups, sums[0]);
+      multiply_1(weight, patch, groups, q.in_zero, sums[0]);
     }
-    if (rest > 0 && last) multiply_rest<P>(weight - (count & ~3), patch, count & ~3, count, sums);
+    if constexpr (kGroup > 1) {
+      if (rest > 0 && last) multiply_rest<P>(s.weight + o * count, patch, count - rest, count, sums);
+    }
     store_any<kRounding>(sums, pixels, q.multipliers[o], s.largest, q, out + o, stride);
   }
 }
@@ -296,14 +298,15 @@ __attribute__((noinline)) void run_any(const State& s, const PatchNumber* patch,
 template <Rounding kRounding>
 __attribute__((noinline)) int32_t run_straight(const State& s, const PatchNumber* patch, int8_t* out,
                                                ptrdiff_t stride) {
-  const int32_t groups = (s.count + 3) >> 2, beyond = -s.count & 3, zero = s.quant->out_zero;
+  const int32_t groups = (s.count + kGroup - 1) / kGroup, beyond = groups * kGroup - s.count;
+  const int32_t in_zero = s.quant->in_zero, zero = s.quant->out_zero;
   const int8_t* weight = s.weight;
   const int32_t* bias = s.bias;
   const int32_t outputs = beyond > 0 ? s.outputs - 1 : s.outputs;
   const Multiplier *m = s.quant->multipliers, *const end = m + outputs;
   for (; m != end; ++m, ++out) {
     int32_t a0 = *bias++, a1 = a0, a2 = a0, a3 = a0;
-    multiply_4(weight, patch, groups, a0, a1, a2, a3);
+    multiply_4(weight, patch, groups, in_zero, a0, a1, a2, a3);
     weight -= beyond;
     const Factor f = make_factor<kRounding>(*m, 0);
     a0 = saturated_byte(fast_product<kRounding>(a0, f) + zero);
@@ -350,8 +353,7 @@ Work make_work(const State& s, void* scratch) {
   w.ring = w.tile + (s.residual.base ? aligned(static_cast<uint64_t>(kPixels) * static_cast<uint64_t>(s.outputs)) : 0);
   for (int32_t ky = 0; ky < s.kernel_h; ++ky) w.window[ky] = w.buffer + ky * s.kernel_w * s.in.channels;
   w.next = INT32_MIN;
-  // The end of the last group stays zero.
-  memset(w.patch + patch_numbers<P>(s.count) - 4 * P, 0, 4 * P * sizeof(PatchNumber));
+  clear_rest<P>(w.patch, s.count);
   if (s.residual.base) make_tables(*s.quant->residual, w.tables);
   return w;
 }
@@ -363,7 +365,9 @@ void run_band(const State& s, int64_t image, int32_t begin, int32_t end, void* s
     const bool inside = find_rows(s, image, oy, &w);
     for (int32_t ox = 0; ox < s.out_w; ox += P) {
       const int32_t pixels = s.out_w - ox < P ? s.out_w - ox : P;
-      for (int32_t p = 0; p < pixels; ++p) gather_pixel<P>(s, w, inside, ox + p, w.patch + 2 * p);
+      for (int32_t p = 0; p < pixels; ++p) {
+        gather_pixel<P>(s, w, inside, ox + p, w.patch + pixel_offset<P>(s.count, p));
+      }
       run_tile<P, kRounding>(s, w, (image * s.out_h + oy) * s.out_w + ox, pixels);
     }
   }
