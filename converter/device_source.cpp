@@ -45,6 +45,10 @@ int64_t elements(const Graph& graph, ValueId id) {
   return element_count(shape);
 }
 
+int64_t bytes(const Graph& graph, ValueId id) {
+  return elements(graph, id) * static_cast<int64_t>(size_of(graph.value(id).type));
+}
+
 std::string header(const std::string& name, const Model& model, const DeviceParts& parts) {
   const std::string macro = upper(name), guard = macro + "_H";
   const auto define = [&](const char* what, int64_t value, const char* comment) {
@@ -63,12 +67,11 @@ std::string header(const std::string& name, const Model& model, const DevicePart
                  "enough for sn_prepare with the compact kernels and one thread, no others");
   text += define("TRAINING_MEMORY_BYTES", static_cast<int64_t>(parts.training_memory_bytes),
                  "the same for training; 0: it has no training plan");
-  const ValueId input = model.graph.inputs[0];
+  const ValueId input = model.graph.inputs[0], output = model.graph.outputs[0];
   text += define("INPUT_ELEMENTS", elements(model.graph, input), "of input 0");
-  text +=
-      define("INPUT_BYTES", elements(model.graph, input) * static_cast<int64_t>(size_of(model.graph.value(input).type)),
-             "of input 0, in its own type: see sn_tensor.type");
-  text += define("OUTPUT_ELEMENTS", elements(model.graph, model.graph.outputs[0]), "of output 0");
+  text += define("INPUT_BYTES", bytes(model.graph, input), "of input 0, in its own type: see sn_tensor.type");
+  text += define("OUTPUT_ELEMENTS", elements(model.graph, output), "of output 0");
+  text += define("OUTPUT_BYTES", bytes(model.graph, output), "of output 0, in its own type");
   text += define("LABELS", static_cast<int64_t>(model.metadata.labels.size()), "0: it has none");
   text += define("TEST_VECTORS", static_cast<int64_t>(model.test_vectors.size()), "for sn_verify");
   text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\nextern const uint8_t " + name + "_model[" + macro +

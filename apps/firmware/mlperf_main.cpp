@@ -3,8 +3,8 @@
 #include <sparsenet/sparsenet.h>
 
 #include "board.h"
-#include "mlperf_tiny/ic_task.h"
 #include "mlperf_tiny/protocol.h"
+#include "mlperf_tiny/task.h"
 #include "mlperf_tiny/th.h"
 #include "model.h"
 
@@ -13,8 +13,10 @@ namespace {
 using namespace sparsenet::mlperf;
 
 alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
-uint8_t buffer[IcTask::kInputBytes];
-IcTask task;
+constexpr size_t kTaskBytes = Task::memory_bytes(MODEL_INPUT_BYTES, MODEL_OUTPUT_BYTES);
+alignas(float) uint8_t task_memory[kTaskBytes];
+uint8_t buffer[kMostInputBytes];
+Task task;
 
 int fail(const char* why) {
   board::print("error: ");
@@ -29,8 +31,10 @@ int main() {
   sn_message why = {sizeof why, ""};
   sn_session* net = nullptr;
   if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &why) != SN_OK) return fail(why.text);
-  if (const char* problem = task.open(net)) return fail(problem);
-  Protocol protocol("sparsenet", "ic01", buffer, sizeof buffer);
+  const TaskKind* kind = find_task(net);
+  if (!kind) return fail(kNoTask);
+  if (const char* problem = task.open(net, *kind, task_memory, sizeof task_memory)) return fail(problem);
+  Protocol protocol("sparsenet", kind->id, buffer, kind->input_bytes);
   Port port{};
   port.get = [](void*) { return board::read_byte(); };
   port.put = [](void*, char c) { board::write_byte(c); };

@@ -13,7 +13,7 @@ class Protocol {
  public:
   static constexpr size_t kLineBytes = 80;  // longest command; runners send 31 bytes of data in 65 characters
 
-  // `model` is the benchmark's name for the task ("ic01"); `buffer` holds exactly one input of that task.
+  // `model` is the benchmark's name for the task, as in TaskKind::id; `buffer` holds exactly one input of that task.
   Protocol(const char* vendor, const char* model, uint8_t* buffer, size_t buffer_bytes);
 
   // Initialises the board's parts and reports that it is ready.

@@ -4,36 +4,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
-
-#include "data/file.h"
-#include "data/npy.h"
 
 namespace sparsenet::mlperf {
 namespace {
 
 constexpr size_t kBytesPerCommand = 31;  // as sent by runners
-constexpr uint64_t kRecordBytes = 1 + IcTask::kInputBytes;
-constexpr uint64_t kMostSamples = 100000;
 constexpr uint32_t kMostIterations = 1000000000;
-
-Result<std::vector<int64_t>> read_indices(const std::string& path, uint64_t images) {
-  SPARSENET_ASSIGN_OR_RETURN(auto file, io::File::open(path));
-  SPARSENET_ASSIGN_OR_RETURN(auto header, io::read_npy_header(file));
-  const int64_t count = header.elements();
-  if (header.shape.size() != 1 || count < 1 || static_cast<uint64_t>(count) > kMostSamples) {
-    return invalid_argument(path + ": expected a list of 1 to 100000 indices, found " + to_string(header.shape));
-  }
-  std::vector<int64_t> indices(static_cast<size_t>(count));
-  SPARSENET_RETURN_IF_ERROR(io::read_npy_integers(file, header, 0, count, indices.data()));
-  for (const int64_t index : indices) {
-    if (index < 0 || static_cast<uint64_t>(index) >= images) {
-      return invalid_argument(path + ": expected indices of " + std::to_string(images) + " images, found " +
-                              std::to_string(index));
-    }
-  }
-  return indices;
-}
 
 // What follows `prefix` in the first line that begins with it; if the prefix ends with '[', only up to the next ']'.
 bool find_value(const std::vector<std::string>& lines, const std::string& prefix, std::string* value) {
@@ -59,6 +35,7 @@ Result<std::vector<float>> read_results(const std::vector<std::string>& lines) {
     if (end == at) return internal_error("the device's results are no numbers: " + list);
     at = *end == ',' ? end + 1 : end;
   }
+  if (results.empty()) return internal_error("the device gave no results");
   return results;
 }
 
@@ -82,37 +59,7 @@ uint64_t now(void*) {
 
 }  // namespace
 
-Result<std::vector<Sample>> read_samples(const std::string& images, const std::string& indices) {
-  auto file = io::File::open(images);
-  if (!file.ok()) return file.status();
-  const uint64_t count = file->size() / kRecordBytes;
-  if (count == 0 || file->size() % kRecordBytes != 0 || count > kMostSamples) {
-    return invalid_argument(images + ": expected a CIFAR-10 file of 3073-byte records, found " +
-                            std::to_string(file->size()) + " bytes");
-  }
-  std::vector<int64_t> chosen;
-  if (indices.empty()) {
-    for (uint64_t i = 0; i < count; ++i) chosen.push_back(static_cast<int64_t>(i));
-  } else {
-    SPARSENET_ASSIGN_OR_RETURN(chosen, read_indices(indices, count));
-  }
-  std::vector<Sample> samples(chosen.size());
-  std::vector<uint8_t> record(kRecordBytes);
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    SPARSENET_RETURN_IF_ERROR(
-        file->read_at(static_cast<uint64_t>(chosen[i]) * kRecordBytes, record.data(), record.size()));
-    samples[i].label = record[0];
-    // The file stores planes, the benchmark's inputs are pixels.
-    for (size_t c = 0; c < IcTask::kChannels; ++c) {
-      for (size_t p = 0; p < IcTask::kPixels; ++p) {
-        samples[i].bytes[p * IcTask::kChannels + c] = record[1 + c * IcTask::kPixels + p];
-      }
-    }
-  }
-  return samples;
-}
-
-Runner::Runner(Protocol* protocol, IcTask* task) : protocol_(protocol) {
+Runner::Runner(Protocol* protocol, Task* task) : protocol_(protocol) {
   attach({[](void*) { return -1; }, [](void* self, char c) { static_cast<Runner*>(self)->answer_.push_back(c); }, now,
           this},
          protocol, task);
@@ -142,30 +89,29 @@ Status Runner::send(const std::string& command, std::vector<std::string>* lines)
   return {};
 }
 
-Status Runner::load(const Sample& sample) {
-  SPARSENET_RETURN_IF_ERROR(send("db load " + std::to_string(sizeof sample.bytes)));
+Status Runner::load(const Input& input) {
+  SPARSENET_RETURN_IF_ERROR(send("db load " + std::to_string(input.bytes)));
   std::vector<std::string> lines;
-  for (size_t at = 0; at < sizeof sample.bytes; at += kBytesPerCommand) {
+  for (size_t at = 0; at < input.bytes; at += kBytesPerCommand) {
     std::string command = "db ";
-    for (size_t i = at; i < std::min(at + kBytesPerCommand, sizeof sample.bytes); ++i) {
-      command += "0123456789abcdef"[sample.bytes[i] >> 4];
-      command += "0123456789abcdef"[sample.bytes[i] & 15];
+    for (size_t i = at; i < std::min(at + kBytesPerCommand, input.bytes); ++i) {
+      command += "0123456789abcdef"[input.data[i] >> 4];
+      command += "0123456789abcdef"[input.data[i] & 15];
     }
     SPARSENET_RETURN_IF_ERROR(send(command, &lines));
   }
   return lines.front() == "m-load-done" ? Status() : internal_error("the device does not say m-load-done");
 }
 
-Result<size_t> Runner::classify(const Sample& sample) {
-  SPARSENET_RETURN_IF_ERROR(load(sample));
+Result<std::vector<float>> Runner::infer(const Input& input) {
+  SPARSENET_RETURN_IF_ERROR(load(input));
   std::vector<std::string> lines;
   SPARSENET_RETURN_IF_ERROR(send("infer 1 0", &lines));
-  SPARSENET_ASSIGN_OR_RETURN(auto results, read_results(lines));
-  return static_cast<size_t>(std::max_element(results.begin(), results.end()) - results.begin());
+  return read_results(lines);
 }
 
-Result<Window> Runner::measure(const Sample& sample, double seconds, uint32_t least_iterations) {
-  SPARSENET_RETURN_IF_ERROR(load(sample));
+Result<Window> Runner::measure(const Input& input, double seconds, uint32_t least_iterations) {
+  SPARSENET_RETURN_IF_ERROR(load(input));
   double iterations = least_iterations;
   for (;;) {
     Window window;

@@ -9,19 +9,17 @@
 #include <string>
 #include <vector>
 
-#include "mlperf_tiny/ic_task.h"
 #include "mlperf_tiny/protocol.h"
+#include "mlperf_tiny/task.h"
 #include "mlperf_tiny/th.h"
 
 namespace sparsenet::mlperf {
 
-struct Sample {
-  uint8_t label = 0;
-  uint8_t bytes[IcTask::kInputBytes] = {};
+// What a runner sends for one inference.
+struct Input {
+  const uint8_t* data;
+  size_t bytes;
 };
-
-// All images of a CIFAR-10 file, or those whose indices a .npy file lists, in its order.
-Result<std::vector<Sample>> read_samples(const std::string& images, const std::string& indices);
 
 struct Window {
   uint32_t iterations = 0;
@@ -32,20 +30,20 @@ struct Window {
 class Runner {
  public:
   // Makes itself the device's line. There may be only one at a time.
-  Runner(Protocol* protocol, IcTask* task);
+  Runner(Protocol* protocol, Task* task);
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
   Status start();
-  // The class with the largest result; of equal ones the first.
-  Result<size_t> classify(const Sample& sample);
-  // One window: as many inferences of this sample as are needed for at least `seconds`, and at least
+  // The results of one inference, as the device prints them; at least one.
+  Result<std::vector<float>> infer(const Input& input);
+  // One window: as many inferences of this input as are needed for at least `seconds`, and at least
   // `least_iterations`.
-  Result<Window> measure(const Sample& sample, double seconds, uint32_t least_iterations);
+  Result<Window> measure(const Input& input, double seconds, uint32_t least_iterations);
 
  private:
   Status send(const std::string& command, std::vector<std::string>* lines = nullptr);
-  Status load(const Sample& sample);
+  Status load(const Input& input);
 
   Protocol* protocol_;
   std::string answer_;

@@ -4,15 +4,15 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "mlperf_tiny/ic_task.h"
 #include "mlperf_tiny/protocol.h"
+#include "mlperf_tiny/task.h"
 
 namespace sparsenet::mlperf {
 namespace {
 
 Port board;
 Protocol* protocol = nullptr;
-IcTask* task = nullptr;
+Task* task = nullptr;
 
 void put(char c) {
   board.put(board.self, c);
@@ -102,7 +102,7 @@ const char* put_conversion(const char* format, va_list* arguments) {
 
 }  // namespace
 
-void attach(const Port& to, Protocol* by, IcTask* with) {
+void attach(const Port& to, Protocol* by, Task* with) {
   board = to;
   protocol = by;
   task = with;
@@ -128,9 +128,9 @@ void th_infer() {
 
 void th_results() {
   th_printf("m-results-[");
-  for (size_t i = 0; i < task->classes(); ++i) {
+  for (size_t i = 0; i < task->results(); ++i) {
     if (i > 0) put(',');
-    put_fixed(task->outputs()[i]);
+    put_fixed(task->result(i));
   }
   th_printf("]\r\n");
 }

@@ -1,6 +1,6 @@
 // The porting layer of MLPerf Tiny under its public names (benchmark/api/submitter_implemented.h of mlcommons/tiny):
-// what the protocol calls and a board provides. th.cpp implements it once for all boards, on top of a Port and an
-// IcTask.
+// what the protocol calls and a board provides. th.cpp implements it once for all boards, on top of a Port and a
+// Task.
 //
 // Nothing here uses a heap, stdio or an operating system. There is one device per program, as in the benchmark.
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace sparsenet::mlperf {
 
-class IcTask;
+class Task;
 class Protocol;
 
 // The board: a serial line and a clock.
@@ -21,7 +21,7 @@ struct Port {
 };
 
 // Sets what the functions below work with. All arguments must outlive their use.
-void attach(const Port& port, Protocol* protocol, IcTask* task);
+void attach(const Port& port, Protocol* protocol, Task* task);
 
 // Sends the greeting, then answers commands until the line is closed.
 void serve();

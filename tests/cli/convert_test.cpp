@@ -492,6 +492,8 @@ TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata s
   CHECK(trains.out.find("plan        portable-f32, batch 1, trains the last layer") != std::string::npos);
   CHECK(nlohmann::json::parse(read_text(report), nullptr, false)["plans"].size() == 2);
   CHECK(read_text(folder / "training.h").find("TRAINING_MEMORY_BYTES 0 ") == std::string::npos);
+  CHECK(read_text(folder / "training.h").find("#define TRAINING_INPUT_BYTES 12288 ") != std::string::npos);
+  CHECK(read_text(folder / "training.h").find("#define TRAINING_OUTPUT_BYTES 40 ") != std::string::npos);
   CHECK(convert({training.string(), "-o", training.string(), "--test-vectors", "3"}).code == 0);
   const auto both = sparsenet::load_model(training.string());
   REQUIRE_MESSAGE(both.ok(), both.status().message());

@@ -1,113 +1,25 @@
 // sparsenet-mlperf-tiny tested from outside: a dialogue over pipes, as a benchmark's runner has it over a serial port.
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/model.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
 
-#include "command.h"
 #include "data/npy.h"
+#include "mlperf_dialogue.h"
 #include "support/convert.h"
 #include "support/skip.h"
-
-extern char** environ;
 
 namespace {
 
 using namespace sparsenet;
 using namespace sparsenet::test;
 using nlohmann::json;
-using Lines = std::vector<std::string>;
 
 constexpr size_t kInputBytes = 3072;
-constexpr char kReady[] = "m-ready";
-
-// The program with both of its streams connected to pipes.
-class Dialogue {
- public:
-  explicit Dialogue(const std::vector<std::string>& arguments) {
-    signal(SIGPIPE, SIG_IGN);  // a program that died is noticed by a missing answer
-    int in[2], out[2];
-    REQUIRE(pipe2(in, O_CLOEXEC) == 0);
-    REQUIRE(pipe2(out, O_CLOEXEC) == 0);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    std::vector<std::string> words{SPARSENET_MLPERF};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    const int spawned = posix_spawn(&child_, SPARSENET_MLPERF, &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(in[0]);
-    close(out[1]);
-    to_ = in[1];
-    from_ = out[0];
-    REQUIRE(spawned == 0);
-  }
-  ~Dialogue() { (void)end(); }
-  Dialogue(const Dialogue&) = delete;
-  Dialogue& operator=(const Dialogue&) = delete;
-
-  // All lines up to "m-ready", which is not included. Lines end with CR LF.
-  Lines read() {
-    Lines lines;
-    while (true) {
-      size_t end = text_.find("\r\n");
-      while (end == std::string::npos) {
-        pollfd ready{from_, POLLIN, 0};
-        REQUIRE_MESSAGE(poll(&ready, 1, 60000) == 1, "no answer; so far: ", text_);
-        char bytes[4096];
-        const ssize_t got = ::read(from_, bytes, sizeof bytes);
-        REQUIRE_MESSAGE(got > 0, "the program ended; so far: ", text_);
-        text_.append(bytes, static_cast<size_t>(got));
-        end = text_.find("\r\n");
-      }
-      lines.push_back(text_.substr(0, end));
-      text_.erase(0, end + 2);
-      if (lines.back() == kReady) break;
-    }
-    lines.pop_back();
-    return lines;
-  }
-  void write(const std::string& text) { REQUIRE(::write(to_, text.data(), text.size()) == ssize_t(text.size())); }
-  Lines ask(const std::string& command) {
-    write(command + "%");
-    return read();
-  }
-  std::string ask_one(const std::string& command) {
-    const Lines lines = ask(command);
-    REQUIRE_MESSAGE(lines.size() == 1, command);
-    return lines[0];
-  }
-  // Closes the line and returns the program's exit code.
-  int end() {
-    if (child_ == 0) return 0;
-    close(to_);
-    int state = 0;
-    waitpid(child_, &state, 0);
-    child_ = 0;
-    close(from_);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
-  }
-
- private:
-  pid_t child_ = 0;
-  int to_ = -1, from_ = -1;
-  std::string text_;
-};
 
 const std::string& planned_model() {
   static const std::string path = [] {
@@ -127,28 +39,6 @@ std::vector<uint8_t> some_image() {
   std::vector<uint8_t> bytes(kInputBytes);
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 37 + i / 96 * 11);
   return bytes;
-}
-
-std::string hex(const std::vector<uint8_t>& bytes, size_t from, size_t count) {
-  std::string digits;
-  for (size_t i = from; i < std::min(from + count, bytes.size()); ++i) {
-    char two[3];
-    std::snprintf(two, sizeof two, i % 2 ? "%02X" : "%02x", bytes[i]);
-    digits += two;
-  }
-  return digits;
-}
-
-void load(Dialogue& device, const std::vector<uint8_t>& bytes) {
-  CHECK(device.ask_one("db load 3072") == "m-[Expecting 3072 bytes]");
-  for (size_t at = 0; at < bytes.size(); at += 31) {
-    const Lines lines = device.ask("db " + hex(bytes, at, 31));
-    if (at + 31 < bytes.size()) {
-      CHECK(lines.empty());
-    } else {
-      CHECK(lines == Lines{"m-load-done"});
-    }
-  }
 }
 
 bool is_lap(const std::string& line) {
@@ -176,30 +66,7 @@ std::string expected_results(const std::string& model_path, const std::vector<ui
   REQUIRE_MESSAGE(run.code == 0, run.err);
   auto outputs = io::read_npy(scratch("mlperf-out.npy"));
   REQUIRE(outputs.ok());
-  std::string list = "m-results-[";
-  for (size_t i = 0; i < outputs->values.size(); ++i) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%s%0.3f", i ? "," : "", static_cast<double>(outputs->values[i]));
-    list += text;
-  }
-  return list + "]";
-}
-
-// Runs to the end with empty input.
-Outcome run_to_end(const std::vector<std::string>& arguments) {
-  std::string command = SPARSENET_MLPERF;
-  for (const std::string& argument : arguments) command += " '" + argument + "'";
-  command += " >'" + scratch("m-out.txt") + "' 2>'" + scratch("m-err.txt") + "' </dev/null";
-  const int state = std::system(command.c_str());
-  Outcome outcome;
-  outcome.code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
-  const auto text = [](const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-  };
-  outcome.out = text(scratch("m-out.txt"));
-  outcome.err = text(scratch("m-err.txt"));
-  return outcome;
+  return results_line(outputs->values);
 }
 
 }  // namespace
@@ -231,7 +98,7 @@ TEST_CASE("mlperf: results are those of sparsenet run") {
   const std::string expected = expected_results(planned_model(), image);
   Dialogue device({planned_model()});
   device.read();
-  load(device, image);
+  device.load(image);
   Lines lines = device.ask("infer 3 2");
   REQUIRE(lines.size() == 7);
   CHECK(lines[0] == "m-warmup-start-2");
@@ -254,12 +121,12 @@ TEST_CASE("mlperf: results are those of sparsenet run") {
   CHECK(lines[6] == expected);
   // Another image gives other results, and the first image the first results again.
   std::vector<uint8_t> other(image.rbegin(), image.rend());
-  load(device, other);
+  device.load(other);
   lines = device.ask("infer 1 0");
   REQUIRE(lines.size() == 7);
   CHECK(lines[6] == expected_results(planned_model(), other));
   CHECK(lines[6] != expected);
-  load(device, image);
+  device.load(image);
   CHECK(device.ask("infer 1 0").back() == expected);
 }
 
@@ -274,7 +141,7 @@ TEST_CASE("mlperf: colours in the model's own order") {
   for (size_t p = 0; p < kInputBytes; p += 3) std::swap(swapped[p], swapped[p + 2]);
   Dialogue device({scratch("bgr.snet")});
   device.read();
-  load(device, image);
+  device.load(image);
   CHECK(device.ask("infer 1 0").back() == expected_results(planned_model(), swapped));
 }
 
@@ -344,7 +211,7 @@ TEST_CASE("mlperf: wrong commands get an error, and the device goes on") {
     if (i != '%' && i != '\r' && i != '\n') noise += static_cast<char>(i);
   }
   for (size_t at = 0; at < noise.size(); at += 50) device.ask(noise.substr(at, 50));
-  load(device, image);
+  device.load(image);
   CHECK(device.ask("infer 1 0").size() == 7);
   // A command without an end is not executed.
   device.write("infer 5");
@@ -358,18 +225,18 @@ TEST_CASE("mlperf: results before any inference are zeros") {
 }
 
 TEST_CASE("mlperf: models and options that do not fit") {
-  CHECK(fails(run_to_end({}), 2, {"MODEL"}));
-  CHECK(fails(run_to_end({"no-such.snet"}), 1, {"no-such.snet"}));
-  CHECK(fails(run_to_end({small_model()}), 1, {small_model(), "plan"}));
-  CHECK(fails(run_to_end({planned_model(), "--json"}), 2, {"--json"}));
-  CHECK(fails(run_to_end({planned_model(), "--score", "no-such.bin"}), 1, {"no-such.bin"}));
+  CHECK(fails(mlperf({}), 2, {"MODEL"}));
+  CHECK(fails(mlperf({"no-such.snet"}), 1, {"no-such.snet"}));
+  CHECK(fails(mlperf({small_model()}), 1, {small_model(), "plan"}));
+  CHECK(fails(mlperf({planned_model(), "--json"}), 2, {"--json"}));
+  CHECK(fails(mlperf({planned_model(), "--score", "no-such.bin"}), 1, {"no-such.bin"}));
   std::ofstream(scratch("short.bin"), std::ios::binary) << std::string(3072, 'x');
-  CHECK(fails(run_to_end({planned_model(), "--score", scratch("short.bin")}), 1, {"short.bin", "3073", "3072"}));
-  CHECK(run_to_end({"--help"}).code == 0);
+  CHECK(fails(mlperf({planned_model(), "--score", scratch("short.bin")}), 1, {"short.bin", "3073", "3072"}));
+  CHECK(mlperf({"--help"}).code == 0);
   std::ofstream(scratch("net.tflite")) << "not read any further";
-  CHECK(fails(run_to_end({scratch("net.tflite")}), 1, {"a TensorFlow Lite file", "sparsenet-convert"}));
-  CHECK(fails(run_to_end({planned_model(), "--score", "x.bin", "--seconds", "nan"}), 2, {"--seconds", "'nan'"}));
-  CHECK(fails(run_to_end({planned_model(), "--score", ""}), 2, {"--score", "an empty one"}));
+  CHECK(fails(mlperf({scratch("net.tflite")}), 1, {"a TensorFlow Lite file", "sparsenet-convert"}));
+  CHECK(fails(mlperf({planned_model(), "--score", "x.bin", "--seconds", "nan"}), 2, {"--seconds", "'nan'"}));
+  CHECK(fails(mlperf({planned_model(), "--score", ""}), 2, {"--score", "an empty one"}));
 }
 
 TEST_CASE("mlperf: scores itself") {
@@ -398,7 +265,7 @@ TEST_CASE("mlperf: scores itself") {
     set.append(planes.begin(), planes.end());
   }
   std::ofstream(scratch("four.bin"), std::ios::binary) << set;
-  Outcome outcome = run_to_end({planned_model(), "--score", scratch("four.bin"), "--seconds", "0.01", "--json"});
+  Outcome outcome = mlperf({planned_model(), "--score", scratch("four.bin"), "--seconds", "0.01", "--json"});
   REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
   const json score = json::parse(outcome.out, nullptr, false);
   REQUIRE_FALSE(score.is_discarded());
@@ -419,7 +286,7 @@ TEST_CASE("mlperf: scores itself") {
 
   const float chosen[] = {2, 0};
   REQUIRE(io::write_npy(scratch("chosen.npy"), {2}, chosen).ok());
-  CHECK(fails(run_to_end({planned_model(), "--score", scratch("four.bin"), "--indices", scratch("chosen.npy")}), 1,
+  CHECK(fails(mlperf({planned_model(), "--score", scratch("four.bin"), "--indices", scratch("chosen.npy")}), 1,
               {"chosen.npy"}));
   // int64, like the benchmark's own list.
   std::string header = "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }";
@@ -432,13 +299,13 @@ TEST_CASE("mlperf: scores itself") {
   const std::vector<std::string> some{planned_model(),   "--score",   scratch("four.bin"),
                                       "--accuracy-only", "--indices", scratch("chosen.npy")};
   write_indices(2, 0);
-  outcome = run_to_end(some);
+  outcome = mlperf(some);
   CHECK(outcome.code == 0);
   CHECK(outcome.out == "accuracy: 1 of 2 right, 50.00 %\n");
   write_indices(2, 4);
-  CHECK(fails(run_to_end(some), 1, {"chosen.npy", "4"}));
+  CHECK(fails(mlperf(some), 1, {"chosen.npy", "4"}));
   write_indices(-1, 0);
-  CHECK(fails(run_to_end(some), 1, {"chosen.npy", "-1"}));
+  CHECK(fails(mlperf(some), 1, {"chosen.npy", "-1"}));
 }
 
 TEST_CASE("mlperf: the reference network is right on at least 85 % of the benchmark's samples") {
@@ -451,7 +318,7 @@ TEST_CASE("mlperf: the reference network is right on at least 85 % of the benchm
   REQUIRE_MESSAGE(model.ok(), model.status().message());
   REQUIRE(save_model(*model, scratch("resnet8.snet")).ok());
   const Outcome outcome =
-      run_to_end({scratch("resnet8.snet"), "--score", images, "--indices", indices, "--accuracy-only", "--json"});
+      mlperf({scratch("resnet8.snet"), "--score", images, "--indices", indices, "--accuracy-only", "--json"});
   REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
   const json score = json::parse(outcome.out, nullptr, false);
   REQUIRE_FALSE(score.is_discarded());
