@@ -110,6 +110,13 @@ template <Rounding kRounding>
   return {m.value, fast ? 1 << (right - 1) : 0, fast ? right : 0, fast};
 }
 
+// The same where it is known that this is exact.
+template <Rounding kRounding>
+[[gnu::always_inline]] inline Factor fast_factor(const Multiplier& m) {
+  const int32_t right = kRounding == Rounding::kDouble ? -m.shift : -1 - m.shift;
+  return {m.value, 1 << (right - 1), right, true};
+}
+
 template <Rounding kRounding>
 [[gnu::always_inline]] inline int32_t fast_product(int32_t x, const Factor& f) {
   if (kRounding == Rounding::kDouble) {

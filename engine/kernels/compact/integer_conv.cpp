@@ -1,16 +1,16 @@
 // Convolutions and fully connected layers of int8 with weights in the order in which the model stores them,
 // [out][in][kh][kw].
 //
-// Four pixels of an output row are computed at a time (of a layer with one output pixel, this one): the windows that
-// they read are gathered into scratch once, with zero point and padding, and every output's weights run through them
-// once (integer_tile.h). Inputs of several channel ranges, or with scales of channels, are first copied into a ring of
-// input rows, so that each number is scaled once.
+// A few neighbouring output pixels, three or four, are computed at a time (of a layer with one output pixel, this one):
+// the windows that they read are gathered into scratch once, with zero point and padding, and every output's weights
+// run through them once (integer_tile.h). Inputs of several channel ranges, or with scales of channels, are first
+// copied into a ring of input rows, so that each number is scaled once.
 #include "kernels/compact/integer_tile.h"
 
 namespace sparsenet::rt::compact {
 namespace {
 
-constexpr int32_t kPixels = 4, kBandRows = 16;
+constexpr int32_t kPixels = kTilePixels, kBandRows = 16;
 
 struct State {
   ByteInput in;
@@ -90,15 +90,16 @@ __attribute__((noinline)) void add_by_tables(const int8_t* a, const int8_t* b, i
   const int32_t zero = q.out_zero;
   const auto *x = reinterpret_cast<const uint8_t*>(a), *y = reinterpret_cast<const uint8_t*>(b);
   if (f.fast && is_all_bytes(q)) {
-    for (const uint8_t* const end = x + count; x != end; ++out) {
-      *out = static_cast<int8_t>(saturated_byte(fast_product<kRounding>(first[*x++] + second[*y++], f) + zero));
-    }
-    return;
+    return add_entries<kRounding>(first, second, x, y, count, f, zero, out);
   }
   for (; count > 0; --count, ++out) {
     const int32_t v = slow_product(wrapped_sum(first[*x++], second[*y++]), m, kRounding);
     *out = static_cast<int8_t>(bounded_byte(wrapped_sum(v, zero), q.low, q.high));
   }
+}
+
+uint64_t bias_bytes(int32_t outputs) {
+  return kAdjustsBiases ? aligned(static_cast<uint64_t>(outputs) * sizeof(int32_t)) : 0;
 }
 
 // Of what a residual takes: tables and a tile of outputs.
@@ -107,13 +108,15 @@ uint64_t tile_bytes(const Step& s) {
   return sizeof(Tables) + aligned(static_cast<uint64_t>(kPixels) * static_cast<uint64_t>(s.out.c));
 }
 
-// Scratch: the patch, the pointers to rows, a window that reaches beyond the image, what a residual takes, the ring.
+// Scratch: the patch, biases, the pointers to rows, a window that reaches beyond the image, what a residual takes, the
+// ring.
 template <int32_t P>
 void query(const Step& s, KernelNeeds* needs) {
   *needs = {};
   needs->state_bytes = sizeof(State) + byte_ranges_bytes(s.in);
   needs->scratch_bytes =
-      patch_bytes<P>(count_of(s)) + aligned(static_cast<uint64_t>(s.window.kernel_h) * 2 * sizeof(int8_t*)) +
+      patch_bytes<P>(count_of(s)) + bias_bytes(s.out.c) +
+      aligned(static_cast<uint64_t>(s.window.kernel_h) * 2 * sizeof(int8_t*)) +
       aligned(static_cast<uint64_t>(count_of(s))) + tile_bytes(s) +
       static_cast<uint64_t>(ring_rows_of(s)) * static_cast<uint64_t>(s.in.w) * static_cast<uint64_t>(s.in.c);
   needs->chunks = s.out.n * ((s.out.h + kBandRows - 1) / kBandRows);
@@ -134,7 +137,7 @@ int32_t largest_sum(const Step& s) {
 template <Rounding kRounding>
 bool is_straight(const Step& s, int32_t largest) {
   const QuantParams& q = *s.quant;
-  bool fast = s.conv.bias && is_all_bytes(q);
+  bool fast = (kAdjustsBiases || s.conv.bias) && is_all_bytes(q);
   for (int32_t o = 0; fast && o < s.out.c; ++o) fast = make_factor<kRounding>(q.multipliers[o], largest).fast;
   return fast;
 }
@@ -172,6 +175,7 @@ const char* prepare(const Step& s, const Place& place) {
 // The parts of the scratch, and which input rows the ring holds.
 struct Work {
   PatchNumber* patch;
+  const int32_t* biases;  // of the outputs; null: none
   const int8_t** rows;    // of the window at an output row; null where a row is in the padding
   const int8_t** window;  // of the buffer below
   int8_t* buffer;         // [kh][kw][channels]
@@ -232,14 +236,14 @@ bool find_rows(const State& s, int64_t image, int32_t oy, Work* w) {
 
 // Copies a window that reaches beyond the image, with the zero point where it does.
 void copy_window(const State& s, ptrdiff_t stride, int32_t x0, const Work& w) {
-  const auto channels = static_cast<size_t>(s.in.channels);
+  const int32_t channels = s.in.channels;
   int8_t* to = w.buffer;
   for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
     for (int32_t kx = 0, x = x0; kx < s.kernel_w; ++kx, x += s.dilation_w, to += channels) {
       if (w.rows[ky] && x >= 0 && x < s.in_w) {
-        memcpy(to, w.rows[ky] + x * stride, channels);
+        copy_numbers(w.rows[ky] + x * stride, channels, to);
       } else {
-        memset(to, s.quant->in_zero, channels);
+        fill_numbers(s.quant->in_zero, channels, to);
       }
     }
   }
@@ -270,56 +274,23 @@ __attribute__((noinline)) void store_any(const int32_t* sums, int32_t pixels, co
 
 // The outputs from `first` on of `pixels` pixels, whose patch is gathered, to out[pixel * stride + output].
 template <int32_t P, Rounding kRounding>
-__attribute__((noinline)) void run_any(const State& s, const PatchNumber* patch, int32_t first, int32_t pixels,
-                                       int8_t* out, ptrdiff_t stride) {
+__attribute__((noinline)) void run_any(const State& s, const Work& w, int32_t first, int32_t pixels, int8_t* out,
+                                       ptrdiff_t stride) {
   const QuantParams& q = *s.quant;
   const int32_t count = s.count, rest = count % kGroup;
   for (int32_t o = first; o < s.outputs; ++o) {
     const int8_t* weight = s.weight + o * count;
-    const int32_t begin = s.bias ? s.bias[o] : 0;
+    const int32_t begin = w.biases ? w.biases[o] : 0;
     int32_t sums[4] = {begin, begin, begin, begin};
     // In the last group, the weights of the next output meet zeros; behind the last output there are none to be read.
     const bool last = o == s.outputs - 1;
     const int32_t groups = count / kGroup + (rest > 0 && !last ? 1 : 0);
-    if constexpr (P == 4) {
-      multiply_4(weight, patch, groups, q.in_zero, sums[0], sums[1], sums[2], sums[3]);
-    } else {
-      multiply_1(weight, patch, groups, q.in_zero, sums[0]);
-    }
+    multiply<P>(weight, w.patch, groups, sums);
     if constexpr (kGroup > 1) {
-      if (rest > 0 && last) multiply_rest<P>(s.weight + o * count, patch, count - rest, count, sums);
+      if (rest > 0 && last) multiply_rest<P>(s.weight + o * count, w.patch, count - rest, count, sums);
     }
     store_any<kRounding>(sums, pixels, q.multipliers[o], s.largest, q, out + o, stride);
   }
-}
-
-// The same for four pixels of a step for which State::straight is set, up to the last output, or the one before it if
-// there are no whole groups of weights. Returns how many outputs that is.
-template <Rounding kRounding>
-__attribute__((noinline)) int32_t run_straight(const State& s, const PatchNumber* patch, int8_t* out,
-                                               ptrdiff_t stride) {
-  const int32_t groups = (s.count + kGroup - 1) / kGroup, beyond = groups * kGroup - s.count;
-  const int32_t in_zero = s.quant->in_zero, zero = s.quant->out_zero;
-  const int8_t* weight = s.weight;
-  const int32_t* bias = s.bias;
-  const int32_t outputs = beyond > 0 ? s.outputs - 1 : s.outputs;
-  const Multiplier *m = s.quant->multipliers, *const end = m + outputs;
-  for (; m != end; ++m, ++out) {
-    int32_t a0 = *bias++, a1 = a0, a2 = a0, a3 = a0;
-    multiply_4(weight, patch, groups, in_zero, a0, a1, a2, a3);
-    weight -= beyond;
-    const Factor f = make_factor<kRounding>(*m, 0);
-    a0 = saturated_byte(fast_product<kRounding>(a0, f) + zero);
-    a1 = saturated_byte(fast_product<kRounding>(a1, f) + zero);
-    a2 = saturated_byte(fast_product<kRounding>(a2, f) + zero);
-    a3 = saturated_byte(fast_product<kRounding>(a3, f) + zero);
-    int8_t* to = out;
-    *to = static_cast<int8_t>(a0), to += stride;
-    *to = static_cast<int8_t>(a1), to += stride;
-    *to = static_cast<int8_t>(a2), to += stride;
-    *to = static_cast<int8_t>(a3);
-  }
-  return outputs;
 }
 
 // The outputs of a tile. With a residual, they go to a buffer first, because it may lie where they belong.
@@ -329,10 +300,18 @@ void run_tile(const State& s, const Work& w, int64_t pixel, int32_t pixels) {
   const bool adds = s.residual.base != nullptr;
   int8_t* const to = adds ? w.tile : out;
   const ptrdiff_t stride = adds ? s.outputs : s.out.pixel_stride;
-  const int32_t done = P == 4 && pixels == 4 && s.straight ? run_straight<kRounding>(s, w.patch, to, stride) : 0;
-  if (done < s.outputs) run_any<P, kRounding>(s, w.patch, done, pixels, to, stride);
+  int32_t done = 0;
+  if (P > 1 && s.straight && (pixels == P || kStoresFewer)) {
+    const Tile tile{s.weight, w.biases, s.quant->multipliers, s.outputs, s.count, s.quant->out_zero, pixels,
+                    to,       stride};
+    done = run_straight<kRounding>(tile, w.patch);
+  }
+  if (done < s.outputs) run_any<P, kRounding>(s, w, done, pixels, to, stride);
   if (!adds) return;
   const int8_t *residual = s.residual.base + pixel * s.residual.pixel_stride, *from = w.tile;
+  if (s.residual.pixel_stride == s.outputs && s.out.pixel_stride == s.outputs) {
+    return add_by_tables<kRounding>(from, residual, pixels * s.outputs, *s.quant->residual, w.tables, out);
+  }
   for (; pixels > 0; --pixels, from += s.outputs, residual += s.residual.pixel_stride, out += s.out.pixel_stride) {
     add_by_tables<kRounding>(from, residual, s.outputs, *s.quant->residual, w.tables, out);
   }
@@ -344,6 +323,11 @@ Work make_work(const State& s, void* scratch) {
   auto* at = static_cast<uint8_t*>(scratch);
   w.patch = reinterpret_cast<PatchNumber*>(at);
   at += patch_bytes<P>(s.count);
+  w.biases = s.bias;
+  if constexpr (kAdjustsBiases) {
+    w.biases = adjusted_biases(s.weight, s.bias, s.outputs, s.count, s.quant->in_zero, reinterpret_cast<int32_t*>(at));
+  }
+  at += bias_bytes(s.outputs);
   w.rows = reinterpret_cast<const int8_t**>(at);
   w.window = w.rows + s.kernel_h;
   at += aligned(static_cast<uint64_t>(s.kernel_h) * 2 * sizeof(int8_t*));
@@ -358,18 +342,24 @@ Work make_work(const State& s, void* scratch) {
   return w;
 }
 
+// Output rows [begin, end) of an image. A tile may begin in one row and end in the next.
 template <int32_t P, Rounding kRounding>
 void run_band(const State& s, int64_t image, int32_t begin, int32_t end, void* scratch) {
   Work w = make_work<P>(s, scratch);
-  for (int32_t oy = begin; oy < end; ++oy) {
-    const bool inside = find_rows(s, image, oy, &w);
-    for (int32_t ox = 0; ox < s.out_w; ox += P) {
-      const int32_t pixels = s.out_w - ox < P ? s.out_w - ox : P;
-      for (int32_t p = 0; p < pixels; ++p) {
-        gather_pixel<P>(s, w, inside, ox + p, w.patch + pixel_offset<P>(s.count, p));
+  const int64_t first = (image * s.out_h + begin) * s.out_w;
+  const int32_t count = (end - begin) * s.out_w;
+  int32_t oy = begin - 1, ox = s.out_w;
+  bool inside = false;
+  for (int32_t i = 0, pixels; i < count; i += pixels) {
+    pixels = count - i < P ? count - i : P;
+    for (int32_t p = 0; p < pixels; ++p, ++ox) {
+      if (ox == s.out_w) {
+        ox = 0;
+        inside = find_rows(s, image, ++oy, &w);
       }
-      run_tile<P, kRounding>(s, w, (image * s.out_h + oy) * s.out_w + ox, pixels);
+      gather_pixel<P>(s, w, inside, ox, w.patch + pixel_offset<P>(s.count, p));
     }
+    run_tile<P, kRounding>(s, w, first + i, pixels);
   }
 }
 

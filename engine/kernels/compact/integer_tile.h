@@ -9,10 +9,14 @@
 //   pixel_offset<P>(count, p)  where what pixel p reads begins in a patch
 //   clear_rest<P>(patch, count)    to be called before the first use of a patch's memory
 //   gather_window<P>(...)      gathers what one pixel reads
-//   multiply_4, multiply_1     add the products of whole groups of an output's weights with a patch of P pixels to
-//   their
-//                              sums, and leave `weight` behind them
+//   kTilePixels                P of the tiles that layers of several output pixels are cut into
+//   multiply<P>(...)           adds the products of whole groups of an output's weights with a patch to sums[P]
 //   multiply_rest<P>(...)      the same for the numbers that are no whole group
+//   run_straight(...)          the sums of a tile's outputs, and what they become; kStoresFewer: also where a tile has
+//                              fewer pixels
+//   kAdjustsBiases, adjusted_biases    whether the zero point is taken off the biases instead of a patch's numbers
+//   add_entries                adds a residual
+//   copy_numbers, fill_numbers    as memcpy, memset
 #pragma once
 
 #include "kernels/compact/integer.h"
@@ -23,6 +27,18 @@ namespace sparsenet::rt::compact {
 struct WindowRows {
   const int8_t* const* rows;
   ptrdiff_t offset, column;
+};
+
+// The outputs of a tile: out[pixel * stride + output]. All factors are such that fast_product() serves for them, and
+// outputs have no bounds.
+struct Tile {
+  const int8_t* weight;
+  const int32_t* biases;
+  const Multiplier* multipliers;
+  int32_t outputs, count, zero;
+  int32_t pixels;
+  int8_t* out;
+  ptrdiff_t stride;
 };
 
 }  // namespace sparsenet::rt::compact

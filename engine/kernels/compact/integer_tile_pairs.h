@@ -10,7 +10,13 @@
 namespace sparsenet::rt::compact {
 
 using PatchNumber = int16_t;
-constexpr int32_t kGroup = 4;
+constexpr int32_t kGroup = 4, kTilePixels = 4;
+constexpr bool kStoresFewer = false;
+constexpr bool kAdjustsBiases = false;
+
+inline const int32_t* adjusted_biases(const int8_t*, const int32_t* bias, int32_t, int32_t, int32_t, int32_t*) {
+  return bias;
+}
 
 template <int32_t P>
 constexpr int64_t patch_numbers(int64_t count) {
@@ -30,6 +36,13 @@ constexpr int64_t pixel_offset(int64_t, int32_t p) {
 template <int32_t P>
 inline void clear_rest(PatchNumber* patch, int32_t count) {
   memset(patch + patch_numbers<P>(count) - 4 * P, 0, 4 * P * sizeof(PatchNumber));
+}
+
+inline void copy_numbers(const int8_t* from, int32_t count, int8_t* to) {
+  memcpy(to, from, static_cast<size_t>(count));
+}
+inline void fill_numbers(int32_t number, int32_t count, int8_t* to) {
+  memset(to, number, static_cast<size_t>(count));
 }
 
 #if defined(SPARSENET_ARM_DSP)
@@ -161,7 +174,7 @@ __attribute__((noinline)) void gather_3x3(const WindowRows& w, int32_t channels,
 
 // Adds the products of `groups` groups of four weights, which may begin at any byte, with the patch of four pixels to
 // their sums. Leaves `weight` behind the groups. 13 instructions for 16 multiply-accumulates.
-[[gnu::always_inline]] inline void multiply_4(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t,
+[[gnu::always_inline]] inline void multiply_4(const int8_t*& weight, const PatchNumber* patch, int32_t groups,
                                               int32_t& a0, int32_t& a1, int32_t& a2, int32_t& a3) {
 #define SPARSENET_GROUP                                                                               \
   "ldr %[w], [%[v]], #4\n ldmia %[x]!, {r4-r6, r8}\n sxtb16 %[t], %[w]\n sxtb16 %[w], %[w], ror #8\n" \
@@ -184,7 +197,7 @@ __attribute__((noinline)) void gather_3x3(const WindowRows& w, int32_t channels,
 }
 
 // The same for one pixel: 6 instructions for 4.
-[[gnu::always_inline]] inline void multiply_1(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t,
+[[gnu::always_inline]] inline void multiply_1(const int8_t*& weight, const PatchNumber* patch, int32_t groups,
                                               int32_t& a0) {
 #define SPARSENET_GROUP                                                                            \
   "ldr %[w], [%[v]], #4\n ldmia %[x]!, {r4, r5}\n sxtb16 %[t], %[w]\n sxtb16 %[w], %[w], ror #8\n" \
@@ -230,14 +243,14 @@ inline void multiply_groups(const int8_t* weight, const PatchNumber* patch, int3
   }
   for (int32_t p = 0; p < P; ++p) sums[p] = static_cast<int32_t>(a[p]);
 }
-inline void multiply_4(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t, int32_t& a0,
-                       int32_t& a1, int32_t& a2, int32_t& a3) {
+inline void multiply_4(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t& a0, int32_t& a1,
+                       int32_t& a2, int32_t& a3) {
   int32_t sums[4] = {a0, a1, a2, a3};
   multiply_groups<4>(weight, patch, groups, sums);
   weight += 4 * groups;
   a0 = sums[0], a1 = sums[1], a2 = sums[2], a3 = sums[3];
 }
-inline void multiply_1(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t, int32_t& a0) {
+inline void multiply_1(const int8_t*& weight, const PatchNumber* patch, int32_t groups, int32_t& a0) {
   multiply_groups<1>(weight, patch, groups, &a0);
   weight += 4 * groups;
 }
@@ -262,6 +275,56 @@ __attribute__((noinline)) void multiply_rest(const int8_t* weight, const PatchNu
                                              int32_t* sums) {
   for (; k < count; ++k) {
     for (int32_t p = 0; p < P; ++p) sums[p] = wrapped_sum(sums[p], weight[k] * patch[patch_index<P>(k) + 2 * p]);
+  }
+}
+
+template <int32_t P>
+[[gnu::always_inline]] inline void multiply(const int8_t* weight, const PatchNumber* patch, int32_t groups,
+                                            int32_t* sums) {
+  if constexpr (P == 4) {
+    multiply_4(weight, patch, groups, sums[0], sums[1], sums[2], sums[3]);
+  } else {
+    multiply_1(weight, patch, groups, sums[0]);
+  }
+}
+
+template <Rounding kRounding>
+[[gnu::always_inline]] inline int8_t byte_of(int32_t sum, const Factor& f, int32_t zero) {
+  return static_cast<int8_t>(saturated_byte(fast_product<kRounding>(sum, f) + zero));
+}
+
+// Up to the last output, or the one before it if there are no whole groups of weights: in the last group, the weights
+// of the next output meet zeros, and behind the last output there are none to be read. Returns how many outputs that
+// is.
+template <Rounding kRounding>
+__attribute__((noinline)) int32_t run_straight(const Tile& t, const PatchNumber* patch) {
+  const int32_t groups = (t.count + kGroup - 1) / kGroup, beyond = groups * kGroup - t.count, zero = t.zero;
+  const int32_t outputs = beyond > 0 ? t.outputs - 1 : t.outputs;
+  const ptrdiff_t stride = t.stride;
+  const int8_t* weight = t.weight;
+  const int32_t* bias = t.biases;
+  int8_t* out = t.out;
+  const Multiplier *m = t.multipliers, *const end = m + outputs;
+  for (; m != end; ++m, ++out) {
+    int32_t a0 = *bias++, a1 = a0, a2 = a0, a3 = a0;
+    multiply_4(weight, patch, groups, a0, a1, a2, a3);
+    weight -= beyond;
+    const Factor f = fast_factor<kRounding>(*m);
+    int8_t* to = out;
+    *to = byte_of<kRounding>(a0, f, zero), to += stride;
+    *to = byte_of<kRounding>(a1, f, zero), to += stride;
+    *to = byte_of<kRounding>(a2, f, zero), to += stride;
+    *to = byte_of<kRounding>(a3, f, zero);
+  }
+  return outputs;
+}
+
+// out[i] = first[x[i]] + second[y[i]], as integers, for outputs without bounds.
+template <Rounding kRounding>
+inline void add_entries(const int32_t* first, const int32_t* second, const uint8_t* x, const uint8_t* y, int32_t count,
+                        const Factor& f, int32_t zero, int8_t* out) {
+  for (const uint8_t* const end = x + count; x != end; ++out) {
+    *out = byte_of<kRounding>(first[*x++] + second[*y++], f, zero);
   }
 }
 
