@@ -3,16 +3,17 @@
 // gathered into a panel of cells, where padding and channel ranges are done once; tiles of pixels times outputs walk
 // along it. Sums are exact, so their order does not matter, and every instruction set gives the same bits.
 #include "kernels/integer/cells.h"
-#include "kernels/integer/integer.h"
+#include "kernels/integer/finish.h"
 #include "kernels/portable/cut.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
+// Most pixels of a tile with one and with two vectors of outputs.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTilePixels = 14;
+constexpr int kTilePixels1 = 14, kTilePixels2 = 14;
 #else
-constexpr int kTilePixels = 6;
+constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
 #endif
 
 // The cells of one tap, or of all taps of a row, that are in one block.
@@ -30,10 +31,8 @@ struct State {
   int32_t piece_count;
   ptrdiff_t block_weights;  // of one vector of outputs
   const Weight* weights;
-  Requantize requantize;
-  int8_t* out;
-  ptrdiff_t out_stride;
-  int32_t outputs, all_blocks;
+  Finish finish;
+  int32_t all_blocks;
 };
 
 bool is_folded(const Step& s) {
@@ -107,7 +106,7 @@ bool row_fits(const Step& s) {
 }
 
 bool supports(const Step& s) {
-  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || s.in2.segment_count > 0) return false;
+  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || !residual_supported(s)) return false;
   if (s.out.segment_count != 1 || pixels_of(s.out) >= kMostElements || s.in.type != DataType::kInt8) return false;
   if (!row_fits(s)) return false;
   return chunks_of(images_of(s), cut_of(s)) < 65000 && panel_cells(s) < kMostElements &&
@@ -186,7 +185,6 @@ const char* prepare(const Step& step, const Place& place) {
   s->pieces = pieces;
   s->piece_count = piece_count(step);
   s->block_weights = block_weights(step);
-  s->outputs = step.out.c;
   s->all_blocks = ceil_div(step.out.c, kLanes);
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
@@ -195,20 +193,20 @@ const char* prepare(const Step& step, const Place& place) {
   int32_t* scales = numbers + requantize_bytes(step) / sizeof(int32_t);
   s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero,
                make_scales(step.quant->channels, step.in.c, scales)};
-  s->requantize = make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0);
-  s->out = byte_pointer(step.out, place.arena);
-  s->out_stride = step.out.segments[0].pixel_stride;
+  s->finish =
+      make_finish(step, place.arena, make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0));
   return nullptr;
 }
 
-// sums: [P][B][kLanes]
+// `sums`: [P][B][kLanes], which begin with `bias`.
 template <int P, int B>
-__attribute__((noinline)) void multiply(const State& s, const Cell* x, const Weight* w, int32_t* sums) {
+__attribute__((noinline)) void multiply(const State& s, const Cell* x, const Weight* w, const int32_t* bias,
+                                        int32_t* sums) {
   VI acc[P][B];
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) acc[p][b] = VI{};
+    for (int b = 0; b < B; ++b) acc[p][b] = load_vi(bias + b * kLanes);
   }
   const ptrdiff_t block = s.block_weights;
   const Piece* const end = s.pieces + s.piece_count;
@@ -235,23 +233,12 @@ __attribute__((noinline)) void multiply(const State& s, const Cell* x, const Wei
 
 // The tile of `count` pixels, at most P.
 template <int P, int B>
-SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, const Weight* w, int32_t* sums) {
+SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, const Weight* w, const int32_t* bias,
+                                    int32_t* sums) {
   if constexpr (P > 1) {
-    if (count < P) return multiply_some<P - 1, B>(count, s, x, w, sums);
+    if (count < P) return multiply_some<P - 1, B>(count, s, x, w, bias, sums);
   }
-  multiply<P, B>(s, x, w, sums);
-}
-
-template <Rounding kRounding>
-void finish(const State& s, const int32_t* sums, int count, int blocks, int block, int64_t pixel) {
-  for (int b = 0; b < blocks; ++b) {
-    const int first = (block + b) * kLanes, lanes = imin(kLanes, s.outputs - first);
-    const RequantizeVector r = load_requantize(s.requantize, first);
-    int8_t* y = s.out + pixel * s.out_stride + first;
-    for (int p = 0; p < count; ++p, y += s.out_stride) {
-      store_bytes(y, requantized<kRounding>(load_vi(sums + (p * blocks + b) * kLanes), r), lanes);
-    }
-  }
+  multiply<P, B>(s, x, w, bias, sums);
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
@@ -259,20 +246,20 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
   auto* panel = static_cast<Cell*>(scratch);
   fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
-  const int pixels = part.rows * s.images.out_w, tile = ceil_div(pixels, ceil_div(pixels, kTilePixels));
+  const int pixels = part.rows * s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
-  alignas(64) int32_t sums[kTilePixels * 2 * kLanes];
+  alignas(64) int32_t sums[imax(kTilePixels1, 2 * kTilePixels2) * kLanes] = {};
   for (int block = part.begin; block < part.end; block += 2) {
-    const int blocks = imin(2, part.end - block);
+    const int blocks = imin(2, part.end - block), most = blocks == 2 ? kTilePixels2 : kTilePixels1;
     const Weight* w = s.weights + block * s.block_weights;
+    const int32_t* bias = s.finish.requantize.bias + block * kLanes;
+    const int tile = ceil_div(pixels, ceil_div(pixels, most));
     for (int p = 0; p < pixels; p += tile) {
       const int count = imin(tile, pixels - p);
       const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
-      blocks == 2 ? multiply_some<kTilePixels, 2>(count, s, x, w, sums)
-                  : multiply_some<kTilePixels, 1>(count, s, x, w, sums);
-      s.requantize.rounding == Rounding::kDouble
-          ? finish<Rounding::kDouble>(s, sums, count, blocks, block, first_pixel + p)
-          : finish<Rounding::kSingle>(s, sums, count, blocks, block, first_pixel + p);
+      blocks == 2 ? multiply_some<kTilePixels2, 2>(count, s, x, w, bias, sums)
+                  : multiply_some<kTilePixels1, 1>(count, s, x, w, bias, sums);
+      finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
     }
   }
 }

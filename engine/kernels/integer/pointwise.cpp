@@ -65,19 +65,8 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// Numbers that are the same for all lanes. They are read before a loop, because bytes that it writes could be theirs
-// for all that the compiler knows.
-struct Factor {
-  VI value, shift;
-};
-SPARSENET_INLINE Factor factor_of(const Multiplier& m) {
-  return {splat_vi(m.value), splat_vi(m.shift)};
-}
-SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
-  return rounding == Rounding::kDouble ? multiplied_double(x, f.value, f.shift)
-                                       : multiplied_single(x, f.value, f.shift);
-}
-
+// Numbers that are the same for all lanes are read before a loop, because bytes that it writes could be theirs for all
+// that the compiler knows.
 struct Bounds {
   VI zero, low, high;
 };

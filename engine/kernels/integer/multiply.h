@@ -1,0 +1,187 @@
+// Multiplication by factors that are not integers, in every lane: the arithmetic of runtime/requantize.h, bit by bit.
+#pragma once
+
+#include "kernels/integer/vectors.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+#if defined(__AVX2__)
+// Products of the even lanes and of the odd ones, in 64 bits, to which `rest` makes 64-bit results, whose lower halves
+// are what is wanted.
+template <class Rest>
+SPARSENET_INLINE VI by_halves(VI a, VI b, VI c, Rest rest) {
+#if defined(__AVX512F__)
+  const auto x = reinterpret_cast<__m512i>(a), y = reinterpret_cast<__m512i>(b), z = reinterpret_cast<__m512i>(c);
+  const __m512i even = rest(_mm512_mul_epi32(x, y), _mm512_and_si512(z, _mm512_set1_epi64(0xffffffff)));
+  const __m512i odd =
+      rest(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), _mm512_srli_epi64(z, 32));
+  return reinterpret_cast<VI>(_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
+#else
+  const auto x = reinterpret_cast<__m256i>(a), y = reinterpret_cast<__m256i>(b), z = reinterpret_cast<__m256i>(c);
+  const __m256i even = rest(_mm256_mul_epi32(x, y), _mm256_and_si256(z, _mm256_set1_epi64x(0xffffffff)));
+  const __m256i odd =
+      rest(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(y, 32)), _mm256_srli_epi64(z, 32));
+  return reinterpret_cast<VI>(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+#endif
+}
+
+// multiplied() of requantize.h, in every lane.
+SPARSENET_INLINE VI multiplied_single(VI x, VI multiplier, VI shift) {
+#if defined(__AVX512F__)
+  return by_halves(x, multiplier, 31 - shift, [](__m512i product, __m512i right) {
+    const __m512i half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(right, _mm512_set1_epi64(1)));
+    return _mm512_srav_epi64(_mm512_add_epi64(product, half), right);
+  });
+#else
+  // There is no arithmetic shift of 64 bits: 2^62 makes the numbers positive, and is taken off again.
+  return by_halves(x, multiplier, 31 - shift, [](__m256i product, __m256i right) {
+    const __m256i half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(right, _mm256_set1_epi64x(1)));
+    const __m256i most = _mm256_set1_epi64x(int64_t{1} << 62);
+    const __m256i shifted = _mm256_srlv_epi64(_mm256_add_epi64(_mm256_add_epi64(product, half), most), right);
+    return _mm256_sub_epi64(shifted, _mm256_srlv_epi64(most, right));
+  });
+#endif
+}
+
+SPARSENET_INLINE VI multiplied_double(VI x, VI multiplier, VI shift) {
+  const VI left = max_vi(shift, VI{}), right = left - shift;
+#if defined(__AVX512F__)
+  const VI high = by_halves(x << left, multiplier, VI{}, [](__m512i product, __m512i) {
+    return _mm512_srli_epi64(_mm512_add_epi64(product, _mm512_set1_epi64(1 << 30)), 31);
+  });
+#else
+  const VI high = by_halves(x << left, multiplier, VI{}, [](__m256i product, __m256i) {
+    return _mm256_srli_epi64(_mm256_add_epi64(product, _mm256_set1_epi64x(1 << 30)), 31);
+  });
+#endif
+  // The quotient by 2^right; a rest of more than half counts, half only of what is not negative.
+  const VI mask = (VI)(((VU{} + 1u) << (VU)right) - 1u);
+  const VI most = (mask >> 1) - (high >> 31);
+  return (high >> right) - ((high & mask) > most);
+}
+#else
+SPARSENET_INLINE VI multiplied_by(VI x, VI multiplier, VI shift, Rounding rounding) {
+  VI y;
+  for (int i = 0; i < kLanes; ++i) y[i] = multiplied(x[i], {multiplier[i], shift[i]}, rounding);
+  return y;
+}
+SPARSENET_INLINE VI multiplied_single(VI x, VI multiplier, VI shift) {
+  return multiplied_by(x, multiplier, shift, Rounding::kSingle);
+}
+SPARSENET_INLINE VI multiplied_double(VI x, VI multiplier, VI shift) {
+  return multiplied_by(x, multiplier, shift, Rounding::kDouble);
+}
+#endif
+
+// A factor that is the same for all lanes.
+struct Factor {
+  VI value, shift;
+};
+SPARSENET_INLINE Factor factor_of(const Multiplier& m) {
+  return {splat_vi(m.value), splat_vi(m.shift)};
+}
+SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
+  return rounding == Rounding::kDouble ? multiplied_double(x, f.value, f.shift)
+                                       : multiplied_single(x, f.value, f.shift);
+}
+
+// How sums are requantised. kHigh is kSingle for factors in [2^-24, 1/2), or zero: then the upper halves of the
+// products are all that matters, and the zero point can be added to the products.
+enum class Form { kDouble, kSingle, kHigh };
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+constexpr bool kHasHigh = true;
+#else
+constexpr bool kHasHigh = false;
+#endif
+
+SPARSENET_INLINE bool is_high(const Multiplier& m) {
+  return m.value == 0 || (m.shift <= -1 && m.shift >= -23);
+}
+
+// What all sums of a kernel's outputs are requantised with; the arrays have whole vectors.
+struct Requantize {
+  const int32_t* bias;  // where sums begin
+  const int32_t* multiplier;
+  const int32_t* shift;
+  Form form;
+  int32_t zero, low, high;
+};
+
+// The same for one vector of outputs.
+struct RequantizeVector {
+  VI multiplier, shift, zero, low, high;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  // kHigh: what is added to the products of the even lanes and of the odd ones, and the odd multipliers in even lanes.
+  VI even, odd, odd_multiplier;
+#endif
+};
+
+template <Form kForm>
+SPARSENET_INLINE RequantizeVector load_requantize(const Requantize& r, int first) {
+  RequantizeVector v{};
+  v.multiplier = load_vi(r.multiplier + first);
+  v.shift = load_vi(r.shift + first);
+  v.zero = splat_vi(r.zero);
+  v.low = splat_vi(r.low);
+  v.high = splat_vi(r.high);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  if constexpr (kForm == Form::kHigh) {
+    const auto multiplier = reinterpret_cast<__m256i>(v.multiplier);
+    const __m256i right = reinterpret_cast<__m256i>(31 - v.shift), twice = _mm256_set1_epi64x(2 * r.zero + 1);
+    const __m256i one = _mm256_set1_epi64x(1);
+    // Half of 2^right, and the zero point times it.
+    const auto added = [&](__m256i exponent) { return _mm256_sllv_epi64(twice, _mm256_sub_epi64(exponent, one)); };
+    v.even = reinterpret_cast<VI>(added(_mm256_and_si256(right, _mm256_set1_epi64x(0xffffffff))));
+    v.odd = reinterpret_cast<VI>(added(_mm256_srli_epi64(right, 32)));
+    v.odd_multiplier = reinterpret_cast<VI>(_mm256_srli_epi64(multiplier, 32));
+    v.shift = -1 - v.shift;
+  }
+#endif
+  return v;
+}
+
+// Requantised, but not yet within the bounds.
+template <Form kForm>
+SPARSENET_INLINE VI unbounded(VI sum, const RequantizeVector& r) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  if constexpr (kForm == Form::kHigh) {
+    const auto x = reinterpret_cast<__m256i>(sum);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, reinterpret_cast<__m256i>(r.multiplier)),
+                                          reinterpret_cast<__m256i>(r.even));
+    const __m256i odd =
+        _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), reinterpret_cast<__m256i>(r.odd_multiplier)),
+                         reinterpret_cast<__m256i>(r.odd));
+    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    return reinterpret_cast<VI>(_mm256_srav_epi32(high, reinterpret_cast<__m256i>(r.shift)));
+  }
+#endif
+  return (kForm == Form::kDouble ? multiplied_double(sum, r.multiplier, r.shift)
+                                 : multiplied_single(sum, r.multiplier, r.shift)) +
+         r.zero;
+}
+
+template <Form kForm>
+SPARSENET_INLINE VI requantized(VI sum, const RequantizeVector& r) {
+  return min_vi(max_vi(unbounded<kForm>(sum, r), r.low), r.high);
+}
+
+// A Form as a type, for by_form.
+template <Form kValue>
+struct FormTag {
+  static constexpr Form value = kValue;
+};
+
+// Calls f(FormTag), so that the inner loops know the form when they are compiled.
+template <class F>
+SPARSENET_INLINE void by_form(const Requantize& r, F f) {
+  if (r.form == Form::kDouble) {
+    f(FormTag<Form::kDouble>{});
+  } else if (kHasHigh && r.form == Form::kHigh) {
+    f(FormTag < kHasHigh ? Form::kHigh : Form::kSingle > {});
+  } else {
+    f(FormTag<Form::kSingle>{});
+  }
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
