@@ -4,32 +4,18 @@
 // along it. Sums are exact, so their order does not matter, and every instruction set gives the same bits.
 #include "kernels/integer/cells.h"
 #include "kernels/integer/finish.h"
+#include "kernels/integer/tile.h"
 #include "kernels/portable/cut.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
-
-// Most pixels of a tile with one and with two vectors of outputs.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTilePixels1 = 14, kTilePixels2 = 14;
-#else
-constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
-#endif
-
-// The cells of one tap, or of all taps of a row, that are in one block.
-struct Piece {
-  int32_t offset;  // from the panel's beginning
-  int32_t steps;
-};
 
 struct State {
   CellSource source;
   CellPanel panel;
   Images images;
   Cut cut;
-  const Piece* pieces;
-  int32_t piece_count;
-  ptrdiff_t block_weights;  // of one vector of outputs
+  Pieces pieces;
   const Weight* weights;
   Finish finish;
   int32_t all_blocks;
@@ -182,9 +168,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->cut = cut_of(step);
   s->panel = panel_of(step, s->cut.rows);
   make_pieces(step, s->panel, pieces);
-  s->pieces = pieces;
-  s->piece_count = piece_count(step);
-  s->block_weights = block_weights(step);
+  s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
@@ -198,49 +182,6 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// `sums`: [P][B][kLanes], which begin with `bias`.
-template <int P, int B>
-__attribute__((noinline)) void multiply(const State& s, const Cell* x, const Weight* w, const int32_t* bias,
-                                        int32_t* sums) {
-  VI acc[P][B];
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) acc[p][b] = load_vi(bias + b * kLanes);
-  }
-  const ptrdiff_t block = s.block_weights;
-  const Piece* const end = s.pieces + s.piece_count;
-  for (const Piece* piece = s.pieces; piece != end; ++piece) {
-    const Cell* at = x + piece->offset;
-    for (const Cell* const last = at + ptrdiff_t{piece->steps} * kStep; at != last; at += kStep, w += kStep * kLanes) {
-      WeightVector wv[B];
-#pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) wv[b] = load_weights(w + b * block);
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) {
-        const Cells cells = load_cells(at + p * kBlockCells);
-#pragma GCC unroll 2
-        for (int b = 0; b < B; ++b) acc[p][b] = dot(acc[p][b], cells, wv[b]);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) store_vi(sums + (p * B + b) * kLanes, acc[p][b]);
-  }
-}
-
-// The tile of `count` pixels, at most P.
-template <int P, int B>
-SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, const Weight* w, const int32_t* bias,
-                                    int32_t* sums) {
-  if constexpr (P > 1) {
-    if (count < P) return multiply_some<P - 1, B>(count, s, x, w, bias, sums);
-  }
-  multiply<P, B>(s, x, w, bias, sums);
-}
-
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
   const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
@@ -248,17 +189,14 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
   const int pixels = part.rows * s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
-  alignas(64) int32_t sums[imax(kTilePixels1, 2 * kTilePixels2) * kLanes] = {};
+  alignas(64) int32_t sums[kTileSums] = {};
   for (int block = part.begin; block < part.end; block += 2) {
-    const int blocks = imin(2, part.end - block), most = blocks == 2 ? kTilePixels2 : kTilePixels1;
-    const Weight* w = s.weights + block * s.block_weights;
-    const int32_t* bias = s.finish.requantize.bias + block * kLanes;
-    const int tile = ceil_div(pixels, ceil_div(pixels, most));
+    const int blocks = imin(2, part.end - block), tile = ceil_div(pixels, ceil_div(pixels, tile_most(blocks)));
+    const Weight* w = s.weights + block * s.pieces.block;
     for (int p = 0; p < pixels; p += tile) {
       const int count = imin(tile, pixels - p);
       const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
-      blocks == 2 ? multiply_some<kTilePixels2, 2>(count, s, x, w, bias, sums)
-                  : multiply_some<kTilePixels1, 1>(count, s, x, w, bias, sums);
+      multiply_tile(count, blocks, s.pieces, x, w, s.finish.requantize.bias + block * kLanes, sums);
       finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
     }
   }

@@ -7,6 +7,7 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
+extern const Kernel kIntegerWinograd;
 extern const Kernel kIntegerConv;
 extern const Kernel kIntegerDepthwise;
 extern const Kernel kIntegerPool;

@@ -6,13 +6,21 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel* const kIntegerKernels[];
 const Kernel* const kIntegerKernels[] = {
-    &kIntegerConv,       &kIntegerDepthwise,
-    &kIntegerPool,       &kIntegerGlobalPool,
-    &kIntegerBinary,     &kIntegerGate,
-    &kIntegerTable,      &kIntegerQuantize,
-    &kIntegerRequantize, &kIntegerRequantizeUnsigned,
-    &kIntegerDequantize, &kIntegerGather,
-    &kIntegerStrided,    nullptr,
+    &kIntegerWinograd,
+    &kIntegerConv,
+    &kIntegerDepthwise,
+    &kIntegerPool,
+    &kIntegerGlobalPool,
+    &kIntegerBinary,
+    &kIntegerGate,
+    &kIntegerTable,
+    &kIntegerQuantize,
+    &kIntegerRequantize,
+    &kIntegerRequantizeUnsigned,
+    &kIntegerDequantize,
+    &kIntegerGather,
+    &kIntegerStrided,
+    nullptr,
 };
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -52,6 +52,11 @@ SPARSENET_INLINE VI splat_vi(int32_t x) {
   return x - VI{};
 }
 
+// a + b modulo 2^32.
+SPARSENET_INLINE VI added_vi(VI a, VI b) {
+  return reinterpret_cast<VI>(reinterpret_cast<VU>(a) + reinterpret_cast<VU>(b));
+}
+
 // The cells of kStep channels, as one number that is the same for all lanes.
 using Cells = int32_t;
 SPARSENET_INLINE Cells load_cells(const Cell* at) {
@@ -76,22 +81,22 @@ SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
 #elif defined(__AVX512BW__)
 using WeightVector = VI;
 SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return sum + reinterpret_cast<VI>(_mm512_madd_epi16(_mm512_set1_epi32(x), reinterpret_cast<__m512i>(w)));
+  return added_vi(sum, reinterpret_cast<VI>(_mm512_madd_epi16(_mm512_set1_epi32(x), reinterpret_cast<__m512i>(w))));
 }
 #elif defined(__AVX2__)
 using WeightVector = VI;
 SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return sum + reinterpret_cast<VI>(_mm256_madd_epi16(_mm256_set1_epi32(x), reinterpret_cast<__m256i>(w)));
+  return added_vi(sum, reinterpret_cast<VI>(_mm256_madd_epi16(_mm256_set1_epi32(x), reinterpret_cast<__m256i>(w))));
 }
 #elif defined(__SSE2__)
 using WeightVector = VI;
 SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return sum + reinterpret_cast<VI>(_mm_madd_epi16(_mm_set1_epi32(x), reinterpret_cast<__m128i>(w)));
+  return added_vi(sum, reinterpret_cast<VI>(_mm_madd_epi16(_mm_set1_epi32(x), reinterpret_cast<__m128i>(w))));
 }
 #else
 typedef int16_t WeightVector __attribute__((vector_size(2 * kLanes)));
 SPARSENET_INLINE VI dot(VI sum, Cells x, WeightVector w) {
-  return sum + __builtin_convertvector(w, VI) * x;
+  return added_vi(sum, __builtin_convertvector(w, VI) * x);
 }
 #endif
 
