@@ -39,10 +39,10 @@ SPARSENET_INLINE ptrdiff_t plane_pixels(const CellPanel& p) {
 }
 
 // `count` bytes of one pixel.
-SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell* to) {
+SPARSENET_INLINE void copy_cells(const int8_t* x, int count, [[maybe_unused]] int32_t zero, Cell* to) {
 #if defined(__AVX512BW__)
   const auto mask = ~uint64_t{0} >> (64 - count);
-  if constexpr (kUnsignedCells) {
+  if constexpr (kByteCells) {
     const __m512i v = _mm512_maskz_loadu_epi8(mask, x);
     _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
   } else {
@@ -50,8 +50,10 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell*
     const __m512i v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(half, x));
     _mm512_mask_storeu_epi16(to, half, _mm512_sub_epi16(v, _mm512_set1_epi16(static_cast<int16_t>(zero))));
   }
+#elif defined(__ARM_NEON)
+  memcpy(to, x, static_cast<size_t>(count));
 #else
-  const int32_t offset = kUnsignedCells ? 128 : -zero;
+  const int32_t offset = cell_offset(zero);
 #if defined(__AVX2__)
   if constexpr (sizeof(Cell) == 2) {  // eight at a time, the last eight perhaps once more
     const __m128i added = _mm_set1_epi16(static_cast<int16_t>(offset));
@@ -98,6 +100,8 @@ SPARSENET_INLINE void store_cells(VI v, Cell* to) {
   }
 #elif defined(__SSE2__)
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi32(reinterpret_cast<__m128i>(v), __m128i{}));
+#elif defined(__ARM_NEON)
+  store_bytes(to, v, kLanes);
 #else
   for (int i = 0; i < kLanes; ++i) to[i] = static_cast<Cell>(v[i]);
 #endif
@@ -110,14 +114,14 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 #if defined(__AVX512BW__)
   const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
   const __m128i bytes = _mm512_cvtsepi32_epi8(reinterpret_cast<__m512i>(v));  // saturates
-  if constexpr (kUnsignedCells) {
+  if constexpr (kByteCells) {
     _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
   } else {
     const __m256i words = _mm256_sub_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(zero)));
     _mm256_mask_storeu_epi16(to, mask, words);
   }
 #else
-  const VI bounded = min_vi(max_vi(v, splat_vi(-128)), splat_vi(127)) + (kUnsignedCells ? 128 : -zero);
+  const VI bounded = min_vi(max_vi(v, splat_vi(-128)), splat_vi(127)) + cell_offset(zero);
   if (lanes == kLanes) {
     store_cells(bounded, to);
     return;
@@ -132,7 +136,7 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 // The same for kLanes cells of two neighbouring pixels. Saturating on the way changes nothing: bounds are narrower.
 SPARSENET_INLINE void store_two_scaled(VI a, VI b, int32_t zero, Cell* to) {
   const __m256i words = _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
-  if constexpr (kUnsignedCells) {
+  if constexpr (kByteCells) {
     const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(-128));
     const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
@@ -169,10 +173,6 @@ inline void scale_pixels(const CellSource& s, const int8_t* x, ptrdiff_t stride,
   }
 }
 
-SPARSENET_INLINE Cell zero_cell(const CellSource& s) {
-  return static_cast<Cell>(kUnsignedCells ? s.zero + 128 : 0);
-}
-
 SPARSENET_INLINE void clear_cells(Cell* to, int count, Cell value) {
   for (int c = 0; c < count; ++c) to[c] = value;
 }
@@ -201,7 +201,7 @@ inline void pad_cells(const CellSource& s, int count, int cell, ptrdiff_t block,
   for (int left = s.channels, cells = 0; left > 0; left -= cells, cell += cells) {
     cells = imin(left, kBlockCells - cell % kBlockCells);
     Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
-    for (int p = 0; p < count; ++p, y += kBlockCells) clear_cells(y, cells, zero_cell(s));
+    for (int p = 0; p < count; ++p, y += kBlockCells) clear_cells(y, cells, cell_of_zero(s.zero));
   }
 }
 

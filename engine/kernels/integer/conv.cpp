@@ -177,8 +177,8 @@ const char* prepare(const Step& step, const Place& place) {
   int32_t* scales = numbers + requantize_bytes(step) / sizeof(int32_t);
   s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero,
                make_scales(step.quant->channels, step.in.c, scales)};
-  s->finish =
-      make_finish(step, place.arena, make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0));
+  s->finish = make_finish(step, place.arena,
+                          make_requantize(step, numbers, kByteCells ? cell_of_zero(step.quant->in_zero) : 0));
   return nullptr;
 }
 

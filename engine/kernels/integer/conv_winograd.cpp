@@ -14,6 +14,8 @@
 #include "kernels/integer/tile.h"
 #include "kernels/portable/cut.h"
 
+#if defined(SPARSENET_PAIRS)
+
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
@@ -23,12 +25,6 @@ constexpr int64_t kMostSum = (1 << 25) - 1;
 constexpr int64_t kMostWeights = 4 << 20;  // bytes
 
 constexpr int kG[kWindow][3] = {{6, 0, 0}, {-4, -4, -4}, {-4, 4, -4}, {1, 2, 4}, {1, -2, 4}, {0, 0, 12}};
-
-#if defined(__SSE2__) && !defined(__AVX512F__)
-constexpr bool kHasPairs = kStep == 2;
-#else
-constexpr bool kHasPairs = false;
-#endif
 
 // As many 16-bit numbers as a vector has room for.
 constexpr int kWords = 2 * kLanes;
@@ -109,7 +105,7 @@ bool pays(const Step& s, const Shape& h) {
 }
 
 bool supports(const Step& s) {
-  if (!kHasPairs || s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || !residual_supported(s)) return false;
+  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || !residual_supported(s)) return false;
   const Window& w = s.window;
   if (w.kernel_h != 3 || w.kernel_w != 3 || w.stride_h != 1 || w.stride_w != 1 || w.dilation_h != 1 ||
       w.dilation_w != 1 || s.out.h < kTile || s.out.w < kTile) {
@@ -345,3 +341,5 @@ const Kernel kIntegerWinograd = {
 };
 
 }  // namespace sparsenet::rt::SPARSENET_ISA
+
+#endif

@@ -6,8 +6,13 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel* const kIntegerKernels[];
 const Kernel* const kIntegerKernels[] = {
+#if defined(SPARSENET_PAIRS)
     &kIntegerWinograd,
+#endif
     &kIntegerConv,
+#if !defined(__AVX512F__)
+    &kIntegerDepthwisePanel,
+#endif
     &kIntegerDepthwise,
     &kIntegerPool,
     &kIntegerGlobalPool,

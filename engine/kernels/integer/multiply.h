@@ -59,6 +59,24 @@ SPARSENET_INLINE VI multiplied_double(VI x, VI multiplier, VI shift) {
   const VI most = (mask >> 1) - (high >> 31);
   return (high >> right) - ((high & mask) > most);
 }
+#elif defined(__ARM_NEON)
+SPARSENET_INLINE VI multiplied_single(VI x, VI multiplier, VI shift) {
+  const auto a = reinterpret_cast<int32x4_t>(x), b = reinterpret_cast<int32x4_t>(multiplier),
+             left = reinterpret_cast<int32x4_t>(shift - 31);
+  // The shift to the right rounds half up.
+  const int64x2_t low = vrshlq_s64(vmull_s32(vget_low_s32(a), vget_low_s32(b)), vmovl_s32(vget_low_s32(left)));
+  const int64x2_t high = vrshlq_s64(vmull_s32(vget_high_s32(a), vget_high_s32(b)), vmovl_s32(vget_high_s32(left)));
+  return reinterpret_cast<VI>(vcombine_s32(vmovn_s64(low), vmovn_s64(high)));
+}
+
+SPARSENET_INLINE VI multiplied_double(VI x, VI multiplier, VI shift) {
+  const VI left = max_vi(shift, VI{}), right = shift - left;  // what is shifted to the right is negative
+  const int32x4_t high = vqrdmulhq_s32(vshlq_s32(reinterpret_cast<int32x4_t>(x), reinterpret_cast<int32x4_t>(left)),
+                                       reinterpret_cast<int32x4_t>(multiplier));
+  // Half of what is negative is rounded down.
+  const int32x4_t negative = vshrq_n_s32(vandq_s32(high, reinterpret_cast<int32x4_t>(right)), 31);
+  return reinterpret_cast<VI>(vrshlq_s32(vqaddq_s32(high, negative), reinterpret_cast<int32x4_t>(right)));
+}
 #else
 SPARSENET_INLINE VI multiplied_by(VI x, VI multiplier, VI shift, Rounding rounding) {
   VI y;

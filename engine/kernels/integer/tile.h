@@ -13,6 +13,8 @@ constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
 #endif
 constexpr int kTileSums = (kTilePixels1 > 2 * kTilePixels2 ? kTilePixels1 : 2 * kTilePixels2) * kLanes;
 
+constexpr int kPrefetch = 16;  // vectors of weights
+
 // Cells of a pixel that follow each other in the panel.
 struct Piece {
   int32_t offset;  // from the panel's beginning
@@ -46,7 +48,11 @@ __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, con
     for (const Cell* const last = at + ptrdiff_t{piece->steps} * kStep; at != last; at += kStep, w += kStep * kLanes) {
       WeightVector wv[B];
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) wv[b] = load_weights(w + b * block);
+      for (int b = 0; b < B; ++b) {
+        wv[b] = load_weights(w + b * block);
+        // Where weights are used for few pixels, reading them is what takes time.
+        if constexpr (P <= 2) __builtin_prefetch(w + b * block + kPrefetch * kStep * kLanes);
+      }
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
         const Cells cells = load_cells(at + p * kBlockCells);

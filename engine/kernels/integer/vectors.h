@@ -4,6 +4,8 @@
 // becomes a cell depends on what the instruction set multiplies:
 //   - AVX-512 VNNI, AVX-VNNI: unsigned bytes with signed ones, four at a time. A cell is x + 128, and what that adds to
 //     a sum is taken off its bias.
+//   - Arm: signed bytes, four at a time with SDOT, else in pairs. A cell is x, and the zero point is taken off the
+//   bias.
 //   - others: 16-bit integers, one pair or one alone at a time. A cell is x - zero point.
 // No intermediate saturates: products of bytes are added in 32 bits, and pairs of 16-bit products of (at most 255 times
 // 127) fit into 32.
@@ -14,27 +16,51 @@
 
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 using Cell = uint8_t;
-constexpr int kStep = 4;
-constexpr bool kUnsignedCells = true;
 using Weight = int8_t;
+constexpr int kStep = 4;
+constexpr int kCellOffset = 128;
 #elif defined(__SSE2__)
 using Cell = int16_t;
-constexpr int kStep = 2;
-constexpr bool kUnsignedCells = false;
 using Weight = int16_t;
+constexpr int kStep = 2;
+constexpr int kCellOffset = 0;
+#elif defined(__ARM_NEON)
+using Cell = int8_t;
+using Weight = int8_t;
+constexpr int kCellOffset = 0;
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr int kStep = 4;
+#else
+constexpr int kStep = 2;
+#endif
 #else
 using Cell = int16_t;
-constexpr int kStep = 1;
-constexpr bool kUnsignedCells = false;
 using Weight = int16_t;
+constexpr int kStep = 1;
+constexpr int kCellOffset = 0;
 #endif
+#if defined(__SSE2__) && !defined(__AVX512F__) && !defined(__AVXVNNI__)
+#define SPARSENET_PAIRS  // for kernels that compute with pairs of 16-bit numbers
+#endif
+// A cell that is a byte is x + kCellOffset, another one is x - zero point.
+constexpr bool kByteCells = sizeof(Cell) == 1;
 constexpr int kBlockCells = 64 / static_cast<int>(sizeof(Cell));  // of one pixel in a panel: a cache line
+
+// What is added to an integer to make it a cell, and the cell of a zero.
+SPARSENET_INLINE int32_t cell_offset(int32_t zero) {
+  return kByteCells ? kCellOffset : -zero;
+}
+SPARSENET_INLINE Cell cell_of_zero(int32_t zero) {
+  return static_cast<Cell>(zero + cell_offset(zero));
+}
 
 // kLanes integers; GCC's vector types have the operators of their elements.
 typedef int32_t VI __attribute__((vector_size(4 * kLanes)));
@@ -57,48 +83,78 @@ SPARSENET_INLINE VI added_vi(VI a, VI b) {
   return reinterpret_cast<VI>(reinterpret_cast<VU>(a) + reinterpret_cast<VU>(b));
 }
 
-// The cells of kStep channels, as one number that is the same for all lanes.
-using Cells = int32_t;
-SPARSENET_INLINE Cells load_cells(const Cell* at) {
-  if constexpr (kStep == 1) return *at;
-  int32_t cells;
-  memcpy(&cells, at, sizeof cells);
-  return cells;
-}
-
+// kStep cells or weights for every lane, and the sum with their products.
 #if defined(__AVX512VNNI__)
 using WeightVector = VI;
-SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
   return reinterpret_cast<VI>(
-      _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), _mm512_set1_epi32(x), reinterpret_cast<__m512i>(w)));
+      _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
 }
 #elif defined(__AVXVNNI__)
 using WeightVector = VI;
-SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return reinterpret_cast<VI>(
-      _mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum), _mm256_set1_epi32(x), reinterpret_cast<__m256i>(w)));
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
+  return reinterpret_cast<VI>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(x),
+                                                      reinterpret_cast<__m256i>(w)));
 }
 #elif defined(__AVX512BW__)
 using WeightVector = VI;
-SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return added_vi(sum, reinterpret_cast<VI>(_mm512_madd_epi16(_mm512_set1_epi32(x), reinterpret_cast<__m512i>(w))));
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
+  return added_vi(sum,
+                  reinterpret_cast<VI>(_mm512_madd_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w))));
 }
 #elif defined(__AVX2__)
 using WeightVector = VI;
-SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return added_vi(sum, reinterpret_cast<VI>(_mm256_madd_epi16(_mm256_set1_epi32(x), reinterpret_cast<__m256i>(w))));
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
+  return added_vi(sum,
+                  reinterpret_cast<VI>(_mm256_madd_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w))));
 }
 #elif defined(__SSE2__)
 using WeightVector = VI;
-SPARSENET_INLINE VI dot(VI sum, Cells x, VI w) {
-  return added_vi(sum, reinterpret_cast<VI>(_mm_madd_epi16(_mm_set1_epi32(x), reinterpret_cast<__m128i>(w))));
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
+  return added_vi(sum,
+                  reinterpret_cast<VI>(_mm_madd_epi16(reinterpret_cast<__m128i>(x), reinterpret_cast<__m128i>(w))));
+}
+#elif defined(__ARM_FEATURE_DOTPROD)
+using WeightVector = VI;
+SPARSENET_INLINE VI dot_lanes(VI sum, VI x, VI w) {
+  return reinterpret_cast<VI>(
+      vdotq_s32(reinterpret_cast<int32x4_t>(sum), reinterpret_cast<int8x16_t>(w), reinterpret_cast<int8x16_t>(x)));
+}
+#elif defined(__ARM_NEON)
+using WeightVector = int8x8_t;
+SPARSENET_INLINE VI dot_lanes(VI sum, int8x8_t x, int8x8_t w) {
+  return reinterpret_cast<VI>(vpadalq_s16(reinterpret_cast<int32x4_t>(sum), vmull_s8(x, w)));
 }
 #else
 typedef int16_t WeightVector __attribute__((vector_size(2 * kLanes)));
-SPARSENET_INLINE VI dot(VI sum, Cells x, WeightVector w) {
-  return added_vi(sum, __builtin_convertvector(w, VI) * x);
+SPARSENET_INLINE VI dot_lanes(VI sum, WeightVector x, WeightVector w) {
+  return added_vi(sum, __builtin_convertvector(w, VI) * __builtin_convertvector(x, VI));
 }
 #endif
+
+// The cells of kStep channels, as one number that is the same for all lanes.
+#if defined(__ARM_NEON) && !defined(__ARM_FEATURE_DOTPROD)
+using Cells = int16_t;
+SPARSENET_INLINE VI dot(VI sum, Cells x, WeightVector w) {
+  return dot_lanes(sum, vreinterpret_s8_s16(vdup_n_s16(x)), w);
+}
+#elif defined(__SSE2__) || defined(__ARM_NEON)
+using Cells = int32_t;
+SPARSENET_INLINE VI dot(VI sum, Cells x, WeightVector w) {
+  return dot_lanes(sum, splat_vi(x), w);
+}
+#else
+using Cells = int16_t;
+SPARSENET_INLINE VI dot(VI sum, Cells x, WeightVector w) {
+  return added_vi(sum, __builtin_convertvector(w, VI) * int32_t{x});
+}
+#endif
+SPARSENET_INLINE Cells load_cells(const Cell* at) {
+  Cells cells;
+  static_assert(sizeof cells == kStep * sizeof(Cell), "cells of one step");
+  memcpy(&cells, at, sizeof cells);
+  return cells;
+}
 
 SPARSENET_INLINE WeightVector load_weights(const Weight* from) {
   WeightVector w;
@@ -170,6 +226,11 @@ SPARSENET_INLINE void store_bytes(int8_t* to, VI v, int count) {
   const int32_t packed = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
   Bytes bytes;
   memcpy(&bytes, &packed, sizeof bytes);
+#elif defined(__ARM_NEON)
+  const int16x4_t words = vmovn_s32(reinterpret_cast<int32x4_t>(v));
+  const int8x8_t packed = vmovn_s16(vcombine_s16(words, words));
+  Bytes bytes;
+  memcpy(&bytes, &packed, sizeof bytes);
 #else
   const Bytes bytes = __builtin_convertvector(v, Bytes);
 #endif
@@ -187,6 +248,10 @@ SPARSENET_INLINE VI load_whole_bytes(const int8_t* from) {
   return reinterpret_cast<VI>(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 #elif defined(__AVX2__)
   return reinterpret_cast<VI>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__ARM_NEON)
+  int32_t bytes;
+  memcpy(&bytes, from, sizeof bytes);
+  return reinterpret_cast<VI>(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bytes))))));
 #else
   typedef int8_t Bytes __attribute__((vector_size(kLanes)));
   Bytes bytes;
