@@ -9,6 +9,11 @@
 #if defined(SPARSENET_HAVE_BF16) && defined(__linux__)
 #include <sys/syscall.h>
 #endif
+#if defined(SPARSENET_HAVE_NEON_DOT) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(SPARSENET_HAVE_NEON_DOT) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -20,7 +25,7 @@
 namespace sparsenet::rt::compact {
 extern const Kernel* const kPortableKernels[];
 extern const Kernel* const kIntegerKernels[];
-}
+}  // namespace sparsenet::rt::compact
 
 #define SPARSENET_DECLARE_ISA(isa)                                             \
   namespace rt::isa {                                                          \
@@ -45,6 +50,11 @@ extern const Kernel* const kIntegerKernels[];
 #endif
 #if defined(SPARSENET_HAVE_AVX_VNNI)
 namespace rt::avx_vnni {
+extern const Kernel* const kIntegerKernels[];
+}
+#endif
+#if defined(SPARSENET_HAVE_NEON_DOT)
+namespace rt::neon_dot {
 extern const Kernel* const kIntegerKernels[];
 }
 #endif
@@ -176,6 +186,21 @@ bool has_avx512_vnni() {
 #if defined(SPARSENET_HAVE_AVX_VNNI)
 bool has_avx_vnni() {
   return has_avx2() && (cpuid_7(1, 0) >> 4 & 1) != 0;
+}
+#endif
+
+#if defined(SPARSENET_HAVE_NEON_DOT)
+bool has_neon_dot() {
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP of asm/hwcap.h, which older systems do not name
+  return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+#else
+  return false;
+#endif
 }
 #endif
 

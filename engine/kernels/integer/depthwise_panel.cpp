@@ -226,9 +226,7 @@ SPARSENET_INLINE void multiply(const State& s, const Cell* x, ptrdiff_t step, co
       const WeightVector wv = load_weights(w);
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
-        WeightVector cells;
-        memcpy(&cells, at + p * step, sizeof cells);
-        acc[p] = dot_lanes(acc[p], cells, wv);
+        acc[p] = dot_lanes(acc[p], load_weights(at + p * step), wv);
       }
     }
   }

@@ -72,49 +72,69 @@ SPARSENET_INLINE VI added(VI v, VI residual, const Added& a) {
 
 // A factor of numbers of 9 bits, whose products with a multiplier of 31 bits are made of two halves in 32 bits each:
 //     x * multiplier = high * 2^16 + low, shifted right by `right` <= 16, is (high << (16 - right)) + (low >> right).
+// kDouble shifts a second time, by `second`.
 struct SmallFactor {
   VI high, low, left, right, half;
+  VI second, second_half, nudged;  // `nudged`: -1 where the second shift is one, else 0
 };
 
-// Whether a factor, of numbers that are multiplied by 2^left first, is a SmallFactor.
-SPARSENET_INLINE bool is_small(const Multiplier& m, int32_t left) {
-  const int32_t right = 31 - m.shift - left;
-  return m.value < 0x7fff8000 && right >= 1 && right <= 16;
+// By how many bits a product is shifted to the right at first, for numbers that are multiplied by 2^left.
+SPARSENET_INLINE int32_t first_shift(const Multiplier& m, int32_t left, Rounding rounding) {
+  return 31 - left - (rounding == Rounding::kDouble ? 0 : m.shift);
 }
 
-SPARSENET_INLINE SmallFactor small_factor(const Multiplier& m, int32_t left) {
-  const int32_t right = 31 - m.shift - left, high = (m.value + 0x8000) >> 16;
-  return {splat_vi(high), splat_vi((m.value - high * 0x10000) & 0xffff), splat_vi(16 - right), splat_vi(right),
-          splat_vi(1 << (right - 1))};
+SPARSENET_INLINE bool is_small(const Multiplier& m, int32_t left, Rounding rounding) {
+  const int32_t right = first_shift(m, left, rounding);
+  return m.value < 0x7fff8000 && right >= 1 && right <= 16 && (rounding != Rounding::kDouble || m.shift <= 0);
+}
+
+SPARSENET_INLINE SmallFactor small_factor(const Multiplier& m, int32_t left, Rounding rounding) {
+  const int32_t right = first_shift(m, left, rounding), high = (m.value + 0x8000) >> 16;
+  const int32_t second = rounding == Rounding::kDouble ? -m.shift : 0;
+  return {splat_vi(high),
+          splat_vi((m.value - high * 0x10000) & 0xffff),
+          splat_vi(16 - right),
+          splat_vi(right),
+          splat_vi(1 << (right - 1)),
+          splat_vi(second),
+          splat_vi(second > 0 ? 1 << (second - 1) : 0),
+          splat_vi(second > 0 ? -1 : 0)};
 }
 
 // The numbers are the lower halves of the lanes.
+template <Rounding kRounding>
 SPARSENET_INLINE VI by_small(__m256i x, const SmallFactor& f) {
   const auto high = reinterpret_cast<VI>(_mm256_madd_epi16(x, reinterpret_cast<__m256i>(f.high)));
   const auto low = reinterpret_cast<VI>(_mm256_madd_epi16(x, reinterpret_cast<__m256i>(f.low)));
-  return (high << f.left) + ((low + f.half) >> f.right);
+  const VI y = (high << f.left) + ((low + f.half) >> f.right);
+  if constexpr (kRounding == Rounding::kSingle) return y;
+  return (y + ((y >> 31) & f.nudged) + f.second_half) >> f.second;
 }
 
-// The same sum as Added, by way of SmallFactor and Form::kHigh.
+// The same sum as Added, by way of SmallFactor and the forms that take upper halves.
+template <Rounding kRounding>
 struct AddedFast {
+  static constexpr Form kForm = kRounding == Rounding::kDouble ? Form::kHighDouble : Form::kHighSingle;
   SmallFactor of_in, of_residual;
   RequantizeVector of_sum;
   __m256i in_zero, zero, low, high;
 };
 
 SPARSENET_INLINE bool is_fast(const Residual& r) {
-  return r.rounding == Rounding::kSingle && is_small(r.of_in, r.left) && is_small(r.of_residual, r.left) &&
-         r.of_sum.value != 0 && is_high(r.of_sum);
+  return is_small(r.of_in, r.left, r.rounding) && is_small(r.of_residual, r.left, r.rounding) && r.of_sum.value != 0 &&
+         is_high(r.of_sum, r.rounding);
 }
 
-SPARSENET_INLINE AddedFast added_fast_of(const Residual& r) {
+template <Rounding kRounding>
+SPARSENET_INLINE AddedFast<kRounding> added_fast_of(const Residual& r) {
   int32_t multiplier[kLanes], shift[kLanes];
   store_vi(multiplier, splat_vi(r.of_sum.value));
   store_vi(shift, splat_vi(r.of_sum.shift));
-  const Requantize of_sum{nullptr, multiplier, shift, Form::kHigh, r.out_zero, r.low, r.high};
-  return {small_factor(r.of_in, r.left),
-          small_factor(r.of_residual, r.left),
-          load_requantize<Form::kHigh>(of_sum, 0),
+  constexpr Form kForm = AddedFast<kRounding>::kForm;
+  const Requantize of_sum{nullptr, multiplier, shift, kForm, r.out_zero, r.low, r.high};
+  return {small_factor(r.of_in, r.left, kRounding),
+          small_factor(r.of_residual, r.left, kRounding),
+          load_requantize<kForm>(of_sum, 0),
           _mm256_set1_epi16(static_cast<int16_t>(r.in_zero)),
           _mm256_set1_epi16(static_cast<int16_t>(r.zero)),
           _mm256_set1_epi16(static_cast<int16_t>(r.low)),
@@ -140,14 +160,15 @@ SPARSENET_INLINE __m256i added_words(__m256i v, __m256i residual, const Added& a
                   added(second_vector(v), second_vector(residual), a));
 }
 
-SPARSENET_INLINE __m256i added_words(__m256i v, __m256i residual, const AddedFast& a) {
+template <Rounding kRounding>
+SPARSENET_INLINE __m256i added_words(__m256i v, __m256i residual, const AddedFast<kRounding>& a) {
+  constexpr Form kForm = AddedFast<kRounding>::kForm;
   const __m256i x = _mm256_sub_epi16(v, a.in_zero), y = _mm256_sub_epi16(residual, a.zero);
-  const VI first =
-      by_small(_mm256_unpacklo_epi16(x, x), a.of_in) + by_small(_mm256_unpacklo_epi16(y, y), a.of_residual);
-  const VI second =
-      by_small(_mm256_unpackhi_epi16(x, x), a.of_in) + by_small(_mm256_unpackhi_epi16(y, y), a.of_residual);
-  const __m256i words = words_of(unbounded<Form::kHigh>(first, a.of_sum), unbounded<Form::kHigh>(second, a.of_sum));
-  return bounded_words(words, a.low, a.high);
+  const VI first = by_small<kRounding>(_mm256_unpacklo_epi16(x, x), a.of_in) +
+                   by_small<kRounding>(_mm256_unpacklo_epi16(y, y), a.of_residual);
+  const VI second = by_small<kRounding>(_mm256_unpackhi_epi16(x, x), a.of_in) +
+                    by_small<kRounding>(_mm256_unpackhi_epi16(y, y), a.of_residual);
+  return bounded_words(words_of(unbounded<kForm>(first, a.of_sum), unbounded<kForm>(second, a.of_sum)), a.low, a.high);
 }
 
 struct NotAdded {};
@@ -215,13 +236,16 @@ template <Form kForm, int B>
 SPARSENET_INLINE void finish_as(const Finish& f, const int32_t* sums, int count, int first, int64_t pixel) {
   if (!f.residual.from) {
     finish<kForm, B, false>(f, NotAdded{}, sums, count, first, pixel);
-  } else if (kForm == Form::kHigh && is_fast(f.residual)) {
-    if constexpr (kForm == Form::kHigh) {
-      finish<kForm, B, true>(f, added_fast_of(f.residual), sums, count, first, pixel);
-    }
-  } else {
-    finish<kForm, B, true>(f, added_of(f.residual), sums, count, first, pixel);
+    return;
   }
+  // (A network has one rounding.)
+  constexpr Rounding kRounding = kForm == Form::kHighDouble ? Rounding::kDouble : Rounding::kSingle;
+  if constexpr (kForm == Form::kHighDouble || kForm == Form::kHighSingle) {
+    if (f.residual.rounding == kRounding && is_fast(f.residual)) {
+      return finish<kForm, B, true>(f, added_fast_of<kRounding>(f.residual), sums, count, first, pixel);
+    }
+  }
+  finish<kForm, B, true>(f, added_of(f.residual), sums, count, first, pixel);
 }
 
 #else

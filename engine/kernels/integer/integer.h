@@ -38,11 +38,10 @@ SPARSENET_INLINE Requantize make_requantize(const Step& step, int32_t* numbers, 
   for (int o = 0; o < step.out.c; ++o) {
     numbers[o] = wrapped_sum(bias ? bias[o] : 0, -zero * numbers[o]);
     multiplier[o] = q.multipliers[o].value;
-    shift[o] = q.multipliers[o].value == 0 ? -1 : q.multipliers[o].shift;
-    high = high && is_high(q.multipliers[o]);
+    shift[o] = q.multipliers[o].value == 0 ? -2 : q.multipliers[o].shift;
+    high = high && is_high(q.multipliers[o], q.rounding);
   }
-  const Form form = q.rounding == Rounding::kDouble ? Form::kDouble : high ? Form::kHigh : Form::kSingle;
-  return {numbers, multiplier, shift, form, q.out_zero, q.low, q.high};
+  return {numbers, multiplier, shift, form_of(q.rounding, high), q.out_zero, q.low, q.high};
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

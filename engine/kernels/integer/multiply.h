@@ -103,9 +103,10 @@ SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
                                        : multiplied_single(x, f.value, f.shift);
 }
 
-// How sums are requantised. kHigh is kSingle for factors in [2^-24, 1/2), or zero: then the upper halves of the
-// products are all that matters, and the zero point can be added to the products.
-enum class Form { kDouble, kSingle, kHigh };
+// How sums are requantised. For small factors, or zero, there is less to do: kHighSingle is kSingle for factors in
+// [2^-24, 1/2), where the upper halves of the products are all that matters and the zero point can be added to the
+// products; kHighDouble is kDouble for factors below 1/4, where no number is shifted to the left.
+enum class Form { kDouble, kSingle, kHighDouble, kHighSingle };
 
 #if defined(__AVX2__) && !defined(__AVX512F__)
 constexpr bool kHasHigh = true;
@@ -113,8 +114,13 @@ constexpr bool kHasHigh = true;
 constexpr bool kHasHigh = false;
 #endif
 
-SPARSENET_INLINE bool is_high(const Multiplier& m) {
-  return m.value == 0 || (m.shift <= -1 && m.shift >= -23);
+SPARSENET_INLINE bool is_high(const Multiplier& m, Rounding rounding) {
+  if (m.value == 0) return true;
+  return rounding == Rounding::kDouble ? m.shift <= -2 : m.shift <= -1 && m.shift >= -23;
+}
+SPARSENET_INLINE Form form_of(Rounding rounding, bool high) {
+  if (rounding == Rounding::kDouble) return high ? Form::kHighDouble : Form::kDouble;
+  return high ? Form::kHighSingle : Form::kSingle;
 }
 
 // What all sums of a kernel's outputs are requantised with; the arrays have whole vectors.
@@ -130,7 +136,7 @@ struct Requantize {
 struct RequantizeVector {
   VI multiplier, shift, zero, low, high;
 #if defined(__AVX2__) && !defined(__AVX512F__)
-  // kHigh: what is added to the products of the even lanes and of the odd ones, and the odd multipliers in even lanes.
+  // What is added to the products of the even lanes and of the odd ones, and the odd multipliers in even lanes.
   VI even, odd, odd_multiplier;
 #endif
 };
@@ -144,15 +150,20 @@ SPARSENET_INLINE RequantizeVector load_requantize(const Requantize& r, int first
   v.low = splat_vi(r.low);
   v.high = splat_vi(r.high);
 #if defined(__AVX2__) && !defined(__AVX512F__)
-  if constexpr (kForm == Form::kHigh) {
-    const auto multiplier = reinterpret_cast<__m256i>(v.multiplier);
+  if constexpr (kForm == Form::kHighSingle) {
     const __m256i right = reinterpret_cast<__m256i>(31 - v.shift), twice = _mm256_set1_epi64x(2 * r.zero + 1);
     const __m256i one = _mm256_set1_epi64x(1);
     // Half of 2^right, and the zero point times it.
     const auto added = [&](__m256i exponent) { return _mm256_sllv_epi64(twice, _mm256_sub_epi64(exponent, one)); };
     v.even = reinterpret_cast<VI>(added(_mm256_and_si256(right, _mm256_set1_epi64x(0xffffffff))));
     v.odd = reinterpret_cast<VI>(added(_mm256_srli_epi64(right, 32)));
-    v.odd_multiplier = reinterpret_cast<VI>(_mm256_srli_epi64(multiplier, 32));
+  }
+  if constexpr (kForm == Form::kHighDouble) {
+    v.even = v.odd = reinterpret_cast<VI>(_mm256_set1_epi64x(1 << 30));
+    v.zero = 2 * v.zero + 1;
+  }
+  if constexpr (kForm == Form::kHighSingle || kForm == Form::kHighDouble) {
+    v.odd_multiplier = reinterpret_cast<VI>(_mm256_srli_epi64(reinterpret_cast<__m256i>(v.multiplier), 32));
     v.shift = -1 - v.shift;
   }
 #endif
@@ -163,15 +174,22 @@ SPARSENET_INLINE RequantizeVector load_requantize(const Requantize& r, int first
 template <Form kForm>
 SPARSENET_INLINE VI unbounded(VI sum, const RequantizeVector& r) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
-  if constexpr (kForm == Form::kHigh) {
-    const auto x = reinterpret_cast<__m256i>(sum);
+  if constexpr (kForm == Form::kHighSingle || kForm == Form::kHighDouble) {
+    const auto x = reinterpret_cast<__m256i>(sum), shift = reinterpret_cast<__m256i>(r.shift);
     const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, reinterpret_cast<__m256i>(r.multiplier)),
                                           reinterpret_cast<__m256i>(r.even));
     const __m256i odd =
         _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), reinterpret_cast<__m256i>(r.odd_multiplier)),
                          reinterpret_cast<__m256i>(r.odd));
-    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-    return reinterpret_cast<VI>(_mm256_srav_epi32(high, reinterpret_cast<__m256i>(r.shift)));
+    if constexpr (kForm == Form::kHighSingle) {
+      const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+      return reinterpret_cast<VI>(_mm256_srav_epi32(high, shift));
+    }
+    const auto high =
+        reinterpret_cast<VI>(_mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa));
+    // Half of what is negative is rounded down. The last shift takes off one half and the zero point, which is doubled.
+    const VI nudged = high + (high >> 31);
+    return (reinterpret_cast<VI>(_mm256_srav_epi32(reinterpret_cast<__m256i>(nudged), shift)) + r.zero) >> 1;
   }
 #endif
   return (kForm == Form::kDouble ? multiplied_double(sum, r.multiplier, r.shift)
@@ -193,12 +211,15 @@ struct FormTag {
 // Calls f(FormTag), so that the inner loops know the form when they are compiled.
 template <class F>
 SPARSENET_INLINE void by_form(const Requantize& r, F f) {
-  if (r.form == Form::kDouble) {
-    f(FormTag<Form::kDouble>{});
-  } else if (kHasHigh && r.form == Form::kHigh) {
-    f(FormTag < kHasHigh ? Form::kHigh : Form::kSingle > {});
-  } else {
-    f(FormTag<Form::kSingle>{});
+  switch (r.form) {
+    case Form::kDouble:
+      return f(FormTag<Form::kDouble>{});
+    case Form::kSingle:
+      return f(FormTag<Form::kSingle>{});
+    case Form::kHighDouble:
+      return f(FormTag < kHasHigh ? Form::kHighDouble : Form::kDouble > {});
+    case Form::kHighSingle:
+      return f(FormTag < kHasHigh ? Form::kHighSingle : Form::kSingle > {});
   }
 }
 

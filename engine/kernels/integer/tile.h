@@ -6,8 +6,10 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 
 // Most pixels of a tile with one and with two vectors of outputs.
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__)
 constexpr int kTilePixels1 = 14, kTilePixels2 = 14;
+#elif defined(__aarch64__)
+constexpr int kTilePixels1 = 16, kTilePixels2 = 12;
 #else
 constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
 #endif

@@ -66,13 +66,14 @@ SPARSENET_INLINE Cell cell_of_zero(int32_t zero) {
 typedef int32_t VI __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t VU __attribute__((vector_size(4 * kLanes)));
 
+typedef int32_t VIUnaligned __attribute__((vector_size(4 * kLanes), aligned(1), may_alias));
+
+// (Not by memcpy: on some machines compilers would keep vectors that are copied so in memory.)
 SPARSENET_INLINE VI load_vi(const void* from) {
-  VI v;
-  memcpy(&v, from, sizeof v);
-  return v;
+  return *static_cast<const VIUnaligned*>(from);
 }
 SPARSENET_INLINE void store_vi(void* to, VI v) {
-  memcpy(to, &v, sizeof v);
+  *static_cast<VIUnaligned*>(to) = v;
 }
 SPARSENET_INLINE VI splat_vi(int32_t x) {
   return x - VI{};
@@ -156,11 +157,21 @@ SPARSENET_INLINE Cells load_cells(const Cell* at) {
   return cells;
 }
 
+#if defined(__ARM_NEON) && !defined(__ARM_FEATURE_DOTPROD)
+SPARSENET_INLINE WeightVector load_weights(const Weight* from) {
+  return vld1_s8(from);
+}
+#elif defined(__SSE2__) || defined(__ARM_NEON)
+SPARSENET_INLINE WeightVector load_weights(const void* from) {
+  return load_vi(from);
+}
+#else
 SPARSENET_INLINE WeightVector load_weights(const Weight* from) {
   WeightVector w;
   memcpy(&w, from, sizeof w);
   return w;
 }
+#endif
 
 SPARSENET_INLINE VI min_vi(VI a, VI b) {
   return a < b ? a : b;
