@@ -55,15 +55,26 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, [[maybe_unused]] in
 #else
   const int32_t offset = cell_offset(zero);
 #if defined(__AVX2__)
-  if constexpr (sizeof(Cell) == 2) {  // eight at a time, the last eight perhaps once more
+  if constexpr (!kByteCells) {  // eight or four at a time, the last ones perhaps once more
     const __m128i added = _mm_set1_epi16(static_cast<int16_t>(offset));
-    const auto copy_eight = [&](int c) {
-      const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + c));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_add_epi16(_mm_cvtepi8_epi16(bytes), added));
-    };
     if (count >= 8) {
+      const auto copy_eight = [&](int c) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + c));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_add_epi16(_mm_cvtepi8_epi16(bytes), added));
+      };
       for (int c = 0; c + 8 < count; c += 8) copy_eight(c);
       copy_eight(count - 8);
+      return;
+    }
+    if (count >= 4) {
+      const auto copy_four = [&](int c) {
+        int32_t four;
+        memcpy(&four, x + c, sizeof four);
+        const __m128i cells = _mm_add_epi16(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(four)), added);
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + c), cells);
+      };
+      copy_four(0);
+      copy_four(count - 4);
       return;
     }
   }
@@ -80,6 +91,7 @@ SPARSENET_INLINE void copy_pixels(const int8_t* x, ptrdiff_t stride, int pixels,
   };
 #if !defined(__AVX512BW__)
   // Numbers that the compiler knows have no loop.
+  if (count == 4) return copy(4);
   if (count == 8) return copy(8);
   if (count == 16) return copy(16);
   if (count == kBlockCells) return copy(kBlockCells);

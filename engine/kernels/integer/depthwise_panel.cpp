@@ -66,6 +66,11 @@ Shape shape_of(const Step& s) {
   return h;
 }
 
+// Of all sums of a chunk and one vector of channels. finish_tile() reads whole groups of four vectors.
+int64_t sum_elements(const Shape& h, int out_w) {
+  return (int64_t{h.rows} * out_w + 3) / 4 * 4 * kLanes;
+}
+
 int64_t weight_elements(const Step& s, const Shape& h) {
   return int64_t{h.vectors} * s.window.kernel_h * h.groups * kVectorCells;
 }
@@ -94,8 +99,7 @@ void query(const Step& s, KernelNeeds* needs) {
   const Shape h = shape_of(s);
   needs->state_bytes = sizeof(State);
   needs->weight_bytes = requantize_bytes(h) + static_cast<uint64_t>(weight_elements(s, h)) * sizeof(Weight);
-  // finish_tile() reads whole groups of four vectors of sums.
-  needs->scratch_bytes = static_cast<uint64_t>(ceil_div(s.out.w, 4)) * 4 * kLanes * sizeof(int32_t) +
+  needs->scratch_bytes = static_cast<uint64_t>(sum_elements(h, s.out.w)) * sizeof(int32_t) +
                          static_cast<uint64_t>(h.in_rows * row_cells(h)) * sizeof(Cell);
   needs->chunks = s.out.n * h.bands * h.ranges;
 }
@@ -191,24 +195,51 @@ SPARSENET_INLINE void store_position(const Bytes (&taps)[kStep], [[maybe_unused]
 #endif
 }
 
+// The positions [begin, end) of a row of the panel, all of whose taps lie within the image. kWhole: all lanes are
+// channels.
+template <bool kWhole>
+SPARSENET_INLINE void fill_inside(const State& s, const int8_t* row, int begin, int end, int lanes, Cell* to) {
+  const ptrdiff_t tap = s.window.dilation_w * s.in_stride, step = s.shape.apart * s.in_stride;
+  const int8_t* x = row + (ptrdiff_t{begin} * s.shape.apart - s.window.pad_left) * s.in_stride;
+  Cell* y = to + ptrdiff_t{begin} * kVectorCells;
+  for (int i = begin; i < end; ++i, x += step, y += kVectorCells) {
+    Bytes taps[kStep];
+#pragma GCC unroll 4
+    for (int k = 0; k < kStep; ++k) taps[k] = load_pixel(x + k * tap, kWhole ? kLanes : lanes);
+    store_position(taps, s.zero, y);
+  }
+}
+
 // The panel of the input rows from `y0` on, for the channels from `c` on.
 __attribute__((noinline)) void fill(const State& s, int64_t image, int y0, int lines, int c, Cell* to) {
-  const int lanes = imin(kLanes, s.channels - c);
+  const int lanes = imin(kLanes, s.channels - c), apart = s.shape.apart, positions = s.shape.positions;
   const Bytes outside = Bytes{} + static_cast<int8_t>(s.zero);
-  for (int r = 0; r < lines; ++r) {
+  const int begin = imin(s.window.pad_left > 0 ? ceil_div(s.window.pad_left, apart) : 0, positions);
+  const int last = s.in_w - 1 - (kStep - 1) * s.window.dilation_w + s.window.pad_left;  // column from the padding on
+  const int end = imin(imax(begin, last < 0 ? 0 : last / apart + 1), positions);
+  for (int r = 0; r < lines; ++r, to += row_cells(s.shape)) {
     const int y = y0 + r;
     const bool inside = y >= 0 && y < s.in_h;
     const int8_t* row = s.in + ((image * s.in_h + (inside ? y : 0)) * s.in_w) * s.in_stride + c;
-    for (int i = 0; i < s.shape.positions; ++i, to += kVectorCells) {
-      Bytes taps[kStep];
-      const int x = i * s.shape.apart - s.window.pad_left;
-#pragma GCC unroll 4
-      for (int k = 0; k < kStep; ++k) {
-        const int at = x + k * s.window.dilation_w;
-        taps[k] = inside && at >= 0 && at < s.in_w ? load_pixel(row + at * s.in_stride, lanes) : outside;
+    const auto fill_some = [&](int from, int until) {
+      for (int i = from; i < until; ++i) {
+        Bytes taps[kStep];
+        const int x = i * apart - s.window.pad_left;
+        for (int k = 0; k < kStep; ++k) {
+          const int at = x + k * s.window.dilation_w;
+          taps[k] = inside && at >= 0 && at < s.in_w ? load_pixel(row + at * s.in_stride, lanes) : outside;
+        }
+        store_position(taps, s.zero, to + ptrdiff_t{i} * kVectorCells);
       }
-      store_position(taps, s.zero, to);
+    };
+    if (!inside) {
+      fill_some(0, positions);
+      continue;
     }
+    fill_some(0, begin);
+    lanes == kLanes ? fill_inside<true>(s, row, begin, end, lanes, to)
+                    : fill_inside<false>(s, row, begin, end, lanes, to);
+    fill_some(end, positions);
   }
 }
 
@@ -243,7 +274,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int y0 = band * h.rows, rows = imin(h.rows, s.out_h - y0);
   const int lines = h.in_rows - (h.rows - rows) * w.stride_h;
   auto* sums = static_cast<int32_t*>(scratch);
-  auto* panel = reinterpret_cast<Cell*>(sums + ptrdiff_t{ceil_div(s.out_w, 4)} * 4 * kLanes);
+  auto* panel = reinterpret_cast<Cell*>(sums + sum_elements(h, s.out_w));
   const ptrdiff_t step = ptrdiff_t{w.stride_w} / h.apart * kVectorCells;
   const int end = imin((range + 1) * kRangeVectors, h.vectors);
   for (int v = range * kRangeVectors; v < end; ++v) {
@@ -251,14 +282,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
     const Weight* weights = s.weights + ptrdiff_t{v} * w.kernel_h * h.groups * kVectorCells;
     const VI bias = load_vi(s.finish.requantize.bias + c);
     fill(s, image, y0 * w.stride_h - w.pad_top, lines, c, panel);
+    int32_t* to = sums;
     for (int r = 0; r < rows; ++r) {
       const Cell* x = panel + r * w.stride_h * row_cells(h);
       int ox = 0;
-      for (; ox + 8 <= s.out_w; ox += 8) multiply<8>(s, x + ox * step, step, weights, bias, sums + ox * kLanes);
-      for (; ox + 4 <= s.out_w; ox += 4) multiply<4>(s, x + ox * step, step, weights, bias, sums + ox * kLanes);
-      for (; ox < s.out_w; ++ox) multiply<1>(s, x + ox * step, step, weights, bias, sums + ox * kLanes);
-      finish_tile(s.finish, sums, s.out_w, 1, c, (image * s.out_h + y0 + r) * s.out_w);
+      for (; ox + 8 <= s.out_w; ox += 8, to += 8 * kLanes) multiply<8>(s, x + ox * step, step, weights, bias, to);
+      for (; ox + 4 <= s.out_w; ox += 4, to += 4 * kLanes) multiply<4>(s, x + ox * step, step, weights, bias, to);
+      for (; ox < s.out_w; ++ox, to += kLanes) multiply<1>(s, x + ox * step, step, weights, bias, to);
     }
+    finish_tile(s.finish, sums, rows * s.out_w, 1, c, (image * s.out_h + y0) * s.out_w);
   }
 }
 
