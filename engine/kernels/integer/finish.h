@@ -127,27 +127,13 @@ SPARSENET_INLINE bool is_fast(const Residual& r) {
 
 template <Rounding kRounding>
 SPARSENET_INLINE AddedFast<kRounding> added_fast_of(const Residual& r) {
-  int32_t multiplier[kLanes], shift[kLanes];
-  store_vi(multiplier, splat_vi(r.of_sum.value));
-  store_vi(shift, splat_vi(r.of_sum.shift));
   constexpr Form kForm = AddedFast<kRounding>::kForm;
-  const Requantize of_sum{nullptr, multiplier, shift, kForm, r.out_zero, r.low, r.high};
-  return {small_factor(r.of_in, r.left, kRounding),
-          small_factor(r.of_residual, r.left, kRounding),
-          load_requantize<kForm>(of_sum, 0),
-          _mm256_set1_epi16(static_cast<int16_t>(r.in_zero)),
-          _mm256_set1_epi16(static_cast<int16_t>(r.zero)),
-          _mm256_set1_epi16(static_cast<int16_t>(r.low)),
+  return {small_factor(r.of_in, r.left, kRounding),        small_factor(r.of_residual, r.left, kRounding),
+          splat_requantize<kForm>(r.of_sum, r.out_zero),   _mm256_set1_epi16(static_cast<int16_t>(r.in_zero)),
+          _mm256_set1_epi16(static_cast<int16_t>(r.zero)), _mm256_set1_epi16(static_cast<int16_t>(r.low)),
           _mm256_set1_epi16(static_cast<int16_t>(r.high))};
 }
 
-// Two vectors as one of 16-bit numbers, the lower four lanes of each in front of the upper ones.
-SPARSENET_INLINE __m256i words_of(VI a, VI b) {
-  return _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
-}
-SPARSENET_INLINE __m256i bounded_words(__m256i v, __m256i low, __m256i high) {
-  return _mm256_min_epi16(_mm256_max_epi16(v, low), high);
-}
 SPARSENET_INLINE VI first_vector(__m256i words) {
   return reinterpret_cast<VI>(_mm256_srai_epi32(_mm256_unpacklo_epi16(words, words), 16));
 }
@@ -185,8 +171,7 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
 #pragma GCC unroll 2
   for (int b = 0; b < B; ++b) r[b] = load_requantize<kForm>(f.requantize, first + b * kLanes);
   const __m256i low = _mm256_set1_epi16(static_cast<int16_t>(f.requantize.low)),
-                high = _mm256_set1_epi16(static_cast<int16_t>(f.requantize.high)),
-                order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                high = _mm256_set1_epi16(static_cast<int16_t>(f.requantize.high));
   const int last = imin(f.outputs - first - (B - 1) * kLanes, kLanes);  // bytes of the last vector of a pixel
   int8_t* y = f.out + pixel * f.out_stride + first;
   const int8_t* from = kAdds ? f.residual.from + pixel * f.residual.stride + first : nullptr;
@@ -210,7 +195,7 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
         words[i] = added_words(words[i], _mm256_cvtepi8_epi16(_mm_unpacklo_epi32(bytes[0], bytes[1])), add);
       }
     }
-    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
+    const __m256i bytes = bytes_of(words[0], words[1]);
     const __m128i halves[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
 #pragma GCC unroll 4
     for (int q = 0; q < kPixels; ++q, y += f.out_stride) {

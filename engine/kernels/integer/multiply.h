@@ -170,6 +170,15 @@ SPARSENET_INLINE RequantizeVector load_requantize(const Requantize& r, int first
   return v;
 }
 
+// For a factor that is the same for all lanes, without bounds.
+template <Form kForm>
+SPARSENET_INLINE RequantizeVector splat_requantize(const Multiplier& m, int32_t zero) {
+  int32_t multiplier[kLanes], shift[kLanes];
+  store_vi(multiplier, splat_vi(m.value));
+  store_vi(shift, splat_vi(m.value == 0 ? -2 : m.shift));
+  return load_requantize<kForm>({nullptr, multiplier, shift, kForm, zero, 0, 0}, 0);
+}
+
 // Requantised, but not yet within the bounds.
 template <Form kForm>
 SPARSENET_INLINE VI unbounded(VI sum, const RequantizeVector& r) {
@@ -222,5 +231,19 @@ SPARSENET_INLINE void by_form(const Requantize& r, F f) {
       return f(FormTag < kHasHigh ? Form::kHighSingle : Form::kSingle > {});
   }
 }
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// Two vectors as one of 16-bit numbers, the lower four lanes of each in front of the upper ones.
+SPARSENET_INLINE __m256i words_of(VI a, VI b) {
+  return _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+}
+SPARSENET_INLINE __m256i bounded_words(__m256i v, __m256i low, __m256i high) {
+  return _mm256_min_epi16(_mm256_max_epi16(v, low), high);
+}
+// The bytes of four vectors in their order, of which words_of() made pairs.
+SPARSENET_INLINE __m256i bytes_of(__m256i a, __m256i b) {
+  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+#endif
 
 }  // namespace sparsenet::rt::SPARSENET_ISA
