@@ -214,6 +214,12 @@ const IntegerEntry kIntegerEntries[] = {
 #endif
     {"avx2", "avx2", rt::avx2::kIntegerKernels, has_avx2},
 #endif
+#if defined(SPARSENET_HAVE_NEON_DOT)
+    {"neon_dot", "baseline", rt::neon_dot::kIntegerKernels, has_neon_dot},
+#endif
+#if defined(__ARM_NEON)
+    {"neon", "baseline", rt::baseline::kIntegerKernels, always},
+#endif
     {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
     {"compact", "compact", rt::compact::kIntegerKernels, always},
 };
