@@ -9,6 +9,11 @@
 #if defined(SPARSENET_HAVE_BF16) && defined(__linux__)
 #include <sys/syscall.h>
 #endif
+#if defined(SPARSENET_HAVE_NEON_DOT) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(SPARSENET_HAVE_NEON_DOT) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -20,7 +25,7 @@
 namespace sparsenet::rt::compact {
 extern const Kernel* const kPortableKernels[];
 extern const Kernel* const kIntegerKernels[];
-}
+}  // namespace sparsenet::rt::compact
 
 #define SPARSENET_DECLARE_ISA(isa)                                             \
   namespace rt::isa {                                                          \
@@ -45,6 +50,11 @@ extern const Kernel* const kIntegerKernels[];
 #endif
 #if defined(SPARSENET_HAVE_AVX_VNNI)
 namespace rt::avx_vnni {
+extern const Kernel* const kIntegerKernels[];
+}
+#endif
+#if defined(SPARSENET_HAVE_NEON_DOT)
+namespace rt::neon_dot {
 extern const Kernel* const kIntegerKernels[];
 }
 #endif
@@ -179,6 +189,21 @@ bool has_avx_vnni() {
 }
 #endif
 
+#if defined(SPARSENET_HAVE_NEON_DOT)
+bool has_neon_dot() {
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP of asm/hwcap.h, which older systems do not name
+  return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 // Fastest first.
 const IntegerEntry kIntegerEntries[] = {
 #if defined(SPARSENET_X86)
@@ -188,6 +213,12 @@ const IntegerEntry kIntegerEntries[] = {
     {"avx_vnni", "avx2", rt::avx_vnni::kIntegerKernels, has_avx_vnni},
 #endif
     {"avx2", "avx2", rt::avx2::kIntegerKernels, has_avx2},
+#endif
+#if defined(SPARSENET_HAVE_NEON_DOT)
+    {"neon_dot", "baseline", rt::neon_dot::kIntegerKernels, has_neon_dot},
+#endif
+#if defined(__ARM_NEON)
+    {"neon", "baseline", rt::baseline::kIntegerKernels, always},
 #endif
     {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
     {"compact", "compact", rt::compact::kIntegerKernels, always},

@@ -62,6 +62,23 @@ Graph conv_square(Random& random) {
   return g.finish({g.layer(x, {channels(random), c, k, k}, a)});
 }
 
+// What minimal filtering is for, with as many channels as its sums have room for, or one more.
+Graph conv_filters(Random& random) {
+  IntegerMaker g(random);
+  ConvAttrs a;
+  a.kernel = {3, 3};
+  const bool same = random.chance(0.5);
+  a.pads = {1, 1, 1, 1};
+  if (!same) a.pads = {random.integer(0, 2), random.integer(0, 2), random.integer(0, 2), random.integer(0, 2)};
+  static const std::vector<int64_t> kInputs{8, 15, 16, 17, 32, 33, 64, 65, 114, 115, 116},
+      kOutputs{4, 8, 9, 15, 16, 17, 24};
+  const int64_t c = random.pick(kInputs), outputs = random.chance(0.3) && c < 65 ? c : random.pick(kOutputs);
+  const int largest = c > 64 ? 10 : 21;
+  const ValueId x = g.input({random_batch(random), c, random.integer(4, largest), random.integer(4, largest)});
+  const ValueId y = g.layer(x, {outputs, c, 3, 3}, a);
+  return g.finish({same && outputs == c ? g.node(Op::kAdd, {y, x}, NoAttrs{}, g.for_sums(g.scale(y), 300)) : y});
+}
+
 Graph conv_oblong(Random& random) {
   IntegerMaker g(random);
   const ConvAttrs a = window(random, random.integer(1, 10), random.integer(1, 4));
@@ -356,6 +373,7 @@ double float_input(Random& random, double step) {
 const std::vector<Generator>& integer_generators() {
   static const std::vector<Generator> kList{{"int8 conv 1x1", conv_point},
                                             {"int8 conv square", conv_square},
+                                            {"int8 conv filters", conv_filters},
                                             {"int8 conv oblong", conv_oblong},
                                             {"int8 conv groups", conv_groups},
                                             {"int8 depthwise", depthwise},

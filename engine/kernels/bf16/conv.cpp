@@ -4,7 +4,7 @@
 // panel, where rounding, affine, padding and channel ranges are done once. Tiles then walk along whole planes of the
 // panel, across the ends of rows: what they compute for the pixels between rows is left out when sums are finished.
 #include "kernels/bf16/multiply.h"
-#include "kernels/portable/blocking.h"
+#include "kernels/portable/cut.h"
 #include "kernels/portable/gemm.h"
 #include "kernels/portable/winograd.h"
 #include "runtime/kernel.h"
@@ -12,16 +12,6 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
-
-// The images as the kernel sees them.
-struct Images {
-  int32_t count, in_h, in_w, out_h, out_w;
-};
-
-struct Cut {
-  int32_t rows, bands;     // output rows per band; bands per image
-  int32_t blocks, ranges;  // vectors of outputs per range; ranges
-};
 
 struct State {
   Source source;
@@ -42,22 +32,6 @@ int taps(const Step& s) {
   return s.window.kernel_h * s.window.kernel_w;
 }
 
-bool is_pointwise(const Step& s) {
-  const Window& w = s.window;
-  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
-         w.pad_left == 0 && s.in.h == s.out.h && s.in.w == s.out.w;
-}
-
-int64_t pixels_of(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
-
-Images images_of(const Step& s) {
-  if (!is_pointwise(s)) return {s.out.n, s.in.h, s.in.w, s.out.h, s.out.w};
-  const auto pixels = static_cast<int32_t>(pixels_of(s.out));
-  return {1, pixels, 1, pixels, 1};
-}
-
 Axis x_axis(const Step& s) {
   const Window& w = s.window;
   const Images i = images_of(s);
@@ -72,33 +46,10 @@ int64_t weight_elements(const Step& s) {
   return int64_t{ceil_div(s.out.c, kLanes)} * taps(s) * channel_blocks(s.in.c) * kTileWeights;
 }
 
-// The products take so little time that reading comes first: what is cut must be read again by every chunk. Weights
-// that do not stay in the second-level cache from chunk to chunk are cut, so that each is read once per band.
 Cut cut_of(const Step& s) {
-  constexpr int kBandPixels = 256, kChunks = 4;
-  const Images i = images_of(s);
   const Axis x = x_axis(s);
-  const int pairs = ceil_div(ceil_div(s.out.c, kLanes), 2);
-  const int64_t weight_bytes = weight_elements(s) * 2;
   const int64_t row_bytes = int64_t{x.phases} * x.length * channel_blocks(s.in.c) * kBlockChannels * 2;
-  const int64_t fit = caches.second_level / 4 / row_bytes;
-  const bool cut_outputs = weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
-  Cut b;
-  b.rows = imin(imax(1, kBandPixels / x.length), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
-  if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
-  b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
-  b.rows = ceil_div(i.out_h, b.bands);
-  b.bands = ceil_div(i.out_h, b.rows);
-  const auto parts = static_cast<int>(weight_bytes / (caches.second_level / 2)) + 1;
-  const int ranges = cut_outputs ? imin(pairs, imax(parts, kChunks)) : 1;
-  b.blocks = 2 * ceil_div(pairs, ranges);
-  b.ranges = ceil_div(pairs * 2, b.blocks);
-  return b;
-}
-
-int64_t chunks(const Step& s) {
-  const Cut b = cut_of(s);
-  return int64_t{images_of(s).count} * b.bands * b.ranges;
+  return cut_of(images_of(s), {s.out.c, x.length, weight_elements(s) * 2, row_bytes});
 }
 
 int64_t panel_elements(const Step& s) {
@@ -116,7 +67,7 @@ bool supports(const Step& s) {
   // and short sums are not worth the gathering.
   if (prefers_form4<false>(s) || int64_t{taps(s)} * s.in.c < 96) return false;
 #endif
-  return chunks(s) < 65000 && panel_elements(s) < kMostElements;
+  return chunks_of(images_of(s), cut_of(s)) < 65000 && panel_elements(s) < kMostElements;
 }
 
 size_t offsets_bytes(const Step& s) {
@@ -128,7 +79,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->weight_bytes = static_cast<uint64_t>(weight_elements(s)) * sizeof(Bf16) +
                         static_cast<uint64_t>(packed_elements(s.out.c, 1, 1)) * sizeof(float);
   needs->scratch_bytes = static_cast<uint64_t>(panel_elements(s)) * sizeof(Bf16);
-  needs->chunks = static_cast<int32_t>(chunks(s));
+  needs->chunks = static_cast<int32_t>(chunks_of(images_of(s), cut_of(s)));
 }
 
 // [block of outputs][tap][block of channels][pair][output][2 channels]; what is beyond the last channel or output stays
@@ -228,23 +179,21 @@ void tile(const State& s, const Bf16* panel, int first, int last, int image, int
 
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
-  const Cut& b = s.cut;
-  const int bands = b.bands * s.images.count;  // those of one range follow each other, so its weights stay in the cache
-  const int range = chunk / bands, band = chunk % bands % b.bands, image = chunk % bands / b.bands;
-  const int y0 = band * b.rows, rows = imin(b.rows, s.images.out_h - y0);
+  const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
   auto* panel = static_cast<Bf16*>(scratch);
-  fill_bf16_panel(s.source, s.panel, image, y0, s.panel.y.length - (b.rows - rows), panel);
-  const int pixels = (rows - 1) * s.panel.x.length + s.images.out_w;
-  const int begin = range * b.blocks, end = imin(begin + b.blocks, s.all_blocks);
+  fill_bf16_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
+  const int pixels = (part.rows - 1) * s.panel.x.length + s.images.out_w;
   begin_tiles();
-  for (int block = begin; block < end; block += 2) {
+  for (int block = part.begin; block < part.end; block += 2) {
     for (int p = 0; p < pixels; p += 2 * kTilePixels) {
       const int last = imin(p + 2 * kTilePixels, pixels);
       const bool two = last - p > kTilePixels;
-      if (end - block == 1) {
-        two ? tile<2, 1>(s, panel, p, last, image, y0, block) : tile<1, 1>(s, panel, p, last, image, y0, block);
+      if (part.end - block == 1) {
+        two ? tile<2, 1>(s, panel, p, last, part.image, part.y0, block)
+            : tile<1, 1>(s, panel, p, last, part.image, part.y0, block);
       } else {
-        two ? tile<2, 2>(s, panel, p, last, image, y0, block) : tile<1, 2>(s, panel, p, last, image, y0, block);
+        two ? tile<2, 2>(s, panel, p, last, part.image, part.y0, block)
+            : tile<1, 2>(s, panel, p, last, part.image, part.y0, block);
       }
     }
   }

@@ -39,10 +39,10 @@ SPARSENET_INLINE ptrdiff_t plane_pixels(const CellPanel& p) {
 }
 
 // `count` bytes of one pixel.
-SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell* to) {
+SPARSENET_INLINE void copy_cells(const int8_t* x, int count, [[maybe_unused]] int32_t zero, Cell* to) {
 #if defined(__AVX512BW__)
   const auto mask = ~uint64_t{0} >> (64 - count);
-  if constexpr (kUnsignedCells) {
+  if constexpr (kByteCells) {
     const __m512i v = _mm512_maskz_loadu_epi8(mask, x);
     _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
   } else {
@@ -50,11 +50,53 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, int32_t zero, Cell*
     const __m512i v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(half, x));
     _mm512_mask_storeu_epi16(to, half, _mm512_sub_epi16(v, _mm512_set1_epi16(static_cast<int16_t>(zero))));
   }
+#elif defined(__ARM_NEON)
+  memcpy(to, x, static_cast<size_t>(count));
 #else
-  const int32_t offset = kUnsignedCells ? 128 : -zero;
+  const int32_t offset = cell_offset(zero);
+#if defined(__AVX2__)
+  if constexpr (!kByteCells) {  // eight or four at a time, the last ones perhaps once more
+    const __m128i added = _mm_set1_epi16(static_cast<int16_t>(offset));
+    if (count >= 8) {
+      const auto copy_eight = [&](int c) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + c));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_add_epi16(_mm_cvtepi8_epi16(bytes), added));
+      };
+      for (int c = 0; c + 8 < count; c += 8) copy_eight(c);
+      copy_eight(count - 8);
+      return;
+    }
+    if (count >= 4) {
+      const auto copy_four = [&](int c) {
+        int32_t four;
+        memcpy(&four, x + c, sizeof four);
+        const __m128i cells = _mm_add_epi16(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(four)), added);
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + c), cells);
+      };
+      copy_four(0);
+      copy_four(count - 4);
+      return;
+    }
+  }
+#endif
 #pragma omp simd
   for (int c = 0; c < count; ++c) to[c] = static_cast<Cell>(x[c] + offset);
 #endif
+}
+
+// `count` bytes of each of `pixels` pixels.
+SPARSENET_INLINE void copy_pixels(const int8_t* x, ptrdiff_t stride, int pixels, int count, int32_t zero, Cell* to) {
+  const auto copy = [&](int bytes) {
+    for (int p = 0; p < pixels; ++p) copy_cells(x + p * stride, bytes, zero, to + ptrdiff_t{p} * kBlockCells);
+  };
+#if !defined(__AVX512BW__)
+  // Numbers that the compiler knows have no loop.
+  if (count == 4) return copy(4);
+  if (count == 8) return copy(8);
+  if (count == 16) return copy(16);
+  if (count == kBlockCells) return copy(kBlockCells);
+#endif
+  copy(count);
 }
 
 #if !defined(__AVX512BW__)
@@ -70,6 +112,8 @@ SPARSENET_INLINE void store_cells(VI v, Cell* to) {
   }
 #elif defined(__SSE2__)
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi32(reinterpret_cast<__m128i>(v), __m128i{}));
+#elif defined(__ARM_NEON)
+  store_bytes(to, v, kLanes);
 #else
   for (int i = 0; i < kLanes; ++i) to[i] = static_cast<Cell>(v[i]);
 #endif
@@ -82,14 +126,14 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 #if defined(__AVX512BW__)
   const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
   const __m128i bytes = _mm512_cvtsepi32_epi8(reinterpret_cast<__m512i>(v));  // saturates
-  if constexpr (kUnsignedCells) {
+  if constexpr (kByteCells) {
     _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
   } else {
     const __m256i words = _mm256_sub_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(zero)));
     _mm256_mask_storeu_epi16(to, mask, words);
   }
 #else
-  const VI bounded = min_vi(max_vi(v, splat_vi(-128)), splat_vi(127)) + (kUnsignedCells ? 128 : -zero);
+  const VI bounded = min_vi(max_vi(v, splat_vi(-128)), splat_vi(127)) + cell_offset(zero);
   if (lanes == kLanes) {
     store_cells(bounded, to);
     return;
@@ -100,6 +144,25 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 #endif
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// The same for kLanes cells of two neighbouring pixels. Saturating on the way changes nothing: bounds are narrower.
+SPARSENET_INLINE void store_two_scaled(VI a, VI b, int32_t zero, Cell* to) {
+  const __m256i words = _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
+  if constexpr (kByteCells) {
+    const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(-128));
+    const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to + kBlockCells), _mm_unpackhi_epi64(both, both));
+  } else {
+    const __m256i bounded = _mm256_min_epi16(_mm256_max_epi16(words, _mm256_set1_epi16(-128)), _mm256_set1_epi16(127));
+    const __m256i cells =
+        _mm256_permute4x64_epi64(_mm256_sub_epi16(bounded, _mm256_set1_epi16(static_cast<int16_t>(zero))), 0xd8);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(cells));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + kBlockCells), _mm256_extracti128_si256(cells, 1));
+  }
+}
+#endif
+
 // `channels` channels, from `channel` on, of `count` pixels, with their scales.
 inline void scale_pixels(const CellSource& s, const int8_t* x, ptrdiff_t stride, int count, int channel, int channels,
                          Cell* to) {
@@ -109,14 +172,17 @@ inline void scale_pixels(const CellSource& s, const int8_t* x, ptrdiff_t stride,
              shift = load_vi(s.scales.shift + channel + c);
     const int8_t* from = x;
     Cell* y = to;
-    for (int p = 0; p < count; ++p, from += stride, y += kBlockCells) {
+    int p = 0;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    for (; lanes == kLanes && p + 2 <= count; p += 2, from += 2 * stride, y += 2 * kBlockCells) {
+      store_two_scaled((load_whole_bytes(from) * multiplier + addend) >> shift,
+                       (load_whole_bytes(from + stride) * multiplier + addend) >> shift, s.zero, y);
+    }
+#endif
+    for (; p < count; ++p, from += stride, y += kBlockCells) {
       store_scaled((load_bytes(from, lanes) * multiplier + addend) >> shift, lanes, s.zero, y);
     }
   }
-}
-
-SPARSENET_INLINE Cell zero_cell(const CellSource& s) {
-  return static_cast<Cell>(kUnsignedCells ? s.zero + 128 : 0);
 }
 
 SPARSENET_INLINE void clear_cells(Cell* to, int count, Cell value) {
@@ -136,7 +202,7 @@ inline void gather_cells(const CellSource& s, int64_t pixel, int count, int step
       if (s.scales.multiplier) {
         scale_pixels(s, x, stride, count, channel, bytes, y);
       } else {
-        for (int p = 0; p < count; ++p, x += stride, y += kBlockCells) copy_cells(x, bytes, s.zero, y);
+        copy_pixels(x, stride, count, bytes, s.zero, y);
       }
     }
   }
@@ -147,24 +213,43 @@ inline void pad_cells(const CellSource& s, int count, int cell, ptrdiff_t block,
   for (int left = s.channels, cells = 0; left > 0; left -= cells, cell += cells) {
     cells = imin(left, kBlockCells - cell % kBlockCells);
     Cell* y = to + cell / kBlockCells * block + cell % kBlockCells;
-    for (int p = 0; p < count; ++p, y += kBlockCells) clear_cells(y, cells, zero_cell(s));
+    for (int p = 0; p < count; ++p, y += kBlockCells) clear_cells(y, cells, cell_of_zero(s.zero));
   }
 }
 
-// What the outputs of one row read through one tap of the window's row, from an image's row at `row_pixel`.
-inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, Cell* to) {
+// What the outputs [begin, end) of one row read through one tap of the window's row, from an image's row at
+// `row_pixel`.
+inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, int begin, int end,
+                       Cell* to) {
   const int cell = p.folded ? tap * s.channels : 0;
   const int first = tap * p.dilation - p.pad;  // column of output 0
-  const int left = imin(first < 0 ? ceil_div(-first, p.stride) : 0, p.out_w);
-  const int last = p.in_w > first ? imin(ceil_div(p.in_w - first, p.stride), p.out_w) : 0;
+  const int left = imin(imax(begin, first < 0 ? ceil_div(-first, p.stride) : 0), end);
+  const int last = imin(end, p.in_w > first ? ceil_div(p.in_w - first, p.stride) : 0);
   const int inside = imax(last - left, 0);
-  if (left > 0) pad_cells(s, left, cell, p.block, to);
+  if (left > begin) pad_cells(s, left - begin, cell, p.block, to + ptrdiff_t{begin} * kBlockCells);
   if (inside > 0) {
     gather_cells(s, row_pixel + first + ptrdiff_t{left} * p.stride, inside, p.stride, cell, p.block,
                  to + ptrdiff_t{left} * kBlockCells);
   }
-  const int right = p.out_w - left - inside;
-  if (right > 0) pad_cells(s, right, cell, p.block, to + ptrdiff_t{left + inside} * kBlockCells);
+  const int right = left + inside;
+  if (end > right) pad_cells(s, end - right, cell, p.block, to + ptrdiff_t{right} * kBlockCells);
+}
+
+// The same for all taps of a folded plane. Where a window's row is within the image, its pixels are one run of bytes.
+inline void fill_folded(const CellSource& s, const CellPanel& p, int64_t row_pixel, Cell* to) {
+  int begin = p.out_w, end = p.out_w;
+  if (s.count == 1 && s.ranges[0].pixel_stride == s.channels && !s.scales.multiplier && p.dilation == 1) {
+    begin = imin(p.pad > 0 ? ceil_div(p.pad, p.stride) : 0, p.out_w);
+    const int last = p.in_w + p.pad - p.kernel_w;  // column from the padding on at which a window may begin
+    end = imax(begin, last < 0 ? 0 : imin(last / p.stride + 1, p.out_w));
+    const int8_t* x = s.ranges[0].base + (row_pixel + ptrdiff_t{begin} * p.stride - p.pad) * s.channels;
+    copy_pixels(x, ptrdiff_t{p.stride} * s.channels, end - begin, p.kernel_w * s.channels, s.zero,
+                to + ptrdiff_t{begin} * kBlockCells);
+  }
+  for (int tap = 0; tap < p.kernel_w; ++tap) {
+    if (begin > 0) fill_cells(s, p, row_pixel, tap, 0, begin, to);
+    if (end < p.out_w) fill_cells(s, p, row_pixel, tap, end, p.out_w, to);
+  }
 }
 
 // The input rows that output rows of an image need from row y0 on: `lines` of every phase.
@@ -175,16 +260,20 @@ inline void fill_cell_panel(const CellSource& s, const CellPanel& p, int image, 
     gather_cells(s, (int64_t{image} * y.size + y0 - y.pad) * p.in_w, lines * p.in_w, 1, 0, p.block, to);
     return;
   }
-  for (int tap = 0; tap < p.kernel_w; ++tap) {
-    Cell* plane = p.folded ? to : to + tap * plane_pixels(p) * kBlockCells;
+  for (int plane = 0; plane < planes_of(p); ++plane, to += plane_pixels(p) * kBlockCells) {
     for (int phase = 0; phase < y.phases; ++phase) {
-      Cell* row = plane + ptrdiff_t{phase} * y.length * p.out_w * kBlockCells;
+      Cell* row = to + ptrdiff_t{phase} * y.length * p.out_w * kBlockCells;
       for (int r = 0; r < lines; ++r, row += ptrdiff_t{p.out_w} * kBlockCells) {
         const int at = (y0 + r) * y.stride + phase - y.pad;
-        if (at >= 0 && at < y.size) {
-          fill_cells(s, p, (int64_t{image} * y.size + at) * p.in_w, tap, row);
+        const int64_t row_pixel = (int64_t{image} * y.size + at) * p.in_w;
+        if (at < 0 || at >= y.size) {
+          for (int tap = 0; tap < (p.folded ? p.kernel_w : 1); ++tap) {
+            pad_cells(s, p.out_w, tap * s.channels, p.block, row);
+          }
+        } else if (p.folded) {
+          fill_folded(s, p, row_pixel, row);
         } else {
-          pad_cells(s, p.out_w, p.folded ? tap * s.channels : 0, p.block, row);
+          fill_cells(s, p, row_pixel, plane, 0, p.out_w, row);
         }
       }
     }

@@ -3,63 +3,23 @@
 // gathered into a panel of cells, where padding and channel ranges are done once; tiles of pixels times outputs walk
 // along it. Sums are exact, so their order does not matter, and every instruction set gives the same bits.
 #include "kernels/integer/cells.h"
-#include "kernels/integer/integer.h"
+#include "kernels/integer/finish.h"
+#include "kernels/integer/tile.h"
+#include "kernels/portable/cut.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
-
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTilePixels = 14;
-#else
-constexpr int kTilePixels = 6;
-#endif
-
-// The images as the kernel sees them.
-struct Images {
-  int32_t count, in_h, in_w, out_h, out_w;
-};
-
-struct Cut {
-  int32_t rows, bands;     // output rows per band; bands per image
-  int32_t blocks, ranges;  // vectors of outputs per range; ranges
-};
-
-// The cells of one tap, or of all taps of a row, that are in one block.
-struct Piece {
-  int32_t offset;  // from the panel's beginning
-  int32_t steps;
-};
 
 struct State {
   CellSource source;
   CellPanel panel;
   Images images;
   Cut cut;
-  const Piece* pieces;
-  int32_t piece_count;
-  ptrdiff_t block_weights;  // of one vector of outputs
+  Pieces pieces;
   const Weight* weights;
-  Requantize requantize;
-  int8_t* out;
-  ptrdiff_t out_stride;
-  int32_t outputs, all_blocks;
+  Finish finish;
+  int32_t all_blocks;
 };
-
-bool is_pointwise(const Step& s) {
-  const Window& w = s.window;
-  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
-         w.pad_left == 0 && s.in.h == s.out.h && s.in.w == s.out.w;
-}
-
-int64_t pixels_of(const View& v) {
-  return int64_t{v.n} * v.h * v.w;
-}
-
-Images images_of(const Step& s) {
-  if (!is_pointwise(s)) return {s.out.n, s.in.h, s.in.w, s.out.h, s.out.w};
-  const auto pixels = static_cast<int32_t>(pixels_of(s.out));
-  return {1, pixels, 1, pixels, 1};
-}
 
 bool is_folded(const Step& s) {
   return s.window.kernel_w > 1 && int64_t{s.window.kernel_w} * s.in.c <= kBlockCells;
@@ -109,29 +69,9 @@ int64_t row_bytes(const Step& s) {
   return int64_t{planes_of(p)} * p.y.phases * p.out_w * ceil_div(cells_of(s), kBlockCells) * 64;
 }
 
-// Weights that do not stay in the second-level cache from chunk to chunk are cut, so that each is read once per band.
 Cut cut_of(const Step& s) {
-  constexpr int kBandPixels = 256, kChunks = 4;
   const Images i = images_of(s);
-  const int pairs = ceil_div(ceil_div(s.out.c, kLanes), 2);
-  const int64_t weights = weight_bytes(s), fit = caches.second_level / 4 / row_bytes(s);
-  const bool cut_outputs = weights > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
-  Cut b{};
-  b.rows = imin(imax(1, kBandPixels / i.out_w), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
-  if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
-  b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
-  b.rows = ceil_div(i.out_h, b.bands);
-  b.bands = ceil_div(i.out_h, b.rows);
-  const auto parts = static_cast<int>(weights / (caches.second_level / 2)) + 1;
-  const int ranges = cut_outputs ? imin(pairs, imax(parts, kChunks)) : 1;
-  b.blocks = 2 * ceil_div(pairs, ranges);
-  b.ranges = ceil_div(pairs * 2, b.blocks);
-  return b;
-}
-
-int64_t chunks(const Step& s) {
-  const Cut b = cut_of(s);
-  return int64_t{images_of(s).count} * b.bands * b.ranges;
+  return cut_of(i, {s.out.c, i.out_w, weight_bytes(s), row_bytes(s)});
 }
 
 int64_t panel_cells(const Step& s) {
@@ -152,10 +92,11 @@ bool row_fits(const Step& s) {
 }
 
 bool supports(const Step& s) {
-  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || s.in2.segment_count > 0) return false;
+  if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || !residual_supported(s)) return false;
   if (s.out.segment_count != 1 || pixels_of(s.out) >= kMostElements || s.in.type != DataType::kInt8) return false;
   if (!row_fits(s)) return false;
-  return chunks(s) < 65000 && panel_cells(s) < kMostElements && block_weights(s) < kMostElements;
+  return chunks_of(images_of(s), cut_of(s)) < 65000 && panel_cells(s) < kMostElements &&
+         block_weights(s) < kMostElements;
 }
 
 size_t requantize_bytes(const Step& s) {
@@ -168,7 +109,7 @@ void query(const Step& s, KernelNeeds* needs) {
   needs->weight_bytes =
       static_cast<uint64_t>(weight_bytes(s)) + requantize_bytes(s) + (s.quant->channels ? scales_bytes(s.in.c) : 0);
   needs->scratch_bytes = static_cast<uint64_t>(panel_cells(s)) * sizeof(Cell);
-  needs->chunks = static_cast<int32_t>(chunks(s));
+  needs->chunks = static_cast<int32_t>(chunks_of(images_of(s), cut_of(s)));
 }
 
 // Calls visit(row of taps, tap, first channel, channels, cell within the piece, piece) for every run of channels of a
@@ -227,10 +168,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->cut = cut_of(step);
   s->panel = panel_of(step, s->cut.rows);
   make_pieces(step, s->panel, pieces);
-  s->pieces = pieces;
-  s->piece_count = piece_count(step);
-  s->block_weights = block_weights(step);
-  s->outputs = step.out.c;
+  s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
@@ -239,88 +177,27 @@ const char* prepare(const Step& step, const Place& place) {
   int32_t* scales = numbers + requantize_bytes(step) / sizeof(int32_t);
   s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero,
                make_scales(step.quant->channels, step.in.c, scales)};
-  s->requantize = make_requantize(step, numbers, kUnsignedCells ? step.quant->in_zero + 128 : 0);
-  s->out = byte_pointer(step.out, place.arena);
-  s->out_stride = step.out.segments[0].pixel_stride;
+  s->finish = make_finish(step, place.arena,
+                          make_requantize(step, numbers, kByteCells ? cell_of_zero(step.quant->in_zero) : 0));
   return nullptr;
-}
-
-// sums: [P][B][kLanes]
-template <int P, int B>
-__attribute__((noinline)) void multiply(const State& s, const Cell* x, const Weight* w, int32_t* sums) {
-  VI acc[P][B];
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) acc[p][b] = VI{};
-  }
-  const ptrdiff_t block = s.block_weights;
-  const Piece* const end = s.pieces + s.piece_count;
-  for (const Piece* piece = s.pieces; piece != end; ++piece) {
-    const Cell* at = x + piece->offset;
-    for (const Cell* const last = at + ptrdiff_t{piece->steps} * kStep; at != last; at += kStep, w += kStep * kLanes) {
-      WeightVector wv[B];
-#pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) wv[b] = load_weights(w + b * block);
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) {
-        const Cells cells = load_cells(at + p * kBlockCells);
-#pragma GCC unroll 2
-        for (int b = 0; b < B; ++b) acc[p][b] = dot(acc[p][b], cells, wv[b]);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) store_vi(sums + (p * B + b) * kLanes, acc[p][b]);
-  }
-}
-
-// The tile of `count` pixels, at most P.
-template <int P, int B>
-SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, const Weight* w, int32_t* sums) {
-  if constexpr (P > 1) {
-    if (count < P) return multiply_some<P - 1, B>(count, s, x, w, sums);
-  }
-  multiply<P, B>(s, x, w, sums);
-}
-
-template <Rounding kRounding>
-void finish(const State& s, const int32_t* sums, int count, int blocks, int block, int64_t pixel) {
-  for (int b = 0; b < blocks; ++b) {
-    const int first = (block + b) * kLanes, lanes = imin(kLanes, s.outputs - first);
-    const RequantizeVector r = load_requantize(s.requantize, first);
-    int8_t* y = s.out + pixel * s.out_stride + first;
-    for (int p = 0; p < count; ++p, y += s.out_stride) {
-      store_bytes(y, requantized<kRounding>(load_vi(sums + (p * blocks + b) * kLanes), r), lanes);
-    }
-  }
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
-  const Cut& b = s.cut;
-  const int bands = b.bands * s.images.count;  // those of one range follow each other, so its weights stay in the cache
-  const int range = chunk / bands, band = chunk % bands % b.bands, image = chunk % bands / b.bands;
-  const int y0 = band * b.rows, rows = imin(b.rows, s.images.out_h - y0);
+  const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
   auto* panel = static_cast<Cell*>(scratch);
-  fill_cell_panel(s.source, s.panel, image, y0, s.panel.y.length - (b.rows - rows), panel);
-  const int pixels = rows * s.images.out_w, tile = ceil_div(pixels, ceil_div(pixels, kTilePixels));
-  const int begin = range * b.blocks, end = imin(begin + b.blocks, s.all_blocks);
-  const int64_t first_pixel = (int64_t{image} * s.images.out_h + y0) * s.images.out_w;
-  alignas(64) int32_t sums[kTilePixels * 2 * kLanes];
-  for (int block = begin; block < end; block += 2) {
-    const int blocks = imin(2, end - block);
-    const Weight* w = s.weights + block * s.block_weights;
+  fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
+  const int pixels = part.rows * s.images.out_w;
+  const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
+  alignas(64) int32_t sums[kTileSums] = {};
+  for (int block = part.begin; block < part.end; block += 2) {
+    const int blocks = imin(2, part.end - block), tile = ceil_div(pixels, ceil_div(pixels, tile_most(blocks)));
+    const Weight* w = s.weights + block * s.pieces.block;
     for (int p = 0; p < pixels; p += tile) {
       const int count = imin(tile, pixels - p);
       const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
-      blocks == 2 ? multiply_some<kTilePixels, 2>(count, s, x, w, sums)
-                  : multiply_some<kTilePixels, 1>(count, s, x, w, sums);
-      s.requantize.rounding == Rounding::kDouble
-          ? finish<Rounding::kDouble>(s, sums, count, blocks, block, first_pixel + p)
-          : finish<Rounding::kSingle>(s, sums, count, blocks, block, first_pixel + p);
+      multiply_tile(count, blocks, s.pieces, x, w, s.finish.requantize.bias + block * kLanes, sums);
+      finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
     }
   }
 }

@@ -92,13 +92,13 @@ struct Lanes {
 };
 
 // One output pixel, any part of whose window may lie outside of the image.
-template <Rounding kRounding>
+template <Form kForm>
 void border_pixel(const State& s, const Lanes& l, const RequantizeVector& r, int ox) {
   const Window& w = s.window;
   const int x0 = ox * w.stride_w - w.pad_left;
   const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, w.dilation_w);
   const VI zero = splat_vi(s.zero);
-  VI sum{};
+  VI sum = load_vi(s.requantize.bias + l.c);
   for (int ky = 0; ky < w.kernel_h; ++ky) {
     const int8_t* row = l.in + (ptrdiff_t{l.y0 + ky * w.dilation_h} * s.in_w + x0) * s.in_stride;
     const int32_t* weights = s.weights + ptrdiff_t{ky} * w.kernel_w * s.padded + l.c;
@@ -110,11 +110,11 @@ void border_pixel(const State& s, const Lanes& l, const RequantizeVector& r, int
       sum += small_product(x, load_small(weights + kx * s.padded));
     }
   }
-  store_bytes(l.out + ox * s.out_stride, requantized<kRounding>(sum, r), l.lanes);
+  store_bytes(l.out + ox * s.out_stride, requantized<kForm>(sum, r), l.lanes);
 }
 
 // P neighbouring output pixels whose windows lie within the image's columns. kWhole: all lanes are channels.
-template <Rounding kRounding, int P, bool kWhole>
+template <Form kForm, int P, bool kWhole>
 SPARSENET_INLINE void inner_pixels(const State& s, const Lanes& l, const RequantizeVector& r, const VI& outside,
                                    int ox) {
   const Window& w = s.window;
@@ -136,12 +136,12 @@ SPARSENET_INLINE void inner_pixels(const State& s, const Lanes& l, const Requant
     }
   }
 #pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) store_bytes(l.out + (ox + p) * s.out_stride, requantized<kRounding>(sum[p], r), lanes);
+  for (int p = 0; p < P; ++p) store_bytes(l.out + (ox + p) * s.out_stride, requantized<kForm>(sum[p], r), lanes);
 }
 
-template <Rounding kRounding, bool kWhole>
+template <Form kForm, bool kWhole>
 void inner_row(const State& s, const Lanes& l, const RequantizeVector& r, int begin, int end) {
-  VI outside{};  // the rows that are not in the image
+  VI outside = load_vi(s.requantize.bias + l.c);  // and the rows that are not in the image
   for (int ky = 0; ky < s.window.kernel_h; ++ky) {
     if (ky >= l.rows.begin && ky < l.rows.end) continue;
     for (int kx = 0; kx < s.window.kernel_w; ++kx) {
@@ -150,11 +150,11 @@ void inner_row(const State& s, const Lanes& l, const RequantizeVector& r, int be
     }
   }
   int ox = begin;
-  for (; ox + 4 <= end; ox += 4) inner_pixels<kRounding, 4, kWhole>(s, l, r, outside, ox);
-  for (; ox < end; ++ox) inner_pixels<kRounding, 1, kWhole>(s, l, r, outside, ox);
+  for (; ox + 4 <= end; ox += 4) inner_pixels<kForm, 4, kWhole>(s, l, r, outside, ox);
+  for (; ox < end; ++ox) inner_pixels<kForm, 1, kWhole>(s, l, r, outside, ox);
 }
 
-template <Rounding kRounding>
+template <Form kForm>
 void run_row(const State& s, int64_t image, int oy) {
   const Window& w = s.window;
   const int y0 = oy * w.stride_h - w.pad_top;
@@ -171,11 +171,10 @@ void run_row(const State& s, int64_t image, int oy) {
                   imin(kLanes, s.channels - c),
                   y0,
                   rows};
-    const RequantizeVector r = load_requantize(s.requantize, c);
-    for (int ox = 0; ox < begin; ++ox) border_pixel<kRounding>(s, l, r, ox);
-    l.lanes == kLanes ? inner_row<kRounding, true>(s, l, r, begin, end)
-                      : inner_row<kRounding, false>(s, l, r, begin, end);
-    for (int ox = end; ox < s.out_w; ++ox) border_pixel<kRounding>(s, l, r, ox);
+    const RequantizeVector r = load_requantize<kForm>(s.requantize, c);
+    for (int ox = 0; ox < begin; ++ox) border_pixel<kForm>(s, l, r, ox);
+    l.lanes == kLanes ? inner_row<kForm, true>(s, l, r, begin, end) : inner_row<kForm, false>(s, l, r, begin, end);
+    for (int ox = end; ox < s.out_w; ++ox) border_pixel<kForm>(s, l, r, ox);
   }
 }
 
@@ -183,8 +182,7 @@ void run(const void* memory, int32_t chunk, void*) {
   const auto& s = *static_cast<const State*>(memory);
   const int64_t image = chunk / s.out_h;
   const int oy = chunk % s.out_h;
-  s.requantize.rounding == Rounding::kDouble ? run_row<Rounding::kDouble>(s, image, oy)
-                                             : run_row<Rounding::kSingle>(s, image, oy);
+  by_form(s.requantize, [&](auto form) { run_row<decltype(form)::value>(s, image, oy); });
 }
 
 }  // namespace

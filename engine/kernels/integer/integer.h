@@ -1,13 +1,15 @@
 // The fast kernels of int8. To add one, write a file here and add a row to list.cpp.
 #pragma once
 
-#include "kernels/integer/vectors.h"
+#include "kernels/integer/multiply.h"
 #include "runtime/caches.h"
 #include "runtime/kernel.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
+extern const Kernel kIntegerWinograd;
 extern const Kernel kIntegerConv;
+extern const Kernel kIntegerDepthwisePanel;
 extern const Kernel kIntegerDepthwise;
 extern const Kernel kIntegerPool;
 extern const Kernel kIntegerGlobalPool;
@@ -32,12 +34,14 @@ SPARSENET_INLINE Requantize make_requantize(const Step& step, int32_t* numbers, 
   const int padded = padded_outputs(step.out.c);
   const auto* bias = static_cast<const int32_t*>(step.conv.bias.data);
   int32_t *multiplier = numbers + padded, *shift = multiplier + padded;
+  bool high = kHasHigh;
   for (int o = 0; o < step.out.c; ++o) {
     numbers[o] = wrapped_sum(bias ? bias[o] : 0, -zero * numbers[o]);
     multiplier[o] = q.multipliers[o].value;
-    shift[o] = q.multipliers[o].shift;
+    shift[o] = q.multipliers[o].value == 0 ? -2 : q.multipliers[o].shift;
+    high = high && is_high(q.multipliers[o], q.rounding);
   }
-  return {numbers, multiplier, shift, q.rounding, q.out_zero, q.low, q.high};
+  return {numbers, multiplier, shift, form_of(q.rounding, high), q.out_zero, q.low, q.high};
 }
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -6,13 +6,26 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel* const kIntegerKernels[];
 const Kernel* const kIntegerKernels[] = {
-    &kIntegerConv,       &kIntegerDepthwise,
-    &kIntegerPool,       &kIntegerGlobalPool,
-    &kIntegerBinary,     &kIntegerGate,
-    &kIntegerTable,      &kIntegerQuantize,
-    &kIntegerRequantize, &kIntegerRequantizeUnsigned,
-    &kIntegerDequantize, &kIntegerGather,
-    &kIntegerStrided,    nullptr,
+#if defined(SPARSENET_PAIRS)
+    &kIntegerWinograd,
+#endif
+    &kIntegerConv,
+#if !defined(__AVX512F__)
+    &kIntegerDepthwisePanel,
+#endif
+    &kIntegerDepthwise,
+    &kIntegerPool,
+    &kIntegerGlobalPool,
+    &kIntegerBinary,
+    &kIntegerGate,
+    &kIntegerTable,
+    &kIntegerQuantize,
+    &kIntegerRequantize,
+    &kIntegerRequantizeUnsigned,
+    &kIntegerDequantize,
+    &kIntegerGather,
+    &kIntegerStrided,
+    nullptr,
 };
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

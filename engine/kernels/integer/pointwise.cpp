@@ -65,19 +65,8 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
-// Numbers that are the same for all lanes. They are read before a loop, because bytes that it writes could be theirs
-// for all that the compiler knows.
-struct Factor {
-  VI value, shift;
-};
-SPARSENET_INLINE Factor factor_of(const Multiplier& m) {
-  return {splat_vi(m.value), splat_vi(m.shift)};
-}
-SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
-  return rounding == Rounding::kDouble ? multiplied_double(x, f.value, f.shift)
-                                       : multiplied_single(x, f.value, f.shift);
-}
-
+// Numbers that are the same for all lanes are read before a loop, because bytes that it writes could be theirs for all
+// that the compiler knows.
 struct Bounds {
   VI zero, low, high;
 };
@@ -86,6 +75,38 @@ SPARSENET_INLINE Bounds bounds_of(const QuantParams& q) {
 }
 SPARSENET_INLINE VI bounded_vi(VI v, const Bounds& b) {
   return min_vi(max_vi(v + b.zero, b.low), b.high);
+}
+
+// Stores make(i) requantised for the elements from each i on, in whole groups of vectors, for factors that are small
+// (see Form). Returns where it stopped, which may be the beginning.
+template <class F>
+SPARSENET_INLINE int64_t requantize_groups(const Multiplier& m, const QuantParams& q, int64_t begin, int64_t end,
+                                           int8_t* y, F make) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const int left = q.rounding == Rounding::kSingle && m.shift >= -15 ? 8 : 0;
+  const Multiplier smaller{m.value, m.shift - left};
+  if (!is_high(smaller, q.rounding)) return begin;
+  const __m256i low = _mm256_set1_epi16(static_cast<int16_t>(q.low)),
+                high = _mm256_set1_epi16(static_cast<int16_t>(q.high));
+  const auto all = [&](auto form) {
+    constexpr Form kForm = decltype(form)::value;
+    const RequantizeVector r = splat_requantize<kForm>(smaller, q.out_zero);
+    for (; begin + 4 * kLanes <= end; begin += 4 * kLanes) {
+      __m256i words[2];
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+        const int64_t at = begin + 2 * i * kLanes;
+        words[i] = bounded_words(
+            words_of(unbounded<kForm>(make(at) << left, r), unbounded<kForm>(make(at + kLanes) << left, r)), low, high);
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + begin), bytes_of(words[0], words[1]));
+    }
+  };
+  q.rounding == Rounding::kDouble ? all(FormTag<Form::kHighDouble>{}) : all(FormTag<Form::kHighSingle>{});
+#else
+  (void)m, (void)q, (void)end, (void)y, (void)make;
+#endif
+  return begin;
 }
 
 // Calls f(first element, lanes) for every vector of a chunk.
@@ -144,11 +165,17 @@ void requantize(const State& s, int32_t chunk) {
   const Rounding rounding = q.rounding;
   const Factor factor = factor_of(s.multipliers[0]);
   const Bounds bounds = bounds_of(q);
-  for_each_vector_of(s, chunk, [&](int64_t i, int lanes) {
-    VI v = load_bytes(x + i, lanes);
+  const auto at = [&](int64_t i, int lanes) {
+    VI v = lanes == kLanes ? load_whole_bytes(x + i) : load_bytes(x + i, lanes);
     if (kUnsigned) v &= 255;
-    store_bytes(y + i, bounded_vi(by(v - zero, factor, rounding), bounds), lanes);
-  });
+    return v - zero;
+  };
+  const int64_t first = int64_t{chunk} * kChunk, end = first + kChunk < s.elements ? first + kChunk : s.elements;
+  int64_t i = requantize_groups(s.multipliers[0], q, first, end, y, [&](int64_t e) { return at(e, kLanes); });
+  for (; i < end; i += kLanes) {
+    const int lanes = static_cast<int>(end - i < kLanes ? end - i : kLanes);
+    store_bytes(y + i, bounded_vi(by(at(i, lanes), factor, rounding), bounds), lanes);
+  }
 }
 
 void signed_run(const void* memory, int32_t chunk, void*) {
@@ -262,14 +289,16 @@ void gate_run(const void* memory, int32_t chunk, void*) {
     const VI product = (load_bytes(x, lanes) - x_zero) * factor;
     store_bytes(y, bounded_vi(by(product, scale, rounding), bounds), lanes);
   };
-  if (s.channels < kLanes && kLanes % s.channels == 0) {  // several pixels at a time
+  if (s.channels <= kLanes && kLanes % s.channels == 0) {  // a whole vector of pixels at a time
     int8_t repeated[kLanes];
     for (int i = 0; i < kLanes; ++i) repeated[i] = gate[i % s.channels];
     const VI factor = load_bytes(repeated, kLanes) - gate_zero;
     const auto* x = reinterpret_cast<const int8_t*>(s.plain.in) + first;
     auto* y = reinterpret_cast<int8_t*>(s.plain.out) + first;
     const int64_t count = s.pixels * s.channels;
-    for (int64_t i = 0; i < count; i += kLanes) {
+    int64_t i = requantize_groups(s.plain.multipliers[0], q, 0, count, y,
+                                  [&](int64_t e) { return (load_whole_bytes(x + e) - x_zero) * factor; });
+    for (; i < count; i += kLanes) {
       times(x + i, factor, static_cast<int>(count - i < kLanes ? count - i : kLanes), y + i);
     }
     return;

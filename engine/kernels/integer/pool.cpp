@@ -84,16 +84,35 @@ SPARSENET_INLINE void for_each_channels(const State& s, int64_t pixel, F f) {
   }
 }
 
-SPARSENET_INLINE VI load_scaled(const State& s, const ByteChannels& from, const int8_t* x) {
-  const VI v = load_bytes(x, from.lanes);
-  return s.scales.multiplier ? scaled_vector(v, s.scales, from.channel) : v;
-}
+// The scales of a vector of channels. They are read before a loop, because bytes that it writes could be theirs for all
+// that the compiler knows.
+template <bool kScaled>
+struct Scaled {
+  VI multiplier, addend, shift;
+
+  SPARSENET_INLINE Scaled(const ChannelScales& s, int channel) {
+    if constexpr (kScaled) {
+      multiplier = load_vi(s.multiplier + channel);
+      addend = load_vi(s.addend + channel);
+      shift = load_vi(s.shift + channel);
+    }
+  }
+  SPARSENET_INLINE VI load(const int8_t* x, int lanes) const {
+    const VI v = load_bytes(x, lanes);
+    if constexpr (!kScaled) return v;
+    return min_vi(max_vi((v * multiplier + addend) >> shift, splat_vi(-128)), splat_vi(127));
+  }
+};
 
 // Halves away from zero.
 SPARSENET_INLINE VI average(VI sum, int count) {
   const VI size = (sum < 0 ? -sum : sum) + count / 2;
-  const V quotient = __builtin_convertvector(size, V) / static_cast<float>(count);
-  const VI whole = __builtin_convertvector(quotient, VI);
+  VI whole;
+  if ((count & (count - 1)) == 0) {
+    whole = size >> __builtin_ctz(static_cast<unsigned>(count));
+  } else {
+    whole = __builtin_convertvector(__builtin_convertvector(size, V) / static_cast<float>(count), VI);
+  }
   return sum < 0 ? -whole : whole;
 }
 
@@ -102,49 +121,61 @@ int padded_taps(int first, int size, int pad_behind, int kernel) {
   return imin(kernel, size + pad_behind - first);
 }
 
-void pool_run(const void* memory, int32_t chunk, void*) {
-  const auto& s = *static_cast<const State*>(memory);
+template <bool kScaled>
+void pool_row(const State& s, int64_t image, int oy) {
   const Window& w = s.window;
-  const int64_t image = chunk / s.out_h;
-  const int oy = chunk % s.out_h, y0 = oy * w.stride_h - w.pad_top;
+  const int y0 = oy * w.stride_h - w.pad_top;
   const TapRange rows = taps_inside(y0, s.in_h, w.kernel_h, 1);
+  const int padded_rows = padded_taps(y0, s.in_h, w.pad_bottom, w.kernel_h);
   int8_t* out = s.out + (image * s.out_h + oy) * s.out_w * s.out_stride;
-  for (int ox = 0; ox < s.out_w; ++ox, out += s.out_stride) {
-    const int x0 = ox * w.stride_w - w.pad_left;
-    const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, 1);
-    const int inside = (rows.end - rows.begin) * (columns.end - columns.begin);
-    const int all =
-        padded_taps(y0, s.in_h, w.pad_bottom, w.kernel_h) * padded_taps(x0, s.in_w, w.pad_right, w.kernel_w);
-    for_each_channels(s, (image * s.in_h + y0) * s.in_w + x0, [&](const ByteChannels& from) {
+  const VI low = splat_vi(s.low), high = splat_vi(s.high);
+  for_each_channels(s, (image * s.in_h + y0) * s.in_w, [&](const ByteChannels& from) {
+    const Scaled<kScaled> scaled(s.scales, from.channel);
+    int8_t* y = out + from.channel;
+    for (int ox = 0; ox < s.out_w; ++ox, y += s.out_stride) {
+      const int x0 = ox * w.stride_w - w.pad_left;
+      const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, 1);
+      const int inside = (rows.end - rows.begin) * (columns.end - columns.begin);
+      const int all = padded_rows * padded_taps(x0, s.in_w, w.pad_right, w.kernel_w);
       VI v = s.max ? splat_vi(-128) : splat_vi(s.count_padding ? (all - inside) * s.zero : 0);
       for (int ky = rows.begin; ky < rows.end; ++ky) {
-        const int8_t* x = from.base + ptrdiff_t{ky} * s.in_w * from.stride;
+        const int8_t* x = from.base + (ptrdiff_t{ky} * s.in_w + x0) * from.stride;
         for (int kx = columns.begin; kx < columns.end; ++kx) {
-          const VI at = load_scaled(s, from, x + kx * from.stride);
+          const VI at = scaled.load(x + kx * from.stride, from.lanes);
           v = s.max ? max_vi(v, at) : v + at;
         }
       }
       if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside));
-      store_bytes(out + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), from.lanes);
-    });
-  }
+      store_bytes(y, min_vi(max_vi(v, low), high), from.lanes);
+    }
+  });
+}
+
+void pool_run(const void* memory, int32_t chunk, void*) {
+  const auto& s = *static_cast<const State*>(memory);
+  const int64_t image = chunk / s.out_h;
+  s.scales.multiplier ? pool_row<true>(s, image, chunk % s.out_h) : pool_row<false>(s, image, chunk % s.out_h);
+}
+
+template <bool kScaled>
+void global_image(const State& s, int32_t image) {
+  const int64_t pixels = int64_t{s.in_h} * s.in_w;
+  const Factor factor = factor_of(s.multiplier);
+  for_each_channels(s, image * pixels, [&](const ByteChannels& from) {
+    const Scaled<kScaled> scaled(s.scales, from.channel);
+    const int8_t* x = from.base;
+    VI sum{};
+    for (int64_t p = 0; p < pixels; ++p, x += from.stride) sum += scaled.load(x, from.lanes);
+    sum -= static_cast<int32_t>(pixels) * s.zero;
+    const VI v = by(sum, factor, s.rounding) + s.out_zero;
+    store_bytes(s.out + image * s.out_stride + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)),
+                from.lanes);
+  });
 }
 
 void global_run(const void* memory, int32_t image, void*) {
   const auto& s = *static_cast<const State*>(memory);
-  const int64_t pixels = int64_t{s.in_h} * s.in_w;
-  const VI multiplier = splat_vi(s.multiplier.value), shift = splat_vi(s.multiplier.shift);
-  for_each_channels(s, image * pixels, [&](const ByteChannels& from) {
-    const int8_t* x = from.base;
-    VI sum{};
-    for (int64_t p = 0; p < pixels; ++p, x += from.stride) sum += load_scaled(s, from, x);
-    sum -= static_cast<int32_t>(pixels) * s.zero;
-    const VI v = (s.rounding == Rounding::kDouble ? multiplied_double(sum, multiplier, shift)
-                                                  : multiplied_single(sum, multiplier, shift)) +
-                 s.out_zero;
-    store_bytes(s.out + image * s.out_stride + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)),
-                from.lanes);
-  });
+  s.scales.multiplier ? global_image<true>(s, image) : global_image<false>(s, image);
 }
 
 constexpr Kernel kernel(const char* name, bool (*supports)(const Step&), void (*run)(const void*, int32_t, void*)) {

@@ -1,0 +1,89 @@
+// The register tile of convolutions of int8: pixels of a panel (cells.h) times one or two vectors of outputs.
+#pragma once
+
+#include "kernels/integer/vectors.h"
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+// Most pixels of a tile with one and with two vectors of outputs.
+#if defined(__AVX512F__)
+constexpr int kTilePixels1 = 14, kTilePixels2 = 14;
+#elif defined(__aarch64__)
+constexpr int kTilePixels1 = 16, kTilePixels2 = 12;
+#else
+constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
+#endif
+constexpr int kTileSums = (kTilePixels1 > 2 * kTilePixels2 ? kTilePixels1 : 2 * kTilePixels2) * kLanes;
+
+constexpr int kPrefetch = 16;  // vectors of weights
+
+// Cells of a pixel that follow each other in the panel.
+struct Piece {
+  int32_t offset;  // from the panel's beginning
+  int32_t steps;
+};
+
+struct Pieces {
+  const Piece* list;
+  int32_t count;
+  ptrdiff_t block;  // weights of one vector of outputs
+};
+
+SPARSENET_INLINE int tile_most(int blocks) {
+  return blocks == 2 ? kTilePixels2 : kTilePixels1;
+}
+
+// `sums`: [P][B][kLanes], which begin with `bias`. Weights: [piece, step][output][kStep].
+template <int P, int B>
+__attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
+                                        int32_t* sums) {
+  VI acc[P][B];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) acc[p][b] = load_vi(bias + b * kLanes);
+  }
+  const ptrdiff_t block = pieces.block;
+  const Piece* const end = pieces.list + pieces.count;
+  for (const Piece* piece = pieces.list; piece != end; ++piece) {
+    const Cell* at = x + piece->offset;
+    for (const Cell* const last = at + ptrdiff_t{piece->steps} * kStep; at != last; at += kStep, w += kStep * kLanes) {
+      WeightVector wv[B];
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) {
+        wv[b] = load_weights(w + b * block);
+        // Where weights are used for few pixels, reading them is what takes time.
+        if constexpr (P <= 2) __builtin_prefetch(w + b * block + kPrefetch * kStep * kLanes);
+      }
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const Cells cells = load_cells(at + p * kBlockCells);
+#pragma GCC unroll 2
+        for (int b = 0; b < B; ++b) acc[p][b] = dot(acc[p][b], cells, wv[b]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) store_vi(sums + (p * B + b) * kLanes, acc[p][b]);
+  }
+}
+
+// The tile of `count` pixels, at most P.
+template <int P, int B>
+SPARSENET_INLINE void multiply_some(int count, const Pieces& pieces, const Cell* x, const Weight* w,
+                                    const int32_t* bias, int32_t* sums) {
+  if constexpr (P > 1) {
+    if (count < P) return multiply_some<P - 1, B>(count, pieces, x, w, bias, sums);
+  }
+  multiply<P, B>(pieces, x, w, bias, sums);
+}
+
+SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces, const Cell* x, const Weight* w,
+                                    const int32_t* bias, int32_t* sums) {
+  blocks == 2 ? multiply_some<kTilePixels2, 2>(count, pieces, x, w, bias, sums)
+              : multiply_some<kTilePixels1, 1>(count, pieces, x, w, bias, sums);
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
