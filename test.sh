@@ -24,7 +24,7 @@ EOF
 
 presets=(release)
 cross_presets=(aarch64 armhf riscv64)
-firmware_presets=(cortex-m7 cortex-m7-f16 cortex-m4)
+firmware_presets=(cortex-m7 cortex-m7-f16 cortex-m4 cortex-m55)
 setup_options=()
 selection=()
 quick_sanitizers=no

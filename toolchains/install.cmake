@@ -75,7 +75,7 @@ if(CMAKE_CROSSCOMPILING)
   set(toolchain_files toolchains/aarch64.cmake toolchains/armhf.cmake toolchains/riscv64.cmake
     toolchains/riscv64-vector.cmake
     toolchains/linux-cross.cmake toolchains/target-prefixes.cmake toolchains/android.cmake toolchains/cortex-m.cmake
-    toolchains/cortex-m4.cmake toolchains/cortex-m7.cmake)
+    toolchains/cortex-m4.cmake toolchains/cortex-m7.cmake toolchains/cortex-m55.cmake)
   install(FILES ${toolchain_files} DESTINATION ${CMAKE_INSTALL_DATADIR}/sparsenet/toolchains)
 endif()
 

@@ -41,8 +41,8 @@ g++-riscv64-linux-gnu    preset riscv64
 qemu-user                their tests
 "
 board_needs="
-gcc-arm-none-eabi        presets cortex-m7, cortex-m4
-libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4
+gcc-arm-none-eabi        presets cortex-m7, cortex-m4, cortex-m55
+libstdc++-arm-none-eabi-newlib  presets cortex-m7, cortex-m4, cortex-m55
 qemu-system-arm          their firmware
 "
 
