@@ -45,6 +45,7 @@ add_library(sparsenet_kernels_compact OBJECT
   kernels/compact/layers.cpp
   kernels/compact/integer_conv.cpp
   kernels/compact/integer_layers.cpp
+  kernels/compact/integer_pointwise.cpp
   kernels/compact/list.cpp
 )
 target_include_directories(sparsenet_kernels_compact PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)

@@ -48,6 +48,8 @@ const Named kNames[] = {
     {&rt::compact::kIntegerAdd, "compact::kIntegerAdd"},
     {&rt::compact::kIntegerMul, "compact::kIntegerMul"},
     {&rt::compact::kIntegerAffine, "compact::kIntegerAffine"},
+    {&rt::compact::kIntegerGate, "compact::kIntegerGate"},
+    {&rt::compact::kIntegerTable, "compact::kIntegerTable"},
     {&rt::kReferenceConv, "kReferenceConv"},
     {&rt::kReferencePool, "kReferencePool"},
     {&rt::kReferenceGlobalPool, "kReferenceGlobalPool"},

@@ -27,6 +27,8 @@ extern const Kernel kIntegerGlobalPool;
 extern const Kernel kIntegerAdd;
 extern const Kernel kIntegerMul;
 extern const Kernel kIntegerAffine;
+extern const Kernel kIntegerGate;
+extern const Kernel kIntegerTable;
 
 // In list.cpp; terminated by null.
 extern const Kernel* const kIntegerKernels[];
@@ -149,6 +151,11 @@ template <Rounding kRounding>
 #else
   return bounded_byte(x, -128, 127);
 #endif
+}
+
+// scaled() of requantize.h; 32 bits are enough for what make_channel_scale() makes and check_quant() accepts.
+[[gnu::always_inline]] inline int32_t scaled_byte(int32_t x, int32_t multiplier, int32_t addend, int32_t shift) {
+  return saturated_byte((x * multiplier + addend) >> shift);
 }
 
 inline bool is_all_bytes(const QuantParams& q) {

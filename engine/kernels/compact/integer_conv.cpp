@@ -203,7 +203,7 @@ void copy_row(const State& s, int64_t pixel, int8_t* to) {
       const int8_t* from = x + c;
       int8_t* at = y + c;
       for (int32_t i = s.in_w; i > 0; --i, from += r->pixel_stride, at += channels) {
-        *at = static_cast<int8_t>(clamped((*from * multiplier + addend) >> shift, -128, 127));
+        *at = static_cast<int8_t>(scaled_byte(*from, multiplier, addend, shift));
       }
     }
   }

@@ -50,7 +50,10 @@ void for_each_byte(const ByteInput& in, int64_t pixel, F f) {
   int32_t channel = 0;
   for (const ByteRange *r = in.ranges, *end = r + in.count; r != end; ++r) {
     const int8_t* x = r->base + pixel * r->pixel_stride;
-    for (int32_t c = 0; c < r->channels; ++c, ++channel) f(channel, r->scales ? scaled(x[c], r->scales[c]) : x[c]);
+    const ChannelScale* s = r->scales;
+    for (int32_t c = 0; c < r->channels; ++c, ++channel) {
+      f(channel, s ? scaled_byte(x[c], s[c].multiplier, s[c].addend, s[c].shift) : x[c]);
+    }
   }
 }
 

@@ -8,9 +8,12 @@ const Kernel* const kPortableKernels[] = {&kConv,          &kPool,       &kGloba
                                           &kAttentionHalf, &kAffineHalf, nullptr};
 const Kernel* const kHalfKernels[] = {&kConvHalf, &kPoolHalf, &kGlobalPoolHalf, &kAttentionHalf, &kAffineHalf, nullptr};
 
-const Kernel* const kIntegerKernels[] = {&kIntegerPixelSingle, &kIntegerPixelDouble, &kIntegerConvSingle,
-                                         &kIntegerConvDouble,  &kIntegerDepthwise,   &kIntegerMaxPool,
-                                         &kIntegerAveragePool, &kIntegerGlobalPool,  &kIntegerAdd,
-                                         &kIntegerMul,         &kIntegerAffine,      nullptr};
+const Kernel* const kIntegerKernels[] = {&kIntegerPixelSingle, &kIntegerPixelDouble,
+                                         &kIntegerConvSingle,  &kIntegerConvDouble,
+                                         &kIntegerDepthwise,   &kIntegerMaxPool,
+                                         &kIntegerAveragePool, &kIntegerGlobalPool,
+                                         &kIntegerAdd,         &kIntegerMul,
+                                         &kIntegerAffine,      &kIntegerGate,
+                                         &kIntegerTable,       nullptr};
 
 }  // namespace sparsenet::rt::compact
