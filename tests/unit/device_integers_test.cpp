@@ -5,11 +5,14 @@
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "model_samples.h"
+#include "plan/plan.h"
 #include "support/describe.h"
 #include "support/device_helpers.h"
 #include "support/integer_oracle.h"
@@ -212,4 +215,106 @@ TEST_CASE("integers: self-tests compare bytes exactly, and name the first step t
   // Real numbers where the plan has integers.
   model.test_vectors[0].inputs = {Tensor::from({1, 5, 6, 6}, std::vector<float>(180, 1.f))};
   CHECK_FALSE(serialize_model(model).ok());
+}
+
+TEST_CASE("integers: plans with wrong factors, bounds, tables or types are refused by name") {
+  // A convolution with a residual, a function and a Softmax.
+  const auto model_of_steps = [] {
+    Random random(3);
+    IntegerMaker g(random);
+    g.rounding = Rounding::kDouble;
+    const ValueId x = g.input({1, 4, 3, 3}, g.quantization(0.1));
+    const ValueId y = g.layer(x, {4, 4, 1, 1});
+    const ValueId sum = g.node(Op::kAdd, {y, x}, NoAttrs{}, g.quantization(0.5));
+    const ValueId z = g.node(Op::kSigmoid, {sum}, NoAttrs{}, {{1.f / 256}, {-128}, 0});
+    Model model;
+    model.graph = g.finish({g.node(Op::kSoftmax, {z}, AxisAttrs{1}, {{1.f / 256}, {-128}, 0})});
+    plan_for_device(&model);
+    return model;
+  };
+  using Change = std::function<void(rt::Step&, rt::QuantParams&)>;
+  const auto refused = [&](size_t index, const std::string& part, const Change& change) {
+    const Model model = model_of_steps();
+    auto& plan = const_cast<Plan&>(*model.plans[0].plan);
+    REQUIRE(plan.steps.size() == 3);
+    REQUIRE(serialize_model(model).ok());
+    rt::Step& step = plan.steps[index];
+    change(step, const_cast<rt::QuantParams&>(*step.quant));
+    const Status status = serialize_model(model).status();
+    CAPTURE(status.message());
+    CHECK(status.code() == StatusCode::kInvalidModel);
+    CHECK(status.message().find("('" + std::string(step.name) + "')") != std::string::npos);
+    CHECK(status.message().find(part) != std::string::npos);
+  };
+  const std::string numbers = "factors, bounds or tables";
+  static const rt::Multiplier kSmall[4] = {{1 << 29, 0}, {1 << 30, 0}, {1 << 30, 0}, {1 << 30, 0}},
+                              kFar[4] = {{1 << 30, -32}, {1 << 30, 0}, {1 << 30, 0}, {1 << 30, 0}};
+  static const rt::ChannelScale kHuge[4] = {{INT32_MAX, 0, 0}, {1, 0, 0}, {1, 0, 0}, {1, 0, 0}};
+  for (const rt::Multiplier* wrong : {kSmall, kFar}) {
+    refused(0, numbers, [&](rt::Step&, rt::QuantParams& q) { q.multipliers = wrong; });
+    refused(0, numbers,
+            [&](rt::Step&, rt::QuantParams& q) { const_cast<rt::QuantParams*>(q.residual)->multipliers = wrong; });
+  }
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.multiplier_count = 3; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.in_zero = 300; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.out_zero = -129; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.low = 10, q.high = 9; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.rounding = static_cast<rt::Rounding>(2); });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.residual = nullptr; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { const_cast<rt::QuantParams*>(q.residual)->left_shift = 31; });
+  refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.channels = kHuge; });
+  refused(0, "weights of int8", [](rt::Step& s, rt::QuantParams&) { s.conv.weight = s.conv.bias; });
+  refused(0, "float32, or how to compute", [](rt::Step& s, rt::QuantParams&) { s.quant = nullptr; });
+  refused(1, numbers, [](rt::Step&, rt::QuantParams& q) { q.table = nullptr; });
+  refused(1, "types", [](rt::Step& s, rt::QuantParams&) { s.op = rt::StepOp::kAttention; });
+  refused(2, numbers, [](rt::Step&, rt::QuantParams& q) {
+    static const rt::Multiplier kNegative[1] = {{1 << 30, -1}};
+    q.multipliers = kNegative;
+  });
+}
+
+TEST_CASE("integers: damage is refused, or harmless where the checksum is set right") {
+  int refused = 0, run = 0;
+  for (const Generator& generator : integer_generators()) {
+    const std::string name = generator.name;
+    if (name != "int8 network" && name != "int8 residual" && name != "int8 softmax") continue;
+    Model source;
+    source.graph = make_graph(generator, 12);
+    REQUIRE(source.graph.infer_shapes().ok());
+    const int64_t batch = source.graph.shape(source.graph.inputs[0])[0];
+    plan_for_device(&source, batch);
+    const std::vector<uint8_t> good = bytes_of(source);
+    uint64_t structure = 0;
+    std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
+    const auto step = static_cast<size_t>(std::max(1, 3 * 100 / std::max(1, scaled_by_effort(100))));
+    for (size_t i = 0; i < structure; i += step) {
+      std::vector<uint8_t> bytes = good;
+      bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
+      repair(bytes);
+      Room model(bytes);
+      for (const uint32_t kernels : {SN_KERNELS_COMPACT, SN_KERNELS_LINKED}) {
+        sn_options options{};
+        options.struct_size = sizeof options;
+        options.batch = static_cast<uint32_t>(batch);
+        options.kernels = kernels;
+        sn_needs needs{};
+        needs.struct_size = sizeof needs;
+        if (sn_measure(model.at(), model.bytes(), &options, &needs, nullptr) != SN_OK) {
+          ++refused;
+          continue;
+        }
+        REQUIRE(needs.memory_bytes < (size_t{1} << 30));
+        Room memory(needs.memory_bytes);
+        sn_session* session = nullptr;
+        if (sn_prepare(model.at(), model.bytes(), &options, memory.at(), memory.bytes(), &session, nullptr) != SN_OK)
+          continue;
+        (void)sn_run(session);
+        CHECK(memory.border_is_whole());
+        ++run;
+      }
+    }
+  }
+  MESSAGE(refused, " refused, ", run, " run");
+  CHECK(refused > scaled_by_effort(100));
+  CHECK(run > scaled_by_effort(100));
 }
