@@ -223,7 +223,7 @@ void Lowering::find_fused_affines() {
         return !(groups > 1 && groups == shape(node.inputs[0])[1]);  // a depthwise kernel reads its input in place
       }
       default:
-        return node.op == TrainOp::kConvGradWeight;
+        return node.op == TrainOp::kConvGradWeight || node.op == TrainOp::kFakeQuantize;
     }
   };
   for (const Node& node : graph_.nodes) {

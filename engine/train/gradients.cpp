@@ -40,6 +40,7 @@ const Row kGradientRules[] = {
     {Op::kConcat, concat_gradient},
     {Op::kSplit, split_gradient},
     {Op::kSlice, slice_gradient},
+    {TrainOp::kFakeQuantize, fake_quantize_gradient},
 };
 
 bool has_channels(const Shape& s) {

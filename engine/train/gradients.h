@@ -85,6 +85,7 @@ class Gradients {
   // By the value that holds a Normalize's scale and shift: the batch statistics and parameters that it was made of.
   struct Fold {
     ValueId stats, gamma, beta;
+    bool fixed;  // the statistics are constants
   };
   std::map<ValueId, Fold> folds;
 
@@ -130,5 +131,6 @@ Status pad_gradient(Gradients& g, const Node& node);
 Status concat_gradient(Gradients& g, const Node& node);
 Status split_gradient(Gradients& g, const Node& node);
 Status slice_gradient(Gradients& g, const Node& node);
+Status fake_quantize_gradient(Gradients& g, const Node& node);
 
 }  // namespace sparsenet

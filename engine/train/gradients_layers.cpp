@@ -44,15 +44,17 @@ Status normalize_gradient(Gradients& g, const Node& node) {
   if (fresh) g.contribute(x, outputs[1], true);
   if (!batch) return {};
   const Gradients::Fold f = known->second;
+  const std::string of_stats = node.name + ".stats.grad";
   auto dstats_of = [&](ValueId root) {
     const auto found = g.dstats.find(root);
     if (found != g.dstats.end()) return found->second;
     const Shape& s = g.shape(root);
-    const ValueId zeros = g.zeros(node.name + ".stats.grad", {2, s.size() < 2 ? element_count(s) : s[1]});
+    const ValueId zeros = g.zeros(of_stats, {2, s.size() < 2 ? element_count(s) : s[1]});
     if (g.active(root)) g.dstats[root] = zeros;
     return zeros;
   };
-  const ValueId dstats = g.gather(node.name + ".stats.grad", std::vector<RootRange>(g.ranges(x)), dstats_of);
+  const ValueId dstats = f.fixed ? g.zeros(of_stats, {2, g.shape(x)[1]})  // nothing reads them
+                                 : g.gather(of_stats, std::vector<RootRange>(g.ranges(x)), dstats_of);
   auto gradient = [&](ValueId parameter) {
     return g.trained(parameter) ? g.parameter_gradient(parameter)
                                 : g.temporary(node.name + ".unused", g.shape(parameter));

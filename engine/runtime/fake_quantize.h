@@ -1,0 +1,27 @@
+// The rounding that training simulates, in float32.
+#pragma once
+
+#include <math.h>
+
+namespace sparsenet::rt {
+
+// The scale of a row of weights whose largest magnitude is to be `most` steps. No smaller one is of use: what it stands
+// for would be no normal number.
+[[gnu::always_inline]] inline float row_scale(float largest, float most) {
+  const float scale = largest / most;
+  return scale > 1e-30f ? scale : 1e-30f;
+}
+
+// The multiple of a scale that is nearest to x, ties to the even one.
+[[gnu::always_inline]] inline float nearest_multiple(float x, float scale) {
+  return rintf(x / scale) * scale;
+}
+
+// The nearest of the numbers scale (n - zero) with an integer n: ties to the even n, but from `epsilon` below a tie on
+// away from 0.
+[[gnu::always_inline]] inline float fake_quantized(float x, float scale, float zero, float epsilon) {
+  const float n = x / scale + zero;
+  return (rintf(n < 0.f ? n - epsilon : n + epsilon) - zero) * scale;
+}
+
+}  // namespace sparsenet::rt
