@@ -16,9 +16,6 @@
 namespace sparsenet {
 namespace {
 
-// Averages of integers lie on ties often, and float32 does not tell exactly on which side.
-constexpr float kTieWidth = 1.f / 1024;
-
 class Simulation {
  public:
   Simulation(Graph* graph, const std::vector<bool>& trained)
@@ -132,22 +129,33 @@ class Simulation {
   }
 
   // `y` becomes what its integers make of `x`.
-  void round(const Node& node, ValueId x, ValueId y, const Activation& activation, float epsilon = 0.f) {
+  void round(const Node& node, ValueId x, ValueId y, const Activation& activation) {
     TrainAttrs a = rounding(y);
     a.activation = bounds(activation, y);
-    a.epsilon = epsilon;
     add(node, TrainOp::kFakeQuantize, {x}, y, to_attrs(std::move(a)));
   }
 
-  // The same node of real numbers, whose results are rounded.
-  void rounded(Node node, const Activation& activation = {}, float epsilon = 0.f) {
+  // The same node of real numbers, with a result that is to be rounded.
+  ValueId unrounded(Node node) {
     for (ValueId& id : node.inputs) {
       if (id != kNoValue) id = real(id);
     }
-    const ValueId y = node.outputs[0];
-    const ValueId x = node.outputs[0] = temporary(node, ".exact", Shape(graph_.shape(y)));
-    graph_.nodes.push_back(node);
-    round(node, x, y, activation, epsilon);
+    const ValueId x = node.outputs[0] = temporary(node, ".exact", Shape(graph_.shape(node.outputs[0])));
+    graph_.nodes.push_back(std::move(node));
+    return x;
+  }
+
+  void rounded(const Node& node, const Activation& activation = {}) {
+    const ValueId x = unrounded(node);
+    round(node, x, node.outputs[0], activation);
+  }
+
+  // Averages are within the bounds already. They lie on ties often, and float32 does not tell exactly on which side.
+  void average(const Node& node) {
+    TrainAttrs a = rounding(node.outputs[0]);
+    a.epsilon = 1.f / 1024;
+    const ValueId x = unrounded(node);
+    add(node, TrainOp::kFakeQuantize, {x}, node.outputs[0], to_attrs(std::move(a)));
   }
 
   // The same node of real numbers, which moves or compares them.
@@ -181,7 +189,7 @@ class Simulation {
         add(node, Op::kIdentity, {real(in[0])}, node.outputs[0]);
         return {};
       case Op::kAveragePool:
-        rounded(node, {}, kTieWidth);
+        average(node);
         return {};
       case Op::kQuantize:
         round(node, real(in[0]), node.outputs[0], {});
