@@ -69,7 +69,7 @@ struct TrainOp {
   // activation. Attributes: activation: bounds or none; alpha: scale; beta: zero point; epsilon
   static constexpr Op kFakeQuantize{225};
   // weight, most [R] -> the weight with every one of its R rows rounded to multiples of the row's largest magnitude
-  // divided by its `most`. Straight through: the gradient of the result is that of the weight.
+  // divided by its `most`, to 127 of them at most. Straight through: the gradient of the result is that of the weight.
   static constexpr Op kRoundWeight{226};
 };
 

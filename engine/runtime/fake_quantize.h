@@ -12,9 +12,13 @@ namespace sparsenet::rt {
   return scale > 1e-30f ? scale : 1e-30f;
 }
 
-// The multiple of a scale that is nearest to x, ties to the even one.
-[[gnu::always_inline]] inline float nearest_multiple(float x, float scale) {
-  return rintf(x / scale) * scale;
+// The largest integer that weights have. A row whose largest magnitude is 128 steps may have it on the other side.
+constexpr float kMostWeight = 127.f;
+
+// The multiple of a scale that is nearest to a weight, ties to the even one.
+[[gnu::always_inline]] inline float rounded_weight(float x, float scale) {
+  const float n = rintf(x / scale);
+  return (n > kMostWeight ? kMostWeight : n) * scale;
 }
 
 // The nearest of the numbers scale (n - zero) with an integer n: ties to the even n, but from `epsilon` below a tie on

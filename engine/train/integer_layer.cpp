@@ -48,7 +48,7 @@ std::vector<float> most_of_rows(const Tensor& integers, size_t rows) {
   for (size_t row = 0; row < rows; ++row) {
     int largest = 0;
     for (size_t i = row * length; i < (row + 1) * length; ++i) largest = std::max(largest, std::abs(int{from[i]}));
-    most[row] = static_cast<float>(largest == 0 ? 127 : std::min(largest, 127));
+    most[row] = static_cast<float>(largest == 0 ? 127 : largest);
   }
   return most;
 }
@@ -64,7 +64,7 @@ IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& mo
     for (size_t i = begin; i < end; ++i) largest = std::max(largest, std::abs(from[i]));
     const float scale = std::max(rt::row_scale(largest, most[row]), static_cast<float>(least[row]));
     for (size_t i = begin; i < end; ++i) {
-      integers[i] = static_cast<int8_t>(std::clamp(std::rint(from[i] / scale), -128.f, 127.f));
+      integers[i] = static_cast<int8_t>(std::clamp(std::rint(from[i] / scale), -128.f, rt::kMostWeight));
     }
     result.scales.push_back(scale);
   }

@@ -239,7 +239,7 @@ class Simulation {
     if (biased) {
       Value& bias = graph_.value(node.inputs[2]);
       bias.constant = real_bias(bias.constant, scale_of(node.inputs[0]), scales);
-      bias.type = DataType::kFloat32;
+      make_real(node.inputs[2]);
     }
     conv.inputs[1] = weight_of(node, weight, scales);
     rounded(std::move(conv), activation);

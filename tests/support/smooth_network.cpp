@@ -111,7 +111,7 @@ class Smoother {
       for (size_t i = row * length; i < (row + 1) * length; ++i) largest = std::max(largest, std::abs(weight[i]));
       const double scale = std::max(largest / most[row], 1e-30);
       for (size_t i = row * length; i < (row + 1) * length; ++i) {
-        of(y).data[i] = nearest(weight[i] / scale, 0) * scale;
+        of(y).data[i] = std::min(nearest(weight[i] / scale, 0), 127.) * scale;
       }
     }
     add_difference(node, w, weight, y);

@@ -283,7 +283,7 @@ TEST_CASE("training of integers: real networks are simulated to within a step of
     networks.emplace_back("resnet8", std::move(model->graph));
   }
   for (const auto& [name, graph] : networks) {
-    constexpr int64_t kImages = 8;
+    constexpr int64_t kImages = 3;
     const TrainData data = train_data(kImages, 10);
     const Values images = rounded_input(graph, data.images);
     // The weights are what they are rounded to, so that a session can run the simulation.
@@ -296,7 +296,7 @@ TEST_CASE("training of integers: real networks are simulated to within a step of
     simulation.nodes.erase(std::remove_if(simulation.nodes.begin(), simulation.nodes.end(),
                                           [](const Node& n) { return n.op == TrainOp::kRoundWeight; }),
                            simulation.nodes.end());
-    const Values expected = run(simulation, images, kImages);
+    const Values expected = run(simulation, images, kImages, Backend::kReference);
     Graph integers = graph;  // up to the logits
     if (integers.nodes.back().op == Op::kSoftmax) {
       integers.outputs = {integers.nodes.back().inputs[0]};
@@ -329,10 +329,6 @@ TEST_CASE("training of integers: without a step the same integers come out") {
       const Value* after = find_value(*result, before.name);
       REQUIRE(after);
       CHECK(after->type == before.type);
-      const auto* weights = static_cast<const int8_t*>(before.constant.data);
-      const bool outermost = before.type == DataType::kInt8 && std::find(weights, weights + before.constant.elements(),
-                                                                         -128) != weights + before.constant.elements();
-      if (outermost) continue;  // -128 has no counterpart, so that training scales such rows anew
       const bool same = std::memcmp(after->constant.data, before.constant.data, before.constant.bytes()) == 0;
       CHECK_MESSAGE((same || before.type == DataType::kInt32), "seed ", seed, ": ", before.name);
       for (size_t i = 0; i < before.quantization.scales.size(); ++i) {
@@ -349,10 +345,12 @@ TEST_CASE("training of integers: learns, and its result computes with integers w
   options.batch = 16;
   options.optimizer = Optimizer::kAdam;
   Trainer trainer = make_trainer(graph, options);
-  const std::vector<double> losses = train_steps(trainer, data, 16, 0, 4, 0.002f);
+  const std::vector<double> losses = train_steps(trainer, data, 16, 0, 4, 0.005f);
   std::vector<double> last = losses;
-  for (int round = 0; round < 12; ++round) last = train_steps(trainer, data, 16, 0, 4, 0.002f);
-  const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.) / v.size(); };
+  for (int round = 0; round < 12; ++round) last = train_steps(trainer, data, 16, 0, 4, 0.005f);
+  const auto mean = [](const std::vector<double>& v) {
+    return std::accumulate(v.begin(), v.end(), 0.) / static_cast<double>(v.size());
+  };
   CHECK(mean(last) < 0.7 * mean(losses));
   const auto result = trainer.graph();
   REQUIRE_MESSAGE(result.ok(), result.status().message());
@@ -484,6 +482,7 @@ TEST_CASE("steps that simulate integers: all kernels give the same bits") {
   for (const Backend backend : {Backend::kReference, Backend::kPortable}) {
     SessionOptions options;
     options.backend = backend;
+    options.batch = 2;
     auto session = Session::create(graph, options);
     REQUIRE_MESSAGE(session.ok(), session.status().message());
     REQUIRE(session->set_input(0, numbers.data(), numbers.size()).ok());

@@ -133,7 +133,7 @@ void round_weight_run(const void* memory, int32_t chunk, void*) {
     const V scale = splat(row_scale(largest_of(x, s.length), s.most[row]));
     for (int64_t i = 0; i < s.length; i += kLanes) {
       const int lanes = s.length - i < kLanes ? static_cast<int>(s.length - i) : kLanes;
-      store_first(y + i, nearest(load_first(x + i, lanes) / scale) * scale, lanes);
+      store_first(y + i, vmin(splat(kMostWeight), nearest(load_first(x + i, lanes) / scale)) * scale, lanes);
     }
   }
 }

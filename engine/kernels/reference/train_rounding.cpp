@@ -30,7 +30,7 @@ void round_weight_run(const void* state, int32_t, void*) {
       largest = magnitude > largest ? magnitude : largest;
     }
     const float scale = row_scale(largest, most[row]);
-    for (int64_t i = begin; i < begin + length; ++i) out[i] = nearest_multiple(weight[i], scale);
+    for (int64_t i = begin; i < begin + length; ++i) out[i] = rounded_weight(weight[i], scale);
   }
 }
 
