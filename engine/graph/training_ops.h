@@ -68,8 +68,9 @@ struct TrainOp {
   // to the even n, but from `epsilon` below a tie on away from 0. Straight through: the gradient is that of the
   // activation. Attributes: activation: bounds or none; alpha: scale; beta: zero point; epsilon
   static constexpr Op kFakeQuantize{225};
-  // weight, most [R] -> the weight with every one of its R rows rounded to multiples of the row's largest magnitude
-  // divided by its `most`, to 127 of them at most. Straight through: the gradient of the result is that of the weight.
+  // weight, most [R] -> alpha times the weight with every one of its R rows rounded to multiples of the row's largest
+  // magnitude divided by its `most`, to 127 of them at most. Straight through: the gradient of the weight is alpha
+  // times that of the result.
   static constexpr Op kRoundWeight{226};
 };
 

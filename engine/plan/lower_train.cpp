@@ -152,7 +152,7 @@ Status Lowering::lower_conv_grad_weight(const Node& node) {
   draft.out = new_value(node.outputs[0]);
   // Row-major in the weight's own shape, wherever it lies.
   Lowered& out = draft.out;
-  out = Lowered{1, 1, 1, static_cast<int32_t>(element_count(shape(node.outputs[0]))), out.type, out.pieces};
+  out = Lowered{1, 1, 1, static_cast<int32_t>(element_count(shape(node.outputs[0]))), out.type, out.pieces, true};
   out.pieces[0].channels = out.pieces[0].pixel_stride = out.c;
   values_[static_cast<size_t>(node.outputs[0])] = out;
   if (node.outputs.size() > 1) {

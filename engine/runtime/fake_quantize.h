@@ -15,10 +15,10 @@ namespace sparsenet::rt {
 // The largest integer that weights have. A row whose largest magnitude is 128 steps may have it on the other side.
 constexpr float kMostWeight = 127.f;
 
-// The multiple of a scale that is nearest to a weight, ties to the even one.
-[[gnu::always_inline]] inline float rounded_weight(float x, float scale) {
+// The integer that a weight becomes, ties to the even one.
+[[gnu::always_inline]] inline float integer_weight(float x, float scale) {
   const float n = rintf(x / scale);
-  return (n > kMostWeight ? kMostWeight : n) * scale;
+  return n > kMostWeight ? kMostWeight : n;
 }
 
 // The nearest of the numbers scale (n - zero) with an integer n: ties to the even n, but from `epsilon` below a tie on

@@ -136,7 +136,7 @@ enum class StepOp : uint8_t {
 
   // Training, continued; never stored.
   kFakeQuantize,  // in, with the affine in front; out; act: bounds; alpha: scale; beta: zero point; epsilon
-  kRoundWeight,   // operands: weight, most [rows], out, each of them one pixel
+  kRoundWeight,   // operands: weight, most [rows], out, each of them one pixel; alpha
 };
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv, kMax, kMin, kPrelu };

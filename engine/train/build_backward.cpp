@@ -89,27 +89,22 @@ void Builder::place_parameters() {
   bytes[kControlRegion] = rt::kControlFloats * sizeof(float);
 }
 
-// Places the gradients of parameters, and weights that are rounded before layers read them: the gradient of such a
-// weight is that of the parameter.
+// Places the gradients of parameters, and weights that are rounded before layers read them.
 void Builder::place_gradients() {
-  std::map<ValueId, ValueId> gradients;
   for (size_t i = 0; i < out_.trained.size(); ++i) {
     const ValueId id = out_.trained[i];
     const size_t offset = out_.persistence.placements[i].offset;
     const Value& parameter = out_.graph.value(id);
-    gradients[id] = place(parameter.name + ".grad", Shape(parameter.shape), kGradientRegion, offset);
+    const ValueId gradient = place(parameter.name + ".grad", Shape(parameter.shape), kGradientRegion, offset);
+    g_->set_parameter_gradient(id, gradient);
   }
   for (const Node& node : out_.graph.nodes) {
     if (node.op != TrainOp::kRoundWeight) continue;
     const ValueId rounded = node.outputs[0];
-    const size_t offset = reserve(kRoundedRegion, element_count(out_.graph.shape(rounded)));
-    out_.persistence.placements.push_back({rounded, kRoundedRegion, offset});
-    const auto found = gradients.find(node.inputs[0]);
-    if (found == gradients.end()) continue;
-    g_->set_parameter_gradient(rounded, found->second);
-    gradients.erase(found);
+    const Shape shape = out_.graph.shape(rounded);
+    out_.persistence.placements.push_back({rounded, kRoundedRegion, reserve(kRoundedRegion, element_count(shape))});
+    g_->set_parameter_gradient(rounded, g_->temporary(node.name + ".rounded.grad", shape));
   }
-  for (const auto& [parameter, gradient] : gradients) g_->set_parameter_gradient(parameter, gradient);
 }
 
 ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {

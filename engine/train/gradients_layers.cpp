@@ -27,6 +27,18 @@ Status conv_gradient(Gradients& g, const Node& node) {
   return {};
 }
 
+// All layers that read the rounded weight stand behind this node, so that nothing more is added to its gradient.
+Status round_weight_gradient(Gradients& g, const Node& node) {
+  const ValueId weight = node.inputs[0];
+  g.finish_parameters();
+  TrainAttrs a;
+  a.shape = g.shape(weight);
+  a.alpha = train_attrs(node).alpha;
+  g.add_into(TrainOp::kExpand, node.name + ".weight.grad", {g.written(node.outputs[0])}, std::move(a),
+             {g.parameter_gradient(weight)});
+  return {};
+}
+
 // y = act(x scale + shift), with scale = gamma s and shift = beta - mean gamma s of the batch, or constants. With dy'
 // the gradient in front of the activation: dx = scale dy' (what reaches x directly); the sums of dy' and dy' (x - mean)
 // give the gradients of gamma, beta, mean and s. What reaches x through mean and s is added once for all readers of

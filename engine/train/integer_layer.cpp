@@ -53,7 +53,8 @@ std::vector<float> most_of_rows(const Tensor& integers, size_t rows) {
   return most;
 }
 
-IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& most, const std::vector<double>& least) {
+IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& most, float unit,
+                             const std::vector<double>& least) {
   const float* from = numbers.f32();
   std::vector<int8_t> integers(static_cast<size_t>(numbers.elements()));
   const size_t rows = most.size(), length = integers.size() / rows;
@@ -62,11 +63,12 @@ IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& mo
     const size_t begin = row * length, end = begin + length;
     float largest = 0.f;
     for (size_t i = begin; i < end; ++i) largest = std::max(largest, std::abs(from[i]));
-    const float scale = std::max(rt::row_scale(largest, most[row]), static_cast<float>(least[row]));
-    for (size_t i = begin; i < end; ++i) {
-      integers[i] = static_cast<int8_t>(std::clamp(std::rint(from[i] / scale), -128.f, rt::kMostWeight));
+    float scale = rt::row_scale(largest, most[row]);  // as in the steps that simulate it
+    if (static_cast<double>(scale) * static_cast<double>(unit) < least[row]) {
+      scale = static_cast<float>(least[row] / static_cast<double>(unit));
     }
-    result.scales.push_back(scale);
+    for (size_t i = begin; i < end; ++i) integers[i] = static_cast<int8_t>(rt::integer_weight(from[i], scale));
+    result.scales.push_back(scale * unit);
   }
   result.integers = integer_tensor(DataType::kInt8, numbers.shape, std::move(integers));
   return result;

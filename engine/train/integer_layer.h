@@ -23,9 +23,10 @@ struct IntegerWeight {
   Tensor integers;
   std::vector<float> scales;  // one for each row
 };
-// The weight with every row in multiples of its largest magnitude divided by its `most`, or of `least` if that is
-// larger.
-IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& most, const std::vector<double>& least);
+// `numbers` times `unit`, with every row in multiples of its largest magnitude divided by its `most`, or of `least` if
+// that is larger.
+IntegerWeight integer_weight(const Tensor& numbers, const std::vector<float>& most, float unit,
+                             const std::vector<double>& least);
 
 // False if an integer would leave 32 bits.
 bool integer_bias(const Tensor& numbers, double input_scale, const std::vector<double>& scales, Tensor* integers);

@@ -16,7 +16,8 @@ constexpr double kMostBias = 1 << 29;  // leaves room for the sum
 
 class Integers {
  public:
-  Integers(const Graph& source, const Graph& simulated) : simulated_(simulated), result_(source) {}
+  Integers(const Graph& source, const Graph& simulated)
+      : simulated_(simulated), result_(source), units_(weight_units(simulated)) {}
 
   Result<Graph> run() {
     for (size_t i = 0; i < result_.values.size(); ++i) {
@@ -32,8 +33,9 @@ class Integers {
     }
     for (auto& [id, least] : least_) {
       Value& value = result_.value(id);
-      IntegerWeight weight = integer_weight(simulated_.value(id).constant,
-                                            most_of_rows(value.constant, value.quantization.scales.size()), least);
+      IntegerWeight weight =
+          integer_weight(simulated_.value(id).constant, most_of_rows(value.constant, value.quantization.scales.size()),
+                         units_[static_cast<size_t>(id)], least);
       value.constant = std::move(weight.integers);
       value.quantization.scales = std::move(weight.scales);
     }
@@ -94,6 +96,7 @@ class Integers {
 
   const Graph& simulated_;
   Graph result_;
+  std::vector<float> units_;
   std::map<ValueId, std::vector<double>> least_;  // by weight that has been trained: the least scale of each row
 };
 

@@ -241,27 +241,34 @@ class Simulation {
       bias.constant = real_bias(bias.constant, scale_of(node.inputs[0]), scales);
       make_real(node.inputs[2]);
     }
-    conv.inputs[1] = weight_of(node, weight, scales);
+    conv.inputs[1] = weight_of(node, scales);
     rounded(std::move(conv), activation);
   }
 
-  ValueId weight_of(const Node& node, ValueId id, const std::vector<double>& scales) {
+  // What the layer reads in place of its weight. A trained weight is kept in a unit with which it makes values of the
+  // size of the output's range of values of the size of the input's, so that the size of its gradient, and with it the
+  // learning rate that suits it, does not depend on what the numbers of the network stand for.
+  ValueId weight_of(const Node& node, const std::vector<double>& scales) {
+    const ValueId id = node.inputs[1];
     const auto known = weights_.find(id);
     if (known != weights_.end()) return known->second;
     const Tensor integers = graph_.value(id).constant;
-    Tensor numbers = real_weight(integers, scales);
     ValueId result = kNoValue;
     if (trained_[static_cast<size_t>(id)]) {
       std::vector<float> most = most_of_rows(integers, quantization(id).scales.size());
       const auto rows = static_cast<int64_t>(most.size());
       const ValueId steps = add_pass_constant(&graph_, node.name + ".most", {rows}, std::move(most));
-      graph_.value(id).constant = std::move(numbers);
+      TrainAttrs a;
+      a.alpha = static_cast<float>(scale_of(node.outputs[0]) / scale_of(node.inputs[0]));
+      std::vector<double> in_unit = scales;
+      for (double& scale : in_unit) scale /= static_cast<double>(a.alpha);
+      graph_.value(id).constant = real_weight(integers, in_unit);
       make_real(id);
       result = temporary(node, ".rounded", Shape(graph_.shape(id)));
-      add(node, TrainOp::kRoundWeight, {id, steps}, result, to_attrs({}));
+      add(node, TrainOp::kRoundWeight, {id, steps}, result, to_attrs(std::move(a)));
     } else {  // layers that are not simulated may read it, too
       const std::string name = graph_.value(id).name + "#" + std::to_string(graph_.values.size());
-      result = graph_.add_constant(name, std::move(numbers));
+      result = graph_.add_constant(name, real_weight(integers, scales));
     }
     weights_[id] = result;
     return result;
@@ -323,6 +330,14 @@ void separate_biases(Graph* graph) {
     graph->values.push_back(std::move(copy));
     readers.push_back(1);
   }
+}
+
+std::vector<float> weight_units(const Graph& simulated) {
+  std::vector<float> units(simulated.values.size(), 1.f);
+  for (const Node& node : simulated.nodes) {
+    if (node.op == TrainOp::kRoundWeight) units[static_cast<size_t>(node.inputs[0])] = train_attrs(node).alpha;
+  }
+  return units;
 }
 
 Status simulate_integers(Graph* graph, const std::vector<bool>& trained) {

@@ -19,6 +19,9 @@ void separate_biases(Graph* graph);
 // simulated.
 Status simulate_integers(Graph* graph, const std::vector<bool>& trained);
 
+// By value: the unit in which a trained weight of such a graph is kept; 1 for everything else.
+std::vector<float> weight_units(const Graph& simulated);
+
 // The opposite: `source`, of which simulate_integers() has made `simulated`, with the integers nearest to the
 // parameters that `simulated` has now. Its other constants are those of `simulated`, which are not copied. Errors:
 // kNotFinite names a parameter with values that are not finite; kUnsupported a bias that no 32-bit integer stands for.

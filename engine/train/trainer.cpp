@@ -72,6 +72,7 @@ class Trainer::Impl {
   std::vector<ParameterInfo> parameters;
   std::vector<ValueId> parameter_ids;  // of `source`
   std::vector<int64_t> offsets;        // in floats, in the parameter region; -1: not trained
+  std::vector<float> units;            // by parameter: what its elements in the parameter region are multiples of
   int64_t classes = 0;
   int64_t micro_batches = 1;
   TrainMemory memory;
@@ -134,7 +135,11 @@ Status Trainer::Impl::create(Graph graph, const TrainOptions& wanted) {
   SPARSENET_RETURN_IF_ERROR(bound.create(plan, bind_options));
   state.init(std::move(regions), plan.region_offsets, bound.host_arena(), plan.arena_bytes);
   state.load_parameters(source);
-  for (const ValueId id : parameter_ids) offsets.push_back(state.offset_in(kParameterRegion, id));
+  const std::vector<float> unit_of = weight_units(source);
+  for (const ValueId id : parameter_ids) {
+    offsets.push_back(state.offset_in(kParameterRegion, id));
+    units.push_back(unit_of[static_cast<size_t>(id)]);
+  }
   const MemoryReport report = bound.memory();
   memory.arena_bytes = report.arena_bytes;
   memory.lower_bound_bytes = report.lower_bound_bytes;
@@ -329,7 +334,8 @@ Status Trainer::get_parameter(size_t index, float* data, size_t elements) const 
       return unsupported("parameter '" + impl_->parameters[index].name + "' is frozen: it holds no real numbers, but " +
                          name(t.type));
     }
-    std::memcpy(data, offset < 0 ? t.f32() : impl_->state.region(kParameterRegion) + offset, elements * sizeof(float));
+    const float* from = offset < 0 ? t.f32() : impl_->state.region(kParameterRegion) + offset;
+    for (size_t i = 0; i < elements; ++i) data[i] = from[i] * impl_->units[index];
     return {};
   });
 }
@@ -351,7 +357,8 @@ Status Trainer::get_gradient(size_t index, float* data, size_t elements) const {
     const uint64_t batches = impl_->state.counters.accumulated == 0 ? static_cast<uint64_t>(impl_->options.accumulate)
                                                                     : impl_->state.counters.accumulated;
     const auto scale = static_cast<float>(
-        sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0);
+        (sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0) /
+        static_cast<double>(impl_->units[index]));
     for (size_t i = 0; i < elements; ++i) data[i] = from[i] * scale;
     return {};
   });

@@ -70,7 +70,7 @@ class Smoother {
     return result_.graph.add_node(op, name, std::move(inputs), std::move(attrs));
   }
 
-  // Adds to `x` what makes it `rounded`, as the value `y`.
+  // Adds to `x` what makes `exact` the value `y`.
   void add_difference(const Node& node, ValueId x, const std::vector<double>& exact, ValueId y) {
     const std::vector<double>& rounded = of(y).data;
     std::vector<float> difference(rounded.size());
@@ -105,16 +105,21 @@ class Smoother {
   void round_weight(const Node& node) {
     const ValueId w = node.inputs[0], y = node.outputs[0];
     const std::vector<double>&weight = of(w).data, &most = of(node.inputs[1]).data;
+    const auto unit = static_cast<double>(train_attrs(node).alpha);
+    std::vector<double> exact(weight.size());
     const size_t length = weight.size() / most.size();
     for (size_t row = 0; row < most.size(); ++row) {
       double largest = 0;
       for (size_t i = row * length; i < (row + 1) * length; ++i) largest = std::max(largest, std::abs(weight[i]));
       const double scale = std::max(largest / most[row], 1e-30);
       for (size_t i = row * length; i < (row + 1) * length; ++i) {
-        of(y).data[i] = std::min(nearest(weight[i] / scale, 0), 127.) * scale;
+        exact[i] = weight[i] * unit;
+        of(y).data[i] = std::min(nearest(weight[i] / scale, 0), 127.) * scale * unit;
       }
     }
-    add_difference(node, w, weight, y);
+    const ValueId factor = result_.graph.add_constant(node.name + ".unit#" + std::to_string(w),
+                                                      Tensor::filled({1}, static_cast<float>(unit)));
+    add_difference(node, add(Op::kMul, node.name, {w, factor}, NoAttrs{}), exact, y);
   }
 
   const Graph& source_;

@@ -234,14 +234,18 @@ TEST_CASE("training of integers: loss and gradients are those of the definition"
       REQUIRE(trainer.get_gradient(p, gradients.back().data(), gradients.back().size()).ok());
       for (const float v : gradients.back()) largest = std::max(largest, std::abs(static_cast<double>(v)));
     }
+    const std::vector<float> units = weight_units(simulation);
     Random random(seed);
     for (size_t p = 0; p < gradients.size() && problem.empty(); ++p) {
       const std::string& name = trainer.parameters()[p].name;
       const auto found = std::find_if(smooth->graph.values.begin(), smooth->graph.values.end(),
                                       [&](const Value& v) { return v.name == name; });
       REQUIRE(found != smooth->graph.values.end());
-      problem = check_gradient(*reference, static_cast<ValueId>(found - smooth->graph.values.begin()), gradients[p],
-                               kGradientAbsolute * largest + 1e-7, random);
+      const auto id = found - smooth->graph.values.begin();
+      for (float& v : gradients[p])
+        v *= units[static_cast<size_t>(id)];  // the simulation's weights are multiples of it
+      problem = check_gradient(*reference, static_cast<ValueId>(id), gradients[p], kGradientAbsolute * largest + 1e-7,
+                               random);
       if (!problem.empty()) problem = "gradient of '" + name + "': " + problem;
     }
     if (problem.empty()) continue;
@@ -300,7 +304,10 @@ Graph beside_integers(Graph graph, std::vector<std::pair<ValueId, ValueId>>* pai
   };
   for (Node node : simulation.nodes) {
     if (node.op == TrainOp::kRoundWeight) {  // weights are what they are rounded to
-      real[static_cast<size_t>(node.outputs[0])] = node.inputs[0] + offset;
+      std::vector<float> weight = to_float32(simulation.value(node.inputs[0]).constant);
+      for (float& w : weight) w *= train_attrs(node).alpha;
+      real[static_cast<size_t>(node.outputs[0])] =
+          both.add_constant(node.name + ".weight", Tensor::from(simulation.shape(node.inputs[0]), std::move(weight)));
       continue;
     }
     const ValueId result = node.outputs[0];

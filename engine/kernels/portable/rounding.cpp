@@ -83,6 +83,7 @@ struct Weight {
   const float *weight, *most;
   float* out;
   int64_t rows, length, chunk_rows;
+  float alpha;
 };
 
 int64_t chunk_rows(const Step& s) {
@@ -110,6 +111,7 @@ const char* round_weight_prepare(const Step& step, const Place& place) {
   s->rows = operands[1].c;
   s->length = operands[0].c / s->rows;
   s->chunk_rows = chunk_rows(step);
+  s->alpha = step.train.alpha;
   return nullptr;
 }
 
@@ -130,10 +132,11 @@ void round_weight_run(const void* memory, int32_t chunk, void*) {
   for (int64_t row = begin; row < end; ++row) {
     const float* x = s.weight + row * s.length;
     float* y = s.out + row * s.length;
-    const V scale = splat(row_scale(largest_of(x, s.length), s.most[row]));
+    const float of_row = row_scale(largest_of(x, s.length), s.most[row]);
+    const V scale = splat(of_row), factor = splat(of_row * s.alpha);
     for (int64_t i = 0; i < s.length; i += kLanes) {
       const int lanes = s.length - i < kLanes ? static_cast<int>(s.length - i) : kLanes;
-      store_first(y + i, vmin(splat(kMostWeight), nearest(load_first(x + i, lanes) / scale)) * scale, lanes);
+      store_first(y + i, vmin(splat(kMostWeight), nearest(load_first(x + i, lanes) / scale)) * factor, lanes);
     }
   }
 }

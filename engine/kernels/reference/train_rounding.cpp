@@ -18,7 +18,8 @@ void fake_quantize_run(const void* state, int32_t, void*) {
 }
 
 void round_weight_run(const void* state, int32_t, void*) {
-  const Operands o{*static_cast<const ReferenceState*>(state)};
+  const auto& r = *static_cast<const ReferenceState*>(state);
+  const Operands o{r};
   const float *weight = o.dense(0), *most = o.dense(1);
   float* out = o.dense(2);
   const int64_t rows = o.count(1), length = o.count(0) / rows;
@@ -30,7 +31,8 @@ void round_weight_run(const void* state, int32_t, void*) {
       largest = magnitude > largest ? magnitude : largest;
     }
     const float scale = row_scale(largest, most[row]);
-    for (int64_t i = begin; i < begin + length; ++i) out[i] = rounded_weight(weight[i], scale);
+    const float factor = scale * r.step.train.alpha;
+    for (int64_t i = begin; i < begin + length; ++i) out[i] = integer_weight(weight[i], scale) * factor;
   }
 }
 
