@@ -61,7 +61,7 @@ void add_learning_options(CLI::App& command, TrainCommand& c) {
   command.add_option("--optimizer", c.optimizer, "sgd (Nesterov), adam or adamw")->default_str("sgd")->group(how);
   command
       .add_option("--lr", c.rate,
-                  "learning rate (default: 0.1 for sgd, 0.001 for the others; 0.0001 for networks of 8-bit integers)")
+                  "learning rate (default: 0.1 for sgd, 0.001 for the others; 0.00003 for networks of 8-bit integers)")
       ->check(real_in(0, 1e6, "a number from 0 to 1e6"))
       ->group(how);
   c.momentum_option = command.add_option("--momentum", c.momentum, "momentum of sgd")
@@ -169,7 +169,7 @@ Status TrainCommand::resolve() {
 }
 
 void TrainCommand::resolve_rate(bool integers) {
-  if (rate < 0) rate = integers ? 0.0001 : optimizer == "sgd" ? 0.1 : 0.001;
+  if (rate < 0) rate = integers ? 0.00003 : optimizer == "sgd" ? 0.1 : 0.001;
 }
 
 std::vector<std::pair<std::string, std::string>> TrainCommand::written_files() const {
