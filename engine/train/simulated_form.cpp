@@ -31,7 +31,7 @@ class Simulation {
   Status run() {
     nodes_ = std::move(graph_.nodes);
     graph_.nodes.clear();
-    find_final_softmax();
+    find_logits();
     for (size_t i = 0; i < nodes_.size(); ++i) {
       for (ValueId id : nodes_[i].outputs) makers_[static_cast<size_t>(id)] = static_cast<int>(i);
     }
@@ -50,13 +50,14 @@ class Simulation {
   double scale_of(ValueId id) const { return static_cast<double>(quantization(id).scales[0]); }
 
   // The probabilities are no part of a training: a Softmax at the end stays one that can be removed.
-  void find_final_softmax() {
-    std::set<ValueId> last(graph_.outputs.begin(), graph_.outputs.end());
+  void find_logits() {
+    logits_.insert(graph_.outputs.begin(), graph_.outputs.end());
     for (size_t i = nodes_.size(); i-- > 0;) {
       const Node& node = nodes_[i];
+      if (logits_.count(node.outputs[0]) == 0) continue;
       const bool copies = node.op == Op::kDequantize || node.op == Op::kReshape || node.op == Op::kIdentity;
-      if (copies && last.count(node.outputs[0]) > 0) last.insert(node.inputs[0]);
-      if (node.op == Op::kSoftmax && last.count(node.outputs[0]) > 0) final_softmax_ = &node;
+      if (node.op == Op::kSoftmax) final_softmax_ = &node;
+      if (copies || node.op == Op::kSoftmax) logits_.insert(node.inputs[0]);
     }
   }
 
@@ -245,9 +246,17 @@ class Simulation {
     rounded(std::move(conv), activation);
   }
 
-  // What the layer reads in place of its weight. A trained weight is kept in a unit with which it makes values of the
-  // size of the output's range of values of the size of the input's, so that the size of its gradient, and with it the
-  // learning rate that suits it, does not depend on what the numbers of the network stand for.
+  // The unit in which a trained weight is kept. With it, a weight makes values of the size of the output's range of
+  // values of the size of the input's, so that the size of its gradient, and with it the learning rate that suits it,
+  // does not depend on what the network's numbers stand for. The loss gives logits a size of their own.
+  float unit_of(const Node& layer) const {
+    constexpr double kUsualSteps = 64;  // a quarter of the range
+    const ValueId y = layer.outputs[0];
+    const double out = logits_.count(y) > 0 ? 1. : kUsualSteps * scale_of(y);
+    return static_cast<float>(out / (kUsualSteps * scale_of(layer.inputs[0])));
+  }
+
+  // What the layer reads in place of its weight.
   ValueId weight_of(const Node& node, const std::vector<double>& scales) {
     const ValueId id = node.inputs[1];
     const auto known = weights_.find(id);
@@ -259,7 +268,7 @@ class Simulation {
       const auto rows = static_cast<int64_t>(most.size());
       const ValueId steps = add_pass_constant(&graph_, node.name + ".most", {rows}, std::move(most));
       TrainAttrs a;
-      a.alpha = static_cast<float>(scale_of(node.outputs[0]) / scale_of(node.inputs[0]));
+      a.alpha = unit_of(node);
       std::vector<double> in_unit = scales;
       for (double& scale : in_unit) scale /= static_cast<double>(a.alpha);
       graph_.value(id).constant = real_weight(integers, in_unit);
@@ -312,6 +321,7 @@ class Simulation {
   std::vector<bool> integers_;               // by node: whether it computes with integers
   std::map<ValueId, ValueId> weights_;       // what layers read in place of a weight
   std::map<int64_t, ValueId> zeros_, ones_;  // by number of channels
+  std::set<ValueId> logits_;                 // the values that are the outputs, in front of a Softmax and behind it
   const Node* final_softmax_ = nullptr;
 };
 
