@@ -53,7 +53,10 @@ Status check_options(const TrainOptions& o) {
 // What lowering refuses, such as sums that could leave 32 bits, is to be told before the network is written.
 Status check_integers(Graph graph) {
   SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
-  return make_plan(graph).status();
+  const Status status = make_plan(graph).status();
+  if (status.code() != StatusCode::kUnsupported) return status;
+  return unsupported(status.message() +
+                     "; training has moved the weights too far, and a smaller learning rate may help");
 }
 
 }  // namespace
