@@ -17,9 +17,9 @@
 // out of training: the loss is the cross-entropy of the logits). BatchNorm uses the statistics of the batch and updates
 // its running ones: running = 0.9 running + 0.1 batch, with the unbiased variance, as PyTorch does by default.
 //
-// A graph that computes with integers (see Quantization) is trained with its rounding simulated, and stays one: where its
-// nodes depend on trained parameters, they are computed in float32, and every result is rounded to the numbers that its
-// integers stand for. Gradients pass straight through the rounding, except where a number is outside the bounds.
+// A graph that computes with integers (see Quantization) is trained with its rounding simulated, and stays one: where
+// its nodes depend on trained parameters, they are computed in float32, and every result is rounded to the numbers that
+// its integers stand for. Gradients pass straight through the rounding, except where a number is outside the bounds.
 // Parameters are the real numbers that their integers stand for. Weights get scales anew from their largest magnitudes;
 // the scales of values stay, and the statistics of BatchNorm are the running ones, unchanged. Nodes that depend on no
 // trained parameter compute with integers. Such networks need a small learning rate: 3e-5 is a good start.
