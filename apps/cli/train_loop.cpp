@@ -184,8 +184,9 @@ Status TrainLoop::end_epoch() {
 
 Status TrainLoop::save() {
   // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
-  SPARSENET_ASSIGN_OR_RETURN(const Graph graph, trainer_.graph_view());
-  const Status finite = check_finite(graph);
+  const auto graph = trainer_.graph_view();
+  const Status finite = graph.ok() ? check_finite(*graph) : graph.status();
+  if (finite.code() != StatusCode::kOk && finite.code() != StatusCode::kNotFinite) return finite;
   if (!finite.ok()) {
     return {finite.code(),
             "after step " + std::to_string(progress_.step) + ": " + finite.message() + "; " + last_good()};

@@ -4,12 +4,15 @@
 #include <sparsenet/session.h>
 #include <sparsenet/trainer.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
+#include <utility>
 
 #include "cli/classifier.h"
 #include "cli/data_report.h"
 #include "data/file.h"
+#include "io/session_tensors.h"
 
 namespace sparsenet::cli {
 namespace {
@@ -157,6 +160,11 @@ Result<std::unique_ptr<TrainData>> read_data(std::unique_ptr<io::Dataset> data, 
   return std::make_unique<TrainData>(std::move(read));
 }
 
+bool computes_with_integers(const Graph& graph) {
+  return std::any_of(graph.values.begin(), graph.values.end(),
+                     [](const Value& value) { return !value.is_constant && value.type == DataType::kInt8; });
+}
+
 }  // namespace
 
 int64_t class_count(const Graph& graph) {
@@ -183,6 +191,14 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   }
   SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start, usage)
                                       : start_fresh(command, **data, start));
+  const bool integers = computes_with_integers(start.model.graph);
+  command.resolve_rate(integers);
+  if (integers) {
+    start.notes.push_back(
+        "the network computes with 8-bit integers: where it is trained, their rounding is simulated in "
+        "float32, and " +
+        command.output + " holds integers again");
+  }
   const auto check_batch = [&](int64_t images) -> Status {
     if (command.batch <= images) return {};
     usage = true;
@@ -248,6 +264,12 @@ Status renew_test_vectors(Model& model) {
     std::mt19937 random(1);
     TestVector vector;
     for (const TensorInfo& input : session.inputs()) {
+      if (input.type != DataType::kFloat32) {
+        std::vector<uint8_t> bytes(static_cast<size_t>(element_count(input.shape)));
+        for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() >> 24);
+        vector.inputs.push_back(io::integer_tensor(input.type, input.shape, std::move(bytes)));
+        continue;
+      }
       std::vector<float> values(static_cast<size_t>(element_count(input.shape)));
       // 24 random bits, which a float holds exactly: uniform in [-1.5, 1.5), about the range of normalised pixels.
       for (float& value : values) value = static_cast<float>(random() >> 8) * (3.0f / float{1 << 24}) - 1.5f;
@@ -257,16 +279,13 @@ Status renew_test_vectors(Model& model) {
   }
   for (TestVector& vector : model.test_vectors) {
     for (size_t i = 0; i < vector.inputs.size(); ++i) {
-      const Tensor& input = vector.inputs[i];
-      SPARSENET_RETURN_IF_ERROR(session.set_input(i, input.f32(), static_cast<size_t>(input.elements())));
+      SPARSENET_RETURN_IF_ERROR(io::set_input(&session, i, vector.inputs[i]));
     }
     SPARSENET_RETURN_IF_ERROR(session.run());
     vector.outputs.clear();
     for (size_t i = 0; i < session.outputs().size(); ++i) {
-      const Shape& shape = session.outputs()[i].shape;
-      std::vector<float> values(static_cast<size_t>(element_count(shape)));
-      SPARSENET_RETURN_IF_ERROR(session.get_output(i, values.data(), values.size()));
-      vector.outputs.push_back(Tensor::from(shape, std::move(values)));
+      SPARSENET_ASSIGN_OR_RETURN(Tensor output, io::get_output(session, i));
+      vector.outputs.push_back(std::move(output));
     }
   }
   return {};

@@ -73,6 +73,8 @@ const OpDefinition kOps[] = {
     {TrainOp::kUpdateSgd, "UpdateSgd", 4, 4, 4, 0, 0, kTrain, false, infer_train},
     {TrainOp::kUpdateAdam, "UpdateAdam", 5, 5, 5, 0, 0, kTrain, false, infer_train},
     {TrainOp::kSliceGrad, "SliceGrad", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kFakeQuantize, "FakeQuantize", 1, 1, 1, 1, 1, kTrain, false, infer_train},
+    {TrainOp::kRoundWeight, "RoundWeight", 2, 2, 2, 1, 1, kTrain, false, infer_train},
 };
 
 }  // namespace

@@ -64,6 +64,10 @@ Status infer_as_second(ShapeContext& c) {
   made(c, 0, c.input(1));
   return {};
 }
+Status infer_as_first(ShapeContext& c) {
+  made(c, 0, c.input(0));
+  return {};
+}
 Status infer_given(ShapeContext& c) {
   made(c, 0, train_attrs(c.node).shape);
   return {};
@@ -115,6 +119,8 @@ const Rule kRules[] = {
     {TrainOp::kScalePixels, infer_scale_pixels},
     {TrainOp::kAccumulate, infer_accumulate},
     {TrainOp::kCrossEntropy, infer_cross_entropy},
+    {TrainOp::kFakeQuantize, infer_as_first},
+    {TrainOp::kRoundWeight, infer_as_first},
 };
 
 }  // namespace

@@ -137,6 +137,7 @@ Lowered Lowering::new_value(ValueId id) {
   if (const Persistence::Placement* placed = placement(id)) {
     Lowered flat;
     flat.n = flat.h = flat.w = 1;
+    flat.rows = true;
     flat.c = static_cast<int32_t>(element_count(shape(id)));
     flat.pieces = {{region_buffers_[static_cast<size_t>(placed->region)], placed->offset, nullptr, flat.c, flat.c}};
     return flat;
@@ -223,7 +224,7 @@ void Lowering::find_fused_affines() {
         return !(groups > 1 && groups == shape(node.inputs[0])[1]);  // a depthwise kernel reads its input in place
       }
       default:
-        return node.op == TrainOp::kConvGradWeight;
+        return node.op == TrainOp::kConvGradWeight || node.op == TrainOp::kFakeQuantize;
     }
   };
   for (const Node& node : graph_.nodes) {

@@ -106,6 +106,7 @@ class Lowering {
   Status lower_reduce_sum(const Node& node);
   Status lower_expand(const Node& node);
   Status lower_slice_grad(const Node& node);
+  Status lower_fake_quantize(const Node& node);
   Status lower_operands(const Node& node);
   void set_window(const PoolAttrs& attrs, rt::Step* step) const;
   void set_window(const ConvAttrs& attrs, rt::Step* step) const;

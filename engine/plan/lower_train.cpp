@@ -35,6 +35,7 @@ const OperandRow kOperandRows[] = {
     {TrainOp::kSquareSum, rt::StepOp::kSquareSum, "dd", false},
     {TrainOp::kUpdateSgd, rt::StepOp::kUpdateSgd, "dddd", false},
     {TrainOp::kUpdateAdam, rt::StepOp::kUpdateAdam, "ddddd", false},
+    {TrainOp::kRoundWeight, rt::StepOp::kRoundWeight, "dd", false},
 };
 
 }  // namespace
@@ -61,6 +62,7 @@ Status Lowering::lower_training(const Node& node) {
   if (node.op == TrainOp::kReduceSum) return lower_reduce_sum(node);
   if (node.op == TrainOp::kExpand) return lower_expand(node);
   if (node.op == TrainOp::kSliceGrad) return lower_slice_grad(node);
+  if (node.op == TrainOp::kFakeQuantize) return lower_fake_quantize(node);
   return lower_operands(node);
 }
 
@@ -127,6 +129,21 @@ Status Lowering::lower_normalize(const Node& node) {
   return {};
 }
 
+Status Lowering::lower_fake_quantize(const Node& node) {
+  const auto& a = train_attrs(node);
+  Draft draft = start(node, rt::StepOp::kFakeQuantize);
+  SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
+  draft.step.act = to_act(a.activation);
+  draft.step.train.alpha = a.alpha;
+  draft.step.train.beta = a.beta;
+  draft.step.train.epsilon = a.epsilon;
+  draft.share_in = true;
+  draft.out = new_value(node.outputs[0]);
+  values_[static_cast<size_t>(node.outputs[0])] = draft.out;
+  finish(std::move(draft));
+  return {};
+}
+
 Status Lowering::lower_conv_grad_weight(const Node& node) {
   Draft draft = start(node, rt::StepOp::kConvGradWeight);
   SPARSENET_RETURN_IF_ERROR(input_with_pre(node, &draft));
@@ -135,7 +152,7 @@ Status Lowering::lower_conv_grad_weight(const Node& node) {
   draft.out = new_value(node.outputs[0]);
   // Row-major in the weight's own shape, wherever it lies.
   Lowered& out = draft.out;
-  out = Lowered{1, 1, 1, static_cast<int32_t>(element_count(shape(node.outputs[0]))), out.type, out.pieces};
+  out = Lowered{1, 1, 1, static_cast<int32_t>(element_count(shape(node.outputs[0]))), out.type, out.pieces, true};
   out.pieces[0].channels = out.pieces[0].pixel_stride = out.c;
   values_[static_cast<size_t>(node.outputs[0])] = out;
   if (node.outputs.size() > 1) {

@@ -6,6 +6,7 @@
 
 #include "kernels/isa.h"
 #include "kernels/reference/integers.h"
+#include "kernels/reference/train_rounding.h"
 #include "runtime/denormals.h"
 #include "runtime/port_copy.h"
 #include "session/half_parameters.h"
@@ -76,7 +77,7 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   std::vector<rt::BoundStep> unused;
   if (!bound) bound = &unused;
   bound->assign(plan.steps.size(), {});
-  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists + 2];
+  const rt::Kernel* const* lists[kMaxOptionLists + kMaxKernelLists + 3];
   int32_t count = 0;
   if (options.precision == Precision::kBfloat16) lists[count++] = bf16_kernels();
   const bool own = backend.backend == Backend::kAuto || backend.backend == Backend::kPortable;
@@ -84,6 +85,7 @@ Result<PlanCost> measure_plan(const Plan& plan, const BindOptions& options, std:
   count += backend.kernel_lists(lists + count);
   if (backend.backend != Backend::kReference) lists[count++] = integer_kernels();
   lists[count++] = rt::kIntegerReferenceKernels;
+  lists[count++] = rt::kRoundingReferenceKernels;
   const rt::KernelLists kernels{lists, count};
   PlanCost cost;
   cost.arena_bytes = plan.arena_bytes;

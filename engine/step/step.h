@@ -133,6 +133,10 @@ enum class StepOp : uint8_t {
   kQuantize,    // out = in / scale + out_zero, rounded (kSingle: ties to even; kDouble: ties away from zero); or, from
                 // integers, (in - in_zero) * multiplier + out_zero
   kDequantize,  // out = (in - in_zero) * scale
+
+  // Training, continued; never stored.
+  kFakeQuantize,  // in, with the affine in front; out; act: bounds; alpha: scale; beta: zero point; epsilon
+  kRoundWeight,   // operands: weight, most [rows], out, each of them one pixel; alpha
 };
 
 enum class BinaryOp : uint8_t { kAdd = 0, kSub, kMul, kDiv, kMax, kMin, kPrelu };

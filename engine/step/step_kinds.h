@@ -53,7 +53,9 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kDequantize,      "Dequantize",      true,  false, kInOut,    check_between_types)
 // Those behind the last one that a stored plan may hold, of which devices need not know.
 #define SPARSENET_STEP_KINDS(KIND)                                                               \
-  SPARSENET_DEVICE_STEP_KINDS(KIND)
+  SPARSENET_DEVICE_STEP_KINDS(KIND)                                                              \
+  KIND(kFakeQuantize,    "FakeQuantize",    false, true,  kInOut,    check_nothing)              \
+  KIND(kRoundWeight,     "RoundWeight",     false, true,  kOperands, check_nothing)
 // clang-format on
 
 #define SPARSENET_STEP_OP(op, name, stored, trains, data, check) StepOp::op,

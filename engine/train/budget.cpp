@@ -43,6 +43,7 @@ Status Fitting::make(int64_t micro_batch, size_t recomputed, TrainingProgram* pr
   BackwardOptions backward;
   backward.trained = request_.trained;
   backward.decayed = request_.decayed;
+  backward.fixed_statistics = request_.fixed_statistics;
   backward.optimizer = options.optimizer;
   backward.label_smoothing = options.label_smoothing;
   backward.accumulate = options.accumulate > 1 || micro_batch != options.batch;

@@ -28,6 +28,7 @@ struct ProgramRequest {
   const Graph& source;  // batch 1
   const TrainOptions& options;
   const std::vector<bool>&trained, &decayed;  // by value of `source`
+  bool fixed_statistics;                      // as in BackwardOptions
 };
 
 // Makes the program that fits options.memory_budget with the largest micro-batches and, for these, the least

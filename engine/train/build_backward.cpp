@@ -35,6 +35,8 @@ class Builder {
   Status normalize(const Node& node, const Node* activation);
   Status check_statistics(const Node& node) const;
   ValueId stats_of(ValueId x, float epsilon, const std::string& name);
+  Result<ValueId> fixed_fold(const Node& node);
+  void place_gradients();
   Status loss();
   Status backward();
   void updates();
@@ -87,6 +89,24 @@ void Builder::place_parameters() {
   bytes[kControlRegion] = rt::kControlFloats * sizeof(float);
 }
 
+// Places the gradients of parameters, and weights that are rounded before layers read them.
+void Builder::place_gradients() {
+  for (size_t i = 0; i < out_.trained.size(); ++i) {
+    const ValueId id = out_.trained[i];
+    const size_t offset = out_.persistence.placements[i].offset;
+    const Value& parameter = out_.graph.value(id);
+    const ValueId gradient = place(parameter.name + ".grad", Shape(parameter.shape), kGradientRegion, offset);
+    g_->set_parameter_gradient(id, gradient);
+  }
+  for (const Node& node : out_.graph.nodes) {
+    if (node.op != TrainOp::kRoundWeight) continue;
+    const ValueId rounded = node.outputs[0];
+    const Shape shape = out_.graph.shape(rounded);
+    out_.persistence.placements.push_back({rounded, kRoundedRegion, reserve(kRoundedRegion, element_count(shape))});
+    g_->set_parameter_gradient(rounded, g_->temporary(node.name + ".rounded.grad", shape));
+  }
+}
+
 ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
   const std::vector<RootRange> ranges = g_->ranges(x);
   return g_->gather(name + ".stats", ranges, [&](ValueId root) {
@@ -99,6 +119,27 @@ ValueId Builder::stats_of(ValueId x, float epsilon, const std::string& name) {
     epsilon_[root] = epsilon;
     return stats;
   });
+}
+
+// The scale and shift of a BatchNorm whose running statistics are constants, while its scale and shift may be trained.
+Result<ValueId> Builder::fixed_fold(const Node& node) {
+  Graph& graph = out_.graph;
+  const ValueId gamma = node.inputs[1], beta = node.inputs[2];
+  const float *m = constant_f32(graph, node.inputs[3]), *v = constant_f32(graph, node.inputs[4]);
+  if (!m || !v) return unsupported(describe(node) + ": expected float32 constants as running statistics");
+  const auto channels = static_cast<size_t>(element_count(graph.shape(gamma)));
+  const double epsilon = static_cast<double>(std::get<BatchNormAttrs>(node.attrs).epsilon);
+  std::vector<float> values(3 * channels);
+  for (size_t c = 0; c < channels; ++c) {
+    values[c] = m[c];
+    values[channels + c] = static_cast<float>(1 / std::sqrt(static_cast<double>(v[c]) + epsilon));
+    values[2 * channels + c] = v[c];
+  }
+  const ValueId stats =
+      add_pass_constant(&graph, node.name + ".stats", {3, static_cast<int64_t>(channels)}, std::move(values));
+  const ValueId fold = g_->add(TrainOp::kFoldStats, node.name + ".fold", {stats, gamma, beta});
+  g_->folds[fold] = {stats, gamma, beta, true};
+  return fold;
 }
 
 // Training updates running statistics with the values of one tensor, so nothing may read them but BatchNorms of that
@@ -126,7 +167,10 @@ Status Builder::normalize(const Node& node, const Node* activation) {
   const float epsilon = std::get<BatchNormAttrs>(node.attrs).epsilon;
   const int64_t channels = element_count(graph.shape(gamma));
   ValueId fold = kNoValue;
-  if (g_->trained(gamma) || g_->trained(beta)) {
+  const bool moves = g_->trained(gamma) || g_->trained(beta);
+  if (moves && options_.fixed_statistics) {
+    SPARSENET_ASSIGN_OR_RETURN(fold, fixed_fold(node));
+  } else if (moves) {
     for (const RootRange& r : g_->ranges(x)) {
       if (epsilon_.count(r.root) > 0 && epsilon_[r.root] != epsilon) {
         return unsupported(describe(node) + ": training expects one epsilon for all BatchNorms of a tensor, found " +
@@ -141,7 +185,7 @@ Status Builder::normalize(const Node& node, const Node* activation) {
     SPARSENET_RETURN_IF_ERROR(check_statistics(node));
     const ValueId stats = stats_of(x, epsilon, node.name);
     fold = g_->add(TrainOp::kFoldStats, node.name + ".fold", {stats, gamma, beta});
-    g_->folds[fold] = {stats, gamma, beta};
+    g_->folds[fold] = {stats, gamma, beta, false};
     running_.push_back({node.name, stats, node.inputs[3], node.inputs[4], count});
   } else {
     std::vector<float> values(static_cast<size_t>(2 * channels));
@@ -291,12 +335,7 @@ Result<TrainingGraph> Builder::build() {
   SPARSENET_RETURN_IF_ERROR(to_training_form(&graph, options_.trained));
   std::vector<bool> active = active_values(graph, options_.trained);
   g_ = std::make_unique<Gradients>(&graph, std::move(active));
-  for (size_t i = 0; i < out_.trained.size(); ++i) {
-    const ValueId id = out_.trained[i];
-    const size_t offset = out_.persistence.placements[i].offset;
-    const ValueId gradient = place(graph.value(id).name + ".grad", Shape(graph.shape(id)), kGradientRegion, offset);
-    g_->set_parameter_gradient(id, gradient);
-  }
+  place_gradients();
   SPARSENET_RETURN_IF_ERROR(forward());
   SPARSENET_RETURN_IF_ERROR(loss());
   SPARSENET_RETURN_IF_ERROR(backward());

@@ -40,6 +40,8 @@ const Row kGradientRules[] = {
     {Op::kConcat, concat_gradient},
     {Op::kSplit, split_gradient},
     {Op::kSlice, slice_gradient},
+    {TrainOp::kFakeQuantize, fake_quantize_gradient},
+    {TrainOp::kRoundWeight, round_weight_gradient},
 };
 
 bool has_channels(const Shape& s) {
@@ -187,6 +189,7 @@ bool Gradients::is_single_root(ValueId value) const {
 }
 
 bool Gradients::has(ValueId value) const {
+  if (const auto filled = filled_.find(value); filled != filled_.end() && filled->second) return true;
   const auto known = ranges_.find(value);
   if (known == ranges_.end()) return gradients_.count(value) > 0;
   for (const RootRange& r : known->second) {

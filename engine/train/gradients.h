@@ -78,6 +78,9 @@ class Gradients {
   // that finish_parameters() adds to it.
   ValueId parameter_gradient(ValueId parameter);
   void finish_parameters();
+  // What parameter_gradient() has given for this parameter first, with all contributions so far after
+  // finish_parameters().
+  ValueId written(ValueId parameter) const { return parameter_gradients_.at(parameter); }
   std::vector<ValueId> unused_parameters() const;
 
   // By root: its batch statistics and their gradients.
@@ -85,6 +88,7 @@ class Gradients {
   // By the value that holds a Normalize's scale and shift: the batch statistics and parameters that it was made of.
   struct Fold {
     ValueId stats, gamma, beta;
+    bool fixed;  // the statistics are constants
   };
   std::map<ValueId, Fold> folds;
 
@@ -130,5 +134,7 @@ Status pad_gradient(Gradients& g, const Node& node);
 Status concat_gradient(Gradients& g, const Node& node);
 Status split_gradient(Gradients& g, const Node& node);
 Status slice_gradient(Gradients& g, const Node& node);
+Status fake_quantize_gradient(Gradients& g, const Node& node);
+Status round_weight_gradient(Gradients& g, const Node& node);
 
 }  // namespace sparsenet

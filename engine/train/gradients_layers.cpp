@@ -27,6 +27,18 @@ Status conv_gradient(Gradients& g, const Node& node) {
   return {};
 }
 
+// All layers that read the rounded weight stand behind this node, so that nothing more is added to its gradient.
+Status round_weight_gradient(Gradients& g, const Node& node) {
+  const ValueId weight = node.inputs[0];
+  g.finish_parameters();
+  TrainAttrs a;
+  a.shape = g.shape(weight);
+  a.alpha = train_attrs(node).alpha;
+  g.add_into(TrainOp::kExpand, node.name + ".weight.grad", {g.written(node.outputs[0])}, std::move(a),
+             {g.parameter_gradient(weight)});
+  return {};
+}
+
 // y = act(x scale + shift), with scale = gamma s and shift = beta - mean gamma s of the batch, or constants. With dy'
 // the gradient in front of the activation: dx = scale dy' (what reaches x directly); the sums of dy' and dy' (x - mean)
 // give the gradients of gamma, beta, mean and s. What reaches x through mean and s is added once for all readers of
@@ -44,15 +56,17 @@ Status normalize_gradient(Gradients& g, const Node& node) {
   if (fresh) g.contribute(x, outputs[1], true);
   if (!batch) return {};
   const Gradients::Fold f = known->second;
+  const std::string of_stats = node.name + ".stats.grad";
   auto dstats_of = [&](ValueId root) {
     const auto found = g.dstats.find(root);
     if (found != g.dstats.end()) return found->second;
     const Shape& s = g.shape(root);
-    const ValueId zeros = g.zeros(node.name + ".stats.grad", {2, s.size() < 2 ? element_count(s) : s[1]});
+    const ValueId zeros = g.zeros(of_stats, {2, s.size() < 2 ? element_count(s) : s[1]});
     if (g.active(root)) g.dstats[root] = zeros;
     return zeros;
   };
-  const ValueId dstats = g.gather(node.name + ".stats.grad", std::vector<RootRange>(g.ranges(x)), dstats_of);
+  const ValueId dstats = f.fixed ? g.zeros(of_stats, {2, g.shape(x)[1]})  // nothing reads them
+                                 : g.gather(of_stats, std::vector<RootRange>(g.ranges(x)), dstats_of);
   auto gradient = [&](ValueId parameter) {
     return g.trained(parameter) ? g.parameter_gradient(parameter)
                                 : g.temporary(node.name + ".unused", g.shape(parameter));

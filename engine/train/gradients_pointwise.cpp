@@ -37,6 +37,20 @@ Status activation_gradient(Gradients& g, const Node& node) {
   return {};
 }
 
+// Straight through the rounding: dx = dy where x is within the bounds, else 0.
+Status fake_quantize_gradient(Gradients& g, const Node& node) {
+  const ValueId x = node.inputs[0], dy = g.of(node.outputs[0]);
+  if (!g.active(x)) return {};
+  TrainAttrs a;
+  a.activation = train_attrs(node).activation;
+  if (a.activation.kind == Activation::Kind::kNone) {
+    g.contribute(x, dy, false);
+  } else {
+    g.contribute(x, g.add(TrainOp::kActivationGrad, node.name + ".grad", {dy, x}, std::move(a)), true);
+  }
+  return {};
+}
+
 // dx = y (dy - sum of dy y)
 Status softmax_gradient(Gradients& g, const Node& node) {
   if (!g.active(node.inputs[0])) return {};

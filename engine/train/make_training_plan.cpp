@@ -8,6 +8,7 @@
 
 #include "base/guarded.h"
 #include "format/model_format.h"
+#include "graph/integers.h"
 #include "session/stored_constants.h"
 #include "step/step_kinds.h"
 #include "train/parameters.h"
@@ -99,6 +100,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
 Result<StoredPlan> make(const Model& model, const std::string& target) {
   SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
   SPARSENET_RETURN_IF_ERROR(check_test_vectors(model.graph, model.test_vectors));
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(model.graph, "plans that train on a device do not hold such steps yet"));
   Graph graph = model.graph;
   SPARSENET_RETURN_IF_ERROR(graph.set_batch(1));
   TrainOptions options;

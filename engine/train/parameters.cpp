@@ -14,9 +14,13 @@
 namespace sparsenet {
 namespace {
 
-constexpr const char* kTrainFloats = "train the network in float32, and quantise it afterwards";
-
 enum class Kind { kNone, kWeight, kBias, kNorm };
+
+// Parameters of integers are trained as the real numbers that they stand for.
+bool can_be_trained(const Value& value) {
+  return value.is_constant && (value.type == DataType::kFloat32 || value.type == DataType::kFloat16 ||
+                               value.type == DataType::kInt8 || value.type == DataType::kInt32);
+}
 
 // The index of the last convolution or fully connected layer, or -1.
 int head_of(const Graph& graph) {
@@ -31,19 +35,16 @@ int head_of(const Graph& graph) {
 
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed) {
-  SPARSENET_RETURN_IF_ERROR(refuse_integers(graph, kTrainFloats));
   std::vector<Kind> kinds(graph.values.size(), Kind::kNone);
   std::vector<bool> in_head(graph.values.size(), false);
   const int head = head_of(graph);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     const bool layer = node.op == Op::kConv || node.op == Op::kFullyConnected;
-    if (!layer && node.op != Op::kBatchNorm) continue;
+    if (!layer && node.op != Op::kBatchNorm && node.op != Op::kScale) continue;
     for (size_t input = 1; input <= 2 && input < node.inputs.size(); ++input) {
       const ValueId id = node.inputs[input];
-      if (id == kNoValue || !graph.value(id).is_constant) continue;
-      const DataType type = graph.value(id).type;
-      if (type != DataType::kFloat32 && type != DataType::kFloat16) continue;
+      if (id == kNoValue || !can_be_trained(graph.value(id))) continue;
       kinds[static_cast<size_t>(id)] = !layer ? Kind::kNorm : input == 1 ? Kind::kWeight : Kind::kBias;
       if (static_cast<int>(i) == head) in_head[static_cast<size_t>(id)] = true;
     }
@@ -89,7 +90,6 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
 namespace {
 
 Status replace(Graph* whole, int64_t classes, uint64_t seed) {
-  SPARSENET_RETURN_IF_ERROR(refuse_integers(*whole, kTrainFloats));
   if (classes < 2 || classes > (1 << 20)) {
     return invalid_argument("classes: expected 2 to 1048576, found " + std::to_string(classes));
   }
@@ -98,6 +98,11 @@ Status replace(Graph* whole, int64_t classes, uint64_t seed) {
   const int head = head_of(*graph);
   if (head < 0) return unsupported("the graph has no layer whose outputs could be the classes");
   const Node node = graph->nodes[static_cast<size_t>(head)];
+  if (has_integers(*graph, node)) {
+    return unsupported(describe(node) +
+                       " computes with integers, whose ranges were measured for the classes that it has: give the "
+                       "network in float32 other classes and quantise it afterwards, or keep this layer in float32");
+  }
   if (node.inputs[1] == kNoValue || !graph->value(node.inputs[1]).is_constant) {
     return unsupported(describe(node) + ": expected a constant weight");
   }

@@ -9,7 +9,7 @@
 namespace sparsenet {
 
 // Fills in all four lists: `infos` and `ids` by parameter, `trained` and `decayed` by value. kInvalidArgument if
-// options.freeze leaves nothing to train or matches nothing; kUnsupported if a node computes with integers.
+// options.freeze leaves nothing to train or matches nothing.
 Status choose_parameters(const Graph& graph, const TrainOptions& options, std::vector<ParameterInfo>* infos,
                          std::vector<ValueId>* ids, std::vector<bool>* trained, std::vector<bool>* decayed);
 

@@ -44,7 +44,7 @@ bool can_be_recomputed(Op op) {
     case Op::kMaxPool:
       return true;
     default:
-      return op == TrainOp::kScalePixels || find_activation(op);
+      return op == TrainOp::kScalePixels || op == TrainOp::kFakeQuantize || find_activation(op);
   }
 }
 

@@ -7,10 +7,13 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "graph/integers.h"
+#include "passes/pipeline.h"
 #include "runtime/denormals.h"
 #include "session/bound_plan.h"
 #include "train/budget.h"
 #include "train/parameters.h"
+#include "train/simulated_form.h"
 #include "train/state.h"
 #include "train/trainer_access.h"
 
@@ -47,6 +50,15 @@ Status check_options(const TrainOptions& o) {
   return expect(o.accumulate >= 1 && o.accumulate <= 65536, "accumulate", "1 to 65536", o.accumulate);
 }
 
+// What lowering refuses, such as sums that could leave 32 bits, is to be told before the network is written.
+Status check_integers(Graph graph) {
+  SPARSENET_RETURN_IF_ERROR(run_passes(&graph, PassLevel::kAll));
+  const Status status = make_plan(graph).status();
+  if (status.code() != StatusCode::kUnsupported) return status;
+  return unsupported(status.message() +
+                     "; training has moved the weights too far, and a smaller learning rate may help");
+}
+
 }  // namespace
 
 class Trainer::Impl {
@@ -54,11 +66,16 @@ class Trainer::Impl {
   Status create(Graph graph, const TrainOptions& wanted);
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate, bool timed);
 
+  // The graph with the present parameters, which stay where they are if they are float32.
+  Result<Graph> view() const;
+
   TrainOptions options;
-  Graph source;  // batch 1
+  Graph source;    // batch 1; its integers are simulated where they are trained
+  Graph integers;  // what `source` was made from, if that computes with integers
   std::vector<ParameterInfo> parameters;
   std::vector<ValueId> parameter_ids;  // of `source`
   std::vector<int64_t> offsets;        // in floats, in the parameter region; -1: not trained
+  std::vector<float> units;            // by parameter: what its elements in the parameter region are multiples of
   int64_t classes = 0;
   int64_t micro_batches = 1;
   TrainMemory memory;
@@ -84,10 +101,17 @@ Status Trainer::Impl::create(Graph graph, const TrainOptions& wanted) {
   SPARSENET_RETURN_IF_ERROR(choose_trainer_backend(options, &bind_options));
   source = std::move(graph);
   SPARSENET_RETURN_IF_ERROR(source.set_batch(1));
+  const bool of_integers = has_integers(source);
+  if (of_integers) separate_biases(&source);
   std::vector<bool> trained, decayed;  // by value
   SPARSENET_RETURN_IF_ERROR(choose_parameters(source, options, &parameters, &parameter_ids, &trained, &decayed));
+  if (of_integers) {
+    integers = source;
+    SPARSENET_RETURN_IF_ERROR(simulate_integers(&source, trained));
+  }
 
-  SPARSENET_ASSIGN_OR_RETURN(TrainingProgram program, fit_program({source, options, trained, decayed}, &bind_options));
+  SPARSENET_ASSIGN_OR_RETURN(TrainingProgram program,
+                             fit_program({source, options, trained, decayed, of_integers}, &bind_options));
   plan = std::move(program.plan);
   micro_batches = program.micro_batches;
   memory.micro_batch = options.batch / micro_batches;
@@ -114,7 +138,11 @@ Status Trainer::Impl::create(Graph graph, const TrainOptions& wanted) {
   SPARSENET_RETURN_IF_ERROR(bound.create(plan, bind_options));
   state.init(std::move(regions), plan.region_offsets, bound.host_arena(), plan.arena_bytes);
   state.load_parameters(source);
-  for (const ValueId id : parameter_ids) offsets.push_back(state.offset_in(kParameterRegion, id));
+  const std::vector<float> unit_of = weight_units(source);
+  for (const ValueId id : parameter_ids) {
+    offsets.push_back(state.offset_in(kParameterRegion, id));
+    units.push_back(unit_of[static_cast<size_t>(id)]);
+  }
   const MemoryReport report = bound.memory();
   memory.arena_bytes = report.arena_bytes;
   memory.lower_bound_bytes = report.lower_bound_bytes;
@@ -122,6 +150,11 @@ Status Trainer::Impl::create(Graph graph, const TrainOptions& wanted) {
   memory.scratch_bytes = report.scratch_bytes;
   memory.packed_bytes = report.weights_bytes;
   return {};
+}
+
+Result<Graph> Trainer::Impl::view() const {
+  if (integers.nodes.empty()) return state.view(source);
+  return integers_of(integers, state.view(source));
 }
 
 Status Trainer::Impl::check_step(const float* images, const int32_t* labels, float learning_rate) const {
@@ -154,7 +187,7 @@ Status Trainer::Impl::compute_gradients(const float* images, const int32_t* labe
   const int64_t micro_batch = options.batch / micro_batches;
   uint8_t* arena = bound.host_arena();
   for (int64_t m = 0; m < micro_batches; ++m) {
-    bound.write(plan.inputs[0].view, images + m * micro_batch * input_elements);
+    bound.write(plan.inputs[0], images + m * micro_batch * input_elements);
     float* targets = reinterpret_cast<float*>(arena + plan.inputs[1].view.segments[0].offset);
     for (int64_t i = 0; i < micro_batch; ++i) targets[i] = static_cast<float>(labels[m * micro_batch + i]);
     execute(0, phases[kRunningPhase], timed);
@@ -273,18 +306,19 @@ int64_t Trainer::classes() const {
 
 Result<Graph> Trainer::graph() const {
   return guarded("copying the trained network", [&]() -> Result<Graph> {
-    Graph graph = impl_->state.view(impl_->source);
+    SPARSENET_ASSIGN_OR_RETURN(Graph graph, impl_->view());
     for (Value& value : graph.values) {
       if (!value.is_constant || value.constant.owner) continue;
       const float* from = value.constant.f32();
       value.constant = Tensor::from(value.shape, std::vector<float>(from, from + value.constant.elements()));
     }
+    if (!impl_->integers.nodes.empty()) SPARSENET_RETURN_IF_ERROR(check_integers(graph));
     return graph;
   });
 }
 
 Result<Graph> Trainer::graph_view() const {
-  return guarded("looking at the trained network", [&]() -> Result<Graph> { return impl_->state.view(impl_->source); });
+  return guarded("looking at the trained network", [&] { return impl_->view(); });
 }
 
 Status Trainer::get_parameter(size_t index, float* data, size_t elements) const {
@@ -299,7 +333,12 @@ Status Trainer::get_parameter(size_t index, float* data, size_t elements) const 
                               std::to_string(t.elements()) + " values, found " + std::to_string(elements));
     }
     const int64_t offset = impl_->offsets[index];
-    std::memcpy(data, offset < 0 ? t.f32() : impl_->state.region(kParameterRegion) + offset, elements * sizeof(float));
+    if (offset < 0 && t.type != DataType::kFloat32) {
+      return unsupported("parameter '" + impl_->parameters[index].name + "' is frozen: it holds no real numbers, but " +
+                         name(t.type));
+    }
+    const float* from = offset < 0 ? t.f32() : impl_->state.region(kParameterRegion) + offset;
+    for (size_t i = 0; i < elements; ++i) data[i] = from[i] * impl_->units[index];
     return {};
   });
 }
@@ -321,7 +360,8 @@ Status Trainer::get_gradient(size_t index, float* data, size_t elements) const {
     const uint64_t batches = impl_->state.counters.accumulated == 0 ? static_cast<uint64_t>(impl_->options.accumulate)
                                                                     : impl_->state.counters.accumulated;
     const auto scale = static_cast<float>(
-        sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0);
+        (sums ? 1.0 / (static_cast<double>(impl_->micro_batches) * static_cast<double>(batches)) : 1.0) /
+        static_cast<double>(impl_->units[index]));
     for (size_t i = 0; i < elements; ++i) data[i] = from[i] * scale;
     return {};
   });

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "graph/activations.h"
+#include "graph/integers.h"
 #include "graph/training_ops.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
@@ -52,10 +53,15 @@ Node activation_node(const Activation& a, const std::string& name, ValueId from,
   return node;
 }
 
-// Splits Conv and FullyConnected with a fused activation or residual into one node for each part.
+// Splits Conv and FullyConnected with a fused activation or residual into one node for each part. Nodes that compute
+// with integers are frozen: they stay as they are.
 void unfuse(Graph* graph) {
   std::vector<Node> nodes;
   for (Node& node : graph->nodes) {
+    if (has_integers(*graph, node)) {
+      nodes.push_back(std::move(node));
+      continue;
+    }
     Activation activation;
     ValueId residual = kNoValue;
     if (node.op == Op::kConv) {
@@ -145,7 +151,7 @@ void merge_gates(Graph* graph) {
   std::vector<bool> removed(graph->nodes.size(), false);
   ValueId one = kNoValue;
   for (size_t i = 0; i < graph->nodes.size(); ++i) {
-    if (graph->nodes[i].op != Op::kAdd) continue;
+    if (graph->nodes[i].op != Op::kAdd || has_integers(*graph, graph->nodes[i])) continue;
     for (size_t side = 0; side < 2; ++side) {
       const ValueId h = graph->nodes[i].inputs[side], product = graph->nodes[i].inputs[1 - side];
       const int mul = uses.producer(product);
@@ -165,7 +171,7 @@ void merge_gates(Graph* graph) {
     }
   }
   for (Node& node : graph->nodes) {
-    if (node.op != Op::kMul) continue;
+    if (node.op != Op::kMul || has_integers(*graph, node)) continue;
     if (is_pixel_factor(*graph, node.inputs[1], node.inputs[0])) std::swap(node.inputs[0], node.inputs[1]);
     if (!is_pixel_factor(*graph, node.inputs[0], node.inputs[1])) continue;
     node.op = TrainOp::kScalePixels;
@@ -247,8 +253,10 @@ Status to_training_form(Graph* graph, const std::vector<bool>& trained) {
   spell_out_layer_norms(graph);
   SPARSENET_RETURN_IF_ERROR(graph->infer_shapes());
   merge_gates(graph);
-  SPARSENET_RETURN_IF_ERROR(merge_pad(graph));
-  SPARSENET_RETURN_IF_ERROR(pool_before_conv(graph));
+  if (!has_integers(*graph)) {
+    SPARSENET_RETURN_IF_ERROR(merge_pad(graph));
+    SPARSENET_RETURN_IF_ERROR(pool_before_conv(graph));
+  }
   return graph->infer_shapes();
 }
 

@@ -21,6 +21,7 @@ enum Region : int {
   kMoment2Region,
   kRunningRegion,  // running statistics
   kControlRegion,  // rt::Control
+  kRoundedRegion,  // weights of layers whose integers are simulated, rounded anew in every step
   kRegionCount
 };
 
@@ -44,6 +45,8 @@ struct BackwardOptions {
   Optimizer optimizer = Optimizer::kSgd;
   float label_smoothing = 0;
   bool accumulate = false;  // more than one micro-batch per update
+  // BatchNorms use their running statistics and leave them unchanged, also where their scale and shift are trained.
+  bool fixed_statistics = false;
 };
 
 // The pass that makes a training graph of a forward graph. `source` must have its batch set and its shapes inferred.

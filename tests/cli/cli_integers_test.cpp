@@ -168,14 +168,61 @@ TEST_CASE("cli: quantize makes a file that the other commands take, and tells wh
   CHECK_FALSE(std::ifstream(never).good());
 }
 
-TEST_CASE("cli: networks of integers are not trained") {
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_CASE("cli: train takes networks of integers, whole or in part, and makes such networks") {
+  const std::string source = SPARSENET_SOURCE_DIR "/models/sparsenet-abc-v0.snet", int8 = scratch("to-train.snet");
+  const std::string data = float_data(24), out = scratch("trained-int8.snet");
+  json_of({"quantize", source, "--data", data, "--samples", "16", "-o", int8});
+  const auto train = [&](const std::string& from, const std::string& to, std::vector<std::string> more) {
+    std::vector<std::string> line{"train", from, "--data", data, "--batch", "8", "--epochs", "2", "-o", to};
+    line.insert(line.end(), more.begin(), more.end());
+    return json_of(std::move(line));
+  };
+  const json whole = train(int8, out, {"--test", data});
+  CHECK(whole["steps"] == 6);
+  CHECK(whole["epochs"][1]["train_loss"] < whole["epochs"][0]["train_loss"]);
+  CHECK(whole["epochs"][1]["learning_rate"] < 0.000031);  // the default of such networks
+  CHECK(json_of({"verify", out})["results"].size() == 1);
+  CHECK(json_of({"info", out})["parameter_type"] == "int8");
+  // What is measured after the last epoch is what eval measures of the file.
+  const json eval = json_of({"eval", out, "--data", data});
+  CHECK(whole["epochs"][1]["test_error_percent"] == eval["error_percent"]);
+
+  // From its checkpoint, and by any number of threads, the same file.
+  const std::string again = scratch("resumed-int8.snet");
+  train(int8, again, {"--test", data, "--checkpoint", out + ".checkpoint", "--resume", "--threads", "1"});
+  CHECK(content(again) == content(out));
+
+  // The last layer alone: everything in front of it computes with integers.
+  const json head = train(int8, again, {"--freeze", "all-but-head"});
+  CHECK(head["memory"]["arena_bytes"] < whole["memory"]["arena_bytes"].get<int64_t>() / 8);
+
+  // A float32 head on a body of integers can be replaced, too.
+  const std::string mixed = scratch("mixed.snet");
+  json_of({"quantize", source, "--data", data, "--samples", "16", "--keep-float", "fc", "-o", mixed});
+  train(mixed, again, {"--freeze", "all-but-head", "--classes", "12", "--lr", "0.01"});
+  CHECK(json_of({"info", again})["classes"] == 12);
+  fails(test::sparsenet({"train", int8, "--data", data, "--classes", "12", "-o", again}), 1,
+        {"FullyConnected 'fc' computes with integers, whose ranges were measured for the classes that it has"});
+  const test::Outcome wild =
+      test::sparsenet({"train", int8, "--data", data, "--batch", "8", "--epochs", "1", "--lr", "1e6", "-o", again});
+  CHECK(wild.code == 1);
+  CHECK_MESSAGE(wild.err.find("expected sums that 32 bits hold") != std::string::npos, wild.err);
+  CHECK(wild.err.find("a smaller learning rate may help") != std::string::npos);
+}
+
+TEST_CASE("cli: train takes bytes as input, and a Softmax at the end") {
   const std::string data = "npy:" + images("train.npy", DataType::kUInt8) + "," + scratch("labels.npy");
   const uint8_t classes[2] = {0, 1};
   REQUIRE(io::write_npy(scratch("labels.npy"), {2}, DataType::kUInt8, classes).ok());
-  const test::Outcome outcome = test::sparsenet({"train", network(), "--data", data, "-o", scratch("trained.snet"),
-                                                 "--keep-labels", "--epochs", "1", "--batch", "2"});
-  CHECK(fails(outcome, 1, {"computes with integers: train the network in float32, and quantise it afterwards"}));
-  CHECK_FALSE(std::ifstream(scratch("trained.snet")).good());
+  const std::string out = scratch("trained.snet");
+  json_of({"train", network(), "--data", data, "--batch", "2", "--epochs", "3", "--keep-labels", "-o", out});
+  CHECK(json_of({"verify", out})["results"].size() == 1);
+  CHECK(json_of({"eval", out, "--data", data})["images"] == 2);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "support/check_gradient.h"
 #include "support/check_session.h"
 #include "support/describe.h"
 #include "support/skip.h"
@@ -25,9 +26,6 @@ using namespace sparsenet::test;
 
 namespace {
 
-constexpr double kStep = 1e-6;  // of the central difference
-constexpr double kTolerance = 1e-3, kAbsolute = 1e-5;
-constexpr size_t kSamples = 6;  // elements of a parameter
 constexpr int kMaxReports = 2;  // per generator
 
 struct Case {
@@ -88,47 +86,6 @@ ValueId id_of_value(const Graph& graph, const std::string& name) {
   return kNoValue;
 }
 
-// Describes what differs in one parameter's gradient; empty if nothing does.
-std::string check_gradient(const TrainReference& reference, ValueId id, const std::vector<float>& gradient,
-                           double absolute, Random& random) {
-  double largest = 0, norm = 0;
-  for (const float g : gradient) {
-    largest = std::max(largest, std::abs(static_cast<double>(g)));
-    norm += static_cast<double>(g) * static_cast<double>(g);
-  }
-  norm = std::sqrt(norm);
-  std::ostringstream out;
-  const auto difference = [&](std::vector<double> delta) {
-    const double up = reference.loss_at(id, delta);
-    for (double& d : delta) d = -d;
-    return (up - reference.loss_at(id, delta)) / (2 * kStep);
-  };
-  for (size_t s = 0; s < std::min(kSamples, gradient.size()); ++s) {
-    const size_t i = gradient.size() <= kSamples ? s : random.index(gradient.size());
-    std::vector<double> delta(gradient.size(), 0.0);
-    delta[i] = kStep;
-    const double expected = difference(std::move(delta)), found = static_cast<double>(gradient[i]);
-    if (std::abs(found - expected) <= kTolerance * std::max(largest, std::abs(expected)) + absolute) continue;
-    out << "element " << i << ": expected " << expected << ", found " << found << " (largest found " << largest << ")";
-    return out.str();
-  }
-  for (int d = 0; d < 2; ++d) {
-    std::vector<double> delta(gradient.size());
-    double found = 0;
-    for (size_t i = 0; i < delta.size(); ++i) {
-      const double sign = random.chance(0.5) ? 1 : -1;
-      delta[i] = sign * kStep;
-      found += sign * static_cast<double>(gradient[i]);
-    }
-    const double expected = difference(std::move(delta));
-    const double bound = kTolerance * std::max(norm, std::abs(expected)) + absolute;
-    if (std::abs(found - expected) <= bound) continue;
-    out << "along a direction: expected " << expected << ", found " << found << " (norm found " << norm << ")";
-    return out.str();
-  }
-  return {};
-}
-
 std::string check_running(const TrainReference& reference, const Graph& before, const Graph& after) {
   for (const auto& [id, expected] : reference.running()) {
     const std::string& name = before.value(id).name;
@@ -187,7 +144,7 @@ std::string check_case(const Case& c, const TrainReference& reference, int threa
     const ValueId id = id_of_value(c.graph, info.name);
     if (id == kNoValue) return "parameter '" + info.name + "' is not a constant of the graph";
     if (info.shape != c.graph.shape(id)) return "parameter '" + info.name + "' has another shape";
-    const std::string problem = check_gradient(reference, id, gradients[p], kAbsolute * largest + 1e-7, random);
+    const std::string problem = check_gradient(reference, id, gradients[p], kGradientAbsolute * largest + 1e-7, random);
     if (!problem.empty()) return "gradient of '" + info.name + "' " + to_string(info.shape) + ": " + problem;
   }
   if (checked != c.trained.size()) {
@@ -318,6 +275,7 @@ TEST_CASE("central differences of the reference find a gradient that is known") 
       expected += (probability - target) * static_cast<double>(images[3 * n + i % 3]) / 2;
     }
     std::vector<double> delta(6, 0.0);
+    constexpr double kStep = 1e-6;
     delta[i] = kStep;
     const double up = reference->loss_at(w, delta);
     delta[i] = -kStep;

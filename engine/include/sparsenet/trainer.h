@@ -17,6 +17,13 @@
 // out of training: the loss is the cross-entropy of the logits). BatchNorm uses the statistics of the batch and updates
 // its running ones: running = 0.9 running + 0.1 batch, with the unbiased variance, as PyTorch does by default.
 //
+// A graph that computes with integers (see Quantization) is trained with its rounding simulated, and stays one: where
+// its nodes depend on trained parameters, they are computed in float32, and every result is rounded to the numbers that
+// its integers stand for. Gradients pass straight through the rounding, except where a number is outside the bounds.
+// Parameters are the real numbers that their integers stand for. Weights get scales anew from their largest magnitudes;
+// the scales of values stay, and the statistics of BatchNorm are the running ones, unchanged. Nodes that depend on no
+// trained parameter compute with integers. Such networks need a small learning rate: 3e-5 is a good start.
+//
 // Memory: create() allocates everything; step() makes no heap call. Determinism: the parameters after a step depend,
 // bit for bit, only on the graph, the options (except `threads`), the data and the instruction set in use. Thread
 // safety: a trainer may be used by one thread at a time.
@@ -119,14 +126,16 @@ class Trainer {
   Result<TrainStep> step(const float* images, const int32_t* labels, float learning_rate);
 
   // The graph that the trainer was created from, with the current parameters and running statistics; shapes with batch
-  // 1. The only error is kOutOfMemory.
+  // 1. The only error is kOutOfMemory; for a graph that computes with integers also kNotFinite (names a parameter with
+  // values for which there are no integers) and kUnsupported (a sum of integers could leave 32 bits: names the node).
   Result<Graph> graph() const;
-  // The same without copies: its constants are the trainer's own, which the next step changes and which live only as
-  // long as the trainer.
+  // The same without copies: its float32 constants are the trainer's own, which the next step changes and which live
+  // only as long as the trainer. Whether sums of integers stay within 32 bits is not checked.
   Result<Graph> graph_view() const;
   const std::vector<ParameterInfo>& parameters() const;
   // Copy `elements` values, row-major in the parameter's own shape. Gradients are those of the last step (after
-  // accumulation, before clipping and weight decay) and exist for trained parameters only.
+  // accumulation, before clipping and weight decay) and exist for trained parameters only. kUnsupported: a frozen
+  // parameter of integers.
   Status get_parameter(size_t index, float* data, size_t elements) const;
   Status get_gradient(size_t index, float* data, size_t elements) const;
 

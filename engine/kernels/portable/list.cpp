@@ -4,13 +4,12 @@
 namespace sparsenet::rt::SPARSENET_ISA {
 
 const Kernel* const kPortableKernels[] = {
-    &kConvRows,        &kConvPointwise,  &kConvWinograd4, &kConvWinograd2,  &kConvDepthwise,
-    &kConvGrouped,     &kConvBlocked,    &kConvDirect,    &kPool,           &kGlobalPool,
-    &kAttention,       &kAffine,         &kBinary,        &kStrided,        &kSoftmax,
-    &kLayerNorm,       &kMatMul,         &kBatchStats,    &kNormalizeGrad,  &kConvNormalizeGrad,
-    &kBatchStatsGrad,  &kConvGradWeight, &kDotPixels,     &kScalePixels,    &kExpandPixels,
-    &kAveragePoolGrad, &kFill,           &kAccumulate,    &kActivationGrad, &kUpdateSgd,
-    &kUpdateAdam,      nullptr,
+    &kConvRows,      &kConvPointwise,     &kConvWinograd4,  &kConvWinograd2,  &kConvDepthwise,  &kConvGrouped,
+    &kConvBlocked,   &kConvDirect,        &kPool,           &kGlobalPool,     &kAttention,      &kAffine,
+    &kBinary,        &kStrided,           &kSoftmax,        &kLayerNorm,      &kMatMul,         &kBatchStats,
+    &kNormalizeGrad, &kConvNormalizeGrad, &kBatchStatsGrad, &kConvGradWeight, &kDotPixels,      &kScalePixels,
+    &kExpandPixels,  &kAveragePoolGrad,   &kFill,           &kAccumulate,     &kActivationGrad, &kUpdateSgd,
+    &kUpdateAdam,    &kFakeQuantize,      &kRoundWeight,    nullptr,
 };
 
 // To be tried before the others where speed counts for more than memory.

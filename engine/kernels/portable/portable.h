@@ -41,6 +41,8 @@ extern const Kernel kAccumulate;
 extern const Kernel kActivationGrad;
 extern const Kernel kUpdateSgd;
 extern const Kernel kUpdateAdam;
+extern const Kernel kFakeQuantize;
+extern const Kernel kRoundWeight;
 
 // In list.cpp; terminated by null.
 extern const Kernel* const kPortableKernels[];
