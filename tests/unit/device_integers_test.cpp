@@ -264,9 +264,9 @@ TEST_CASE("integers: plans with wrong factors, bounds, tables or types are refus
   refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { const_cast<rt::QuantParams*>(q.residual)->left_shift = 31; });
   refused(0, numbers, [](rt::Step&, rt::QuantParams& q) { q.channels = kHuge; });
   refused(0, "weights of int8", [](rt::Step& s, rt::QuantParams&) { s.conv.weight = s.conv.bias; });
-  refused(0, "float32, or how to compute", [](rt::Step& s, rt::QuantParams&) { s.quant = nullptr; });
+  refused(2, "float32, or how to compute", [](rt::Step& s, rt::QuantParams&) { s.quant = nullptr; });
   refused(1, numbers, [](rt::Step&, rt::QuantParams& q) { q.table = nullptr; });
-  refused(1, "types", [](rt::Step& s, rt::QuantParams&) { s.op = rt::StepOp::kAttention; });
+  refused(1, "types", [](rt::Step& s, rt::QuantParams&) { s.op = rt::StepOp::kLayerNorm; });
   refused(2, numbers, [](rt::Step&, rt::QuantParams& q) {
     static const rt::Multiplier kNegative[1] = {{1 << 30, -1}};
     q.multipliers = kNegative;
