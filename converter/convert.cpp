@@ -264,6 +264,8 @@ Status convert_within(const Options& options, Report* report) {
   const bool plans = for_device || options.training_plan || !options.plan.empty();
   const bool new_vectors = options.test_vectors > 0 || !options.check.empty();
   Status status = check_runs(*model, plans || new_vectors);
+  if (!status.ok()) list_refused_nodes(model->graph, report);
+  if (!report->problems.empty()) return status;
   bool changed = false;
   if (status.ok()) status = finish_network(options, &*model, report, &changed);
   if (status.ok() && (new_vectors || changed)) status = refresh_plans(&*model, changed).with_context("plans");

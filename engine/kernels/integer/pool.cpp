@@ -89,11 +89,15 @@ SPARSENET_INLINE VI load_scaled(const State& s, const ByteChannels& from, const 
   return s.scales.multiplier ? scaled_vector(v, s.scales, from.channel) : v;
 }
 
-// Halves away from zero.
-SPARSENET_INLINE VI average(VI sum, int count) {
-  const VI size = (sum < 0 ? -sum : sum) + count / 2;
-  const V quotient = __builtin_convertvector(size, V) / static_cast<float>(count);
-  const VI whole = __builtin_convertvector(quotient, VI);
+// sum / count, rounded down, of a sum that is not negative.
+SPARSENET_INLINE VI quotient(VI sum, int count) {
+  return __builtin_convertvector(__builtin_convertvector(sum, V) / static_cast<float>(count), VI);
+}
+
+// Halves away from zero, or up.
+SPARSENET_INLINE VI average(VI sum, int count, Rounding rounding) {
+  if (rounding == Rounding::kSingle) return quotient(sum + (128 * count + count / 2), count) - 128;
+  const VI whole = quotient((sum < 0 ? -sum : sum) + count / 2, count);
   return sum < 0 ? -whole : whole;
 }
 
@@ -124,7 +128,7 @@ void pool_run(const void* memory, int32_t chunk, void*) {
           v = s.max ? max_vi(v, at) : v + at;
         }
       }
-      if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside));
+      if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside), s.rounding);
       store_bytes(out + from.channel, min_vi(max_vi(v, splat_vi(s.low)), splat_vi(s.high)), from.lanes);
     });
   }
