@@ -136,10 +136,8 @@ Result<Lowered> Lowering::value(ValueId id) {
   }
   if (int64_t{lowered.h} * lowered.w > 1 && lowered.c > 1) {
     if (integers) {
-      const auto pixels = std::make_shared<std::vector<int8_t>>(
-          in_pixel_order(lowered, static_cast<const int8_t*>(data), v.constant.elements()));
-      plan_.view_owners.push_back(pixels);
-      data = pixels->data();
+      plan_.byte_constants.push_back(in_pixel_order(lowered, static_cast<const int8_t*>(data), v.constant.elements()));
+      data = plan_.byte_constants.back().data();
     } else {
       plan_.constants.push_back(in_pixel_order(lowered, static_cast<const float*>(data), v.constant.elements()));
       data = plan_.constants.back().data();

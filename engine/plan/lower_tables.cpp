@@ -198,6 +198,12 @@ Status Lowering::lower_table(const Node& node) {
   } else {
     real_table(node, in, out, *quant_, table);
   }
+  *quant_ = {};  // the table has all of it
+  quant_->rounding = fixed ? rt::Rounding::kDouble : rt::Rounding::kSingle;
+  quant_->in_zero = in.quantization.zero_points[0];
+  quant_->out_zero = out.quantization.zero_points[0];
+  quant_->low = -128;
+  quant_->high = 127;
   quant_->table = table->data();
   SPARSENET_ASSIGN_OR_RETURN(Lowered from, dense(source, node));
   Draft draft = start(node, rt::StepOp::kUnary);

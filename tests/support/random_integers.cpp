@@ -171,12 +171,10 @@ Graph binary(Random& random) {
 Graph binary_with_constant(Random& random) {
   IntegerMaker g(random);
   const Shape shape = image(random);
-  Shape other(random.chance(0.5) ? 4 : 0, 1);
-  if (random.chance(0.4)) other = {shape[1], 1, 1};
-  if (random.chance(0.3)) {
-    other = broadcast(random, shape);
-    other[0] = 1;
-  }
+  Shape other = broadcast(random, shape);
+  other[0] = 1;
+  if (random.chance(0.3)) other = Shape{shape[1], 1, 1};
+  if (random.chance(0.4)) other = Shape(random.chance(0.5) ? 4 : 0, 1);
   std::vector<int8_t> numbers(static_cast<size_t>(element_count(other)));
   for (int8_t& v : numbers) v = static_cast<int8_t>(random.integer(-128, 127));
   ValueId a = g.input(shape, g.quantization(std::exp(random.real(-6, 0)))),
