@@ -150,6 +150,7 @@ Result<Model> import_within(const Options& options, Report* report) {
   }
   if (!report->problems.empty()) return failed();
   if (format == Format::kOnnx) settle_image_input(&model, report);
+  if (format == Format::kTflite) settle_byte_input(&model, report);
   flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);
