@@ -1,5 +1,5 @@
-// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N]. For a network with
-// an input of int8 or uint8, inputs of that type are its integers, and floats the numbers that these stand for.
+// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N]. For a network
+// with an input of int8 or uint8, inputs of that type are its integers, and floats the numbers that these stand for.
 #include <algorithm>
 
 #include "data/dataset.h"
