@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <unordered_map>
 
 #include "converter/io/file_bytes.h"
 #include "converter/io/memory_budget.h"
@@ -213,6 +214,52 @@ class OutputCheck {
 };
 
 }  // namespace
+
+// The node on its own, with the values that it reads as inputs.
+Model alone(const Graph& graph, const Node& node) {
+  Model model;
+  Graph& own = model.graph;
+  std::unordered_map<ValueId, ValueId> ids;
+  const auto add = [&](ValueId& id, bool made) {
+    if (id == kNoValue) return;
+    const auto found = ids.emplace(id, static_cast<ValueId>(own.values.size()));
+    if (found.second) {
+      own.values.push_back(graph.value(id));
+      if (!made && !own.values.back().is_constant) own.inputs.push_back(found.first->second);
+    }
+    id = found.first->second;
+  };
+  Node copy = node;
+  for (ValueId& id : copy.inputs) add(id, false);
+  for (ValueId& id : copy.outputs) add(id, true);
+  own.outputs = copy.outputs;
+  own.nodes.push_back(std::move(copy));
+  return model;
+}
+
+void list_refused_nodes(const Graph& graph, Report* report) {
+  const auto floats = [&](ValueId id) { return id == kNoValue || graph.value(id).type == DataType::kFloat32; };
+  const auto by_channel = [&](ValueId id) {  // which no input of a network is
+    return id != kNoValue && !graph.value(id).is_constant && graph.value(id).quantization.scales.size() > 1;
+  };
+  for (const Node& node : graph.nodes) {
+    if (std::all_of(node.inputs.begin(), node.inputs.end(), floats) &&
+        std::all_of(node.outputs.begin(), node.outputs.end(), floats)) {
+      continue;
+    }
+    if (node.op == Op::kIdentity || std::any_of(node.inputs.begin(), node.inputs.end(), by_channel)) continue;
+    Model model = alone(graph, node);
+    if (model.graph.inputs.empty() || !model.graph.infer_shapes().ok()) continue;
+    SessionOptions options = session_options(model);
+    options.threads = 1;
+    const Result<MemoryReport> needs = Session::measure(model, options);
+    if (needs.ok()) continue;
+    const std::string subject = std::string(name(node.op)) + " '" + node.name + "'";
+    const std::string message = needs.status().message(), start = subject + ": ";
+    const bool named = message.compare(0, start.size(), start) == 0;
+    report->problem(printable(subject), named ? message.substr(start.size()) : message);
+  }
+}
 
 Status check_runs(const Model& model, bool here) {
   SessionOptions options = session_options(model);

@@ -18,6 +18,10 @@ namespace sparsenet::converter {
 constexpr size_t kMostBytesToBind = size_t{32} << 20;
 Status check_runs(const Model& model, bool here);
 
+// For a network that cannot be imported or planned as a whole: adds a problem for every node with integers that cannot
+// be planned by itself.
+void list_refused_nodes(const Graph& graph, Report* report);
+
 // Compares the network's outputs with those of the user's own framework (`--check`), and stores these arrays as the
 // model's test vectors, replacing its own.
 //

@@ -150,6 +150,7 @@ Result<Model> import_within(const Options& options, Report* report) {
   }
   if (!report->problems.empty()) return failed();
   if (format == Format::kOnnx) settle_image_input(&model, report);
+  if (format == Format::kTflite) settle_byte_input(&model, report);
   flush_weights(&model, report);
   if (format != Format::kSnet) start_metadata(options, *report, &model);
   const Status status = apply_options(options, &model, report);
@@ -264,6 +265,8 @@ Status convert_within(const Options& options, Report* report) {
   const bool plans = for_device || options.training_plan || !options.plan.empty();
   const bool new_vectors = options.test_vectors > 0 || !options.check.empty();
   Status status = check_runs(*model, plans || new_vectors);
+  if (!status.ok()) list_refused_nodes(model->graph, report);
+  if (!report->problems.empty()) return status;
   bool changed = false;
   if (status.ok()) status = finish_network(options, &*model, report, &changed);
   if (status.ok() && (new_vectors || changed)) status = refresh_plans(&*model, changed).with_context("plans");

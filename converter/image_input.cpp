@@ -113,6 +113,14 @@ void set_byte_pixels(const Value& input, Model* model, Report* report) {
 
 }  // namespace
 
+bool settle_byte_input(Model* model, Report* report) {
+  const Value& input = model->graph.value(model->graph.inputs[0]);
+  const bool image = input.shape.size() == 4 && (input.shape[1] == 1 || input.shape[1] == 3);
+  if (!image || model->graph.inputs.size() != 1 || !holds_pixels(input)) return false;
+  set_byte_pixels(input, model, report);
+  return true;
+}
+
 void settle_image_input(Model* model, Report* report) {
   Graph& graph = model->graph;
   bool changed = false;
@@ -134,10 +142,7 @@ void settle_image_input(Model* model, Report* report) {
   if (changed) (void)graph.infer_shapes();
   const Shape& image = graph.shape(graph.inputs[0]);
   if (image.size() != 4 || (image[1] != 1 && image[1] != 3)) return;
-  const Value& input = graph.value(graph.inputs[0]);
-  if (holds_pixels(input) && graph.inputs.size() == 1) {
-    return set_byte_pixels(input, model, report);
-  }
+  if (settle_byte_input(model, report)) return;
   const Normalising n = read_normalising(graph, graph.inputs[0]);
   const bool bytes = report->byte_inputs && graph.inputs.size() == 1;
   if (!n.any && !bytes) return;

@@ -15,4 +15,8 @@ namespace sparsenet::converter {
 // What was done is noted in the report. The network computes the same as before, for the same values.
 void settle_image_input(Model* model, Report* report);
 
+// Of this the part for a network whose only input are images of uint8: mean and std, where the bytes are those of
+// pixels. False if they are not.
+bool settle_byte_input(Model* model, Report* report);
+
 }  // namespace sparsenet::converter

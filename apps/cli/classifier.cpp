@@ -35,6 +35,8 @@ Result<Classifier> Classifier::create(const LoadedModel& model, const SessionOpt
   }
   auto preprocess = io::Preprocess::create(session.inputs()[0].shape, model.model.metadata);
   if (!preprocess.ok()) return preprocess.status().with_context(model.path);
+  const TensorInfo& input = session.inputs()[0];
+  if (input.type != DataType::kFloat32) preprocess->set_integers(input.type, input.quantization);
   const TensorInfo& output = session.outputs()[0];
   const int64_t scores = element_count(output.shape);
   if (output.shape.empty() || output.shape[0] != options.batch || scores < 1) {

@@ -27,8 +27,9 @@ struct EvalArguments {
 
 constexpr const char* kEvalExamples =
     R"(DATA is cifar10:DIR, cifar100:DIR, svhn:DIR, folder:DIR (one folder per class) or npy:IMAGES.npy,LABELS.npy
-(float32 NCHW, used as it is); a suffix #train or #test selects the split, #test being the default. Class folders are
-matched to the model's labels by name if all names fit, else in alphabetical order, which is reported.
+(float32 NCHW, used as it is, or the integers of an input of int8 or uint8); a suffix #train or #test selects the split,
+#test being the default. Class folders are matched to the model's labels by name if all names fit, else in alphabetical
+order, which is reported.
 
 Examples:
   sparsenet eval net.snet --data cifar10:data/cifar10

@@ -1,4 +1,7 @@
-// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N].
+// npy:IMAGES.npy,LABELS.npy - ready-made inputs [N, C, H, W], used as they are, and integer labels [N]. For a network
+// with an input of int8 or uint8, inputs of that type are its integers, and floats the numbers that these stand for.
+#include <algorithm>
+
 #include "data/dataset.h"
 #include "data/file.h"
 #include "data/npy.h"
@@ -27,7 +30,14 @@ class NpyDataset : public Dataset {
                               to_string(header_.shape));
     }
     const auto count = static_cast<int64_t>(preprocess.elements());
-    return read_npy_floats(file_, header_, index * count, count, out);
+    const bool integers = preprocess.type() != DataType::kFloat32 && header_.kind != 'f';
+    if (integers && header_.type_name() != name(preprocess.type())) {
+      return invalid_argument(file_.path() + ": expected " + name(preprocess.type()) +
+                              ", the type of the network's input, or floats, found " + header_.type_name());
+    }
+    SPARSENET_RETURN_IF_ERROR(read_npy_floats(file_, header_, index * count, count, out));
+    if (integers) std::transform(out, out + count, out, [&](float v) { return preprocess.real(v); });
+    return {};
   }
 
  private:

@@ -25,6 +25,15 @@ class Preprocess {
   // image or the metadata does not fit it.
   static Result<Preprocess> create(const Shape& input, const Metadata& metadata);
 
+  // For an input of int8 or uint8: ready-made inputs of the same type are its integers.
+  void set_integers(DataType type, const Quantization& quantization) {
+    type_ = type;
+    scale_ = quantization.scales[0];
+    zero_point_ = quantization.zero_points[0];
+  }
+  DataType type() const { return type_; }
+  float real(float integer) const { return scale_ * (integer - static_cast<float>(zero_point_)); }
+
   int channels() const { return channels_; }
   int height() const { return height_; }
   int width() const { return width_; }
@@ -40,6 +49,9 @@ class Preprocess {
   enum class Order { kRgb, kBgr, kGray };
   Order order_ = Order::kRgb;
   bool crop_ = false;
+  DataType type_ = DataType::kFloat32;
+  float scale_ = 1;
+  int32_t zero_point_ = 0;
   int channels_ = 0, height_ = 0, width_ = 0;
   std::vector<float> mean_, std_dev_;  // one per channel of the input, in the input's order
 };

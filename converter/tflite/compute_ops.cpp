@@ -79,7 +79,8 @@ Status import_convolution(TfliteContext& c, const Options* options, bool depthwi
   HostTensor oihw =
       transposed(*weight, depthwise ? std::vector<int32_t>{3, 0, 1, 2} : std::vector<int32_t>{0, 3, 1, 2});
   const int64_t outputs = oihw.shape[0];
-  std::vector<ValueId> inputs{x, c.add_constant(1, std::move(oihw), "weight, transposed")};
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<ValueId> inputs,
+                             c.layer_inputs(x, std::move(oihw), groups, "weight, transposed"));
   SPARSENET_RETURN_IF_ERROR(add_bias(c, outputs, &inputs));
   return c.emit(Op::kConv, std::move(inputs), attrs, options->fused_activation_function(), Layout::kChannelsFirst);
 }
@@ -125,7 +126,7 @@ Status import_fully_connected(TfliteContext& c) {
     matrix.shape = {outputs, per_image};
     how = "weight, columns reordered from HWC to CHW";
   }
-  std::vector<ValueId> inputs{flat, c.add_constant(1, std::move(matrix), how)};
+  SPARSENET_ASSIGN_OR_RETURN(std::vector<ValueId> inputs, c.layer_inputs(flat, std::move(matrix), 1, how));
   SPARSENET_RETURN_IF_ERROR(add_bias(c, outputs, &inputs));
   return c.emit(Op::kFullyConnected, std::move(inputs), FullyConnectedAttrs{}, activation, Layout::kPlain);
 }
@@ -145,10 +146,33 @@ Status import_pool(TfliteContext& c) {
   return c.emit(op, {x}, attrs, options->fused_activation_function(), Layout::kChannelsFirst);
 }
 
+// Integers have one form of mean, that of all pixels: the other dimensions become channels, those of `axes` pixels. The
+// result has the same rank.
+Result<ValueId> mean_of_integers(TfliteContext& c, ValueId x, const std::vector<int32_t>& axes,
+                                 const std::string& name) {
+  const Shape shape = c.writer().shape(x);
+  std::vector<int32_t> order;
+  Shape pixels{shape[0], 1, 1, 1}, kept = shape;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    const bool reduced = std::binary_search(axes.begin(), axes.end(), static_cast<int32_t>(d));
+    if (!reduced) order.push_back(static_cast<int32_t>(d));
+    if (!reduced && d > 0) pixels[1] *= shape[d];
+    if (reduced) kept[d] = 1;
+  }
+  for (const int32_t axis : axes) {
+    order.push_back(axis);
+    pixels[2] *= shape[static_cast<size_t>(axis)];
+  }
+  SPARSENET_ASSIGN_OR_RETURN(const ValueId moved, c.writer().transpose(c.name() + ".ordered", x, order));
+  SPARSENET_ASSIGN_OR_RETURN(const ValueId image, c.writer().reshape(c.name() + ".pixels", moved, pixels));
+  SPARSENET_ASSIGN_OR_RETURN(
+      const ValueId mean, c.writer().node(Op::kGlobalAveragePool, c.name(), {image}, NoAttrs{}, c.name() + ".pooled"));
+  return c.writer().reshape(c.name() + ".kept", mean, kept, name);
+}
+
 Status import_mean(TfliteContext& c) {
   const auto* options = c.op().builtin_options_as_ReducerOptions();
   const bool keep = options && options->keep_dims();
-  if (c.is_int8(0)) return unsupported("means of int8 are not available in this version");
   Result<std::vector<int64_t>> axes = c.ints(1, "axes");
   if (!axes.ok()) return axes.status();
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
@@ -164,14 +188,16 @@ Status import_mean(TfliteContext& c) {
   if (mapped.empty()) return invalid_model("no axes");
   const Layout layout = x.layout;
   const bool global = layout == Layout::kChannelsFirst && mapped == std::vector<int32_t>{2, 3};
-  if (keep) {
-    return global ? c.emit(Op::kGlobalAveragePool, {x.id}, NoAttrs{}, layout)
-                  : c.emit(Op::kReduceMean, {x.id}, ReduceAttrs{mapped, true}, layout);
-  }
-  Result<ValueId> mean =
-      global ? c.writer().node(Op::kGlobalAveragePool, c.name(), {x.id}, NoAttrs{}, c.name() + ".mean")
-             : c.writer().node(Op::kReduceMean, c.name(), {x.id}, ReduceAttrs{mapped, true}, c.name() + ".mean");
+  const std::string name = keep ? c.name() : c.name() + ".mean";
+  Result<ValueId> mean = global ? c.writer().node(Op::kGlobalAveragePool, c.name(), {x.id}, NoAttrs{}, name)
+                         : c.is_int8(0)
+                             ? mean_of_integers(c, x.id, mapped, name)
+                             : c.writer().node(Op::kReduceMean, c.name(), {x.id}, ReduceAttrs{mapped, true}, name);
   if (!mean.ok()) return mean.status();
+  if (keep) {
+    c.set_output(0, *mean, layout);
+    return {};
+  }
   TfliteValue kept = x;
   kept.id = *mean;
   // Removes the reduced axes, in the file's order.
@@ -264,10 +290,6 @@ const ActivationOperator* find_activation_operator(const std::string& name) {
 
 Status import_activation(TfliteContext& c) {
   const ActivationOperator& row = *find_activation_operator(c.op_name());
-  // The results of TensorFlow Lite's kernels for the others differ between its versions.
-  if (c.is_int8(0) && row.op != Op::kRelu && row.op != Op::kClip) {
-    return unsupported("this operator on int8 is not available in this version");
-  }
   return emit_pointwise(c, row.op, row.attrs);
 }
 
@@ -291,7 +313,12 @@ Status import_prelu(TfliteContext& c) {
 
 // QUANTIZE, and DEQUANTIZE of computed values.
 Status import_type_change(TfliteContext& c) {
-  return emit_pointwise(c, c.op_name() == "QUANTIZE" ? Op::kQuantize : Op::kDequantize);
+  if (c.op_name() == "DEQUANTIZE") return emit_pointwise(c, Op::kDequantize);
+  SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.activation(0));
+  SPARSENET_ASSIGN_OR_RETURN(x.id,
+                             c.writer().node(Op::kQuantize, c.name(), {c.before_int8(x.id)}, NoAttrs{}, c.name()));
+  c.set_output(0, x);
+  return {};
 }
 
 }  // namespace

@@ -44,10 +44,7 @@ Status import_pad(TfliteContext& c) {
   if (!padding.ok()) return padding.status();
   PadAttrs attrs;
   if (c.op_name() == "PADV2") {
-    Result<HostTensor> value = c.floats(2, "value");
-    if (!value.ok()) return value.status();
-    if (value->size() != 1) return invalid_model("value: expected one number, found " + to_string(value->shape));
-    attrs.value = value->floats[0];
+    SPARSENET_ASSIGN_OR_RETURN(attrs.value, c.number(2, "value"));
   }
   SPARSENET_ASSIGN_OR_RETURN(TfliteValue x, c.ordered(0));
   const size_t rank = c.writer().shape(x.id).size();

@@ -152,12 +152,12 @@ Result<HostTensor> TfliteContext::constant(size_t i, const char* what) {
   HostTensor out;
   if (type == TensorType::FLOAT16) {
     out.type = ElementType::kFloat16;
-  } else if (type == TensorType::INT8) {
+  } else if (is_byte(type)) {
     out.type = ElementType::kInt8;
   } else if (type == TensorType::INT32) {
     out.type = ElementType::kInt32;
   } else if (type != TensorType::FLOAT32) {
-    return unsupported(where + ": expected float32, float16 or int8, found element type " + type_name(type));
+    return unsupported(where + ": expected float32, float16, int8 or uint8, found element type " + type_name(type));
   }
   if (state_.tensor(index)->sparsity()) return unsupported(where + " is stored sparse");
   const auto* bytes = state_.data(index);
@@ -173,8 +173,10 @@ Result<HostTensor> TfliteContext::constant(size_t i, const char* what) {
   if (!out.is_float()) {
     out.ints.resize(static_cast<size_t>(count));
     int64_t* to = out.ints.data();
+    const ElementType stored = type == TensorType::UINT8 ? ElementType::kUInt8 : out.type;
+    const int64_t shift = type == TensorType::UINT8 ? 128 : 0;
     for (int64_t k = 0; k < count; ++k) {
-      to[k] = load_int(out.type, bytes->data() + static_cast<size_t>(k) * size_of(out.type));
+      to[k] = load_int(stored, bytes->data() + static_cast<size_t>(k) * size_of(stored)) - shift;
     }
     return out;
   }
@@ -186,7 +188,7 @@ Result<HostTensor> TfliteContext::constant(size_t i, const char* what) {
 
 bool TfliteContext::is_int8(size_t i) const {
   const int32_t index = input_index(i);
-  return index >= 0 && state_.tensor(index)->type() == TensorType::INT8;
+  return index >= 0 && is_byte(state_.tensor(index)->type());
 }
 
 Result<HostTensor> TfliteContext::parameter(size_t i, const char* what) {
@@ -196,12 +198,26 @@ Result<HostTensor> TfliteContext::parameter(size_t i, const char* what) {
   if (is_int8(0)) {
     const ElementType expected = i == 1 ? ElementType::kInt8 : ElementType::kInt32;
     if (found->type == expected) return found;
-    return unsupported(where + ": expected " + (i == 1 ? "INT8" : "INT32") + " beside an input of INT8, found " +
-                       type_name(state_.tensor(input_index(i))->type()));
+    const std::string input = type_name(state_.tensor(input_index(0))->type());
+    return unsupported(where + ": expected " + (i == 1 ? input : "INT32") + " beside an input of " + input +
+                       ", found " + type_name(state_.tensor(input_index(i))->type()));
   }
   if (found->is_float()) return found;
   SPARSENET_RETURN_IF_ERROR(widen(state_, input_index(i), &*found).with_context(where));
   return found;
+}
+
+Result<float> TfliteContext::number(size_t i, const char* what) {
+  const bool integers = is_int8(0) && is_int8(i);
+  Result<HostTensor> value = integers ? constant(i, what) : floats(i, what);
+  if (!value.ok()) return value.status();
+  if (value->size() != 1) {
+    return invalid_model(std::string(what) + ": expected one number, found " + to_string(value->shape));
+  }
+  if (!integers) return value->floats[0];
+  const Quantization q = quantization(i);
+  if (q.scales.size() != 1) return unsupported(std::string(what) + ": expected a scale");
+  return q.scales[0] * static_cast<float>(value->ints[0] - q.zero_points[0]);
 }
 
 Result<std::vector<int64_t>> TfliteContext::ints(size_t i, const char* what) {
@@ -259,6 +275,49 @@ ValueId TfliteContext::add_constant(size_t input, HostTensor tensor, const std::
   return id;
 }
 
+Quantization TfliteContext::quantization(size_t i) const {
+  return quantization_of(*state_.tensor(input_index(i)));
+}
+
+Result<std::vector<ValueId>> TfliteContext::layer_inputs(ValueId x, HostTensor weight, int64_t groups,
+                                                         const std::string& how) {
+  Quantization q = quantization(1);
+  const auto is_zero = [](int32_t z) { return z == 0; };
+  const bool fits = q.scales.size() <= 1 || static_cast<int64_t>(q.scales.size()) == weight.shape[0];
+  if (weight.is_float() || !fits || std::all_of(q.zero_points.begin(), q.zero_points.end(), is_zero)) {
+    return std::vector<ValueId>{x, add_constant(1, std::move(weight), how)};
+  }
+  const std::string where = "weight '" + printable(weight.source) + "' with zero point " +
+                            std::to_string(q.zero_points[0] + (state_.is_unsigned(input_index(1)) ? 128 : 0));
+  const int64_t channels = weight.shape[1];
+  Result<CenteredWeights> split = centered(std::move(weight), q);
+  if (!split.ok()) return unsupported(where + ": " + split.status().message());
+  const std::string less = how + ", less its zero point";
+  std::vector<ValueId> inputs{x, kNoValue};
+  if (split->begin == split->end) {
+    inputs[1] = add_constant(1, std::move(split->weight), less);
+  } else {
+    if (groups != 1) {
+      return unsupported(where +
+                         ": less that, its integers go beyond int8, which only convolutions without groups and "
+                         "fully connected layers can have: quantise the float network to int8 instead");
+    }
+    // Of the same input twice: a Concat costs no copy.
+    ValueId again = x;
+    if (split->end - split->begin < channels) {
+      SPARSENET_ASSIGN_OR_RETURN(
+          again,
+          writer().node(Op::kSlice, name_, {x}, SliceAttrs{{1}, {split->begin}, {split->end}, {1}}, name_ + ".some"));
+    }
+    SPARSENET_ASSIGN_OR_RETURN(inputs[0],
+                               writer().node(Op::kConcat, name_, {x, again}, AxisAttrs{1}, name_ + ".twice"));
+    inputs[1] = add_constant(1, beside(split->weight, split->rest), less + ", in two parts");
+  }
+  std::vector<int32_t>& zeros = writer().graph.value(inputs[1]).quantization.zero_points;
+  std::fill(zeros.begin(), zeros.end(), 0);
+  return inputs;
+}
+
 Result<ValueId> TfliteContext::operand(size_t i, size_t rank) {
   const int32_t index = input_index(i);
   if (index < 0) return invalid_model("input " + std::to_string(i) + " is missing");
@@ -270,7 +329,8 @@ Result<ValueId> TfliteContext::operand(size_t i, size_t rank) {
     }
     return x.id;
   }
-  Result<HostTensor> tensor = floats(i, "constant operand");
+  const bool integers = is_byte(state_.tensor(output_index(0))->type()) && is_int8(i);
+  Result<HostTensor> tensor = integers ? constant(i, "constant operand") : floats(i, "constant operand");
   if (!tensor.ok()) return tensor.status();
   if (tensor->shape.size() > rank) {
     return unsupported("constant operand " + to_string(tensor->shape) + ": expected rank " + std::to_string(rank) +

@@ -8,6 +8,7 @@
 #include <tflite_generated.h>
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "converter/graph_writer.h"
@@ -39,14 +40,16 @@ struct TfliteState {
   Report* report = nullptr;
   const tflite::Model* model = nullptr;
   const tflite::SubGraph* graph = nullptr;
-  std::vector<TfliteValue> values;  // one per tensor
-  std::vector<size_t> records;      // one per tensor: index in report->tensors, or SIZE_MAX
+  std::vector<TfliteValue> values;                       // one per tensor
+  std::vector<size_t> records;                           // one per tensor: index in report->tensors, or SIZE_MAX
+  std::unordered_map<ValueId, ValueId> unsigned_inputs;  // of int8: the input of uint8 that they are made of
 
   const tflite::Tensor* tensor(int32_t index) const {
     return graph->tensors()->Get(static_cast<flatbuffers::uoffset_t>(index));
   }
   std::string tensor_name(int32_t index) const;
   Shape tensor_shape(int32_t index) const;
+  bool is_unsigned(int32_t index) const { return tensor(index)->type() == tflite::TensorType::UINT8; }
   // The data of a constant tensor, or null.
   const flatbuffers::Vector<uint8_t>* data(int32_t index) const;
 };
@@ -76,12 +79,23 @@ class TfliteContext {
   // The same for weights and biases, which are integers where the operator's input is int8. Integers of weights that
   // are stored for an operator on floats are converted to the numbers that they stand for.
   Result<HostTensor> parameter(size_t i, const char* what);
-  bool is_int8(size_t i) const;  // the tensor of an input, if there is one
+  // A constant of one number, or of the integer that stands for it beside an input of int8.
+  Result<float> number(size_t i, const char* what);
+  bool is_int8(size_t i) const;  // the tensor of an input, if there is one; also one of uint8, which becomes int8
+  Quantization quantization(size_t i) const;  // of the tensor of an input
+  // The input of uint8 that an input of the operator is, before it becomes int8; else that input.
+  ValueId before_int8(ValueId id) const {
+    const auto found = state_.unsigned_inputs.find(id);
+    return found == state_.unsigned_inputs.end() ? id : found->second;
+  }
   Result<std::vector<int64_t>> ints(size_t i, const char* what);
   bool skipped() const { return skipped_; }
 
   // Puts a constant into the graph, with a record of what was done to it.
   ValueId add_constant(size_t input, HostTensor tensor, const std::string& how);
+  // The input and the weight of a layer. Weights of int8 whose zero point is not 0 become integers less that; where
+  // these go beyond int8, a second copy of the input's channels is there for the rest. `groups`: of a convolution.
+  Result<std::vector<ValueId>> layer_inputs(ValueId x, HostTensor weight, int64_t groups, const std::string& how);
   // An input of an elementwise operator, as a graph value whose shape broadcasts against `rank` axes in the graph's
   // order.
   Result<ValueId> operand(size_t i, size_t rank);

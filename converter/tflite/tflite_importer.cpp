@@ -2,6 +2,7 @@
 // follows is checked with the shapes that the file declares, so that all problems are found at once.
 #include <algorithm>
 
+#include "converter/check_model.h"
 #include "converter/importers.h"
 #include "converter/tflite/tflite_context.h"
 #include "converter/tflite/tflite_integers.h"
@@ -18,11 +19,11 @@ bool is_integer(TensorType type) {
 
 // Integers that stand for real numbers, but of a kind that this version does not compute with.
 bool is_other_quantized(TensorType type) {
-  return type == TensorType::UINT8 || type == TensorType::INT16 || type == TensorType::INT4;
+  return type == TensorType::INT16 || type == TensorType::INT4;
 }
 
 DataType data_type(TensorType type) {
-  return type == TensorType::INT8 ? DataType::kInt8 : type == TensorType::UINT8 ? DataType::kUInt8 : DataType::kFloat32;
+  return is_byte(type) ? DataType::kInt8 : DataType::kFloat32;
 }
 
 bool only_moves(Op op) {
@@ -176,10 +177,9 @@ class TfliteModelImporter {
       for (uint32_t i = 0; inputs && i < inputs->size(); ++i) {
         const int32_t index = inputs->Get(i);
         if (index < 0 || !is_other_quantized(state_.tensor(index)->type())) continue;
-        if (state_.tensor(index)->type() == TensorType::UINT8 && builtin(*op) == BuiltinOperator::QUANTIZE) continue;
         problem("tensor '" + state_.tensor_name(index) + "'",
                 std::string("the network is quantised to ") + type_name(state_.tensor(index)->type()) +
-                    ", which this version does not convert: use the model in int8 or float");
+                    ", which this version does not convert: use the model in int8, uint8 or float");
         return true;
       }
     }
@@ -205,8 +205,30 @@ class TfliteModelImporter {
         continue;
       }
       batch_ = std::max(batch_, shape[0]);
-      assign_file_shape(index, shape);
+      if (state_.is_unsigned(index)) {
+        read_unsigned_input(index, shape);
+      } else {
+        assign_file_shape(index, shape);
+      }
     }
+  }
+
+  // Stays an input of uint8, which becomes int8 by taking 128 off.
+  void read_unsigned_input(int32_t index, const Shape& shape) {
+    assign_file_shape(index, shape);
+    TfliteValue& value = state_.values[static_cast<size_t>(index)];
+    const ValueId input = value.id;
+    Graph& graph = state_.writer.graph;
+    const Quantization q = graph.value(input).quantization;
+    graph.value(input).type = DataType::kUInt8;
+    for (int32_t& zero : graph.value(input).quantization.zero_points) zero += 128;
+    const Result<ValueId> made =
+        state_.writer.node(Op::kQuantize, state_.tensor_name(index) + ".int8", {input}, NoAttrs{});
+    if (!made.ok()) return problem("input '" + state_.tensor_name(index) + "'", made.status().message());
+    value.id = *made;
+    graph.value(*made).type = DataType::kInt8;
+    graph.value(*made).quantization = q;
+    state_.unsigned_inputs[*made] = input;
   }
 
   // Adds a graph input with the file's shape: an input of the network, or a replacement for an output that could not be
@@ -249,6 +271,8 @@ class TfliteModelImporter {
         }
       }
       if (has_integers(node)) node.rounding = Rounding::kDouble;
+      // A half between two of uint8 goes up; of int8 it goes away from zero.
+      if (node.op == Op::kAveragePool && state_.is_unsigned(output)) node.rounding = Rounding::kSingle;
       if (moves && from.type != DataType::kFloat32) {
         for (ValueId id : node.inputs) {
           const Value& other = graph.value(id);
@@ -354,7 +378,7 @@ class TfliteModelImporter {
       const Shape shape = state_.tensor_shape(index);
       value = TfliteValue{};
       const TensorType type = state_.tensor(index)->type();
-      if (type != TensorType::FLOAT32 && type != TensorType::INT8) continue;
+      if (type != TensorType::FLOAT32 && !is_byte(type)) continue;
       if (!shape.empty() && shape.size() <= 8 && element_count(shape) > 0) assign_file_shape(index, shape);
     }
   }
@@ -370,6 +394,9 @@ class TfliteModelImporter {
         }
         const Status status = state_.writer.output(value.id, state_.tensor_name(index));
         if (!status.ok()) problem(subject, status.message());
+        if (state_.is_unsigned(index)) {
+          report_.note(subject + ": uint8 in the file, in the model int8, the same integers and zero point less 128");
+        }
       } else if (report_.problems.empty()) {
         problem(subject, "it is no float tensor that an operator makes");
       }
@@ -380,8 +407,8 @@ class TfliteModelImporter {
     for (TensorRecord& record : report_.tensors) {
       if (record.how.empty()) record.how = "not read";
     }
-    if (!report_.problems.empty()) return;
     Graph& graph = state_.writer.graph;
+    if (!report_.problems.empty()) return list_refused_nodes(graph, &report_);
     const Status status = finish_graph(&graph);
     if (!status.ok()) problem("", status.message());
     if (status.ok() && batch_ > 1) {

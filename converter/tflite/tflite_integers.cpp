@@ -1,5 +1,6 @@
 #include "converter/tflite/tflite_integers.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace sparsenet::converter {
@@ -59,12 +60,66 @@ Quantization quantization_of(const tflite::Tensor& tensor) {
   if (zeros != 0 && zeros != 1 && zeros != count) return q;
   q.axis = count > 1 ? p->quantized_dimension() : 0;
   for (uint32_t i = 0; i < count; ++i) {
-    const int64_t zero = zeros == 0 ? 0 : p->zero_point()->Get(zeros == 1 ? 0 : i);
-    if (zero < INT32_MIN || zero > INT32_MAX) return {};
+    int64_t zero = zeros == 0 ? 0 : p->zero_point()->Get(zeros == 1 ? 0 : i);
+    if (zero < -(1 << 30) || zero > 1 << 30) return {};
+    if (tensor.type() == TensorType::UINT8) zero -= 128;
     q.scales.push_back(p->scale()->Get(i));
     q.zero_points.push_back(static_cast<int32_t>(zero));
   }
   return q;
+}
+
+Result<CenteredWeights> centered(HostTensor weight, const Quantization& q) {
+  CenteredWeights out;
+  const int64_t channels = weight.shape[1], each = element_count(weight.shape) / weight.shape[0];
+  const auto channel_of = [&](size_t k) { return static_cast<int64_t>(k) % each / (each / channels); };
+  const auto rest_of = [](int64_t v) { return v - std::clamp<int64_t>(v, -128, 127); };
+  const size_t count = weight.ints.size();
+  int64_t* values = weight.ints.data();
+  out.begin = channels;
+  for (size_t k = 0; k < count; ++k) {
+    values[k] -= q.zero_points[q.zero_points.size() > 1 ? k / static_cast<size_t>(each) : 0];
+    if (rest_of(values[k]) == 0) continue;
+    if (rest_of(rest_of(values[k])) != 0) {
+      return unsupported("its integers less their zero point go beyond -256 to 254, up to " +
+                         std::to_string(values[k]));
+    }
+    out.begin = std::min(out.begin, channel_of(k));
+    out.end = std::max(out.end, channel_of(k) + 1);
+  }
+  out.begin = std::min(out.begin, out.end);
+  if (out.end > out.begin) {
+    out.rest.type = weight.type;
+    out.rest.source = weight.source;
+    out.rest.shape = weight.shape;
+    out.rest.shape[1] = out.end - out.begin;
+    out.rest.ints.resize(static_cast<size_t>(element_count(out.rest.shape)));
+    int64_t* rest = out.rest.ints.data();
+    for (size_t k = 0; k < count; ++k) {
+      if (channel_of(k) < out.begin || channel_of(k) >= out.end) continue;
+      *rest++ = rest_of(values[k]);
+      values[k] -= rest_of(values[k]);
+    }
+  }
+  out.weight = std::move(weight);
+  return out;
+}
+
+HostTensor beside(const HostTensor& a, const HostTensor& b) {
+  HostTensor out;
+  out.type = a.type;
+  out.source = a.source;
+  out.shape = a.shape;
+  out.shape[1] += b.shape[1];
+  out.ints.resize(a.ints.size() + b.ints.size());
+  int64_t* to = out.ints.data();
+  for (int64_t o = 0; o < a.shape[0]; ++o) {
+    for (const HostTensor* part : {&a, &b}) {
+      const int64_t each = element_count(part->shape) / part->shape[0];
+      to = std::copy_n(part->ints.data() + o * each, each, to);
+    }
+  }
+  return out;
 }
 
 ActivationFunctionType fuse(ActivationFunctionType activation, Attrs* attrs) {

@@ -66,9 +66,11 @@ class TypeChecker {
       case Op::kIdentity:
         SPARSENET_RETURN_IF_ERROR(all_int8());
         return same_quantization();
-      case Op::kGlobalAveragePool:
       case Op::kAdd:
+      case Op::kSub:
       case Op::kMul:
+        return operands();
+      case Op::kGlobalAveragePool:
       case Op::kRelu:
       case Op::kClip:
       case Op::kSigmoid:
@@ -76,6 +78,8 @@ class TypeChecker {
       case Op::kHardSwish:
       case Op::kTanh:
       case Op::kSilu:
+      case Op::kLeakyRelu:
+      case Op::kElu:
       case Op::kSoftmax:
         return all_int8();
       case Op::kQuantize:
@@ -165,6 +169,20 @@ class TypeChecker {
     for (ValueId id : node_.inputs) SPARSENET_RETURN_IF_ERROR(is_int8(id, "input"));
     for (ValueId id : node_.outputs) SPARSENET_RETURN_IF_ERROR(is_int8(id, "output"));
     return {};
+  }
+
+  // One of two operands may be a constant.
+  Status operands() const {
+    const bool both = graph_.value(node_.inputs[0]).is_constant && graph_.value(node_.inputs[1]).is_constant;
+    for (ValueId id : node_.inputs) {
+      if (!graph_.value(id).is_constant || both) {
+        SPARSENET_RETURN_IF_ERROR(is_int8(id, "input"));
+      } else {
+        if (type(id) != DataType::kInt8) return wrong("input", id, "int8");
+        SPARSENET_RETURN_IF_ERROR(is_quantized(id, "input"));
+      }
+    }
+    return is_int8(node_.outputs[0], "output");
   }
 
   Status same_quantization() const {

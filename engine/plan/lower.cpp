@@ -94,6 +94,24 @@ Status Lowering::parameter(const Node& node, size_t input, rt::ParamSlot slot, D
   return {};
 }
 
+namespace {
+
+template <class T>
+std::vector<T> in_pixel_order(const Lowered& v, const T* data, int64_t elements) {
+  std::vector<T> pixels(static_cast<size_t>(elements));
+  const int64_t area = int64_t{v.h} * v.w;
+  for (int64_t n = 0; n < v.n; ++n) {
+    for (int64_t c = 0; c < v.c; ++c) {
+      for (int64_t p = 0; p < area; ++p) {
+        pixels[static_cast<size_t>((n * area + p) * v.c + c)] = data[(n * v.c + c) * area + p];
+      }
+    }
+  }
+  return pixels;
+}
+
+}  // namespace
+
 Result<Lowered> Lowering::value(ValueId id) {
   Lowered& known = values_[static_cast<size_t>(id)];
   if (known.known()) return known;
@@ -103,30 +121,27 @@ Result<Lowered> Lowering::value(ValueId id) {
     return known;
   }
   if (!v.is_constant) return internal_error("value '" + v.name + "' is used before it is made");
-  if (v.type != DataType::kFloat32 && v.type != DataType::kFloat16) {
+  const bool integers = v.type == DataType::kInt8 && quant_;
+  if (!integers && v.type != DataType::kFloat32 && v.type != DataType::kFloat16) {
     return unsupported("constant '" + v.name + "': expected float32 or float16, found " + std::string(name(v.type)));
   }
-  // A constant operand is converted to float32, and to pixel order (NHWC) if it has pixels.
+  // A constant operand is converted to float32 unless it is int8, and to pixel order (NHWC) if it has pixels.
   Lowered lowered = frame(id);
-  const float* data = v.constant.f32();
+  const void* data = v.constant.data;
   plan_.view_owners.push_back(v.constant.owner);
   if (v.type == DataType::kFloat16) {
     lowered.type = DataType::kFloat32;
     plan_.constants.push_back(to_float32(v.constant));
     data = plan_.constants.back().data();
   }
-  const int64_t area = int64_t{lowered.h} * lowered.w;
-  if (area > 1 && lowered.c > 1) {
-    std::vector<float> pixels(static_cast<size_t>(v.constant.elements()));
-    for (int64_t n = 0; n < lowered.n; ++n) {
-      for (int64_t c = 0; c < lowered.c; ++c) {
-        for (int64_t p = 0; p < area; ++p) {
-          pixels[static_cast<size_t>((n * area + p) * lowered.c + c)] = data[(n * lowered.c + c) * area + p];
-        }
-      }
+  if (int64_t{lowered.h} * lowered.w > 1 && lowered.c > 1) {
+    if (integers) {
+      plan_.byte_constants.push_back(in_pixel_order(lowered, static_cast<const int8_t*>(data), v.constant.elements()));
+      data = plan_.byte_constants.back().data();
+    } else {
+      plan_.constants.push_back(in_pixel_order(lowered, static_cast<const float*>(data), v.constant.elements()));
+      data = plan_.constants.back().data();
     }
-    plan_.constants.push_back(std::move(pixels));
-    data = plan_.constants.back().data();
   }
   lowered.pieces = {{-1, 0, data, lowered.c, lowered.c}};
   known = lowered;

@@ -93,7 +93,8 @@ class Lowering {
   Status lower_quantize(const Node& node, rt::StepOp op);
   Status lower_integer_clamp(const Node& node);
   Status lower_scale(const Node& node);
-  Status lower_table(const Node& node);
+  Status lower_table(const Node& node);  // lower_tables.cpp
+  int constant_number(const Node& node) const;
   bool add_in_convolution(const Node& node);
   Status set_channel_scales(const Node& scale, rt::QuantParams* quant);
 

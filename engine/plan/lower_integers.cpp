@@ -139,6 +139,7 @@ Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
     case Op::kFullyConnected:
       return conv_quant(node, quant);
     case Op::kAdd:
+    case Op::kSub:
       quant->in2_zero = zero(graph_.value(node.inputs[1]));
       return add_quant(node, quant);
     case Op::kMul:
@@ -147,8 +148,12 @@ Status Lowering::quant_of(const Node& node, rt::QuantParams* quant) {
                              kMostSteps * kMostSteps, quant);
     case Op::kGlobalAveragePool: {
       const int64_t pixels = in.shape[2] * in.shape[3];
-      return set_multipliers(node, {scale_of(in) / (scale_of(out) * static_cast<double>(pixels))}, kMostSteps * pixels,
-                             quant);
+      const bool twice = node.rounding == Rounding::kDouble;
+      const double out_pixels = scale_of(out) * static_cast<double>(twice ? 1 : pixels);
+      SPARSENET_RETURN_IF_ERROR(set_multipliers(node, {scale_of(in) / out_pixels}, 0, quant));
+      rt::Multiplier& multiplier = plan_.multipliers.back()[0];
+      if (twice) multiplier = multiplier_of_mean(multiplier, pixels);
+      return check_products(node, "", kMostSteps * pixels, multiplier);
     }
     case Op::kAveragePool: {
       const auto& window = std::get<PoolAttrs>(node.attrs).kernel;
@@ -205,40 +210,6 @@ Status Lowering::lower_scale(const Node& node) {
   values_[static_cast<size_t>(node.outputs[0])] = draft.out;
   finish(std::move(draft));
   return {};
-}
-
-namespace {
-
-double function_of(const Node& node, double x) {
-  const auto bounded = [](double v) { return std::clamp(v, 0., 1.); };
-  switch (node.op) {
-    case Op::kSigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Op::kHardSigmoid: {
-      const auto& a = std::get<AlphaBetaAttrs>(node.attrs);
-      return bounded(static_cast<double>(a.alpha) * x + static_cast<double>(a.beta));
-    }
-    case Op::kHardSwish:
-      return x * bounded(x / 6 + 0.5);
-    case Op::kTanh:
-      return std::tanh(x);
-    default:  // Silu
-      return x / (1 + std::exp(-static_cast<double>(std::get<AlphaBetaAttrs>(node.attrs).alpha) * x));
-  }
-}
-
-}  // namespace
-
-Status Lowering::lower_table(const Node& node) {
-  const Value &in = graph_.value(node.inputs[0]), &out = graph_.value(node.outputs[0]);
-  plan_.tables.emplace_back();
-  for (int x = -128; x < 128; ++x) {
-    const double real = scale_of(in) * (x - quant_->in_zero);
-    const double y = quant_->out_zero + std::round(function_of(node, real) / scale_of(out));
-    plan_.tables.back()[static_cast<size_t>(x + 128)] = static_cast<int8_t>(std::clamp(y, -128., 127.));
-  }
-  quant_->table = plan_.tables.back().data();
-  return lower_quantize(node, rt::StepOp::kUnary);
 }
 
 Status Lowering::lower_quantize(const Node& node, rt::StepOp op) {
@@ -309,6 +280,11 @@ Status Lowering::lower_integer_node(const Node& node) {
   SPARSENET_RETURN_IF_ERROR(quant_of(node, &plan_.quant.back()));
   quant_ = &plan_.quant.back();
   Status status;
+  if (constant_number(node) >= 0) {
+    status = lower_table(node);
+    quant_ = nullptr;
+    return status;
+  }
   switch (node.op) {
     case Op::kQuantize:
       status = lower_quantize(node, rt::StepOp::kQuantize);
@@ -328,6 +304,8 @@ Status Lowering::lower_integer_node(const Node& node) {
     case Op::kHardSwish:
     case Op::kTanh:
     case Op::kSilu:
+    case Op::kLeakyRelu:
+    case Op::kElu:
       status = lower_table(node);
       break;
     case Op::kAdd:

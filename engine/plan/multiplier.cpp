@@ -20,6 +20,13 @@ bool make_multiplier(double factor, rt::Multiplier* multiplier) {
   return shift <= 30;
 }
 
+rt::Multiplier multiplier_of_mean(const rt::Multiplier& multiplier, int64_t count) {
+  int shift = 0;  // the largest power of two that is not above the count; bits that the quotient has room for
+  while (shift < 32 && count >> (shift + 1) > 0) ++shift;
+  shift = std::min(shift, 31 + multiplier.shift);
+  return {static_cast<int32_t>((int64_t{multiplier.value} << shift) / count), multiplier.shift - shift};
+}
+
 rt::ChannelScale make_channel_scale(double factor, double addend) {
   constexpr double kRoom = 2147483647. - 256;  // for what rounding adds
   const auto fits = [&](int shift) {

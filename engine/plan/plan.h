@@ -83,6 +83,7 @@ struct Plan {
   std::deque<std::vector<rt::ChannelScale>> channel_scales;
   std::deque<std::array<int8_t, 256>> tables;
   std::deque<std::vector<float>> constants;
+  std::deque<std::vector<int8_t>> byte_constants;
   std::deque<std::string> names;
   std::vector<std::shared_ptr<const void>>
       view_owners;  // keep constants alive that steps read in every run: constant channels, affines in front

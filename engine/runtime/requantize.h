@@ -45,13 +45,28 @@ namespace sparsenet::rt {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
 
-// sum / count, halves rounded away from zero.
-[[gnu::always_inline]] inline int32_t rounded_average(int32_t sum, int32_t count) {
-  return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+// sum / count, halves rounded up (kSingle) or away from zero.
+[[gnu::always_inline]] inline int32_t rounded_average(int32_t sum, int32_t count, Rounding rounding) {
+  if (rounding == Rounding::kDouble) return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+  const int32_t above = sum + count / 2;
+  return (above >= 0 ? above : above - count + 1) / count;
 }
 
 [[gnu::always_inline]] inline int32_t scaled(int32_t x, const ChannelScale& s) {
   return clamped(static_cast<int32_t>((int64_t{x} * s.multiplier + s.addend) >> s.shift), -128, 127);
+}
+
+// a + b, a - b or a * b of integers from which their zero points have been taken.
+[[gnu::always_inline]] inline int8_t combined(BinaryOp op, int32_t a, int32_t b, const QuantParams& q) {
+  int32_t v = 0;
+  if (op == BinaryOp::kMul) {
+    v = multiplied(a * b, q.multipliers[0], q.rounding);
+  } else {
+    const int32_t x = multiplied(shifted_left(a, q.left_shift), q.multipliers[0], q.rounding);
+    const int32_t y = multiplied(shifted_left(b, q.left_shift), q.multipliers[1], q.rounding);
+    v = multiplied(wrapped_sum(x, op == BinaryOp::kSub ? -y : y), q.multipliers[2], q.rounding);
+  }
+  return static_cast<int8_t>(clamped(wrapped_sum(v, q.out_zero), q.low, q.high));
 }
 
 }  // namespace sparsenet::rt

@@ -52,6 +52,9 @@ std::vector<Tensor> candidates(const Graph& graph, const std::shared_ptr<const P
     if (made.empty()) continue;
     all.push_back({DataType::kFloat32, {static_cast<int64_t>(made.size())}, plan, made.data()});
   }
+  for (const std::vector<int8_t>& made : plan->byte_constants) {
+    all.push_back({DataType::kInt8, {static_cast<int64_t>(made.size())}, plan, made.data()});
+  }
   // In the order of their places; of those that begin at the same place, the longest comes first.
   std::sort(all.begin(), all.end(), [](const Tensor& a, const Tensor& b) {
     return a.data != b.data ? a.data < b.data : a.bytes() > b.bytes();

@@ -20,7 +20,7 @@ bool numbers_fit(const QuantParams& q, int32_t multipliers) {
                    q.left_shift <= 20 && q.multiplier_count == multipliers;
   for (int32_t i = 0; fit && i < q.multiplier_count; ++i) {
     const Multiplier m = q.multipliers[i];
-    if ((m.value != 0 && m.value < 1 << 30) || m.shift < -31 || m.shift > 30) return false;
+    if ((m.value != 0 && m.value < 1 << 29) || m.shift < -31 || m.shift > 30) return false;
   }
   return fit;
 }
@@ -48,7 +48,8 @@ Expected expected_of(const Step& s) {
     case StepOp::kConv:
       return {kInt8, kInt8, s.out.c};
     case StepOp::kBinary:
-      return {kInt8, kInt8, s.binary.op == BinaryOp::kAdd ? 3 : s.binary.op == BinaryOp::kMul ? 1 : -1};
+      if (s.binary.op == BinaryOp::kMul) return {kInt8, kInt8, 1};
+      return {kInt8, kInt8, s.binary.op == BinaryOp::kAdd || s.binary.op == BinaryOp::kSub ? 3 : -1};
     case StepOp::kGlobalPool:
     case StepOp::kSoftmax:
       return {kInt8, kInt8, 1};

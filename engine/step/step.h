@@ -205,7 +205,7 @@ enum class Rounding : uint8_t { kSingle = 0, kDouble };
 
 // The factor value * 2^(shift - 31).
 struct Multiplier {
-  int32_t value;  // in [2^30, 2^31), or 0
+  int32_t value;  // in [2^30, 2^31), or 0; of a mean from 2^29 on
   int32_t shift;  // in [-31, 30]
 };
 
@@ -219,11 +219,11 @@ struct QuantParams {
   Rounding rounding;
   int32_t in_zero, in2_zero, out_zero;
   int32_t low, high;  // bounds of the output
-  // kConv: one for each output channel. kBinary, kAdd: of in, in2 and out. Otherwise one; none where the step only
-  // moves or compares numbers.
+  // kConv: one for each output channel. kBinary, kAdd and kSub: of in, in2 and out. Otherwise one; none where the step
+  // only moves or compares numbers.
   const Multiplier* multipliers;
   int32_t multiplier_count;
-  int32_t left_shift;  // kBinary, kAdd: the operands are multiplied by 2^left_shift first, for the sum's sake
+  int32_t left_shift;  // kBinary, kAdd and kSub: the operands are multiplied by 2^left_shift first, for the sum's sake
   int32_t least;       // kSoftmax: differences from the largest element that are below it count as no probability
   float scale;         // kQuantize from float32, kDequantize
   // kAffine, and kConv, kPool and kGlobalPool for their input, before its padding: one for each channel of `in`, or

@@ -85,6 +85,7 @@ def graphs():
     sources = list((ROOT / "tests/goldens/data/graphs").glob("*.onnx"))
     sources += list((ROOT / "tests/unit/converter_data").glob("*.onnx"))
     sources += list((ROOT / "tests/unit/converter_data").glob("*.tflite"))
+    sources += list((ROOT / "tests/goldens/data/integers").glob("*.tflite"))
     for more in sys.argv[2:]:
         sources += list(pathlib.Path(more).glob("*.onnx"))
     for source in sources:

@@ -19,12 +19,6 @@ Status too_large() {
   return unsupported("a number leaves 32 bits");
 }
 
-// factor = fixed * 2^(exponent - 31), fixed in [2^30, 2^31); both are 0 for a factor below 2^-32.
-struct FixedPoint {
-  int64_t fixed = 0;
-  int exponent = 0;
-};
-
 FixedPoint fixed_point(double factor) {
   FixedPoint f;
   double fraction = factor;  // halving and doubling are exact
@@ -77,6 +71,7 @@ class Evaluation {
       case Op::kFullyConnected:
         return layer(node);
       case Op::kAdd:
+      case Op::kSub:
         return add(node);
       case Op::kMul: {
         const Array a = moved(node.inputs[0]), b = moved(node.inputs[1]);
@@ -90,15 +85,35 @@ class Evaluation {
         Array sums;
         SPARSENET_RETURN_IF_ERROR(plain(node, {&a}, &sums));
         for (double& v : sums.data) v = std::round(v * area);
+        if (node.rounding == Rounding::kDouble) return finish_mean(node, sums, static_cast<int64_t>(area));
         return finish(node, sums, {scale_of(in) / (scale_of(out) * area)});
       }
       case Op::kAveragePool: {
-        // Of the integers themselves; halves away from zero. Padding counts as the number zero.
+        // Of the integers themselves; halves up or away from zero. Padding counts as the number zero.
         const Array a = moved(node.inputs[0]);
         Array means;
         SPARSENET_RETURN_IF_ERROR(plain(node, {&a}, &means));
-        for (double& v : means.data) v = std::round(v + zero_of(in));
+        for (double& v : means.data) {
+          const double mean = v + zero_of(in);
+          v = node.rounding == Rounding::kDouble ? std::round(mean) : std::floor(mean + 0.5 + 1e-9);
+        }
         values_[static_cast<size_t>(y)] = std::move(means);
+        return {};
+      }
+      case Op::kSigmoid:
+      case Op::kHardSigmoid:
+      case Op::kHardSwish:
+      case Op::kTanh:
+      case Op::kSilu:
+      case Op::kLeakyRelu:
+      case Op::kElu: {
+        if (node.rounding == Rounding::kDouble) return unsupported("tables of TensorFlow Lite Micro");
+        Array real = moved(node.inputs[0]);
+        for (double& v : real.data) v *= scale_of(in);
+        Array y_real;
+        SPARSENET_RETURN_IF_ERROR(plain(node, {&real}, &y_real));
+        for (double& v : y_real.data) v = std::clamp(std::round(v / scale_of(out)) + zero_of(out), -128.0, 127.0);
+        values_[static_cast<size_t>(y)] = std::move(y_real);
         return {};
       }
       case Op::kRelu:
@@ -183,8 +198,23 @@ class Evaluation {
     return finish(node, sums, {twice / (1048576.0 * scale_of(graph_.value(node.outputs[0])))});
   }
 
+  // The factor of one integer is divided by their number and rounded down, with as many bits as fit.
+  Status finish_mean(const Node& node, const Array& sums, int64_t count) {
+    const Value &in = graph_.value(node.inputs[0]), &out = graph_.value(node.outputs[0]);
+    const FixedPoint one = fixed_point(scale_of(in) / scale_of(out));
+    FixedPoint mean = one;
+    for (int64_t power = 2; power <= count; power *= 2) --mean.exponent;
+    mean.fixed = (one.fixed << (one.exponent - mean.exponent)) / count;
+    return finish_fixed(node, sums, {mean});
+  }
+
   // sums * factors + zero point, within the bounds. One factor, or one per channel.
   Status finish(const Node& node, const Array& sums, const std::vector<double>& factors) {
+    std::vector<FixedPoint> fixed;
+    for (const double factor : factors) fixed.push_back(fixed_point(factor));
+    return finish_fixed(node, sums, fixed);
+  }
+  Status finish_fixed(const Node& node, const Array& sums, const std::vector<FixedPoint>& factors) {
     const Value& out = graph_.value(node.outputs[0]);
     const Activation activation = activation_of(node);
     double low = -128, high = 127;
@@ -197,7 +227,7 @@ class Evaluation {
     for (size_t d = 2; d < sums.shape.size(); ++d) area *= sums.dim(d);
     Array y(out.shape);
     for (size_t i = 0; i < sums.size(); ++i) {
-      const double factor = factors[factors.size() == 1 ? 0 : i / area % factors.size()];
+      const FixedPoint factor = factors[factors.size() == 1 ? 0 : i / area % factors.size()];
       SPARSENET_ASSIGN_OR_RETURN(const int64_t product,
                                  requantised(static_cast<int64_t>(sums.data[i]), factor, node.rounding));
       y.data[i] = std::clamp(static_cast<double>(product) + zero_of(out), low, high);
@@ -253,7 +283,10 @@ Array constant_array(const Tensor& tensor) {
 }  // namespace
 
 Result<int64_t> requantised(int64_t sum, double factor, Rounding rounding) {
-  const FixedPoint f = fixed_point(factor);
+  return requantised(sum, fixed_point(factor), rounding);
+}
+
+Result<int64_t> requantised(int64_t sum, const FixedPoint& f, Rounding rounding) {
   int64_t result = 0;
   if (!fits(sum) || f.exponent > 30) return too_large();
   if (rounding == Rounding::kSingle) {

@@ -21,7 +21,15 @@ struct Expected {
 };
 Result<Expected> evaluate_integers(const Graph& graph, const std::vector<Array>& inputs);
 
+// factor = fixed * 2^(exponent - 31), fixed in [2^30, 2^31); both are 0 for a factor below 2^-32. Of a mean, `fixed`
+// may be half as large.
+struct FixedPoint {
+  int64_t fixed = 0;
+  int exponent = 0;
+};
+
 // sum * factor, rounded. Fails where the result, or what is computed on the way, leaves 32 bits.
 Result<int64_t> requantised(int64_t sum, double factor, Rounding rounding);
+Result<int64_t> requantised(int64_t sum, const FixedPoint& factor, Rounding rounding);
 
 }  // namespace sparsenet::test

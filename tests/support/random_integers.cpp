@@ -166,6 +166,13 @@ Shape broadcast(Random& random, const Shape& shape) {
   return other;
 }
 
+// A sum, a difference or a product.
+ValueId combine(IntegerMaker& g, ValueId a, ValueId b) {
+  const Op op = g.random.pick(std::vector<Op>{Op::kAdd, Op::kSub, Op::kMul, Op::kMul});
+  const double largest = op == Op::kMul ? g.scale(a) * g.scale(b) : std::max(g.scale(a), g.scale(b));
+  return g.node(op, {a, b}, NoAttrs{}, g.for_sums(largest, op == Op::kMul ? 10000 : 300));
+}
+
 Graph binary(Random& random) {
   IntegerMaker g(random);
   Shape shape = image(random);
@@ -174,9 +181,42 @@ Graph binary(Random& random) {
   ValueId a = g.input(shape, g.quantization(std::exp(random.real(-6, 0)))),
           b = random.chance(0.1) ? a : g.input(other, g.quantization(std::exp(random.real(-6, 0))));
   if (random.chance(0.3)) std::swap(a, b);
-  const bool add = random.chance(0.5);
-  const double largest = add ? std::max(g.scale(a), g.scale(b)) : g.scale(a) * g.scale(b);
-  return g.finish({g.node(add ? Op::kAdd : Op::kMul, {a, b}, NoAttrs{}, g.for_sums(largest, add ? 300 : 10000))});
+  return g.finish({combine(g, a, b)});
+}
+
+// One operand is a constant: a number, one for each channel, or any that broadcasts.
+Graph binary_with_constant(Random& random) {
+  IntegerMaker g(random);
+  const Shape shape = image(random);
+  Shape other = broadcast(random, shape);
+  other[0] = 1;
+  if (random.chance(0.3)) other = Shape{shape[1], 1, 1};
+  if (random.chance(0.4)) other = Shape(random.chance(0.5) ? 4 : 0, 1);
+  std::vector<int8_t> numbers(static_cast<size_t>(element_count(other)));
+  for (int8_t& v : numbers) v = static_cast<int8_t>(random.integer(-128, 127));
+  ValueId a = g.input(shape, g.quantization(std::exp(random.real(-6, 0)))),
+          b = g.graph.add_constant("constant", integer_constant(other, numbers));
+  g.graph.value(b).quantization = g.quantization(std::exp(random.real(-6, 0)));
+  if (random.chance(0.3)) std::swap(a, b);
+  return g.finish({combine(g, a, b)});
+}
+
+// Functions of one number. (Those of TensorFlow Lite Micro are compared with its own results.)
+Graph function(Random& random) {
+  IntegerMaker g(random);
+  g.rounding = Rounding::kSingle;
+  Shape shape = image(random);
+  if (random.chance(0.3)) shape.resize(static_cast<size_t>(random.integer(1, 3)));
+  const ValueId x = g.input(shape, g.quantization(std::exp(random.real(-5, 0))));
+  const Op op = random.pick(
+      std::vector<Op>{Op::kSigmoid, Op::kHardSigmoid, Op::kHardSwish, Op::kTanh, Op::kSilu, Op::kLeakyRelu, Op::kElu});
+  Attrs attrs;
+  if (op == Op::kHardSigmoid || op == Op::kSilu || op == Op::kLeakyRelu || op == Op::kElu) {
+    attrs = AlphaBetaAttrs{static_cast<float>(random.real(0.1, 1)), op == Op::kHardSigmoid ? 0.5f : 0.f};
+  }
+  const bool bounded = op == Op::kSigmoid || op == Op::kHardSigmoid || op == Op::kTanh;
+  return g.finish(
+      {g.node(op, {x}, attrs, bounded ? g.quantization(random.real(0.004, 0.01)) : g.for_sums(g.scale(x), 100))});
 }
 
 // Operands that are ranges of channels of others.
@@ -383,6 +423,8 @@ const std::vector<Generator>& integer_generators() {
                                             {"int8 conv between parts", conv_between_parts},
                                             {"int8 binary", binary},
                                             {"int8 binary of parts", binary_of_parts},
+                                            {"int8 binary with constant", binary_with_constant},
+                                            {"int8 function", function},
                                             {"int8 pool", pool},
                                             {"int8 global pool", global_pool},
                                             {"int8 clamp", clamp},

@@ -162,6 +162,30 @@ TEST_CASE("npy data set: ready-made inputs and integer labels") {
   CHECK(contains(error_of(text), "[N, C, H, W], found [2, 12]"));
 }
 
+TEST_CASE("npy data set: integers of a network's own type are its integers, others are refused") {
+  const TemporaryFolder folder;
+  const std::string images = folder.path("x.npy"), labels = folder.path("y.npy");
+  write_bytes_array(images, "(1, 1, 2, 2)", std::string("\x00\x7f\x80\xff", 4));
+  write_bytes_array(labels, "(1,)", std::string("\x04", 1));
+  auto data = open("npy:" + images + "," + labels);
+  REQUIRE_MESSAGE(data.ok(), data.status().message());
+  auto preprocess = io::Preprocess::create({1, 1, 2, 2}, Metadata());
+  std::vector<float> input(4);
+  REQUIRE((*data)->input(0, *preprocess, input.data()).ok());
+  CHECK(input == std::vector<float>{0, 127, 128, 255});  // a network of float32
+  preprocess->set_integers(DataType::kUInt8, {{0.5f}, {128}, 0});
+  REQUIRE((*data)->input(0, *preprocess, input.data()).ok());
+  CHECK(input == std::vector<float>{-64, -0.5f, 0, 63.5f});
+  preprocess->set_integers(DataType::kInt8, {{0.5f}, {0}, 0});
+  CHECK(contains((*data)->input(0, *preprocess, input.data()).message(),
+                 "x.npy: expected int8, the type of the network's input, or floats, found uint8"));
+  const std::vector<float> reals{-64, -0.5f, 0, 63.5f};
+  REQUIRE(io::write_npy(images, {1, 1, 2, 2}, reals.data()).ok());
+  data = open("npy:" + images + "," + labels);
+  REQUIRE((*data)->input(0, *preprocess, input.data()).ok());
+  CHECK(input == reals);
+}
+
 TEST_CASE("labels are matched by name only where that is certain") {
   const std::vector<std::string> labels{"cat", "crane", "dog", "crane"};
   CHECK(io::match_labels({"dog", "cat"}, labels) == std::vector<int64_t>{2, 0});

@@ -94,11 +94,28 @@ TEST_CASE("integers: types are checked by node") {
         "Dequantize 'last': output: expected float32, found 'z' of int8");
   CHECK(refusal([](Layers& l) { l.graph.value(append(&l, Op::kQuantize)).type = DataType::kUInt8; }) ==
         "Quantize 'last': output: expected int8, found 'z' of uint8");
-  CHECK(refusal([](Layers& l) {
-          const ValueId two = l.graph.add_constant("two", integer_constant<int8_t>({2, 1, 1}, {1, 1}));
-          l.graph.value(two).quantization = {{1.f}, {0}, 0};
+}
+
+TEST_CASE("integers: one operand of arithmetic may be a constant of int8") {
+  const auto with_constant = [](Layers& l, size_t operand) {
+    const ValueId two = l.graph.add_constant("two", integer_constant<int8_t>({2, 1, 1}, {1, 1}));
+    l.graph.value(two).quantization = {{1.f}, {0}, 0};
+    l.graph.nodes[1].inputs[operand] = two;
+    return two;
+  };
+  CHECK(refusal([&](Layers& l) { with_constant(l, 1); }) == "accepted");
+  CHECK(refusal([&](Layers& l) { with_constant(l, 0); }) == "accepted");
+  CHECK(refusal([&](Layers& l) {
+          const ValueId two = with_constant(l, 0);
           l.graph.nodes[1].inputs[1] = two;
         }) == "Add 'sum': input: expected a computed value, found 'two' of int8");
+  CHECK(refusal([&](Layers& l) { l.graph.value(with_constant(l, 1)).quantization = {}; }) ==
+        "Add 'sum': input 'two': expected one scale and zero point, found 0");
+  CHECK(refusal([&](Layers& l) {
+          Value& two = l.graph.value(with_constant(l, 1));
+          two.constant = Tensor::filled({2, 1, 1}, 1.f);
+          make_float(&two);
+        }) == "Add 'sum': input: expected int8, found 'two' of float32");
 }
 
 TEST_CASE("integers: scales and zero points are checked by node") {

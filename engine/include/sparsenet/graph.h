@@ -238,7 +238,7 @@ constexpr ValueId kNoValue = -1;  // an optional input that is absent
 //   - bounds of a fused activation are real numbers;
 //   - what Concat puts side by side along dimension 1 may have different scales and zero points: infer_shapes() then
 //     gives its output one for each channel (axis 1), and only Scale and Concat read it.
-//   - AveragePool rounds the mean of the integers, halves away from zero;
+//   - AveragePool rounds the mean of the integers, halves up (Rounding::kSingle) or away from zero (kDouble);
 //   - Add brings both inputs to half of the larger scale with 20 more bits, each rounded, and then adds;
 //   - Softmax has scale 1/256 and zero point -128, and at most 4,095 elements along its axis;
 //   - no sum may leave 32 bits, whatever the input is.

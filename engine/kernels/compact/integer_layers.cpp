@@ -182,7 +182,7 @@ void pool_run(const void* state, int32_t chunk, void* scratch) {
     count = larger(count, 1);
     for (int32_t c = 0; c < s.channels; ++c) {
       int32_t v = numbers[c];
-      if (!kMax) v = rounded_average(v + padding, count);
+      if (!kMax) v = rounded_average(v + padding, count, q.rounding);
       out[c] = static_cast<int8_t>(bounded_byte(v, q.low, q.high));
     }
   }

@@ -104,15 +104,16 @@ struct Scaled {
   }
 };
 
-// Halves away from zero.
-SPARSENET_INLINE VI average(VI sum, int count) {
-  const VI size = (sum < 0 ? -sum : sum) + count / 2;
-  VI whole;
-  if ((count & (count - 1)) == 0) {
-    whole = size >> __builtin_ctz(static_cast<unsigned>(count));
-  } else {
-    whole = __builtin_convertvector(__builtin_convertvector(size, V) / static_cast<float>(count), VI);
-  }
+// sum / count, rounded down, of a sum that is not negative.
+SPARSENET_INLINE VI quotient(VI sum, int count) {
+  if ((count & (count - 1)) == 0) return sum >> __builtin_ctz(static_cast<unsigned>(count));
+  return __builtin_convertvector(__builtin_convertvector(sum, V) / static_cast<float>(count), VI);
+}
+
+// Halves away from zero, or up.
+SPARSENET_INLINE VI average(VI sum, int count, Rounding rounding) {
+  if (rounding == Rounding::kSingle) return quotient(sum + (128 * count + count / 2), count) - 128;
+  const VI whole = quotient((sum < 0 ? -sum : sum) + count / 2, count);
   return sum < 0 ? -whole : whole;
 }
 
@@ -145,7 +146,7 @@ void pool_row(const State& s, int64_t image, int oy) {
           v = s.max ? max_vi(v, at) : v + at;
         }
       }
-      if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside));
+      if (!s.max) v = average(v, imax(1, s.count_padding ? all : inside), s.rounding);
       store_bytes(y, min_vi(max_vi(v, low), high), from.lanes);
     }
   });

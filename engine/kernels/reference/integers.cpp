@@ -24,18 +24,6 @@ int64_t weight_at(const Step& s, int32_t o, int32_t c, int32_t ky, int32_t kx) {
   return ((int64_t{o} * (s.in.c / s.conv.groups) + c) * s.window.kernel_h + ky) * s.window.kernel_w + kx;
 }
 
-int8_t combined(BinaryOp op, int32_t a, int32_t b, const QuantParams& q) {
-  int32_t v = 0;
-  if (op == BinaryOp::kAdd) {
-    const int32_t x = multiplied(shifted_left(a, q.left_shift), q.multipliers[0], q.rounding);
-    const int32_t y = multiplied(shifted_left(b, q.left_shift), q.multipliers[1], q.rounding);
-    v = multiplied(wrapped_sum(x, y), q.multipliers[2], q.rounding);
-  } else {
-    v = multiplied(a * b, q.multipliers[0], q.rounding);
-  }
-  return static_cast<int8_t>(clamped(wrapped_sum(v, q.out_zero), q.low, q.high));
-}
-
 void conv_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
@@ -72,7 +60,7 @@ void conv_run(const void* state, int32_t, void*) {
   }
 }
 
-// The average rounds halves away from zero. It is that of the integers, not of the numbers that they stand for.
+// The average is that of the integers, not of the numbers that they stand for.
 void pool_run(const void* state, int32_t, void*) {
   const auto& r = *static_cast<const ReferenceState*>(state);
   const Step& s = r.step;
@@ -98,9 +86,8 @@ void pool_run(const void* state, int32_t, void*) {
         sum += (padded - inside) * q.in_zero;
         inside = padded;
       }
-      const int32_t count = inside > 0 ? inside : 1;
-      const int32_t average = rounded_average(sum, count);
-      *integer(s.out, r.arena, pixel, c) = static_cast<int8_t>(clamped(s.pool.max ? best : average, q.low, q.high));
+      if (!s.pool.max) best = rounded_average(sum, inside > 0 ? inside : 1, q.rounding);
+      *integer(s.out, r.arena, pixel, c) = static_cast<int8_t>(clamped(best, q.low, q.high));
     }
   }
 }
@@ -124,7 +111,7 @@ void global_pool_run(const void* state, int32_t, void*) {
 
 bool binary_supports(const Step& step) {
   return step.op == StepOp::kBinary && step.quant &&
-         (step.binary.op == BinaryOp::kAdd || step.binary.op == BinaryOp::kMul);
+         (step.binary.op == BinaryOp::kAdd || step.binary.op == BinaryOp::kSub || step.binary.op == BinaryOp::kMul);
 }
 
 void binary_run(const void* state, int32_t, void*) {
