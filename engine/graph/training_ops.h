@@ -65,8 +65,9 @@ struct TrainOp {
   // dy -> dx; attributes: slice, shape
   static constexpr Op kSliceGrad{224};
   // x -> the number nearest to activation(x) that an int8 value stands for: alpha (n - beta) with an integer n. Ties go
-  // to the even n, but from `epsilon` below a tie on away from 0. Straight through: the gradient is that of the
-  // activation. Attributes: activation: bounds or none; alpha: scale; beta: zero point; epsilon
+  // to the even n; with a positive `epsilon` up, also what is less than that below a tie, and with a negative one away
+  // from 0. Straight through: the gradient is that of the activation. Attributes: activation: bounds or none; alpha:
+  // scale; beta: zero point; epsilon
   static constexpr Op kFakeQuantize{225};
   // weight, most [R] -> alpha times the weight with every one of its R rows rounded to multiples of the row's largest
   // magnitude divided by its `most`, to 127 of them at most. Straight through: the gradient of the weight is alpha

@@ -21,11 +21,11 @@ constexpr float kMostWeight = 127.f;
   return n > kMostWeight ? kMostWeight : n;
 }
 
-// The nearest of the numbers scale (n - zero) with an integer n: ties to the even n, but from `epsilon` below a tie on
-// away from 0.
+// The nearest of the numbers scale (n - zero) with an integer n. Ties go to the even n; with a positive `epsilon` up,
+// also what is less than that below a tie, and with a negative one away from 0.
 [[gnu::always_inline]] inline float fake_quantized(float x, float scale, float zero, float epsilon) {
   const float n = x / scale + zero;
-  return (rintf(n < 0.f ? n - epsilon : n + epsilon) - zero) * scale;
+  return (rintf(n < 0.f ? n + epsilon : n + fabsf(epsilon)) - zero) * scale;
 }
 
 }  // namespace sparsenet::rt

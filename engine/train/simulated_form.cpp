@@ -154,7 +154,7 @@ class Simulation {
   // Averages are within the bounds already. They lie on ties often, and float32 does not tell exactly on which side.
   void average(const Node& node) {
     TrainAttrs a = rounding(node.outputs[0]);
-    a.epsilon = 1.f / 1024;
+    a.epsilon = node.rounding == Rounding::kSingle ? 1.f / 1024 : -1.f / 1024;
     const ValueId x = unrounded(node);
     add(node, TrainOp::kFakeQuantize, {x}, node.outputs[0], to_attrs(std::move(a)));
   }

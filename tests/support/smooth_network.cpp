@@ -58,12 +58,12 @@ class Smoother {
     return {};
   }
 
-  // The nearest integer; from `before` a tie on away from 0.
-  double nearest(double x, double before) {
-    const double n = std::trunc(std::abs(x) + 0.5 + before);
-    result_.tie_distance = std::min(result_.tie_distance, std::abs(std::abs(x) + 0.5 + before - n));
-    result_.tie_distance = std::min(result_.tie_distance, std::abs(n + 1 - std::abs(x) - 0.5 - before));
-    return x < 0 ? -n : n;
+  // The nearest integer; from `epsilon` before a tie on up, or from -epsilon before it on away from 0.
+  double nearest(double x, double epsilon) {
+    const bool down = epsilon <= 0 && x < 0;
+    const double moved = (down ? -x : x) + 0.5 + std::abs(epsilon), n = std::floor(moved);
+    result_.tie_distance = std::min({result_.tie_distance, moved - n, n + 1 - moved});
+    return down ? -n : n;
   }
 
   ValueId add(Op op, const std::string& name, std::vector<ValueId> inputs, Attrs attrs) {

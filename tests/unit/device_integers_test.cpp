@@ -247,7 +247,7 @@ TEST_CASE("integers: plans with wrong factors, bounds, tables or types are refus
     CHECK(status.message().find(part) != std::string::npos);
   };
   const std::string numbers = "factors, bounds or tables";
-  static const rt::Multiplier kSmall[4] = {{1 << 29, 0}, {1 << 30, 0}, {1 << 30, 0}, {1 << 30, 0}},
+  static const rt::Multiplier kSmall[4] = {{1 << 28, 0}, {1 << 30, 0}, {1 << 30, 0}, {1 << 30, 0}},
                               kFar[4] = {{1 << 30, -32}, {1 << 30, 0}, {1 << 30, 0}, {1 << 30, 0}};
   static const rt::ChannelScale kHuge[4] = {{INT32_MAX, 0, 0}, {1, 0, 0}, {1, 0, 0}, {1, 0, 0}};
   for (const rt::Multiplier* wrong : {kSmall, kFar}) {

@@ -71,7 +71,10 @@ Graph integer_network(uint64_t seed) {
   same.pads = {1, 1, 1, 1};
   const ValueId in = g.input({1, 3, 6, 6}, g.quantization(0.02));
   ValueId x = g.layer(in, {6, 3, 3, 3}, same);
-  x = g.node(random.chance(0.5) ? Op::kTanh : Op::kHardSwish, {x}, NoAttrs{}, g.quantization(0.01));
+  const Op function = random.chance(0.5) ? Op::kTanh : Op::kHardSwish;
+  // TensorFlow Lite's Tanh has one scale.
+  const bool fixed = function == Op::kTanh && g.rounding == Rounding::kDouble;
+  x = g.node(function, {x}, NoAttrs{}, fixed ? Quantization{{1.f / 128}, {0}, 0} : g.quantization(0.01));
   ConvAttrs each = same;
   each.groups = 6;
   ValueId y = g.layer(x, {6, 1, 3, 3}, each);
@@ -538,9 +541,11 @@ TEST_CASE("steps that simulate integers: all kernels give the same bits") {
   a.alpha = 0.0625f;
   a.beta = -80;
   const ValueId y = graph.add_node(TrainOp::kFakeQuantize, "even", {x}, to_attrs(a));
-  a.epsilon = 1.f / 1024;
+  a.epsilon = -1.f / 1024;
   const ValueId z = graph.add_node(TrainOp::kFakeQuantize, "away", {x}, to_attrs(a));
-  graph.outputs = {y, z};
+  a.epsilon = 1.f / 1024;
+  const ValueId up = graph.add_node(TrainOp::kFakeQuantize, "up", {x}, to_attrs(a));
+  graph.outputs = {y, z, up};
   Values numbers;
   for (int i = 0; i < 2 * 13 * 15; ++i) {
     numbers.push_back(
@@ -555,17 +560,17 @@ TEST_CASE("steps that simulate integers: all kernels give the same bits") {
     REQUIRE_MESSAGE(session.ok(), session.status().message());
     REQUIRE(session->set_input(0, numbers.data(), numbers.size()).ok());
     REQUIRE(session->run().ok());
-    for (size_t o = 0; o < 2; ++o) {
+    for (size_t o = 0; o < 3; ++o) {
       all.emplace_back(numbers.size());
       REQUIRE(session->get_output(o, all.back().data(), numbers.size()).ok());
     }
   }
-  CHECK(all[0] == all[2]);
-  CHECK(all[1] == all[3]);
+  for (size_t o = 0; o < 3; ++o) CHECK(all[o] == all[o + 3]);
   for (size_t i = 0; i < numbers.size(); ++i) {
     const double v = std::clamp(static_cast<double>(numbers[i]), -3., 12.9375) / 0.0625 - 80;
     const double even = std::nearbyint(v), away = std::trunc(v + (v < 0 ? -0.5 : 0.5) * (1 + 1. / 512));
     CHECK(static_cast<double>(all[0][i]) == (even + 80) * 0.0625);
     CHECK(static_cast<double>(all[1][i]) == (away + 80) * 0.0625);
+    CHECK(static_cast<double>(all[2][i]) == (std::floor(v + 0.5 + 1. / 1024) + 80) * 0.0625);
   }
 }

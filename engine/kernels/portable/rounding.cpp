@@ -70,7 +70,7 @@ void fake_quantize_run(const void* memory, int32_t chunk, void*) {
     gather(s.source, first, count, y, s.c);
   }
   const V low = splat(s.low), high = splat(s.high), scale = splat(s.scale), zero = splat(s.zero);
-  const V up = splat(s.epsilon), down = splat(-s.epsilon);
+  const V up = splat(s.epsilon < 0.f ? -s.epsilon : s.epsilon), down = splat(s.epsilon);
   const int64_t elements = int64_t{count} * s.c;
   for (int64_t i = 0; i < elements; i += kLanes) {
     const int lanes = elements - i < kLanes ? static_cast<int>(elements - i) : kLanes;
