@@ -235,6 +235,8 @@ class IntegerGraph {
           node->attrs = NoAttrs{};
         } else if (!same(in, out)) {
           return "the scale or zero point of its output differs from its input's";
+        } else if (!has_odd_windows(*node)) {
+          return "averages half-way between two integers would be rounded otherwise than in ONNX";
         } else {
           break;
         }
@@ -267,6 +269,13 @@ class IntegerGraph {
     const auto& pool = std::get<PoolAttrs>(node.attrs);
     const Shape& s = graph_.shape(node.inputs[0]);
     return pool.pads == std::array<int32_t, 4>{0, 0, 0, 0} && pool.kernel[0] == s[2] && pool.kernel[1] == s[3];
+  }
+
+  // Whether every average is of an odd number of elements, so that none is half-way between two integers.
+  static bool has_odd_windows(const Node& node) {
+    const auto& pool = std::get<PoolAttrs>(node.attrs);
+    const bool padded = pool.pads != std::array<int32_t, 4>{0, 0, 0, 0};
+    return pool.kernel[0] * pool.kernel[1] % 2 == 1 && !pool.ceil_mode && (!padded || pool.count_include_pad);
   }
 
   // Operands of other scales are brought to the output's.

@@ -100,7 +100,9 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
 Result<StoredPlan> make(const Model& model, const std::string& target) {
   SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
   SPARSENET_RETURN_IF_ERROR(check_test_vectors(model.graph, model.test_vectors));
-  SPARSENET_RETURN_IF_ERROR(refuse_integers(model.graph, "plans that train on a device do not hold such steps yet"));
+  SPARSENET_RETURN_IF_ERROR(refuse_integers(
+      model.graph,
+      "plans that train on a device hold no such steps yet: train the network in float32, and quantise it afterwards"));
   Graph graph = model.graph;
   SPARSENET_RETURN_IF_ERROR(graph.set_batch(1));
   TrainOptions options;

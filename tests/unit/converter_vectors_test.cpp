@@ -3,12 +3,15 @@
 #include <sparsenet/model.h>
 
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <iterator>
 
 #include "converter/convert.h"
 #include "data/npy.h"
 #include "io/session_tensors.h"
 #include "model_samples.h"
+#include "plan/plan.h"
 #include "support/scratch_folder.h"
 
 namespace sparsenet::converter {
@@ -106,17 +109,29 @@ TEST_CASE("converter integers: --check compares integers as they are") {
   CHECK(problem.find("expected elements of int8, found float32") != std::string::npos);
 }
 
-TEST_CASE("converter integers: plans and half precision are refused, and what to do is said") {
+TEST_CASE("converter integers: plans of integers are stored, with what a board needs") {
   const Conversion conversion;
-  const std::string plan =
-      "node 'from uint8' computes with integers, which stored plans cannot hold: give the float network, or make no "
-      "plan\n";
-  CHECK(conversion.run([](Options& o) { o.plan = "portable-f32"; }) == "--plan: " + plan);
-  CHECK(conversion.run([&](Options& o) { o.c_array = conversion.folder.file("c"); }) == "--plan: " + plan);
-  CHECK(conversion.run([&](Options& o) { o.select_ops = conversion.folder.file("c"); }) == "--plan: " + plan);
-  CHECK(conversion.run([](Options& o) { o.training_plan = true; }) ==
-        "--training-plan: Quantize 'from uint8' computes with integers: train the network in float32, and quantise it "
-        "afterwards\n");
+  REQUIRE(conversion.run([&](Options& o) {
+    o.test_vectors = 1;
+    o.c_array = conversion.folder.file("c");
+    o.select_ops = conversion.folder.file("c");
+  }) == "");
+  const Model output = conversion.output();
+  REQUIRE(output.plans.size() == 1);
+  CHECK(output.plans[0].step_checks.size() == output.plans[0].plan->steps.size());
+  std::ifstream file(conversion.folder.file("c/sparsenet_kernels.cpp"));
+  const std::string table{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  CHECK(table.find("&compact::kIntegerConv") != std::string::npos);
+  CHECK(table.find("return &kIntegerParts;") != std::string::npos);
+  CHECK(table.find("check_attention") == std::string::npos);
+}
+
+TEST_CASE("converter integers: training plans and half precision are refused, and what to do is said") {
+  const Conversion conversion;
+  CHECK(
+      conversion.run([](Options& o) { o.training_plan = true; }) ==
+      "--training-plan: Quantize 'from uint8' computes with integers: plans that train on a device hold no such steps "
+      "yet: train the network in float32, and quantise it afterwards\n");
   CHECK(conversion.run([](Options& o) { o.precision = Precision::kFloat16; }) ==
         "--precision f16: weight 'weight' is int8, which is smaller: leave the option out\n");
   CHECK(conversion.folder.names() == std::vector<std::string>{"in.snet"});

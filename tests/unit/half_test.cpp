@@ -418,9 +418,12 @@ TEST_CASE("types of a stored plan that do not fit are refused") {
   refused("types", [&](auto* types) { types->Mutate(types->size() - 1, 255); });
   refused("places in the data section", [&](auto* types) { types->Mutate(views, 2); });
   const uint32_t input = plan->inputs()->Get(0)->view(), output = plan->outputs()->Get(0)->view();
-  for (uint8_t type = 1; type < rt::kDataTypes; ++type) {  // ports are copied from and to floats
-    refused("expected a view of float32", [&](auto* types) { types->Mutate(input, type); });
-    refused("expected a view of float32", [&](auto* types) { types->Mutate(output, type); });
+  for (uint8_t type = 1; type < rt::kDataTypes;
+       ++type) {  // ports are copied from and to callers; integers have a scale
+    const auto as = static_cast<DataType>(type);
+    const std::string part = as == DataType::kInt8 || as == DataType::kUInt8 ? "scale" : "expected a view of float32";
+    refused(part, [&](auto* types) { types->Mutate(input, type); });
+    refused(part, [&](auto* types) { types->Mutate(output, type); });
   }
   for (uint8_t type = 1; type < rt::kDataTypes; ++type) {  // of the first step's input: other steps write floats there
     std::vector<uint8_t> damaged = bytes;
