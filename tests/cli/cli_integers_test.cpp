@@ -118,7 +118,7 @@ TEST_CASE("cli: bench, profile, classify and eval take networks of integers") {
   CHECK_MESSAGE(named.code == 0, named.err);
   CHECK(named.out.find(" a\n") != std::string::npos);
   // Pixels as they are, in the order of the classes that `run` gives.
-  const std::string bytes = images("eval.npy", DataType::kUInt8), labels = scratch("labels.npy");
+  const std::string bytes = images("eval.npy", DataType::kInt8), labels = scratch("labels.npy");
   const uint8_t classes[2] = {0, 1};
   REQUIRE(io::write_npy(labels, {2}, DataType::kUInt8, classes).ok());
   const json eval = json_of({"eval", network(), "--data", "npy:" + bytes + "," + labels});
@@ -216,7 +216,7 @@ TEST_CASE("cli: train takes networks of integers, whole or in part, and makes su
 }
 
 TEST_CASE("cli: train takes bytes as input, and a Softmax at the end") {
-  const std::string data = "npy:" + images("train.npy", DataType::kUInt8) + "," + scratch("labels.npy");
+  const std::string data = "npy:" + images("train.npy", DataType::kInt8) + "," + scratch("labels.npy");
   const uint8_t classes[2] = {0, 1};
   REQUIRE(io::write_npy(scratch("labels.npy"), {2}, DataType::kUInt8, classes).ok());
   const std::string out = scratch("trained.snet");
