@@ -14,7 +14,7 @@ extern const Kernel kIntegerReferenceTable;
 extern const Kernel kIntegerReferenceStridedCopy;
 extern const Kernel kIntegerReferenceQuantize;
 extern const Kernel kIntegerReferenceDequantize;
-extern const Kernel kIntegerReferenceSoftmax;  // integer_softmax.cpp
+extern const Kernel kIntegerReferenceSoftmax;           // integer_softmax.cpp
 extern const Kernel* const kIntegerReferenceKernels[];  // terminated by null
 
 // Channel c of a pixel of a view whose elements are bytes.
