@@ -2,6 +2,7 @@
 #include <model_generated.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "format/model_format.h"
@@ -194,6 +195,13 @@ class PlanReader {
     return {};
   }
 
+  static std::string describe(const Quantization& q) {
+    if (q.scales.size() != 1 || q.zero_points.size() != 1) return "values without one scale and zero point";
+    char scale[32];
+    std::snprintf(scale, sizeof scale, "%.9g", static_cast<double>(q.scales[0]));
+    return std::string("scale ") + scale + " and zero point " + std::to_string(q.zero_points[0]);
+  }
+
   // What a program sees of a session must not depend on whether the session uses the plan.
   Status check_interface(const Graph& graph, int64_t batch) const {
     const Graph* fitting = &graph;
@@ -221,8 +229,9 @@ class PlanReader {
         if (port.view.type != rt::DataType::kFloat32 &&
             (value.quantization.scales != port.quantization.scales ||
              value.quantization.zero_points != port.quantization.zero_points)) {
-          return invalid_model(std::string(side.what) + " " + std::to_string(i) +
-                               ": expected the graph's scale and zero point");
+          return invalid_model(std::string(side.what) + " " + std::to_string(i) + " '" + port.name +
+                               "': expected the graph's " + describe(value.quantization) + ", found " +
+                               describe(port.quantization));
         }
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {

@@ -1,6 +1,7 @@
 // Stored plans of integers and the C API on them: the bytes that the definitions in graph.h say, from every kernel that
 // devices and hosts link, on random graphs; types, self-tests and messages.
 #include <doctest/doctest.h>
+#include <model_generated.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 #include <sparsenet/sparsenet.h>
@@ -271,6 +272,46 @@ TEST_CASE("integers: plans with wrong factors, bounds, tables or types are refus
     static const rt::Multiplier kNegative[1] = {{1 << 30, -1}};
     q.multipliers = kNegative;
   });
+}
+
+TEST_CASE("integers: a table without entries is refused on devices") {
+  Random random(3);
+  IntegerMaker g(random);
+  const ValueId x = g.input({1, 4, 3, 3}, g.quantization(0.1));
+  Model model;
+  model.graph = g.finish({g.node(Op::kSigmoid, {x}, NoAttrs{}, {{1.f / 256}, {-128}, 0})});
+  plan_for_device(&model);
+  std::vector<uint8_t> bytes = bytes_of(model);
+  const auto* steps = schema::GetModel(bytes.data())->plans()->Get(0)->steps();
+  REQUIRE(steps->size() == 1);
+  const auto* table = steps->Get(0)->quant()->table();
+  REQUIRE(table->size() == 256);
+  const ptrdiff_t length_at = reinterpret_cast<const uint8_t*>(table) - bytes.data();
+  std::memset(bytes.data() + length_at, 0, sizeof(uint32_t));
+  repair(bytes);
+  Room room(bytes);
+  sn_options options{};
+  options.struct_size = sizeof options;
+  sn_needs needs{};
+  needs.struct_size = sizeof needs;
+  for (const uint32_t kernels : {SN_KERNELS_COMPACT, SN_KERNELS_LINKED}) {
+    options.kernels = kernels;
+    CHECK(sn_measure(room.at(), room.bytes(), &options, &needs, nullptr) == SN_INVALID_MODEL);
+  }
+}
+
+TEST_CASE("integers: plans whose ports differ from the graph's are refused by name") {
+  Random random(3);
+  IntegerMaker g(random);
+  const ValueId x = g.input({1, 4, 3, 3}, {{0.5f}, {3}, 0});
+  Model model;
+  model.graph = g.finish({g.node(Op::kSigmoid, {x}, NoAttrs{}, {{1.f / 256}, {-128}, 0})});
+  plan_for_device(&model);
+  const_cast<Plan&>(*model.plans[0].plan).inputs[0].quantization = {{0.25f}, {4}, 0};
+  const Status status = serialize_model(model).status();
+  CAPTURE(status.message());
+  CHECK(status.message().find("expected the graph's scale 0.5 and zero point 3, found scale 0.25 and zero point 4") !=
+        std::string::npos);
 }
 
 TEST_CASE("integers: damage is refused, or harmless where the checksum is set right") {

@@ -14,6 +14,12 @@ uint32_t size_of(const flatbuffers::Vector<T>* list) {
   return list ? list->size() : 0;
 }
 
+// A list without entries is not none: kernels take a pointer as the promise of all that they read.
+template <class T>
+bool is_none_or(const flatbuffers::Vector<T>* list, uint32_t entries) {
+  return !list || list->size() == entries;
+}
+
 template <class T, class Stored>
 const T* in_place(const flatbuffers::Vector<Stored>* list) {
   static_assert(alignof(T) <= 4, "FlatBuffers places lists of structs at multiples of 4");
@@ -44,8 +50,8 @@ void read_numbers(const schema::PlanQuant& q, QuantParams* out) {
 const char* read_quant(const schema::PlanStep& s, QuantParams* const* memory, Step* step) {
   if (!s.quant()) return kWrongLength;  // a residual alone
   read_numbers(*s.quant(), memory[0]);
-  const uint32_t channels = size_of(s.quant()->channels()), entries = size_of(s.quant()->table());
-  if ((channels != 0 && channels != static_cast<uint32_t>(step->in.c)) || (entries != 0 && entries != kTableEntries)) {
+  const auto channels = static_cast<uint32_t>(step->in.c);
+  if (!is_none_or(s.quant()->channels(), channels) || !is_none_or(s.quant()->table(), kTableEntries)) {
     return kWrongLength;
   }
   if (s.residual()) {

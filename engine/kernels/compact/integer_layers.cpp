@@ -57,9 +57,9 @@ void for_each_byte(const ByteInput& in, int64_t pixel, F f) {
   }
 }
 
-// The taps of a window that are within the image, and the pixel of the first of them.
+// The part of a window that is within the image, from y0, x0 to before y1, x1.
 struct Taps {
-  int32_t y0, y1, x0, x1;  // input rows and columns
+  int32_t y0, y1, x0, x1;
 };
 
 int32_t smaller(int32_t a, int32_t b) {
