@@ -6,7 +6,7 @@
 #if defined(SPARSENET_X86)
 #include <cpuid.h>
 #endif
-#if defined(SPARSENET_HAVE_BF16) && defined(__linux__)
+#if (defined(SPARSENET_HAVE_BF16) || defined(SPARSENET_HAVE_AMX_INT8)) && defined(__linux__)
 #include <sys/syscall.h>
 #endif
 #if defined(SPARSENET_HAVE_NEON_DOT) && defined(__linux__)
@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 #include "runtime/caches.h"
 
@@ -46,6 +47,11 @@ SPARSENET_DECLARE_ISA(avx512)
 #if defined(SPARSENET_X86)
 namespace rt::avx512_vnni {
 extern const Kernel* const kIntegerKernels[];
+}
+#endif
+#if defined(SPARSENET_HAVE_AMX_INT8)
+namespace rt::amx_int8 {
+extern const Kernel* const kIntegerTileKernels[];
 }
 #endif
 #if defined(SPARSENET_HAVE_AVX_VNNI)
@@ -125,21 +131,25 @@ const Isa& pick() {
   return kEntries[0].isa;
 }
 
+#if defined(SPARSENET_HAVE_BF16) || defined(SPARSENET_HAVE_AMX_INT8)
+// The registers of AMX are so large that Linux gives them only to processes that ask for them.
+bool has_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h, asm/fpu/types.h
+  return (cpuid_7(0, 3) >> 24 & 1) != 0 && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 #if defined(SPARSENET_HAVE_BF16)
 bool has_avx512_bf16() {
   return (cpuid_7(1, 0) >> 5 & 1) != 0;
 }
 
-// The registers of AMX are so large that Linux gives them only to processes that ask for them.
 bool has_amx() {
-#if defined(__linux__)
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h, asm/fpu/types.h
-  const unsigned edx = cpuid_7(0, 3);
-  const bool has_bf16 = (edx >> 22 & 1) != 0, has_tiles = (edx >> 24 & 1) != 0;
-  return has_bf16 && has_tiles && has_avx512_bf16() && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
+  return (cpuid_7(0, 3) >> 22 & 1) != 0 && has_avx512_bf16() && has_tiles();
 }
 
 struct Bf16Entry {
@@ -176,11 +186,17 @@ struct IntegerEntry {
   const char* isa;  // the active one that it goes with
   const rt::Kernel* const* kernels;
   bool (*supported)();
+  const rt::Kernel* const* tiles = nullptr;  // to be tried before `kernels`
 };
 
 #if defined(SPARSENET_X86)
 bool has_avx512_vnni() {
   return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+#if defined(SPARSENET_HAVE_AMX_INT8)
+bool has_amx_int8() {
+  return has_avx512_vnni() && (cpuid_7(0, 3) >> 25 & 1) != 0 && has_tiles();
 }
 #endif
 #if defined(SPARSENET_HAVE_AVX_VNNI)
@@ -206,6 +222,9 @@ bool has_neon_dot() {
 
 // Fastest first.
 const IntegerEntry kIntegerEntries[] = {
+#if defined(SPARSENET_HAVE_AMX_INT8)
+    {"amx", "avx512", rt::avx512_vnni::kIntegerKernels, has_amx_int8, rt::amx_int8::kIntegerTileKernels},
+#endif
 #if defined(SPARSENET_X86)
     {"avx512_vnni", "avx512", rt::avx512_vnni::kIntegerKernels, has_avx512_vnni},
     {"avx512", "avx512", rt::avx512::kIntegerKernels, has_avx512},
@@ -224,20 +243,33 @@ const IntegerEntry kIntegerEntries[] = {
     {"compact", "compact", rt::compact::kIntegerKernels, always},
 };
 
-const rt::Kernel* const* pick_integer() {
+const IntegerEntry& pick_integer() {
+  constexpr size_t kCount = sizeof kIntegerEntries / sizeof kIntegerEntries[0];
   const char* wanted = std::getenv("SPARSENET_INT8");
   if (wanted && *wanted) {
     for (const IntegerEntry& entry : kIntegerEntries) {
-      if (std::strcmp(entry.name, wanted) == 0 && entry.supported()) return entry.kernels;
+      if (std::strcmp(entry.name, wanted) == 0 && entry.supported()) return entry;
     }
     std::fprintf(stderr, "sparsenet: SPARSENET_INT8=%s is not a name that this build and this CPU have; ignored\n",
                  wanted);
   }
   for (const IntegerEntry& entry : kIntegerEntries) {
-    if (std::strcmp(entry.isa, active_isa().name) == 0 && entry.supported()) return entry.kernels;
+    if (std::strcmp(entry.isa, active_isa().name) == 0 && entry.supported()) return entry;
   }
-  return rt::baseline::kIntegerKernels;
+  return kIntegerEntries[kCount - 1];
 }
+
+// One list of an entry's kernels, which ends with null. (sn_prepare takes nothing from the heap.)
+struct IntegerList {
+  explicit IntegerList(const IntegerEntry& entry) {
+    size_t count = 0;
+    for (const auto* kernels : {entry.tiles, entry.kernels}) {
+      for (; kernels && *kernels && count < kMost; ++kernels) list[count++] = *kernels;
+    }
+  }
+  static constexpr size_t kMost = 31;
+  const rt::Kernel* list[kMost + 1] = {};
+};
 
 #if defined(_SC_LEVEL2_CACHE_SIZE)
 // Sizes that no core has are a mistake of the system's; from `most` on, more makes no difference.
@@ -262,8 +294,8 @@ const Isa& active_isa() {
 }
 
 const rt::Kernel* const* integer_kernels() {
-  static const rt::Kernel* const* const kernels = pick_integer();
-  return kernels;
+  static const IntegerList list(pick_integer());
+  return list.list;
 }
 
 const rt::Kernel* const* bf16_kernels() {

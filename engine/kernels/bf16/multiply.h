@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/bf16/panel.h"
+#include "kernels/portable/amx.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
@@ -21,26 +22,6 @@ struct Pieces {
 };
 
 #if defined(__AMX_BF16__)
-
-struct alignas(64) TileConfig {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-};
-
-// Between begin and end the thread's tiles are in use: 0 to 3 hold sums, 4 and 5 pixels, 6 and 7 weights.
-SPARSENET_INLINE void begin_tiles() {
-  TileConfig config{};
-  config.palette = 1;
-  for (int i = 0; i < 8; ++i) {
-    config.row_bytes[i] = 64;
-    config.rows[i] = 16;
-  }
-  _tile_loadconfig(&config);
-}
-SPARSENET_INLINE void end_tiles() {
-  _tile_release();
-}
 
 // sums: [P * kTilePixels][B * kLanes]
 template <int P, int B>
@@ -73,9 +54,6 @@ void multiply(const Pieces& pieces, const Bf16* x, const Bf16* w, float* sums) {
 }
 
 #else
-
-SPARSENET_INLINE void begin_tiles() {}
-SPARSENET_INLINE void end_tiles() {}
 
 template <int P, int B>
 void multiply(const Pieces& pieces, const Bf16* x, const Bf16* w, float* sums) {

@@ -49,11 +49,10 @@ int32_t piece_count(const Step& s) {
   return s.window.kernel_h * (is_folded(s) ? 1 : s.window.kernel_w) * ceil_div(cells_of(s), kBlockCells);
 }
 
-// Steps of one row of taps' blocks.
 int64_t steps_of(const Step& s) {
-  const int cells = cells_of(s), whole = cells / kBlockCells * (kBlockCells / kStep);
+  const int cells = cells_of(s), whole = cells / kBlockCells, rest = cells % kBlockCells;
   const int planes = is_folded(s) ? 1 : s.window.kernel_w;
-  return int64_t{s.window.kernel_h} * planes * (whole + ceil_div(cells % kBlockCells, kStep));
+  return int64_t{s.window.kernel_h} * planes * (whole * (kBlockCells / kStep) + (rest > 0 ? steps_for(rest) : 0));
 }
 
 int64_t block_weights(const Step& s) {
@@ -75,7 +74,7 @@ Cut cut_of(const Step& s) {
 }
 
 int64_t panel_cells(const Step& s) {
-  return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)};
+  return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)} + kCellsBeyond;
 }
 
 // Whether a row of the panel is of a sensible size, so that no product below leaves 64 bits.
@@ -91,10 +90,19 @@ bool row_fits(const Step& s) {
   return true;
 }
 
+// AMX's tiles are worth it if they are filled: with fewer channels or pixels, dot products of vectors are faster.
+bool fills_tiles([[maybe_unused]] const Step& s) {
+#if defined(__AMX_INT8__)
+  return cells_of(s) >= 16 && pixels_of(s.out) >= 8;
+#else
+  return true;
+#endif
+}
+
 bool supports(const Step& s) {
   if (s.op != StepOp::kConv || !s.quant || s.conv.groups != 1 || !residual_supported(s)) return false;
   if (s.out.segment_count != 1 || pixels_of(s.out) >= kMostElements || s.in.type != DataType::kInt8) return false;
-  if (!row_fits(s)) return false;
+  if (!row_fits(s) || !fills_tiles(s)) return false;
   return chunks_of(images_of(s), cut_of(s)) < 65000 && panel_cells(s) < kMostElements &&
          block_weights(s) < kMostElements;
 }
@@ -135,7 +143,7 @@ void make_pieces(const Step& s, const CellPanel& panel, Piece* pieces) {
     const int tap = ky * w.dilation_h, plane = panel.folded ? 0 : kx;
     const ptrdiff_t row = (ptrdiff_t{plane} * panel.y.phases + tap % w.stride_h) * panel.y.length + tap / w.stride_h;
     const ptrdiff_t offset = channel / kBlockCells * panel.block + row * panel.out_w * kBlockCells;
-    pieces[piece] = {static_cast<int32_t>(offset), ceil_div(cell + channels, kStep)};
+    pieces[piece] = {static_cast<int32_t>(offset), steps_for(cell + channels)};
   });
 }
 
@@ -190,8 +198,9 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int pixels = part.rows * s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
   alignas(64) int32_t sums[kTileSums] = {};
+  begin_tiles();
   for (int block = part.begin; block < part.end; block += 2) {
-    const int blocks = imin(2, part.end - block), tile = ceil_div(pixels, ceil_div(pixels, tile_most(blocks)));
+    const int blocks = imin(2, part.end - block), tile = tile_pixels(pixels, blocks);
     const Weight* w = s.weights + block * s.pieces.block;
     for (int p = 0; p < pixels; p += tile) {
       const int count = imin(tile, pixels - p);
@@ -200,6 +209,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
       finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
     }
   }
+  end_tiles();
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include "kernels/integer/finish.h"
 #include "kernels/portable/panel.h"
 
-#if !defined(__AVX512F__)
-
 namespace sparsenet::rt::SPARSENET_ISA {
 namespace {
 
@@ -144,13 +142,31 @@ SPARSENET_INLINE Bytes load_pixel(const int8_t* from, int lanes) {
   Bytes bytes{};
   if (lanes == kLanes) {
     memcpy(&bytes, from, sizeof bytes);
-  } else {
-    for (int i = 0; i < lanes; ++i) bytes[i] = from[i];
+    return bytes;
   }
+#if defined(__AVX512F__)
+  return reinterpret_cast<Bytes>(_mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << lanes) - 1u), from));
+#else
+  for (int i = 0; i < lanes; ++i) bytes[i] = from[i];
   return bytes;
+#endif
 }
 
-#if defined(__SSE2__)
+#if defined(__AVX512F__)
+// The cells of kStep taps without the first one, and with `tap` behind the others.
+SPARSENET_INLINE VI next_tap(VI cells, Bytes tap, int32_t zero) {
+  const __m512i x = _mm512_cvtepi8_epi32(reinterpret_cast<__m128i>(tap));
+  if constexpr (kByteCells) {
+    constexpr int kOrXor = 0xf6;  // a | (b ^ c)
+    return reinterpret_cast<VI>(_mm512_ternarylogic_epi32(_mm512_srli_epi32(reinterpret_cast<__m512i>(cells), 8),
+                                                          _mm512_slli_epi32(x, 24), _mm512_set1_epi32(INT32_MIN),
+                                                          kOrXor));
+  } else {
+    const __m512i cell = _mm512_slli_epi32(_mm512_sub_epi32(x, _mm512_set1_epi32(zero)), 16);
+    return reinterpret_cast<VI>(_mm512_or_si512(_mm512_srli_epi32(reinterpret_cast<__m512i>(cells), 16), cell));
+  }
+}
+#elif defined(__SSE2__)
 SPARSENET_INLINE __m128i to_register(Bytes bytes) {
   int64_t eight = 0;
   memcpy(&eight, &bytes, sizeof bytes);
@@ -166,7 +182,12 @@ SPARSENET_INLINE int8x8_t to_register(Bytes bytes) {
 
 // The cells of the taps at one position.
 SPARSENET_INLINE void store_position(const Bytes (&taps)[kStep], [[maybe_unused]] int32_t zero, Cell* to) {
-#if defined(__AVXVNNI__)
+#if defined(__AVX512F__)
+  VI cells{};
+#pragma GCC unroll 4
+  for (int k = 0; k < kStep; ++k) cells = next_tap(cells, taps[k], zero);
+  store_vi(to, cells);
+#elif defined(__AVXVNNI__)
   const __m128i first = _mm_unpacklo_epi8(to_register(taps[0]), to_register(taps[1])),
                 second = _mm_unpacklo_epi8(to_register(taps[2]), to_register(taps[3]));
   const __m128i sign = _mm_set1_epi8(-128);
@@ -202,6 +223,21 @@ SPARSENET_INLINE void fill_inside(const State& s, const int8_t* row, int begin, 
   const ptrdiff_t tap = s.window.dilation_w * s.in_stride, step = s.shape.apart * s.in_stride;
   const int8_t* x = row + (ptrdiff_t{begin} * s.shape.apart - s.window.pad_left) * s.in_stride;
   Cell* y = to + ptrdiff_t{begin} * kVectorCells;
+#if defined(__AVX512F__)
+  if (s.window.dilation_w == 1) {  // then positions share taps with the ones before them
+    VI cells{};
+    for (int k = s.shape.apart; k < kStep; ++k, x += tap) {
+      cells = next_tap(cells, load_pixel(x, kWhole ? kLanes : lanes), s.zero);
+    }
+    for (int i = begin; i < end; ++i, y += kVectorCells) {
+      for (int k = 0; k < s.shape.apart; ++k, x += tap) {
+        cells = next_tap(cells, load_pixel(x, kWhole ? kLanes : lanes), s.zero);
+      }
+      store_vi(y, cells);
+    }
+    return;
+  }
+#endif
   for (int i = begin; i < end; ++i, x += step, y += kVectorCells) {
     Bytes taps[kStep];
 #pragma GCC unroll 4
@@ -245,7 +281,7 @@ __attribute__((noinline)) void fill(const State& s, int64_t image, int y0, int l
 
 // The sums of P neighbouring outputs, whose first one reads the panel from `x` on.
 template <int P>
-SPARSENET_INLINE void multiply(const State& s, const Cell* x, ptrdiff_t step, const Weight* w, VI bias, int32_t* sums) {
+__attribute__((noinline)) void multiply(const State& s, const Cell* x, ptrdiff_t step, const Weight* w, VI bias, int32_t* sums) {
   const ptrdiff_t row = static_cast<ptrdiff_t>(row_cells(s.shape)) * s.window.dilation_h;
   const ptrdiff_t group = ptrdiff_t{kStep} * s.window.dilation_w / s.shape.apart * kVectorCells;
   VI acc[P];
@@ -263,6 +299,16 @@ SPARSENET_INLINE void multiply(const State& s, const Cell* x, ptrdiff_t step, co
   }
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) store_vi(sums + p * kLanes, acc[p]);
+}
+
+// The same for `count` outputs, at most P.
+template <int P>
+SPARSENET_INLINE void multiply_some(int count, const State& s, const Cell* x, ptrdiff_t step, const Weight* w, VI bias,
+                                    int32_t* sums) {
+  if constexpr (P > 1) {
+    if (count < P) return multiply_some<P - 1>(count, s, x, step, w, bias, sums);
+  }
+  multiply<P>(s, x, step, w, bias, sums);
 }
 
 void run(const void* memory, int32_t chunk, void* scratch) {
@@ -285,10 +331,10 @@ void run(const void* memory, int32_t chunk, void* scratch) {
     int32_t* to = sums;
     for (int r = 0; r < rows; ++r) {
       const Cell* x = panel + r * w.stride_h * row_cells(h);
-      int ox = 0;
-      for (; ox + 8 <= s.out_w; ox += 8, to += 8 * kLanes) multiply<8>(s, x + ox * step, step, weights, bias, to);
-      for (; ox + 4 <= s.out_w; ox += 4, to += 4 * kLanes) multiply<4>(s, x + ox * step, step, weights, bias, to);
-      for (; ox < s.out_w; ++ox, to += kLanes) multiply<1>(s, x + ox * step, step, weights, bias, to);
+      for (int ox = 0; ox < s.out_w; ox += 8) {
+        multiply_some<8>(imin(8, s.out_w - ox), s, x + ox * step, step, weights, bias, to + ptrdiff_t{ox} * kLanes);
+      }
+      to += ptrdiff_t{s.out_w} * kLanes;
     }
     finish_tile(s.finish, sums, rows * s.out_w, 1, c, (image * s.out_h + y0) * s.out_w);
   }
@@ -308,5 +354,3 @@ const Kernel kIntegerDepthwisePanel = {
 };
 
 }  // namespace sparsenet::rt::SPARSENET_ISA
-
-#endif

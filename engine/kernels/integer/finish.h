@@ -68,7 +68,7 @@ SPARSENET_INLINE VI added(VI v, VI residual, const Added& a) {
   return min_vi(max_vi(by(x + y, a.of_sum, a.rounding) + a.out_zero, a.low), a.high);
 }
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
 
 // A factor of numbers of 9 bits, whose products with a multiplier of 31 bits are made of two halves in 32 bits each:
 //     x * multiplier = high * 2^16 + low, shifted right by `right` <= 16, is (high << (16 - right)) + (low >> right).
@@ -103,10 +103,8 @@ SPARSENET_INLINE SmallFactor small_factor(const Multiplier& m, int32_t left, Rou
 
 // The numbers are the lower halves of the lanes.
 template <Rounding kRounding>
-SPARSENET_INLINE VI by_small(__m256i x, const SmallFactor& f) {
-  const auto high = reinterpret_cast<VI>(_mm256_madd_epi16(x, reinterpret_cast<__m256i>(f.high)));
-  const auto low = reinterpret_cast<VI>(_mm256_madd_epi16(x, reinterpret_cast<__m256i>(f.low)));
-  const VI y = (high << f.left) + ((low + f.half) >> f.right);
+SPARSENET_INLINE VI by_small(Bits x, const SmallFactor& f) {
+  const VI y = (multiply_pairs(x, f.high) << f.left) + ((multiply_pairs(x, f.low) + f.half) >> f.right);
   if constexpr (kRounding == Rounding::kSingle) return y;
   return (y + ((y >> 31) & f.nudged) + f.second_half) >> f.second;
 }
@@ -117,7 +115,7 @@ struct AddedFast {
   static constexpr Form kForm = kRounding == Rounding::kDouble ? Form::kHighDouble : Form::kHighSingle;
   SmallFactor of_in, of_residual;
   RequantizeVector of_sum;
-  __m256i in_zero, zero, low, high;
+  Bits in_zero, zero, low, high;
 };
 
 SPARSENET_INLINE bool is_fast(const Residual& r) {
@@ -128,38 +126,95 @@ SPARSENET_INLINE bool is_fast(const Residual& r) {
 template <Rounding kRounding>
 SPARSENET_INLINE AddedFast<kRounding> added_fast_of(const Residual& r) {
   constexpr Form kForm = AddedFast<kRounding>::kForm;
-  return {small_factor(r.of_in, r.left, kRounding),        small_factor(r.of_residual, r.left, kRounding),
-          splat_requantize<kForm>(r.of_sum, r.out_zero),   _mm256_set1_epi16(static_cast<int16_t>(r.in_zero)),
-          _mm256_set1_epi16(static_cast<int16_t>(r.zero)), _mm256_set1_epi16(static_cast<int16_t>(r.low)),
-          _mm256_set1_epi16(static_cast<int16_t>(r.high))};
+  return {small_factor(r.of_in, r.left, kRounding),
+          small_factor(r.of_residual, r.left, kRounding),
+          splat_requantize<kForm>(r.of_sum, r.out_zero),
+          splat_16(r.in_zero),
+          splat_16(r.zero),
+          splat_16(r.low),
+          splat_16(r.high)};
 }
 
-SPARSENET_INLINE VI first_vector(__m256i words) {
-  return reinterpret_cast<VI>(_mm256_srai_epi32(_mm256_unpacklo_epi16(words, words), 16));
-}
-SPARSENET_INLINE VI second_vector(__m256i words) {
-  return reinterpret_cast<VI>(_mm256_srai_epi32(_mm256_unpackhi_epi16(words, words), 16));
-}
-
-SPARSENET_INLINE __m256i added_words(__m256i v, __m256i residual, const Added& a) {
+SPARSENET_INLINE Bits added_words(Bits v, Bits residual, const Added& a) {
   return words_of(added(first_vector(v), first_vector(residual), a),
                   added(second_vector(v), second_vector(residual), a));
 }
 
 template <Rounding kRounding>
-SPARSENET_INLINE __m256i added_words(__m256i v, __m256i residual, const AddedFast<kRounding>& a) {
+SPARSENET_INLINE Bits added_words(Bits v, Bits residual, const AddedFast<kRounding>& a) {
   constexpr Form kForm = AddedFast<kRounding>::kForm;
-  const __m256i x = _mm256_sub_epi16(v, a.in_zero), y = _mm256_sub_epi16(residual, a.zero);
-  const VI first = by_small<kRounding>(_mm256_unpacklo_epi16(x, x), a.of_in) +
-                   by_small<kRounding>(_mm256_unpacklo_epi16(y, y), a.of_residual);
-  const VI second = by_small<kRounding>(_mm256_unpackhi_epi16(x, x), a.of_in) +
-                    by_small<kRounding>(_mm256_unpackhi_epi16(y, y), a.of_residual);
-  return bounded_words(words_of(unbounded<kForm>(first, a.of_sum), unbounded<kForm>(second, a.of_sum)), a.low, a.high);
+  const Bits x = subtract_16(v, a.in_zero), y = subtract_16(residual, a.zero);
+  const VI first = by_small<kRounding>(first_words(x), a.of_in) + by_small<kRounding>(first_words(y), a.of_residual);
+  const VI second = by_small<kRounding>(second_words(x), a.of_in) + by_small<kRounding>(second_words(y), a.of_residual);
+  return bounded_16(words_of(unbounded<kForm>(first, a.of_sum), unbounded<kForm>(second, a.of_sum)), a.low, a.high);
 }
 
 struct NotAdded {};
-SPARSENET_INLINE __m256i added_words(__m256i v, __m256i, const NotAdded&) {
+SPARSENET_INLINE Bits added_words(Bits v, Bits, const NotAdded&) {
   return v;
+}
+
+// The first `count` bytes of a vector of outputs.
+SPARSENET_INLINE __m128i load_vector(const int8_t* from, int count) {
+#if defined(__AVX512F__)
+  return _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << count) - 1u), from);
+#else
+  return _mm_cvtsi64_si128(static_cast<int64_t>(load_some(from, count)));
+#endif
+}
+
+// The bytes of two vectors in the order of words_of().
+SPARSENET_INLINE Bits as_words(__m128i a, __m128i b) {
+#if defined(__AVX512F__)
+  const __m256i first = _mm256_castsi128_si256(_mm_unpacklo_epi32(a, b));
+  return _mm512_cvtepi8_epi16(_mm256_inserti128_si256(first, _mm_unpackhi_epi32(a, b), 1));
+#else
+  return _mm256_cvtepi8_epi16(_mm_unpacklo_epi32(a, b));
+#endif
+}
+
+// Stores the bytes of four vectors, those of `pixels` pixels at most: B vectors each, of the last one `last` bytes.
+template <int B>
+SPARSENET_INLINE void store_pixels(int8_t* y, ptrdiff_t stride, int pixels, Bits bytes, int last) {
+#if defined(__AVX512F__)
+  if constexpr (B == 2) {
+    const __mmask32 mask = 0xffffffffu >> (kLanes - last);
+    const auto store = [&](int8_t* to, __m256i half) {
+      last == kLanes ? _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half)
+                     : _mm256_mask_storeu_epi8(to, mask, half);
+    };
+    store(y, _mm512_castsi512_si256(bytes));
+    if (pixels > 1) store(y + stride, _mm512_extracti64x4_epi64(bytes, 1));
+  } else {
+    const auto mask = static_cast<__mmask16>(0xffffu >> (kLanes - last));
+    const auto store = [&](int8_t* to, __m128i quarter) {
+      last == kLanes ? _mm_storeu_si128(reinterpret_cast<__m128i*>(to), quarter)
+                     : _mm_mask_storeu_epi8(to, mask, quarter);
+    };
+    store(y, _mm512_castsi512_si128(bytes));
+    if (pixels > 1) store(y + stride, _mm512_extracti32x4_epi32(bytes, 1));
+    if (pixels > 2) store(y + 2 * stride, _mm512_extracti32x4_epi32(bytes, 2));
+    if (pixels > 3) store(y + 3 * stride, _mm512_extracti32x4_epi32(bytes, 3));
+  }
+#else
+  const __m128i halves[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
+#pragma GCC unroll 4
+  for (int q = 0; q < 4 / B; ++q, y += stride) {
+    if (q >= pixels) break;
+    const __m128i half = halves[q * B / 2];
+    if constexpr (B == 2) {
+      if (last == kLanes) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(y), half);
+      } else {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(y), half);
+        store_some(y + kLanes, static_cast<uint64_t>(_mm_extract_epi64(half, 1)), last);
+      }
+    } else {
+      const int64_t eight = q % 2 == 0 ? _mm_cvtsi128_si64(half) : _mm_extract_epi64(half, 1);
+      store_some(y, static_cast<uint64_t>(eight), last);
+    }
+  }
+#endif
 }
 
 // kAdds: with `add`. Four vectors at a time: those of two pixels or of four. (There is room for that behind the sums.)
@@ -170,49 +225,31 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
   RequantizeVector r[B];
 #pragma GCC unroll 2
   for (int b = 0; b < B; ++b) r[b] = load_requantize<kForm>(f.requantize, first + b * kLanes);
-  const __m256i low = _mm256_set1_epi16(static_cast<int16_t>(f.requantize.low)),
-                high = _mm256_set1_epi16(static_cast<int16_t>(f.requantize.high));
+  const Bits low = splat_16(f.requantize.low), high = splat_16(f.requantize.high);
   const int last = imin(f.outputs - first - (B - 1) * kLanes, kLanes);  // bytes of the last vector of a pixel
   int8_t* y = f.out + pixel * f.out_stride + first;
   const int8_t* from = kAdds ? f.residual.from + pixel * f.residual.stride + first : nullptr;
   for (int p = 0; p < count; p += kPixels, sums += 4 * kLanes) {
     const int pixels = imin(kPixels, count - p);
-    __m256i words[2];
+    Bits words[2];
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
-      words[i] = bounded_words(words_of(unbounded<kForm>(load_vi(sums + 2 * i * kLanes), r[0]),
-                                        unbounded<kForm>(load_vi(sums + (2 * i + 1) * kLanes), r[B - 1])),
-                               low, high);
+      words[i] = bounded_16(words_of(unbounded<kForm>(load_vi(sums + 2 * i * kLanes), r[0]),
+                                     unbounded<kForm>(load_vi(sums + (2 * i + 1) * kLanes), r[B - 1])),
+                            low, high);
       if constexpr (kAdds) {
         __m128i bytes[2];
 #pragma GCC unroll 2
         for (int h = 0; h < 2; ++h) {
           const int q = (2 * i + h) / B;
           const int8_t* at = from + q * f.residual.stride + (B == 2 ? h * kLanes : 0);
-          bytes[h] = q < pixels ? _mm_cvtsi64_si128(static_cast<int64_t>(load_some(at, h == B - 2 ? kLanes : last)))
-                                : __m128i{};
+          bytes[h] = q < pixels ? load_vector(at, h == B - 2 ? kLanes : last) : __m128i{};
         }
-        words[i] = added_words(words[i], _mm256_cvtepi8_epi16(_mm_unpacklo_epi32(bytes[0], bytes[1])), add);
+        words[i] = added_words(words[i], as_words(bytes[0], bytes[1]), add);
       }
     }
-    const __m256i bytes = bytes_of(words[0], words[1]);
-    const __m128i halves[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
-#pragma GCC unroll 4
-    for (int q = 0; q < kPixels; ++q, y += f.out_stride) {
-      if (q >= pixels) break;
-      const __m128i half = halves[q * B / 2];
-      if constexpr (B == 2) {
-        if (last == kLanes) {
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(y), half);
-        } else {
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(y), half);
-          store_some(y + kLanes, static_cast<uint64_t>(_mm_extract_epi64(half, 1)), last);
-        }
-      } else {
-        const int64_t eight = q % 2 == 0 ? _mm_cvtsi128_si64(half) : _mm_extract_epi64(half, 1);
-        store_some(y, static_cast<uint64_t>(eight), last);
-      }
-    }
+    store_pixels<B>(y, f.out_stride, pixels, bytes_of(words[0], words[1]), last);
+    y += kPixels * f.out_stride;
     if constexpr (kAdds) from += kPixels * f.residual.stride;
   }
 }

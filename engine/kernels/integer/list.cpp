@@ -4,15 +4,21 @@
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
+#if defined(__AMX_INT8__)
+
+// To be tried before those of the instruction set without tiles.
+extern const Kernel* const kIntegerTileKernels[];
+const Kernel* const kIntegerTileKernels[] = {&kIntegerConv, nullptr};
+
+#else
+
 extern const Kernel* const kIntegerKernels[];
 const Kernel* const kIntegerKernels[] = {
 #if defined(SPARSENET_PAIRS)
     &kIntegerWinograd,
 #endif
     &kIntegerConv,
-#if !defined(__AVX512F__)
     &kIntegerDepthwisePanel,
-#endif
     &kIntegerDepthwise,
     &kIntegerPool,
     &kIntegerGlobalPool,
@@ -27,5 +33,7 @@ const Kernel* const kIntegerKernels[] = {
     &kIntegerStrided,
     nullptr,
 };
+
+#endif
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,7 +1,7 @@
 // Multiplication by factors that are not integers, in every lane: the arithmetic of runtime/requantize.h, bit by bit.
 #pragma once
 
-#include "kernels/integer/vectors.h"
+#include "kernels/integer/bits.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
@@ -10,50 +10,30 @@ namespace sparsenet::rt::SPARSENET_ISA {
 // are what is wanted.
 template <class Rest>
 SPARSENET_INLINE VI by_halves(VI a, VI b, VI c, Rest rest) {
-#if defined(__AVX512F__)
-  const auto x = reinterpret_cast<__m512i>(a), y = reinterpret_cast<__m512i>(b), z = reinterpret_cast<__m512i>(c);
-  const __m512i even = rest(_mm512_mul_epi32(x, y), _mm512_and_si512(z, _mm512_set1_epi64(0xffffffff)));
-  const __m512i odd =
-      rest(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32)), _mm512_srli_epi64(z, 32));
-  return reinterpret_cast<VI>(_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
-#else
-  const auto x = reinterpret_cast<__m256i>(a), y = reinterpret_cast<__m256i>(b), z = reinterpret_cast<__m256i>(c);
-  const __m256i even = rest(_mm256_mul_epi32(x, y), _mm256_and_si256(z, _mm256_set1_epi64x(0xffffffff)));
-  const __m256i odd =
-      rest(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(y, 32)), _mm256_srli_epi64(z, 32));
-  return reinterpret_cast<VI>(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
-#endif
+  const Bits x = bits(a), y = bits(b), z = bits(c);
+  const Bits even = rest(multiply_even(x, y), even_lanes(z));
+  const Bits odd = rest(multiply_even(right_64<32>(x), right_64<32>(y)), right_64<32>(z));
+  return vector_of(merge_lanes(even, left_64<32>(odd)));
 }
 
 // multiplied() of requantize.h, in every lane.
 SPARSENET_INLINE VI multiplied_single(VI x, VI multiplier, VI shift) {
+  return by_halves(x, multiplier, 31 - shift, [](Bits product, Bits right) {
+    const Bits half = left_64(splat_64(1), subtract_64(right, splat_64(1)));
 #if defined(__AVX512F__)
-  return by_halves(x, multiplier, 31 - shift, [](__m512i product, __m512i right) {
-    const __m512i half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(right, _mm512_set1_epi64(1)));
-    return _mm512_srav_epi64(_mm512_add_epi64(product, half), right);
-  });
+    return _mm512_srav_epi64(add_64(product, half), right);
 #else
-  // There is no arithmetic shift of 64 bits: 2^62 makes the numbers positive, and is taken off again.
-  return by_halves(x, multiplier, 31 - shift, [](__m256i product, __m256i right) {
-    const __m256i half = _mm256_sllv_epi64(_mm256_set1_epi64x(1), _mm256_sub_epi64(right, _mm256_set1_epi64x(1)));
-    const __m256i most = _mm256_set1_epi64x(int64_t{1} << 62);
-    const __m256i shifted = _mm256_srlv_epi64(_mm256_add_epi64(_mm256_add_epi64(product, half), most), right);
-    return _mm256_sub_epi64(shifted, _mm256_srlv_epi64(most, right));
-  });
+    // There is no arithmetic shift of 64 bits: 2^62 makes the numbers positive, and is taken off again.
+    const Bits most = splat_64(int64_t{1} << 62);
+    return subtract_64(_mm256_srlv_epi64(add_64(add_64(product, half), most), right), _mm256_srlv_epi64(most, right));
 #endif
+  });
 }
 
 SPARSENET_INLINE VI multiplied_double(VI x, VI multiplier, VI shift) {
   const VI left = max_vi(shift, VI{}), right = left - shift;
-#if defined(__AVX512F__)
-  const VI high = by_halves(x << left, multiplier, VI{}, [](__m512i product, __m512i) {
-    return _mm512_srli_epi64(_mm512_add_epi64(product, _mm512_set1_epi64(1 << 30)), 31);
-  });
-#else
-  const VI high = by_halves(x << left, multiplier, VI{}, [](__m256i product, __m256i) {
-    return _mm256_srli_epi64(_mm256_add_epi64(product, _mm256_set1_epi64x(1 << 30)), 31);
-  });
-#endif
+  const VI high = by_halves(x << left, multiplier, VI{},
+                            [](Bits product, Bits) { return right_64<31>(add_64(product, splat_64(1 << 30))); });
   // The quotient by 2^right; a rest of more than half counts, half only of what is not negative.
   const VI mask = (VI)(((VU{} + 1u) << (VU)right) - 1u);
   const VI most = (mask >> 1) - (high >> 31);
@@ -108,7 +88,7 @@ SPARSENET_INLINE VI by(VI x, const Factor& f, Rounding rounding) {
 // products; kHighDouble is kDouble for factors below 1/4, where no number is shifted to the left.
 enum class Form { kDouble, kSingle, kHighDouble, kHighSingle };
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
 constexpr bool kHasHigh = true;
 #else
 constexpr bool kHasHigh = false;
@@ -135,7 +115,7 @@ struct Requantize {
 // The same for one vector of outputs.
 struct RequantizeVector {
   VI multiplier, shift, zero, low, high;
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
   // What is added to the products of the even lanes and of the odd ones, and the odd multipliers in even lanes.
   VI even, odd, odd_multiplier;
 #endif
@@ -149,21 +129,20 @@ SPARSENET_INLINE RequantizeVector load_requantize(const Requantize& r, int first
   v.zero = splat_vi(r.zero);
   v.low = splat_vi(r.low);
   v.high = splat_vi(r.high);
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
   if constexpr (kForm == Form::kHighSingle) {
-    const __m256i right = reinterpret_cast<__m256i>(31 - v.shift), twice = _mm256_set1_epi64x(2 * r.zero + 1);
-    const __m256i one = _mm256_set1_epi64x(1);
+    const Bits right = bits(31 - v.shift), twice = splat_64(2 * r.zero + 1);
     // Half of 2^right, and the zero point times it.
-    const auto added = [&](__m256i exponent) { return _mm256_sllv_epi64(twice, _mm256_sub_epi64(exponent, one)); };
-    v.even = reinterpret_cast<VI>(added(_mm256_and_si256(right, _mm256_set1_epi64x(0xffffffff))));
-    v.odd = reinterpret_cast<VI>(added(_mm256_srli_epi64(right, 32)));
+    const auto added = [&](Bits exponent) { return left_64(twice, subtract_64(exponent, splat_64(1))); };
+    v.even = vector_of(added(even_lanes(right)));
+    v.odd = vector_of(added(right_64<32>(right)));
   }
   if constexpr (kForm == Form::kHighDouble) {
-    v.even = v.odd = reinterpret_cast<VI>(_mm256_set1_epi64x(1 << 30));
+    v.even = v.odd = vector_of(splat_64(1 << 30));
     v.zero = 2 * v.zero + 1;
   }
   if constexpr (kForm == Form::kHighSingle || kForm == Form::kHighDouble) {
-    v.odd_multiplier = reinterpret_cast<VI>(_mm256_srli_epi64(reinterpret_cast<__m256i>(v.multiplier), 32));
+    v.odd_multiplier = vector_of(right_64<32>(bits(v.multiplier)));
     v.shift = -1 - v.shift;
   }
 #endif
@@ -182,23 +161,15 @@ SPARSENET_INLINE RequantizeVector splat_requantize(const Multiplier& m, int32_t 
 // Requantised, but not yet within the bounds.
 template <Form kForm>
 SPARSENET_INLINE VI unbounded(VI sum, const RequantizeVector& r) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
   if constexpr (kForm == Form::kHighSingle || kForm == Form::kHighDouble) {
-    const auto x = reinterpret_cast<__m256i>(sum), shift = reinterpret_cast<__m256i>(r.shift);
-    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, reinterpret_cast<__m256i>(r.multiplier)),
-                                          reinterpret_cast<__m256i>(r.even));
-    const __m256i odd =
-        _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), reinterpret_cast<__m256i>(r.odd_multiplier)),
-                         reinterpret_cast<__m256i>(r.odd));
-    if constexpr (kForm == Form::kHighSingle) {
-      const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-      return reinterpret_cast<VI>(_mm256_srav_epi32(high, shift));
-    }
-    const auto high =
-        reinterpret_cast<VI>(_mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa));
+    const Bits x = bits(sum);
+    const Bits even = add_64(multiply_even(x, bits(r.multiplier)), bits(r.even));
+    const Bits odd = add_64(multiply_even(right_64<32>(x), bits(r.odd_multiplier)), bits(r.odd));
+    if constexpr (kForm == Form::kHighSingle) return vector_of(merge_lanes(right_64<32>(even), odd)) >> r.shift;
+    const VI high = vector_of(merge_lanes(right_64<31>(even), left_64<1>(odd)));
     // Half of what is negative is rounded down. The last shift takes off one half and the zero point, which is doubled.
-    const VI nudged = high + (high >> 31);
-    return (reinterpret_cast<VI>(_mm256_srav_epi32(reinterpret_cast<__m256i>(nudged), shift)) + r.zero) >> 1;
+    return (((high + (high >> 31)) >> r.shift) + r.zero) >> 1;
   }
 #endif
   return (kForm == Form::kDouble ? multiplied_double(sum, r.multiplier, r.shift)
@@ -231,19 +202,5 @@ SPARSENET_INLINE void by_form(const Requantize& r, F f) {
       return f(FormTag < kHasHigh ? Form::kHighSingle : Form::kSingle > {});
   }
 }
-
-#if defined(__AVX2__) && !defined(__AVX512F__)
-// Two vectors as one of 16-bit numbers, the lower four lanes of each in front of the upper ones.
-SPARSENET_INLINE __m256i words_of(VI a, VI b) {
-  return _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
-}
-SPARSENET_INLINE __m256i bounded_words(__m256i v, __m256i low, __m256i high) {
-  return _mm256_min_epi16(_mm256_max_epi16(v, low), high);
-}
-// The bytes of four vectors in their order, of which words_of() made pairs.
-SPARSENET_INLINE __m256i bytes_of(__m256i a, __m256i b) {
-  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-#endif
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -82,24 +82,23 @@ SPARSENET_INLINE VI bounded_vi(VI v, const Bounds& b) {
 template <class F>
 SPARSENET_INLINE int64_t requantize_groups(const Multiplier& m, const QuantParams& q, int64_t begin, int64_t end,
                                            int8_t* y, F make) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX2__)
   const int left = q.rounding == Rounding::kSingle && m.shift >= -15 ? 8 : 0;
   const Multiplier smaller{m.value, m.shift - left};
   if (!is_high(smaller, q.rounding)) return begin;
-  const __m256i low = _mm256_set1_epi16(static_cast<int16_t>(q.low)),
-                high = _mm256_set1_epi16(static_cast<int16_t>(q.high));
+  const Bits low = splat_16(q.low), high = splat_16(q.high);
   const auto all = [&](auto form) {
     constexpr Form kForm = decltype(form)::value;
     const RequantizeVector r = splat_requantize<kForm>(smaller, q.out_zero);
     for (; begin + 4 * kLanes <= end; begin += 4 * kLanes) {
-      __m256i words[2];
+      Bits words[2];
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) {
         const int64_t at = begin + 2 * i * kLanes;
-        words[i] = bounded_words(
+        words[i] = bounded_16(
             words_of(unbounded<kForm>(make(at) << left, r), unbounded<kForm>(make(at + kLanes) << left, r)), low, high);
       }
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + begin), bytes_of(words[0], words[1]));
+      store_bits(y + begin, bytes_of(words[0], words[1]));
     }
   };
   q.rounding == Rounding::kDouble ? all(FormTag<Form::kHighDouble>{}) : all(FormTag<Form::kHighSingle>{});

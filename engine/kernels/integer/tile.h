@@ -2,11 +2,14 @@
 #pragma once
 
 #include "kernels/integer/vectors.h"
+#include "kernels/portable/amx.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
 
 // Most pixels of a tile with one and with two vectors of outputs.
-#if defined(__AVX512F__)
+#if defined(__AMX_INT8__)
+constexpr int kTilePixels1 = 32, kTilePixels2 = 32;
+#elif defined(__AVX512F__)
 constexpr int kTilePixels1 = 14, kTilePixels2 = 14;
 #elif defined(__aarch64__)
 constexpr int kTilePixels1 = 16, kTilePixels2 = 12;
@@ -16,6 +19,19 @@ constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
 constexpr int kTileSums = (kTilePixels1 > 2 * kTilePixels2 ? kTilePixels1 : 2 * kTilePixels2) * kLanes;
 
 constexpr int kPrefetch = 16;  // vectors of weights
+
+// AMX multiplies whole blocks of cells of 16 pixels. What lies beyond a tile's pixels is read, and counts for nothing.
+#if defined(__AMX_INT8__)
+constexpr int kTileRows = 16, kLeastSteps = kBlockCells / kStep;
+#else
+constexpr int kTileRows = 1, kLeastSteps = 1;
+#endif
+constexpr int kCellsBeyond = (kTileRows - 1) * kBlockCells;
+
+// Steps of a piece of `cells` cells.
+SPARSENET_INLINE int32_t steps_for(int cells) {
+  return imax(ceil_div(cells, kStep), kLeastSteps);
+}
 
 // Cells of a pixel that follow each other in the panel.
 struct Piece {
@@ -32,6 +48,56 @@ struct Pieces {
 SPARSENET_INLINE int tile_most(int blocks) {
   return blocks == 2 ? kTilePixels2 : kTilePixels1;
 }
+
+// Pixels of a tile where there are `pixels`: tiles of about the same size.
+SPARSENET_INLINE int tile_pixels(int pixels, int blocks) {
+  if constexpr (kTileRows > 1) return tile_most(blocks);
+  return ceil_div(pixels, ceil_div(pixels, tile_most(blocks)));
+}
+
+#if defined(__AMX_INT8__)
+
+// `sums`: [P * kTileRows][B][kLanes], which begin with `bias`: a tile's rows are loaded from the same place. Weights: [piece][kLeastSteps][output][kStep].
+template <int P, int B>
+__attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
+                                        int32_t* sums) {
+  constexpr int kSumsBytes = B * kLanes * 4;
+  _tile_loadd(0, bias, 0);
+  if constexpr (B == 2) _tile_loadd(1, bias + kLanes, 0);
+  if constexpr (P == 2) _tile_loadd(2, bias, 0);
+  if constexpr (P == 2 && B == 2) _tile_loadd(3, bias + kLanes, 0);
+  for (int32_t i = 0; i < pieces.count; ++i, w += kBlockCells * kLanes) {
+    const Cell* at = x + pieces.list[i].offset;
+    _tile_loadd(4, at, kBlockCells);
+    _tile_loadd(6, w, 64);
+    _tile_dpbusd(0, 4, 6);
+    if constexpr (B == 2) {
+      _tile_loadd(7, w + pieces.block, 64);
+      _tile_dpbusd(1, 4, 7);
+    }
+    if constexpr (P == 2) {
+      _tile_loadd(5, at + kTileRows * kBlockCells, kBlockCells);
+      _tile_dpbusd(2, 5, 6);
+    }
+    if constexpr (P == 2 && B == 2) _tile_dpbusd(3, 5, 7);
+  }
+  int32_t* below = sums + kTileRows * B * kLanes;
+  _tile_stored(0, sums, kSumsBytes);
+  if constexpr (B == 2) _tile_stored(1, sums + kLanes, kSumsBytes);
+  if constexpr (P == 2) _tile_stored(2, below, kSumsBytes);
+  if constexpr (P == 2 && B == 2) _tile_stored(3, below + kLanes, kSumsBytes);
+}
+
+SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces, const Cell* x, const Weight* w,
+                                    const int32_t* bias, int32_t* sums) {
+  if (count > kTileRows) {
+    blocks == 2 ? multiply<2, 2>(pieces, x, w, bias, sums) : multiply<2, 1>(pieces, x, w, bias, sums);
+  } else {
+    blocks == 2 ? multiply<1, 2>(pieces, x, w, bias, sums) : multiply<1, 1>(pieces, x, w, bias, sums);
+  }
+}
+
+#else
 
 // `sums`: [P][B][kLanes], which begin with `bias`. Weights: [piece, step][output][kStep].
 template <int P, int B>
@@ -85,5 +151,7 @@ SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces,
   blocks == 2 ? multiply_some<kTilePixels2, 2>(count, pieces, x, w, bias, sums)
               : multiply_some<kTilePixels1, 1>(count, pieces, x, w, bias, sums);
 }
+
+#endif
 
 }  // namespace sparsenet::rt::SPARSENET_ISA

@@ -1,0 +1,128 @@
+// Whole registers of AVX2 and AVX-512, for what vector types of 32-bit integers cannot say. Where instructions work
+// within 128 bits, that is so with both.
+#pragma once
+
+#include "kernels/integer/vectors.h"
+
+#if defined(__AVX2__)
+
+namespace sparsenet::rt::SPARSENET_ISA {
+
+#if defined(__AVX512F__)
+using Bits = __m512i;
+#define SPARSENET_BITS(operation) _mm512_##operation
+#else
+using Bits = __m256i;
+#define SPARSENET_BITS(operation) _mm256_##operation
+#endif
+
+SPARSENET_INLINE Bits bits(VI v) {
+  return reinterpret_cast<Bits>(v);
+}
+SPARSENET_INLINE VI vector_of(Bits v) {
+  return reinterpret_cast<VI>(v);
+}
+
+// --- 64-bit integers, two lanes each
+
+SPARSENET_INLINE Bits splat_64(int64_t x) {
+#if defined(__AVX512F__)
+  return _mm512_set1_epi64(x);
+#else
+  return _mm256_set1_epi64x(x);
+#endif
+}
+SPARSENET_INLINE Bits add_64(Bits a, Bits b) {
+  return SPARSENET_BITS(add_epi64)(a, b);
+}
+SPARSENET_INLINE Bits subtract_64(Bits a, Bits b) {
+  return SPARSENET_BITS(sub_epi64)(a, b);
+}
+SPARSENET_INLINE Bits left_64(Bits a, Bits by) {
+  return SPARSENET_BITS(sllv_epi64)(a, by);
+}
+template <int kBy>
+SPARSENET_INLINE Bits left_64(Bits a) {
+  return SPARSENET_BITS(slli_epi64)(a, kBy);
+}
+template <int kBy>
+SPARSENET_INLINE Bits right_64(Bits a) {
+  return SPARSENET_BITS(srli_epi64)(a, kBy);
+}
+// Products of the even lanes; the odd lanes are moved to the even ones with right_64<32>().
+SPARSENET_INLINE Bits multiply_even(Bits a, Bits b) {
+  return SPARSENET_BITS(mul_epi32)(a, b);
+}
+// The even lanes as 64-bit integers that are not negative.
+SPARSENET_INLINE Bits even_lanes(Bits a) {
+#if defined(__AVX512F__)
+  return _mm512_and_si512(a, splat_64(0xffffffff));
+#else
+  return _mm256_and_si256(a, splat_64(0xffffffff));
+#endif
+}
+SPARSENET_INLINE Bits merge_lanes(Bits even, Bits odd) {
+#if defined(__AVX512F__)
+  return _mm512_mask_blend_epi32(0xaaaa, even, odd);
+#else
+  return _mm256_blend_epi32(even, odd, 0xaa);
+#endif
+}
+
+// --- 16-bit integers
+
+SPARSENET_INLINE Bits splat_16(int32_t x) {
+  return SPARSENET_BITS(set1_epi16)(static_cast<int16_t>(x));
+}
+SPARSENET_INLINE Bits subtract_16(Bits a, Bits b) {
+  return SPARSENET_BITS(sub_epi16)(a, b);
+}
+SPARSENET_INLINE Bits bounded_16(Bits v, Bits low, Bits high) {
+  return SPARSENET_BITS(min_epi16)(SPARSENET_BITS(max_epi16)(v, low), high);
+}
+// Two vectors as one of 16-bit integers, saturated: of every 128 bits, the lanes of `a` in front of those of `b`.
+SPARSENET_INLINE Bits words_of(VI a, VI b) {
+  return SPARSENET_BITS(packs_epi32)(bits(a), bits(b));
+}
+// The lower and the upper half of every 128 bits, each number twice.
+SPARSENET_INLINE Bits first_words(Bits v) {
+  return SPARSENET_BITS(unpacklo_epi16)(v, v);
+}
+SPARSENET_INLINE Bits second_words(Bits v) {
+  return SPARSENET_BITS(unpackhi_epi16)(v, v);
+}
+// Sums of products of two neighbours.
+SPARSENET_INLINE VI multiply_pairs(Bits a, VI b) {
+  return vector_of(SPARSENET_BITS(madd_epi16)(a, bits(b)));
+}
+// The two vectors of which words_of() made one.
+SPARSENET_INLINE VI first_vector(Bits words) {
+  return vector_of(SPARSENET_BITS(srai_epi32)(first_words(words), 16));
+}
+SPARSENET_INLINE VI second_vector(Bits words) {
+  return vector_of(SPARSENET_BITS(srai_epi32)(second_words(words), 16));
+}
+
+// --- bytes
+
+// The bytes of four vectors in their order, of which words_of() made pairs; saturated.
+SPARSENET_INLINE Bits bytes_of(Bits a, Bits b) {
+#if defined(__AVX512F__)
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(a, b));
+#else
+  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#endif
+}
+
+SPARSENET_INLINE void store_bits(void* to, Bits v) {
+#if defined(__AVX512F__)
+  _mm512_storeu_si512(to, v);
+#else
+  _mm256_storeu_si256(static_cast<__m256i*>(to), v);
+#endif
+}
+
+}  // namespace sparsenet::rt::SPARSENET_ISA
+
+#endif
