@@ -95,7 +95,7 @@ def printed(command, **options):
     done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout)
 
 
 def ours(binary, path, threads, runs, hold):
