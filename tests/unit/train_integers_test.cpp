@@ -1,6 +1,6 @@
 // Training of networks that compute with integers, which it simulates. What a step computes is compared with the
-// definition in double precision (support/smooth_network.h), the simulated network with the integers that it stands
-// for, and what comes out of a training with what the trainer says.
+// definition in double precision (support/smooth_network.h), and the simulated network with the integers that it stands
+// for.
 #include <sparsenet/deploy.h>
 #include <sparsenet/quantize.h>
 #include <sparsenet/session.h>
@@ -24,87 +24,6 @@ using namespace sparsenet;
 using namespace sparsenet::test;
 
 namespace {
-
-using Values = std::vector<float>;
-
-Values random_images(uint64_t seed, int64_t count, int64_t elements) {
-  Random random(seed ^ 0x51ab);
-  Values images(static_cast<size_t>(count * elements));
-  for (float& v : images) v = static_cast<float>(random.normal());
-  return images;
-}
-
-Graph quantised(Graph graph, uint64_t seed, const std::vector<std::string>& keep_float = {}) {
-  Model model;
-  model.graph = std::move(graph);
-  REQUIRE(model.graph.set_batch(1).ok());
-  const Values images = random_images(seed, 16, element_count(model.graph.shape(model.graph.inputs[0])));
-  QuantizeOptions options;
-  options.keep_float = keep_float;
-  const auto result = quantize(model, images.data(), 16, options);
-  REQUIRE_MESSAGE(result.ok(), result.status().message());
-  return result->graph;
-}
-
-// A dense block with groups of different ranges, a gate, a residual and pooling of each kind.
-Graph float_network(uint64_t seed) {
-  Random random(seed);
-  GraphMaker g(random);
-  const ValueId x = g.input({1, 3, 8, 8});
-  const ValueId a = g.conv(x, 5, 3);
-  const ValueId b = g.conv(g.relu(g.batch_norm(a)), 4, 3);
-  const ValueId c = g.conv(g.relu(g.batch_norm(g.concat({a, b}))), 6, 1);
-  const ValueId gate = g.node(Op::kSigmoid, {g.conv(g.global_pool(c), 6, 1)});
-  const ValueId gated = g.node(Op::kMul, {c, gate});
-  const ValueId all = g.pool(seed % 2 == 0 ? Op::kAveragePool : Op::kMaxPool, g.concat({a, b, gated}), 2, 2);
-  const ValueId d = g.relu(g.conv(g.batch_norm(all), 8, 3));
-  const ValueId e = g.relu(g.node(Op::kAdd, {d, g.conv(d, 8, 3, 1, seed % 3 == 0 ? 8 : 1)}));
-  return g.finish({g.fully_connected(g.flatten(g.pool(Op::kAveragePool, e, 2, 2)), 5)});
-}
-
-// As other programs quantise: integers as input, one scale for some weights, tables and a Softmax.
-Graph integer_network(uint64_t seed) {
-  Random random(seed);
-  IntegerMaker g(random);
-  ConvAttrs same;
-  same.kernel = {3, 3};
-  same.pads = {1, 1, 1, 1};
-  const ValueId in = g.input({1, 3, 6, 6}, g.quantization(0.02));
-  ValueId x = g.layer(in, {6, 3, 3, 3}, same);
-  const Op function = random.chance(0.5) ? Op::kTanh : Op::kHardSwish;
-  // TensorFlow Lite's Tanh has one scale.
-  const bool fixed = function == Op::kTanh && g.rounding == Rounding::kDouble;
-  x = g.node(function, {x}, NoAttrs{}, fixed ? Quantization{{1.f / 128}, {0}, 0} : g.quantization(0.01));
-  ConvAttrs each = same;
-  each.groups = 6;
-  ValueId y = g.layer(x, {6, 1, 3, 3}, each);
-  x = g.node(Op::kAdd, {x, y}, NoAttrs{}, g.for_sums(std::max(g.scale(x), g.scale(y)), 300));
-  x = g.node(Op::kClip, {x}, ClipAttrs{-1, 3}, g.quantization(3. / 200));
-  PadAttrs pad;
-  pad.before = {0, 0, 1, 0};
-  pad.after = {0, 0, 1, 0};
-  x = g.move(Op::kPad, {x}, pad);
-  PoolAttrs pool;
-  pool.kernel = pool.stride = {2, 2};
-  x = g.move(random.chance(0.5) ? Op::kMaxPool : Op::kAveragePool, {x}, pool);
-  x = g.node(Op::kQuantize, {x}, NoAttrs{}, g.for_sums(g.scale(x), 100));
-  if (random.chance(0.5)) x = g.node(Op::kGlobalAveragePool, {x}, NoAttrs{}, g.for_sums(g.scale(x), 60));
-  x = g.move(Op::kReshape, {x}, ReshapeAttrs{{0, -1}});
-  x = g.layer(x, {4, g.graph.shape(x)[1]});
-  if (random.chance(0.3)) x = g.node(Op::kSoftmax, {x}, AxisAttrs{1}, {{1.f / 256}, {-128}, 0});
-  return g.finish({x});
-}
-
-Graph network_of(uint64_t seed) {
-  return seed % 2 == 0 ? quantised(float_network(seed), seed) : integer_network(seed);
-}
-
-std::vector<int32_t> random_labels(uint64_t seed, int64_t count, int64_t classes) {
-  Random random(seed ^ 0x1abe1);
-  std::vector<int32_t> labels;
-  for (int64_t i = 0; i < count; ++i) labels.push_back(random.integer(0, static_cast<int>(classes) - 1));
-  return labels;
-}
 
 // All of it simulated, with everything trained.
 Graph simulated_whole(Graph graph) {
@@ -155,20 +74,6 @@ Values rounded_input(const Graph& graph, const Values& images) {
   for (const float v : images) {
     out.push_back((std::clamp(std::nearbyint(v / scale) + zero, -128.f, 127.f) - zero) * scale);
   }
-  return out;
-}
-
-Values run(const Graph& graph, const Values& images, int64_t batch, Backend backend = Backend::kAuto) {
-  SessionOptions options;
-  options.batch = batch;
-  options.backend = backend;
-  options.threads = 1;
-  auto session = Session::create(graph, options);
-  REQUIRE_MESSAGE(session.ok(), session.status().message());
-  REQUIRE(session->set_input(0, images.data(), images.size()).ok());
-  REQUIRE(session->run().ok());
-  Values out(static_cast<size_t>(element_count(session->outputs()[0].shape)));
-  REQUIRE(session->get_output(0, out.data(), out.size()).ok());
   return out;
 }
 
@@ -384,152 +289,6 @@ TEST_CASE("training of integers: every node of real networks is simulated to wit
     CHECK_MESSAGE(same * 1000 >= all * 995, name, ": ", same, " of ", all);
     MESSAGE(name, ": ", same, " of ", all, " numbers are the same");
   }
-}
-
-TEST_CASE("training of integers: without a step the same integers come out") {
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
-    const Graph graph = network_of(seed);
-    TrainOptions options;
-    options.batch = kBatch;
-    options.weight_decay = 0;
-    Trainer trainer = make_trainer(graph, options);
-    const auto result = trainer.graph();
-    REQUIRE_MESSAGE(result.ok(), result.status().message());
-    for (const Value& before : graph.values) {
-      if (!before.is_constant) continue;
-      const Value* after = find_value(*result, before.name);
-      REQUIRE(after);
-      CHECK(after->type == before.type);
-      const bool same = std::memcmp(after->constant.data, before.constant.data, before.constant.bytes()) == 0;
-      CHECK_MESSAGE((same || before.type == DataType::kInt32), "seed ", seed, ": ", before.name);
-      for (size_t i = 0; i < before.quantization.scales.size(); ++i) {
-        CHECK(after->quantization.scales[i] == doctest::Approx(before.quantization.scales[i]).epsilon(1e-6));
-      }
-    }
-  }
-}
-
-TEST_CASE("training of integers: learns, and its result computes with integers what the trainer says") {
-  const Graph graph = quantised(train_network("sparsenet-abc:blocks=2-2,k=4,path=2"), 1);
-  const TrainData data = train_data(64, 10);
-  TrainOptions options;
-  options.batch = 16;
-  options.optimizer = Optimizer::kAdam;
-  Trainer trainer = make_trainer(graph, options);
-  const std::vector<double> losses = train_steps(trainer, data, 16, 0, 4, 0.002f);
-  std::vector<double> last = losses;
-  for (int round = 0; round < 12; ++round) last = train_steps(trainer, data, 16, 0, 4, 0.002f);
-  const auto mean = [](const std::vector<double>& v) {
-    return std::accumulate(v.begin(), v.end(), 0.) / static_cast<double>(v.size());
-  };
-  CHECK(mean(last) < 0.85 * mean(losses));
-  const auto result = trainer.graph();
-  REQUIRE_MESSAGE(result.ok(), result.status().message());
-  REQUIRE(result->nodes.size() == graph.nodes.size());
-  for (size_t i = 0; i < graph.values.size(); ++i) CHECK(result->values[i].type == graph.values[i].type);
-  // The trainer's loss on a batch, and that of the integers.
-  const Values images(data.images.begin(), data.images.begin() + 16 * 3072);
-  const double simulated_loss = train_steps(trainer, data, 16, 0, 1, 0.f)[0];
-  const Values logits = run(*result, images, 16);
-  double loss = 0;
-  for (size_t n = 0; n < 16; ++n) {
-    double sum = 0;
-    for (size_t k = 0; k < 10; ++k) sum += std::exp(static_cast<double>(logits[n * 10 + k]));
-    loss += (std::log(sum) - static_cast<double>(logits[n * 10 + static_cast<size_t>(data.labels[n])])) / 16;
-  }
-  CHECK(loss == doctest::Approx(simulated_loss).epsilon(0.02));
-  CHECK(run(*result, images, 16, Backend::kReference) == logits);
-}
-
-TEST_CASE("training of integers: the same bits from any number of threads, and from where it was saved") {
-  const Graph graph = quantised(float_network(2), 2);
-  const TrainData data = train_data(24, 5, {3, 8, 8});
-  TrainOptions options;
-  options.batch = 4;
-  options.threads = 1;
-  Trainer one = make_trainer(graph, options);
-  const std::vector<double> losses = train_steps(one, data, 4, 0, 6, 0.01f);
-  options.threads = 3;
-  Trainer three = make_trainer(graph, options);
-  const std::vector<double> begin = train_steps(three, data, 4, 0, 3, 0.01f);
-  std::vector<unsigned char> state(three.state_bytes());
-  REQUIRE(three.save_state(state.data(), state.size()).ok());
-  Trainer other = make_trainer(graph, options);
-  REQUIRE(other.load_state(state.data(), state.size()).ok());
-  const std::vector<double> end = train_steps(other, data, 4, 3, 3, 0.01f);
-  CHECK(std::equal(begin.begin(), begin.end(), losses.begin()));
-  CHECK(std::equal(end.begin(), end.end(), losses.begin() + 3));
-  CHECK(same_bits(parameters_of(one), parameters_of(other)));
-}
-
-TEST_CASE("training of integers: a memory budget changes nothing but the order of sums") {
-  const Graph graph = quantised(float_network(4), 4);
-  const TrainData data = train_data(8, 5, {3, 8, 8});
-  TrainOptions options;
-  options.batch = 8;
-  options.threads = 1;
-  Trainer whole = make_trainer(graph, options);
-  const TrainMemory memory = whole.memory();
-  options.memory_budget = (memory.arena_bytes + memory.scratch_bytes + memory.packed_bytes) / 2;
-  Trainer parts = make_trainer(graph, options);
-  CHECK((parts.memory().micro_batch < 8 || parts.memory().recomputed > 0));
-  CHECK(parts.memory().arena_bytes < memory.arena_bytes);
-  const double a = train_steps(whole, data, 8, 0, 1, 0.01f)[0], b = train_steps(parts, data, 8, 0, 1, 0.01f)[0];
-  CHECK(a == doctest::Approx(b).epsilon(1e-5));
-}
-
-TEST_CASE("training of integers: what is in front of the trained layers stays integers") {
-  for (const bool float_head : {false, true}) {
-    const Graph graph = quantised(
-        float_network(6), 6, float_head ? std::vector<std::string>{"FullyConnected*"} : std::vector<std::string>{});
-    TrainOptions options;
-    options.batch = 4;
-    options.freeze = "all-but-head";
-    Trainer trainer = make_trainer(graph, options);
-    int integer_layers = 0, simulated_values = 0;
-    for (const StepInfo& step : trainer.steps()) {
-      integer_layers += step.op == "Conv" && step.kernel.find("_s8") != std::string::npos;
-      simulated_values += step.op == "FakeQuantize";
-    }
-    CHECK(integer_layers >= 5);
-    CHECK(simulated_values == (float_head ? 0 : 1));
-    const TrainData data = train_data(16, 5, {3, 8, 8});
-    train_steps(trainer, data, 4, 0, 4, 0.05f);
-    const Graph result = trainer.graph().value();
-    int moved = 0;
-    for (const Value& before : graph.values) {
-      if (!before.is_constant) continue;
-      const Value* after = find_value(result, before.name);
-      REQUIRE(after);
-      moved += std::memcmp(after->constant.data, before.constant.data, before.constant.bytes()) != 0;
-    }
-    CHECK(moved == 2);  // the last layer's weight and bias
-    Graph other = graph;
-    const Status replaced = replace_head(&other, 7, 1);
-    CHECK(replaced.ok() == float_head);
-    if (float_head) {
-      CHECK(other.shape(other.outputs[0]) == Shape{1, 7});
-    } else {
-      CHECK(replaced.message().find("computes with integers, whose ranges were measured") != std::string::npos);
-    }
-  }
-}
-
-TEST_CASE("training of integers: plans for devices refuse it, and numbers that are not finite are told") {
-  Model model;
-  model.graph = quantised(float_network(8), 8);
-  const auto plan = make_training_plan(model, "portable-f32");
-  REQUIRE_FALSE(plan.ok());
-  CHECK(plan.status().message().find("computes with integers: plans that train on a device") != std::string::npos);
-  TrainOptions options;
-  options.batch = 2;
-  Trainer trainer = make_trainer(model.graph, options);
-  const TrainData data = train_data(2, 5, {3, 8, 8});
-  REQUIRE(trainer.step(data.batch_images(0, 2), data.batch_labels(0, 2), 3e38f).ok());
-  const auto graph = trainer.graph_view();
-  REQUIRE_FALSE(graph.ok());
-  CHECK(graph.status().code() == StatusCode::kNotFinite);
-  CHECK(graph.status().message().find("tensor '") == 0);
 }
 
 TEST_CASE("steps that simulate integers: all kernels give the same bits") {
