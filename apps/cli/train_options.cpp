@@ -60,8 +60,9 @@ void add_learning_options(CLI::App& command, TrainCommand& c) {
   const std::string how = "How it learns";
   command.add_option("--optimizer", c.optimizer, "sgd (Nesterov), adam or adamw")->default_str("sgd")->group(how);
   command
-      .add_option("--lr", c.rate,
-                  "learning rate (default: 0.1 for sgd, 0.001 for the others; 0.00003 for networks of 8-bit integers)")
+      .add_option(
+          "--lr", c.rate,
+          "learning rate (default: 0.1 for sgd, 0.001 for the others; 0.00003 where 8-bit integers are trained)")
       ->check(real_in(0, 1e6, "a number from 0 to 1e6"))
       ->group(how);
   c.momentum_option = command.add_option("--momentum", c.momentum, "momentum of sgd")
@@ -168,8 +169,8 @@ Status TrainCommand::resolve() {
   return {};
 }
 
-void TrainCommand::resolve_rate(bool integers) {
-  if (rate < 0) rate = integers ? 0.00003 : optimizer == "sgd" ? 0.1 : 0.001;
+void TrainCommand::resolve_rate(bool simulated) {
+  if (rate < 0) rate = simulated ? 0.00003 : optimizer == "sgd" ? 0.1 : 0.001;
 }
 
 std::vector<std::pair<std::string, std::string>> TrainCommand::written_files() const {

@@ -23,7 +23,7 @@ struct TrainCommand {
   bool no_shuffle = false, resume = false, log_steps = false, json = false;
   bool keep_labels = false, skip_broken = false;
   std::string optimizer = "sgd", schedule = "paper", augment, freeze = "none";
-  double rate = -1;  // negative: the optimiser's default, or that of networks of integers
+  double rate = -1;  // negative: the optimiser's default, or that of trained integers
   double momentum = 0.9, weight_decay = 1e-4, smoothing = 0, clip = 0;
   int accumulate = 1;
   uint64_t memory_budget = 0;
@@ -35,8 +35,9 @@ struct TrainCommand {
   // Fills in defaults that depend on other options and makes the checks that involve more than one option. Errors are
   // usage errors.
   Status resolve();
-  // Fills in what depends on the network. To be called before the settings are asked for.
-  void resolve_rate(bool integers);
+  // Fills in what depends on the network: `simulated` says whether integers are trained. To be called before the
+  // settings are asked for.
+  void resolve_rate(bool simulated);
 
   // The options that name output files, with these files; some may be empty. To be called after resolve().
   std::vector<std::pair<std::string, std::string>> written_files() const;

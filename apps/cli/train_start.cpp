@@ -165,6 +165,24 @@ bool computes_with_integers(const Graph& graph) {
                      [](const Value& value) { return !value.is_constant && value.type == DataType::kInt8; });
 }
 
+// The learning rate depends on whether integers are trained.
+Status resolve_rate(TrainCommand& command, TrainStart& start) {
+  const Graph& graph = start.model.graph;
+  if (!computes_with_integers(graph)) {
+    command.resolve_rate(false);
+    return {};
+  }
+  const Result<bool> simulated = simulates_integers(graph, command.train_options());
+  if (!simulated.ok()) return simulated.status().with_context(start.model_name);
+  command.resolve_rate(*simulated);
+  start.notes.push_back(*simulated ? "the network computes with 8-bit integers: where it is trained, their rounding is "
+                                     "simulated in float32, and " +
+                                         command.output + " holds integers again"
+                                   : "the network computes with 8-bit integers in front of what is trained, which is "
+                                     "float32; they stay as they are");
+  return {};
+}
+
 }  // namespace
 
 int64_t class_count(const Graph& graph) {
@@ -191,14 +209,7 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage) {
   }
   SPARSENET_RETURN_IF_ERROR(from_file ? start_from_file(command, **data, start, usage)
                                       : start_fresh(command, **data, start));
-  const bool integers = computes_with_integers(start.model.graph);
-  command.resolve_rate(integers);
-  if (integers) {
-    start.notes.push_back(
-        "the network computes with 8-bit integers: where it is trained, their rounding is simulated in "
-        "float32, and " +
-        command.output + " holds integers again");
-  }
+  SPARSENET_RETURN_IF_ERROR(resolve_rate(command, start));
   const auto check_batch = [&](int64_t images) -> Status {
     if (command.batch <= images) return {};
     usage = true;

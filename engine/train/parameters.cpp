@@ -9,6 +9,7 @@
 #include "base/name_pattern.h"
 #include "graph/integers.h"
 #include "graph/ops.h"
+#include "train/training_form.h"
 #include "zoo/initialize.h"
 
 namespace sparsenet {
@@ -85,6 +86,19 @@ Status choose_parameters(const Graph& graph, const TrainOptions& options, std::v
   }
   if (!any) return invalid_argument("freeze '" + options.freeze + "': leaves no parameter to train");
   return {};
+}
+
+Result<bool> simulates_integers(const Graph& graph, const TrainOptions& options) {
+  return guarded("choosing what is trained", [&]() -> Result<bool> {
+    std::vector<ParameterInfo> infos;
+    std::vector<ValueId> ids;
+    std::vector<bool> trained, decayed;
+    SPARSENET_RETURN_IF_ERROR(choose_parameters(graph, options, &infos, &ids, &trained, &decayed));
+    const std::vector<bool> active = active_values(graph, trained);
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+      return active[static_cast<size_t>(node.outputs[0])] && has_integers(graph, node);
+    });
+  });
 }
 
 namespace {

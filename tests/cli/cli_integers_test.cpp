@@ -204,6 +204,12 @@ TEST_CASE("cli: train takes networks of integers, whole or in part, and makes su
   // A float32 head on a body of integers can be replaced, too.
   const std::string mixed = scratch("mixed.snet");
   json_of({"quantize", source, "--data", data, "--samples", "16", "--keep-float", "fc", "-o", mixed});
+  // Where no integers are trained, the learning rate is that of float32.
+  const json in_float = train(mixed, again, {"--freeze", "all-but-head", "--schedule", "constant"});
+  CHECK(in_float["epochs"][1]["learning_rate"] == doctest::Approx(0.1));
+  CHECK(head["epochs"][1]["learning_rate"] < 0.000031);
+  const json part = train(mixed, again, {"--freeze", "fc.*", "--schedule", "constant"});
+  CHECK(part["epochs"][1]["learning_rate"] == doctest::Approx(0.00003));
   train(mixed, again, {"--freeze", "all-but-head", "--classes", "12", "--lr", "0.01"});
   CHECK(json_of({"info", again})["classes"] == 12);
   fails(test::sparsenet({"train", int8, "--data", data, "--classes", "12", "-o", again}), 1,

@@ -22,7 +22,7 @@
 // its integers stand for. Gradients pass straight through the rounding, except where a number is outside the bounds.
 // Parameters are the real numbers that their integers stand for. Weights get scales anew from their largest magnitudes;
 // the scales of values stay, and the statistics of BatchNorm are the running ones, unchanged. Nodes that depend on no
-// trained parameter compute with integers. Such networks need a small learning rate: 3e-5 is a good start.
+// trained parameter compute with integers. Trained integers need a small learning rate: 3e-5 is a good start.
 //
 // Memory: create() allocates everything; step() makes no heap call. Determinism: the parameters after a step depend,
 // bit for bit, only on the graph, the options (except `threads`), the data and the instruction set in use. Thread
@@ -163,6 +163,10 @@ class Trainer {
   explicit Trainer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Whether a training simulates integers: whether anything that depends on a trained parameter computes with them.
+// kInvalidArgument: as Trainer::create, for options.freeze.
+Result<bool> simulates_integers(const Graph& graph, const TrainOptions& options);
 
 // Gives the last FullyConnected (or 1x1 Conv) layer `classes` outputs, with weights He-initialised from the seed and a
 // zero bias. Errors: kUnsupported if the graph does not end in such a layer, kInvalidArgument (classes), kOutOfMemory;
