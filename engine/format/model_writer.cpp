@@ -113,9 +113,10 @@ class Writer {
     }
     const auto vector_list = builder_.CreateVector(vectors);
     std::vector<fb::Offset<schema::Plan>> plans;
+    SharedLists lists;
     for (const StoredPlan* stored : stored_plans_) {
       auto plan = write_plan(
-          *stored, [this](const Tensor& tensor) { return data_.place(tensor); }, &builder_);
+          *stored, [this](const Tensor& tensor) { return data_.place(tensor); }, &builder_, &lists);
       if (!plan.ok()) return plan.status().with_context("plan for " + stored->target);
       plans.push_back(*plan);
     }

@@ -6,6 +6,8 @@
 #include <sparsenet/model.h>
 
 #include <functional>
+#include <map>
+#include <string>
 
 #include "format/stored/stored_plan.h"
 
@@ -29,10 +31,15 @@ const StoredPlan* find_training_plan(const Model& model, const std::string& targ
 // An upper estimate of what the plan takes in the structure.
 size_t plan_bytes(const StoredPlan& stored);
 
-// `place` returns a constant's offset in the data section, the same offset for the same bytes.
+// Where lists that steps of integers have in common stand in the structure, by their contents: a plan that trains has
+// the body of the plan beside it.
+using SharedLists = std::map<std::string, flatbuffers::uoffset_t>;
+
+// `place` returns a constant's offset in the data section, the same offset for the same bytes. `lists` is for one
+// builder.
 Result<flatbuffers::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
                                                      const std::function<uint64_t(const Tensor&)>& place,
-                                                     flatbuffers::FlatBufferBuilder* builder);
+                                                     flatbuffers::FlatBufferBuilder* builder, SharedLists* lists);
 
 // Whether this runtime knows the plan's target and version; others are skipped.
 bool is_known_plan(const schema::Plan& plan);

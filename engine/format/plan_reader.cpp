@@ -154,6 +154,8 @@ class PlanReader {
       return invalid_model("training: expected the graph's input and output, " + to_string(in) + " and " +
                            to_string(out) + ", found " + to_string(image.shape) + " and " + to_string(logits.shape));
     }
+    SPARSENET_RETURN_IF_ERROR(check_type("input", 0, graph.value(graph.inputs[0]), image));
+    SPARSENET_RETURN_IF_ERROR(check_type("output", 0, graph.value(graph.outputs[0]), logits));
     for (const rt::ArenaRange& region : training.layout.regions) {
       note_use(region.offset + region.bytes);
     }
@@ -202,6 +204,23 @@ class PlanReader {
     return std::string("scale ") + scale + " and zero point " + std::to_string(q.zero_points[0]);
   }
 
+  static Status check_quantization(const std::string& what, size_t index, const Value& value, const PlanPort& port) {
+    if (port.view.type == rt::DataType::kFloat32 || (value.quantization.scales == port.quantization.scales &&
+                                                     value.quantization.zero_points == port.quantization.zero_points)) {
+      return {};
+    }
+    return invalid_model(what + " " + std::to_string(index) + " '" + port.name + "': expected the graph's " +
+                         describe(value.quantization) + ", found " + describe(port.quantization));
+  }
+
+  static Status check_type(const std::string& what, size_t index, const Value& value, const PlanPort& port) {
+    if (static_cast<rt::DataType>(value.type) == port.view.type) {
+      return check_quantization(what, index, value, port);
+    }
+    return invalid_model(what + " " + std::to_string(index) + " '" + port.name + "': expected the graph's " +
+                         name(value.type) + ", found " + name(static_cast<DataType>(port.view.type)));
+  }
+
   // What a program sees of a session must not depend on whether the session uses the plan.
   Status check_interface(const Graph& graph, int64_t batch) const {
     const Graph* fitting = &graph;
@@ -226,13 +245,7 @@ class PlanReader {
       for (size_t i = 0; i < side.ids.size(); ++i) {
         const Value& value = fitting->values[static_cast<size_t>(side.ids[i])];
         const PlanPort& port = side.ports[i];
-        if (port.view.type != rt::DataType::kFloat32 &&
-            (value.quantization.scales != port.quantization.scales ||
-             value.quantization.zero_points != port.quantization.zero_points)) {
-          return invalid_model(std::string(side.what) + " " + std::to_string(i) + " '" + port.name +
-                               "': expected the graph's " + describe(value.quantization) + ", found " +
-                               describe(port.quantization));
-        }
+        SPARSENET_RETURN_IF_ERROR(check_quantization(side.what, i, value, port));
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +

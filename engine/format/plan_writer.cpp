@@ -16,8 +16,8 @@ namespace fb = flatbuffers;
 
 class PlanWriter {
  public:
-  PlanWriter(const StoredPlan& stored, fb::FlatBufferBuilder* builder)
-      : stored_(stored), plan_(*stored.plan), builder_(*builder) {}
+  PlanWriter(const StoredPlan& stored, fb::FlatBufferBuilder* builder, SharedLists* lists)
+      : stored_(stored), plan_(*stored.plan), builder_(*builder), lists_(*lists) {}
 
   Result<fb::Offset<schema::Plan>> write(const std::function<uint64_t(const Tensor&)>& place) {
     if (plan_.arena_bytes / sizeof(float) > UINT32_MAX) return too_large("arena");
@@ -145,6 +145,19 @@ class PlanWriter {
                 : schema::CreatePlanAct(builder_, a.kind, a.low, a.high, a.alpha, a.beta);
   }
 
+  // A list that stands in the structure once, whoever refers to it; none if it is empty.
+  template <class T, class Make>
+  auto shared(char kind, const T* data, size_t count, Make make) -> decltype(make()) {
+    if (count == 0) return 0;
+    std::string key(1, kind);
+    key.append(reinterpret_cast<const char*>(data), count * sizeof(T));
+    const auto known = lists_.find(key);
+    if (known != lists_.end()) return known->second;
+    const auto made = make();
+    lists_.emplace(std::move(key), made.o);
+    return made;
+  }
+
   fb::Offset<schema::PlanQuant> quant(const rt::Step& s, const rt::QuantParams* q) {
     if (!q) return {};
     need(rt::kIntegerPlanVersion);
@@ -156,9 +169,12 @@ class PlanWriter {
     for (int32_t c = 0; q->channels && c < s.in.c; ++c) {
       channels.emplace_back(q->channels[c].multiplier, q->channels[c].addend, q->channels[c].shift);
     }
-    const auto factors = multipliers.empty() ? 0 : builder_.CreateVectorOfStructs(multipliers);
-    const auto scales = channels.empty() ? 0 : builder_.CreateVectorOfStructs(channels);
-    const auto table = q->table ? builder_.CreateVector(q->table, 256) : 0;
+    const auto factors = shared('m', multipliers.data(), multipliers.size(),
+                                [&] { return builder_.CreateVectorOfStructs(multipliers); });
+    const auto scales =
+        shared('c', channels.data(), channels.size(), [&] { return builder_.CreateVectorOfStructs(channels); });
+    const auto table =
+        shared('t', q->table, q->table ? size_t{256} : 0, [&] { return builder_.CreateVector(q->table, 256); });
     return schema::CreatePlanQuant(builder_, static_cast<uint8_t>(q->rounding), q->in_zero, q->in2_zero, q->out_zero,
                                    q->low, q->high, factors, q->left_shift, q->least, q->scale, scales, table);
   }
@@ -293,6 +309,7 @@ class PlanWriter {
   const StoredPlan& stored_;
   const Plan& plan_;
   fb::FlatBufferBuilder& builder_;
+  SharedLists& lists_;
   Status status_;
   std::vector<uint32_t> index_;  // where each of stored_.constants is in constants_
   std::vector<schema::PlanConstant> constants_;
@@ -307,8 +324,8 @@ class PlanWriter {
 
 Result<fb::Offset<schema::Plan>> write_plan(const StoredPlan& stored,
                                             const std::function<uint64_t(const Tensor&)>& place,
-                                            fb::FlatBufferBuilder* builder) {
-  return PlanWriter(stored, builder).write(place);
+                                            fb::FlatBufferBuilder* builder, SharedLists* lists) {
+  return PlanWriter(stored, builder, lists).write(place);
 }
 
 }  // namespace sparsenet

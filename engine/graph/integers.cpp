@@ -23,13 +23,6 @@ bool has_integers(const Graph& graph) {
                      [&](const Node& node) { return has_integers(graph, node); });
 }
 
-Status refuse_integers(const Graph& graph, const std::string& reason) {
-  for (const Node& node : graph.nodes) {
-    if (has_integers(graph, node)) return unsupported(describe(node) + " computes with integers: " + reason);
-  }
-  return {};
-}
-
 namespace {
 
 // The checks of one node.

@@ -3,15 +3,11 @@
 
 #include <sparsenet/graph.h>
 
-#include <string>
-
 namespace sparsenet {
 
 // Whether the node reads or makes a value of an integer type (its constants aside).
 bool has_integers(const Graph& graph, const Node& node);
 bool has_integers(const Graph& graph);
-// kUnsupported, with the first node that computes with integers and the reason, if there is one.
-Status refuse_integers(const Graph& graph, const std::string& reason);
 
 // Checks the types and quantisations of all nodes of a graph whose shapes are inferred: kUnsupported, with the node,
 // what was expected and what was found, for everything that is not as Quantization (sparsenet/graph.h) says, and for

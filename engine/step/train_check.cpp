@@ -5,9 +5,10 @@
 namespace sparsenet::rt {
 namespace {
 
-// Whether a view is one piece without gaps that the step may write to.
+// Whether a view is one piece of float32 without gaps that the step may write to.
 bool is_flat(const View& v) {
-  return v.segment_count == 1 && !v.segments[0].constant && (pixels(v) == 1 || v.segments[0].pixel_stride == v.c);
+  return v.type == DataType::kFloat32 && v.segment_count == 1 && !v.segments[0].constant &&
+         (pixels(v) == 1 || v.segments[0].pixel_stride == v.c);
 }
 
 int64_t floats_of(const View& v) {
@@ -21,7 +22,7 @@ const char* check_flat_operands(const Step& s, const int64_t* lengths, int32_t c
   for (int32_t i = 0; i < count; ++i) {
     const int64_t expected = lengths[i] == 0 ? floats_of(s.train.operands[0]) : lengths[i];
     if (!is_flat(s.train.operands[i]) || floats_of(s.train.operands[i]) != expected)
-      return "an operand of another size";
+      return "an operand of another size or type";
   }
   return nullptr;
 }

@@ -1,5 +1,5 @@
 // Makes training plans ahead of time: like Trainer, but with one image per micro-batch and everything except the head
-// frozen, so that a device needs little more memory than for inference.
+// frozen, so that a device needs little more memory than for inference. What is frozen may compute with integers.
 #include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 
@@ -13,6 +13,7 @@
 #include "step/step_kinds.h"
 #include "train/parameters.h"
 #include "train/trainer_access.h"
+#include "train/training_form.h"
 #include "train/training_graph.h"
 
 namespace sparsenet {
@@ -21,6 +22,21 @@ namespace {
 constexpr int kCheckSteps = 5;
 constexpr float kCheckRate = 0.01f;
 constexpr float kCheckTolerance = 1e-4f;
+
+// Integers end in front of what is trained.
+Status check_integers(const Graph& graph, const std::vector<bool>& trained) {
+  const std::vector<bool> active = active_values(graph, trained);
+  for (const Node& node : graph.nodes) {
+    if (!active[static_cast<size_t>(node.outputs[0])] || !has_integers(graph, node)) continue;
+    const bool head = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                  [&](ValueId id) { return id != kNoValue && trained[static_cast<size_t>(id)]; });
+    return unsupported(describe(node) + (head ? " is the last layer and" : " stands behind the last layer and") +
+                       " computes with integers; a device trains in float32, from the last layer to the output: " +
+                       (head ? "`sparsenet quantize --keep-float " + node.name + "` keeps this layer so"
+                             : std::string("the output has to be float32")));
+  }
+  return {};
+}
 
 Status check_storable(const Plan& plan) {
   for (const rt::Step& step : plan.steps) {
@@ -65,6 +81,18 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   return {};
 }
 
+// What a trainer is given for an input: real numbers, of which it makes the same integers again.
+std::vector<float> real_numbers(const Tensor& tensor, const Quantization& quantization) {
+  if (tensor.type == DataType::kFloat32) return to_float32(tensor);
+  std::vector<float> values(static_cast<size_t>(tensor.elements()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int integer = tensor.type == DataType::kUInt8 ? int{static_cast<const uint8_t*>(tensor.data)[i]}
+                                                        : int{static_cast<const int8_t*>(tensor.data)[i]};
+    values[i] = static_cast<float>(integer - quantization.zero_points[0]) * quantization.scales[0];
+  }
+  return values;
+}
+
 // Fills in the check: the losses that the plan's training gives on this machine for the model's test vectors.
 Status make_check(const Model& model, TrainOptions options, TrainingCheck* check) {
   for (const TestVector& vector : model.test_vectors) {
@@ -79,6 +107,10 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   options.backend = Backend::kPortable;
   options.accumulate = static_cast<int>(check->labels.size());
   SPARSENET_ASSIGN_OR_RETURN(Trainer trainer, TrainerAccess::create(model.graph, options));
+  std::vector<std::vector<float>> images;
+  for (const TestVector& vector : model.test_vectors) {
+    images.push_back(real_numbers(vector.inputs[0], model.graph.value(model.graph.inputs[0]).quantization));
+  }
   check->learning_rate = kCheckRate;
   check->momentum = options.momentum;
   check->weight_decay = options.weight_decay;
@@ -87,8 +119,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   for (int step = 0; step < kCheckSteps; ++step) {
     double sum = 0;
     for (size_t i = 0; i < check->labels.size(); ++i) {
-      const Result<TrainStep> result =
-          trainer.step(model.test_vectors[i].inputs[0].f32(), &check->labels[i], kCheckRate);
+      const Result<TrainStep> result = trainer.step(images[i].data(), &check->labels[i], kCheckRate);
       if (!result.ok()) return result.status();
       sum += result->loss;
     }
@@ -100,9 +131,6 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
 Result<StoredPlan> make(const Model& model, const std::string& target) {
   SPARSENET_RETURN_IF_ERROR(check_plan_target(target));
   SPARSENET_RETURN_IF_ERROR(check_test_vectors(model.graph, model.test_vectors));
-  SPARSENET_RETURN_IF_ERROR(refuse_integers(
-      model.graph,
-      "plans that train on a device hold no such steps yet: train the network in float32, and quantise it afterwards"));
   Graph graph = model.graph;
   SPARSENET_RETURN_IF_ERROR(graph.set_batch(1));
   TrainOptions options;
@@ -112,6 +140,7 @@ Result<StoredPlan> make(const Model& model, const std::string& target) {
   std::vector<ValueId> ids;
   BackwardOptions t;
   SPARSENET_RETURN_IF_ERROR(choose_parameters(graph, options, &infos, &ids, &t.trained, &t.decayed));
+  SPARSENET_RETURN_IF_ERROR(check_integers(graph, t.trained));
   t.accumulate = true;
   Result<TrainingGraph> training = build_backward(graph, t);
   if (!training.ok()) return training.status();

@@ -18,6 +18,7 @@
 #include "support/device_helpers.h"
 #include "support/skip.h"
 #include "support/train_helpers.h"
+#include "support/training_board.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
@@ -38,77 +39,6 @@ Model trainable_model_of(const std::string& text, int test_vectors = 2) {
   REQUIRE_MESSAGE(training.ok(), training.status().message());
   model.plans.push_back(std::move(*training));
   return model;
-}
-
-sn_options training_options(const sn_thread_hook* threads = nullptr) {
-  sn_options options{};
-  options.struct_size = sizeof options;
-  options.training = 1;
-  options.threads = threads;
-  return options;
-}
-
-sn_train_options sgd(float rate) {
-  return {sizeof(sn_train_options), rate, 0.9f, 1e-4f, 1};
-}
-
-// A model in a training session.
-struct Board {
-  explicit Board(const std::vector<uint8_t>& bytes, const sn_thread_hook* threads = nullptr)
-      : options(training_options(threads)),
-        model(bytes),
-        needs(needs_of(model, &options)),
-        memory(needs.memory_bytes),
-        session(prepared(model, memory, &options)) {}
-
-  std::vector<float> parameters() {
-    void* data = nullptr;
-    size_t bytes = 0;
-    REQUIRE(sn_train_parameters(session, &data, &bytes) == SN_OK);
-    REQUIRE(bytes == needs.parameters_bytes);
-    const auto* values = static_cast<const float*>(data);
-    return {values, values + bytes / sizeof(float)};
-  }
-
-  float add(const TrainData& data, int64_t image) {
-    float loss = std::nanf("");
-    const size_t elements = static_cast<size_t>(3 * 32 * 32);
-    REQUIRE(sn_set_input(session, 0, data.batch_images(image, 1), elements) == SN_OK);
-    sn_message why{sizeof why, ""};
-    const auto label = static_cast<uint32_t>(*data.batch_labels(image, 1));
-    REQUIRE_MESSAGE(sn_train_add(session, label, &loss, &why) == SN_OK, why.text);
-    return loss;
-  }
-
-  float update(float rate) {
-    float loss = std::nanf("");
-    const sn_train_options o = sgd(rate);
-    REQUIRE(sn_train_update(session, &o, &loss, nullptr) == SN_OK);
-    return loss;
-  }
-
-  std::vector<float> logits(const float* image) {
-    std::vector<float> out(10);
-    REQUIRE(sn_set_input(session, 0, image, 3 * 32 * 32) == SN_OK);
-    REQUIRE(sn_run(session) == SN_OK);
-    REQUIRE(sn_get_output(session, 0, out.data(), out.size()) == SN_OK);
-    return out;
-  }
-
-  sn_options options;
-  Room model;
-  sn_needs needs;
-  Room memory;
-  sn_session* session;
-};
-
-// The parameters as they are stored in a trainer's state, after its two counters.
-std::vector<float> state_parameters(const Trainer& trainer, size_t floats) {
-  std::vector<uint8_t> state(trainer.state_bytes());
-  REQUIRE(trainer.save_state(state.data(), state.size()).ok());
-  std::vector<float> values(floats);
-  std::memcpy(values.data(), state.data() + 16, floats * sizeof(float));
-  return values;
 }
 
 void train_on_pool(void* self, int32_t chunks, void (*function)(void*, int32_t, int32_t), void* context) {

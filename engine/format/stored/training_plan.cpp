@@ -10,22 +10,29 @@ uint32_t size_of(const flatbuffers::Vector<T>* list) {
   return list ? list->size() : 0;
 }
 
+// Whether a port is one row of so many float32 numbers: the runtime reads and writes them itself.
+bool is_row(const PlanFile& file, const schema::PlanPort& port, int32_t least, int32_t most) {
+  const auto* types = file.plan->types();
+  if (types && port.view() < types->size() && types->Get(port.view()) != static_cast<uint8_t>(DataType::kFloat32)) {
+    return false;
+  }
+  const auto* shape = port.shape();
+  return size_of(shape) == 2 && shape->Get(0) == 1 && shape->Get(1) >= least && shape->Get(1) <= most;
+}
+
 // Checks the inputs and outputs: besides the graph's own there are the label, and the loss with the number of correct
 // answers.
-const char* check_ports(const schema::Plan& plan, int32_t* classes) {
+const char* check_ports(const PlanFile& file, int32_t* classes) {
+  const schema::Plan& plan = *file.plan;
   if (size_of(plan.inputs()) != 2 || size_of(plan.outputs()) != 2) {
     return "training: expected an image and a label as inputs, logits and a loss as outputs";
   }
-  const auto* label = plan.inputs()->Get(1)->shape();
-  const auto* logits = plan.outputs()->Get(0)->shape();
-  const auto* loss = plan.outputs()->Get(1)->shape();
-  if (plan.batch() != 1) return "training: expected a plan for batch 1";
-  if (size_of(label) != 2 || label->Get(0) != 1 || label->Get(1) != 1) return "training: expected a label of 1 x 1";
-  if (size_of(logits) != 2 || logits->Get(0) != 1 || logits->Get(1) < 2) {
-    return "training: expected logits of 1 x two classes or more";
+  const schema::PlanPort& logits = *plan.outputs()->Get(0);
+  if (plan.batch() != 1 || !is_row(file, *plan.inputs()->Get(1), 1, 1) || !is_row(file, logits, 2, INT32_MAX) ||
+      !is_row(file, *plan.outputs()->Get(1), 2, 2)) {
+    return "training: expected batch 1, a float32 label [1, 1], logits [1, 2 or more] and loss [1, 2]";
   }
-  if (size_of(loss) != 2 || loss->Get(0) != 1 || loss->Get(1) != 2) return "training: expected a loss of 1 x 2";
-  *classes = logits->Get(1);
+  *classes = logits.shape()->Get(1);
   return nullptr;
 }
 
@@ -34,7 +41,7 @@ const char* check_ports(const schema::Plan& plan, int32_t* classes) {
 const char* read_training(const PlanFile& file, TrainingLayout* training) {
   const schema::PlanTraining& from = *file.plan->training();
   *training = {};
-  if (const char* message = check_ports(*file.plan, &training->classes)) return message;
+  if (const char* message = check_ports(file, &training->classes)) return message;
   const uint32_t phases[] = {from.loss(), from.accumulate(), from.norm(), from.update(), size_of(file.plan->steps())};
   if (phases[4] > INT32_MAX) return "training: too many steps";
   for (int i = 0; i < 4; ++i) {
