@@ -505,4 +505,34 @@ TEST_CASE("convert: --plan stores a plan, also in a .snet file, whose metadata s
   CHECK(convert({(scratch() / "cut.snet").string(), "-o", (scratch() / "x.snet").string()}).code == 1);
 }
 
+TEST_CASE("convert: a training plan for a last layer behind integers, and none for a layer of integers") {
+  const std::string models = std::string(SPARSENET_SOURCE_DIR) + "/models/sparsenet-abc-v0-int8";
+  const fs::path out = scratch() / "behind.snet", folder = scratch() / "behind";
+  const Run trains = convert({models + "-body.snet", "-o", out.string(), "--plan", "portable-f32", "--training-plan",
+                              "--test-vectors", "1", "--select-ops", folder.string()});
+  CHECK_MESSAGE(trains.code == 0, trains.err);
+  const std::string table = read_text(folder / "sparsenet_kernels.cpp");
+  for (const char* part : {"kIntegerConvSingle", "kReferenceUpdateSgd", "&kIntegerParts", "&kTrainingParts"}) {
+    CHECK_MESSAGE(table.find(part) != std::string::npos, part);
+  }
+  const auto model = sparsenet::load_model(out.string());
+  REQUIRE_MESSAGE(model.ok(), model.status().message());
+  REQUIRE(model->plans.size() == 2);
+  CHECK(model->plans[1].check.losses.size() == 5);
+  // What both plans compute with integers with is in the file once.
+  const fs::path alone = scratch() / "alone.snet";
+  REQUIRE(
+      convert({models + "-body.snet", "-o", alone.string(), "--plan", "portable-f32", "--test-vectors", "1"}).code ==
+      0);
+  CHECK(fs::file_size(out) < fs::file_size(alone) + 48000);
+  const fs::path none = scratch() / "none.snet";
+  const Run refused = convert({models + ".snet", "-o", none.string(), "--plan", "portable-f32", "--training-plan"});
+  CHECK(refused.code == 1);
+  CHECK_MESSAGE(refused.err.find("--training-plan: FullyConnected 'fc' is the last layer and computes with integers") !=
+                    std::string::npos,
+                refused.err);
+  CHECK(refused.err.find("`sparsenet quantize --keep-float fc`") != std::string::npos);
+  CHECK_FALSE(fs::exists(none));
+}
+
 }  // namespace

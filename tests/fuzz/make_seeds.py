@@ -107,6 +107,22 @@ def graphs():
             made.unlink()
 
 
+def head_behind_integers():
+    """A body of integers with a float32 layer that a plan trains."""
+    made, images, labels = out / "made.snet", out / "images.npy", out / "labels.npy"
+    images.write_bytes(npy(np.random.default_rng(1).standard_normal((8, 3, 4, 4)).astype(np.float32)))
+    labels.write_bytes(npy((np.arange(8) % 2).astype(np.int64)))
+    steps = [["sparsenet", "create", ARCHITECTURE, "-o", made],
+             ["sparsenet", "quantize", made, "--data", f"npy:{images},{labels}", "--samples", "8", "--keep-float", "fc", "-o", made],
+             ["sparsenet-convert", made, "-o", made, "--test-vectors", "1", "--plan", "portable-f32", "--training-plan"]]
+    for program, *arguments in steps:
+        print(run(BIN / program, *arguments).stderr, end="")
+    for target in ("model", "device"):
+        put(target, "head-behind-integers.train", made.read_bytes())
+    for file in (made, images, labels):
+        file.unlink()
+
+
 def state_dict():
     made = out / "made.snet"
     print(run(BIN / "sparsenet", "create", ARCHITECTURE, "-o", made).stderr, end="")
@@ -269,7 +285,7 @@ def texts():
         put("mlperf", str(index), line.encode())
 
 
-for make in (graphs, weights, arrays, images, cifar, svhn, checkpoints, texts):
+for make in (graphs, head_behind_integers, weights, arrays, images, cifar, svhn, checkpoints, texts):
     make()
 for folder in sorted(out.iterdir()):
     print(f"{folder.name:12} {len(list(folder.iterdir())):4} files")

@@ -143,6 +143,7 @@ TEST_CASE("the engine's own networks get right what their documentation says") {
   const std::pair<const char*, int> networks[] = {{"sparsenet-abc-v0", 9176},
                                                   {"sparsenet-abc-v1", 9416},
                                                   {"sparsenet-abc-v0-int8", 9169},
+                                                  {"sparsenet-abc-v0-int8-body", 9167},
                                                   {"sparsenet-abc-v1-int8", 9412}};
   for (const auto& network : networks) {
     const auto& name = network.first;  // no structured bindings: the macros below capture them
@@ -157,7 +158,8 @@ TEST_CASE("the engine's own networks get right what their documentation says") {
     // Other kernels round differently, and a few images are that close to a decision boundary.
     const int right = count_right(model->graph, normalisation);
     const bool integers = std::string(name).find("int8") != std::string::npos;
-    CHECK_MESSAGE(std::abs(right - documented) <= (integers ? 0 : 3), name, ": ", right);
+    const bool exact = integers && model->graph.value(model->graph.nodes.back().inputs[0]).type == DataType::kInt8;
+    CHECK_MESSAGE(std::abs(right - documented) <= (exact ? 0 : 3), name, ": ", right);
     if (model->graph.parameter_count() > 100000 || integers) continue;
     Graph half = model->graph;
     REQUIRE(parameters_to_float16(&half).ok());

@@ -25,8 +25,9 @@ Status add_step_checks(const std::vector<TestVector>& vectors, StoredPlan* store
 
 // Makes a plan for training the last layer on a device by SGD, one image at a time, with everything in front of that
 // layer as in inference ("all-but-head"). If the model has test vectors, a check is made from them: a training of five
-// steps that teaches each image the class after its own. Errors: kInvalidArgument (target), kUnsupported (no such
-// layer, or steps that plans cannot hold: names the node), and those of Trainer::create.
+// steps that teaches each image the class after its own. What is in front of the layer may compute with integers; the
+// layer itself and what is behind it may not. Errors: kInvalidArgument (target), kUnsupported (no such layer, one of
+// integers, or steps that plans cannot hold: names the node), and those of Trainer::create.
 Result<StoredPlan> make_training_plan(const Model& model, const std::string& target);
 
 // What is put on a device, for a model that has a plan for batch 1.

@@ -181,8 +181,9 @@ SN_API sn_status sn_verify(sn_session* session, uint32_t test_vector, float* err
 SN_API sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message);
 
 /* --- Training. A model can hold a second plan that trains its last layer (sparsenet-convert --training-plan);
- * everything in front of that layer runs as it does in inference. A session with options.training set has two inputs
- * (image, label) and two outputs (logits; loss and whether the answer was right). It serves inference and training:
+ * everything in front of that layer runs as it does in inference, with integers too. A session with options.training
+ * set has two inputs (image, label) and two outputs (logits; loss and whether the answer was right). It serves
+ * inference and training:
  *
  * - sn_run computes the logits, output 0, with the current parameters (a Softmax at the end is left out);
  * - sn_train_add computes the loss of the image in input 0 and adds its gradients to a sum;
