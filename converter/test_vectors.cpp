@@ -1,4 +1,5 @@
 // add_test_vectors(): makes embedded test vectors, with which `sparsenet verify` compares a device's outputs.
+#include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 
 #include <cmath>
@@ -91,6 +92,7 @@ Status add_test_vectors(int count, Model* model) {
     for (size_t i = 0; i < session.inputs().size(); ++i) {
       vector.inputs.push_back(make_input(session.inputs()[i], model->metadata, images, &random));
     }
+    SPARSENET_RETURN_IF_ERROR(round_inputs(model->graph, &vector));
     SPARSENET_RETURN_IF_ERROR(compute_outputs(&session, &vector));
     model->test_vectors.push_back(std::move(vector));
   }

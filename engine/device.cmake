@@ -2,6 +2,7 @@
 set(SPARSENET_FREESTANDING_FLAGS -fno-exceptions -fno-rtti)
 add_library(sparsenet_runtime OBJECT
   base/checksum.cpp
+  device/integer_vectors.cpp
   device/linked_parts.cpp
   device/parts.cpp
   device/prepare.cpp

@@ -1,6 +1,7 @@
 #include "cli/train_start.h"
 
 #include <sparsenet/architecture.h>
+#include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 #include <sparsenet/trainer.h>
 
@@ -286,6 +287,7 @@ Status renew_test_vectors(Model& model) {
       for (float& value : values) value = static_cast<float>(random() >> 8) * (3.0f / float{1 << 24}) - 1.5f;
       vector.inputs.push_back(Tensor::from(input.shape, std::move(values)));
     }
+    SPARSENET_RETURN_IF_ERROR(round_inputs(model.graph, &vector));
     model.test_vectors.push_back(std::move(vector));
   }
   for (TestVector& vector : model.test_vectors) {

@@ -16,6 +16,8 @@ namespace sparsenet::device {
 
 // An input or an output of the plan, as callers see it.
 struct Port {
+  uint32_t index;
+  bool is_output;
   rt::View view;
   rt::PortAffine affine;
   int32_t rank, dims[rt::kMaxDims];
@@ -92,11 +94,16 @@ bool find_port(const sn_session& session, bool output, uint32_t index, Port* por
 
 const schema::TestVector* find_test_vector(const sn_session& session, uint32_t index);
 
-// The values of a tensor in the list, if it has the port's type and number of elements and lies within the file; else
-// null.
-const void* tensor_values(const sn_session& session,
-                          const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
-                          const Port& port);
+// The vector's values for a port, if they are of the port's type and number and lie within the file; else null.
+const void* values_of(const sn_session& session, const schema::TestVector& vector, const Port& port);
+
+// Sets inputs, `count` at most, to those of a test vector that exists. SN_INVALID_MODEL, with a message, if one is
+// missing or of another type or size.
+sn_status set_test_inputs(sn_session* session, uint32_t test_vector, uint32_t count, sn_message* message);
+
+// Sets a float32 input of which the vector holds integers; false if it does not. Changes the port's type. Reached
+// through IntegerParts.
+bool set_input_from_integers(sn_session* session, const schema::TestVector& vector, Port* port);
 
 void execute_steps(sn_session* session, int32_t begin, int32_t end);
 

@@ -19,9 +19,10 @@ const char* read_all_training(const PlanFile& file, TrainingLayout* training) {
 
 }  // namespace
 
-extern const IntegerParts kIntegerParts;
+extern const IntegerParts kIntegerParts, kIntegerPartsOfIntegerInputs;
 extern const TrainingParts kTrainingParts;
-const IntegerParts kIntegerParts = {read_quant, check_quant};
+const IntegerParts kIntegerParts = {read_quant, check_quant, device::set_input_from_integers};
+const IntegerParts kIntegerPartsOfIntegerInputs = {read_quant, check_quant, nullptr};
 const TrainingParts kTrainingParts = {read_all_training, device::restart_training};
 
 }  // namespace sparsenet::rt

@@ -1,6 +1,7 @@
 // The C API: inputs, runs, outputs, the model's own information, and its test vectors.
 #include "device/device_session.h"
 #include "runtime/port_copy.h"
+#include "step/linked_parts.h"
 #include "step/step_digest.h"
 
 namespace rt = sparsenet::rt;
@@ -67,15 +68,15 @@ void observe(const sn_session& session, uint32_t index) {
   session.observer(session.observer_self, &value);
 }
 
-// Sets all inputs to those of a test vector. Returns false if the vector's input *input is missing or has another size.
-bool set_inputs(sn_session* session, const schema::TestVector& vector, uint32_t* input) {
-  Port port;
-  for (; find_port(*session, false, *input, &port); ++*input) {
-    const void* values = tensor_values(*session, vector.inputs(), *input, port);
-    if (!values) return false;
-    rt::copy_elements_to_view(port.view, session->steps.arena(), values);
-  }
-  return true;
+__attribute__((noinline)) void say(uint32_t test_vector, bool is_output, uint32_t index, const char* what,
+                                   sn_message* message) {
+  MessageWriter(message) << "test vector " << size_t{test_vector} << (is_output ? ": output " : ": input ")
+                         << size_t{index} << what;
+}
+
+sn_status damaged(uint32_t test_vector, const Port& port, sn_message* message) {
+  say(test_vector, port.is_output, port.index, ": expected values of the plan's type in its shape", message);
+  return SN_INVALID_MODEL;
 }
 
 // How far the digest of what a step has just written is from the expected one.
@@ -96,25 +97,40 @@ const schema::TestVector* find_test_vector(const sn_session& session, uint32_t i
   return index < size_of(vectors) ? vectors->Get(index) : nullptr;
 }
 
-const void* tensor_values(const sn_session& session,
-                          const flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>* list, uint32_t index,
-                          const Port& port) {
-  const size_t elements = port.elements;
-  if (index >= size_of(list)) return nullptr;
-  const schema::Tensor& tensor = *list->Get(index);
-  uint64_t count = 1;
+const void* values_of(const sn_session& session, const schema::TestVector& vector, const Port& port) {
+  const auto* list = port.is_output ? vector.outputs() : vector.inputs();
+  if (port.index >= size_of(list)) return nullptr;
+  const schema::Tensor& tensor = *list->Get(port.index);
+  size_t left = port.elements;  // what the dimensions so far leave for the others
   for (uint32_t i = 0; i < size_of(tensor.shape()); ++i) {
-    int64_t dim;  // the verifier lets 8-byte numbers of a list stand at multiples of 4
-    memcpy(&dim, tensor.shape()->Data() + size_t{i} * sizeof dim, sizeof dim);
-    if (dim < 1 || dim > INT32_MAX || count * static_cast<uint64_t>(dim) > elements) return nullptr;
-    count *= static_cast<uint64_t>(dim);
+    uint32_t dim[2];  // the verifier lets 8-byte numbers of a list stand at multiples of 4
+    memcpy(dim, tensor.shape()->Data() + size_t{i} * sizeof dim, sizeof dim);
+    if (dim[0] == 0 || dim[1] != 0 || left % dim[0] != 0) return nullptr;
+    left /= dim[0];
   }
-  const uint64_t room = session.file.data_bytes, bytes = uint64_t{elements} * rt::size_of(port.view.type);
-  if (static_cast<rt::DataType>(tensor.type()) != port.view.type || count != elements ||
-      tensor.offset() % rt::kDataAlignment != 0 || bytes > room || tensor.offset() > room - bytes) {
+  const auto room = static_cast<size_t>(session.file.data_bytes);
+  if (static_cast<rt::DataType>(tensor.type()) != port.view.type || left != 1 ||
+      tensor.offset() % rt::kDataAlignment != 0 || tensor.offset() > room ||
+      port.elements > (room - static_cast<size_t>(tensor.offset())) / rt::size_of(port.view.type)) {
     return nullptr;
   }
   return session.file.data + tensor.offset();
+}
+
+sn_status set_test_inputs(sn_session* session, uint32_t test_vector, uint32_t count, sn_message* message) {
+  const schema::TestVector& vector = *find_test_vector(*session, test_vector);
+  Port port;
+  for (uint32_t i = 0; i < count && find_port(*session, false, i, &port); ++i) {
+    const void* values = values_of(*session, vector, port);
+    if (values) {
+      rt::copy_elements_to_view(port.view, session->steps.arena(), values);
+      continue;
+    }
+    const rt::IntegerParts* integers = rt::linked_integers();
+    if (integers && integers->set_input && integers->set_input(session, vector, &port)) continue;
+    return damaged(test_vector, port, message);
+  }
+  return SN_OK;
 }
 
 bool find_port(const sn_session& session, bool output, uint32_t index, Port* port) {
@@ -122,6 +138,8 @@ bool find_port(const sn_session& session, bool output, uint32_t index, Port* por
   const auto* ports = output ? plan.outputs() : plan.inputs();
   if (index >= size_of(ports)) return false;
   const schema::PlanPort& from = *ports->Get(index);
+  port->index = index;
+  port->is_output = output;
   port->view = session.ports[output ? size_of(plan.inputs()) + index : index];
   port->affine = {from.scale(), from.zero_point()};
   port->rank = static_cast<int32_t>(size_of(from.shape()));
@@ -255,23 +273,17 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
     MessageWriter(message) << "test vectors are for batch 1, and not for training";
     return SN_UNSUPPORTED;
   }
-  const auto damaged = [&](const char* what, uint32_t index) {
-    MessageWriter(message) << "test vector " << size_t{test_vector} << ": " << what << size_t{index}
-                           << ": expected values of the plan's type in its shape";
-    return SN_INVALID_MODEL;
-  };
   Port port;
-  uint32_t input = 0;
-  if (!set_inputs(session, *vector, &input)) return damaged("input ", input);
+  const sn_status inputs = set_test_inputs(session, test_vector, UINT32_MAX, message);
+  if (inputs != SN_OK) return inputs;
   execute_steps(session, 0, session->steps.count());
   const sn_status threads = check_threads(session, message);
   if (threads != SN_OK) return threads;
   float worst = 0;
   uint32_t worst_output = 0;
-  for (uint32_t i = 0; i < size_of(session->plan.plan->outputs()); ++i) {
-    (void)find_port(*session, true, i, &port);
-    const void* values = tensor_values(*session, vector->outputs(), i, port);
-    if (!values) return damaged("output ", i);
+  for (uint32_t i = 0; find_port(*session, true, i, &port); ++i) {
+    const void* values = values_of(*session, *vector, port);
+    if (!values) return damaged(test_vector, port, message);
     float difference = 0, largest = 1e-6f;
     compare(port, session->steps.arena(), values, &difference, &largest);
     if (!(difference / largest <= worst)) {
@@ -281,8 +293,7 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
   }
   if (error) *error = worst;
   if (worst <= vector->tolerance()) return SN_OK;
-  MessageWriter(message) << "test vector " << size_t{test_vector} << ": output " << size_t{worst_output}
-                         << " is beyond its tolerance";
+  say(test_vector, true, worst_output, " is beyond its tolerance", message);
   return SN_DIFFERENT;
 }
 
@@ -297,12 +308,8 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   // The output of a step is compared as a whole, even if the step writes only a part of it. So the rest must be zero,
   // as it was when the expected numbers were computed.
   memset(session->steps.arena(), 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
-  uint32_t input = 0;
-  if (!set_inputs(session, *vector, &input)) {
-    MessageWriter(message) << "test vector 0: input " << size_t{input}
-                           << ": expected values of the plan's type in its shape";
-    return SN_INVALID_MODEL;
-  }
+  const sn_status inputs = set_test_inputs(session, 0, UINT32_MAX, message);
+  if (inputs != SN_OK) return inputs;
   float worst = 0;
   uint32_t first_wrong = 0;
   bool wrong = false;

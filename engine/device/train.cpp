@@ -166,20 +166,17 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
   sn_status status = read_train_options(&given, &options, message);
   if (status != SN_OK) return SN_INVALID_MODEL;
   restart_training(session);
-  Port port;
-  (void)find_port(*session, false, 0, &port);
   float worst = 0;
   for (uint32_t step = 0; step < steps && status == SN_OK; ++step) {
     for (uint32_t i = 0; i < images && status == SN_OK; ++i) {
-      const schema::TestVector* vector = find_test_vector(*session, i);
-      const void* values = vector ? tensor_values(*session, vector->inputs(), 0, port) : nullptr;
-      if (!values || check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes)) {
+      if (!find_test_vector(*session, i) ||
+          check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes) ||
+          set_test_inputs(session, i, 1, message) != SN_OK) {
         MessageWriter(message) << "training check: image " << size_t{i}
                                << ": expected a test vector and one of the classes";
         status = SN_INVALID_MODEL;
         break;
       }
-      rt::copy_elements_to_view(port.view, session->steps.arena(), values);
       status = add_image(session, check->labels()->Get(i), nullptr, message);
     }
     float loss = 0;

@@ -8,12 +8,15 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "base/checksum.h"
 #include "base/files.h"
 #include "base/guarded.h"
+#include "format/integer_vectors.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "format/read_attrs.h"
@@ -99,7 +102,7 @@ class Reader {
     SPARSENET_RETURN_IF_ERROR(read_graph(*file.graph(), &model->graph));
     if (file.metadata()) SPARSENET_RETURN_IF_ERROR(read_metadata(*file.metadata(), &model->metadata));
     SPARSENET_RETURN_IF_ERROR(check_metadata(model->graph, model->metadata));
-    SPARSENET_RETURN_IF_ERROR(read_test_vectors(file.test_vectors(), &model->test_vectors));
+    SPARSENET_RETURN_IF_ERROR(read_test_vectors(file.test_vectors(), model->graph, &model->test_vectors));
     SPARSENET_RETURN_IF_ERROR(check_test_vectors(model->graph, model->test_vectors));
     return read_plans(file.plans(), *model, &model->plans);
   }
@@ -266,7 +269,28 @@ class Reader {
     return {};
   }
 
-  Status read_test_vectors(const fb::Vector<fb::Offset<schema::TestVector>>* list, std::vector<TestVector>* out) {
+  // Turns integers that a float32 input is stored as into the numbers that they stand for: those of several vectors
+  // that are the same integers once, and all integers together no more than the file has bytes for.
+  Status widen_inputs(const Graph& graph, const std::string& what, std::vector<Tensor>* inputs) {
+    for (size_t i = 0; i < inputs->size() && i < graph.inputs.size(); ++i) {
+      Tensor& input = (*inputs)[i];
+      const Quantization* q = input.type == DataType::kInt8 ? quantization_of_input(graph, graph.inputs[i]) : nullptr;
+      if (!q) continue;
+      Tensor& numbers = widened_[{input.data, input.shape, q}];
+      if (!numbers.data) {
+        if (input.bytes() > sections_.data_bytes - widened_bytes_) {
+          return invalid_model(what + ": the test vectors refer to the same bytes again and again");
+        }
+        widened_bytes_ += input.bytes();
+        numbers = numbers_of(input, *q);
+      }
+      input = numbers;
+    }
+    return {};
+  }
+
+  Status read_test_vectors(const fb::Vector<fb::Offset<schema::TestVector>>* list, const Graph& graph,
+                           std::vector<TestVector>* out) {
     const size_t count = list ? list->size() : 0;
     if (count > kMaxTestVectors) {
       return invalid_model("test vectors: expected at most " + std::to_string(kMaxTestVectors) + ", found " +
@@ -279,6 +303,7 @@ class Reader {
       const std::string what = "test vector " + std::to_string(i);
       (*out)[i].tolerance = file.tolerance();
       SPARSENET_RETURN_IF_ERROR(read_tensors(file.inputs(), what + ": input", &(*out)[i].inputs));
+      SPARSENET_RETURN_IF_ERROR(widen_inputs(graph, what, &(*out)[i].inputs));
       SPARSENET_RETURN_IF_ERROR(read_tensors(file.outputs(), what + ": output", &(*out)[i].outputs));
     }
     return {};
@@ -309,6 +334,8 @@ class Reader {
   const Sections sections_;
   const std::shared_ptr<const void> owner_;
   StructureBudget budget_;
+  std::map<std::tuple<const void*, Shape, const Quantization*>, Tensor> widened_;
+  uint64_t widened_bytes_ = 0;  // of the integers
 };
 
 // The data at a 64-byte boundary: the data itself, or a copy that `owner` then owns.

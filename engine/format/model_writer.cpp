@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <tuple>
 #include <type_traits>
@@ -12,10 +13,12 @@
 
 #include "base/checksum.h"
 #include "base/guarded.h"
+#include "format/integer_vectors.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "graph/activations.h"
 #include "graph/integers.h"
+#include "plan/plan.h"
 
 namespace sparsenet {
 namespace {
@@ -44,6 +47,8 @@ uint32_t version_of(const Graph& graph) {
   }
   return 1;
 }
+
+constexpr uint32_t kIntegerVectorVersion = 5;
 
 #ifdef SPARSENET_VERSION
 constexpr char kProducer[] = "sparsenet " SPARSENET_VERSION;
@@ -107,7 +112,7 @@ class Writer {
     const auto graph = with_graph_ ? write_graph() : fb::Offset<schema::Graph>();
     std::vector<fb::Offset<schema::TestVector>> vectors;
     for (const TestVector& vector : model_.test_vectors) {
-      const auto inputs = builder_.CreateVector(write_tensors(vector.inputs));
+      const auto inputs = builder_.CreateVector(write_tensors(as_stored(vector.inputs)));
       const auto outputs = builder_.CreateVector(write_tensors(vector.outputs));
       vectors.push_back(schema::CreateTestVector(builder_, inputs, outputs, vector.tolerance));
     }
@@ -124,7 +129,7 @@ class Writer {
     const auto plan_list =
         plans.empty() ? fb::Offset<fb::Vector<fb::Offset<schema::Plan>>>() : builder_.CreateVector(plans);
     const auto producer = builder_.CreateString(kProducer);
-    const uint32_t version = version_of(graph_);
+    const uint32_t version = std::max(version_, integers_.empty() ? 0 : kIntegerVectorVersion);
     schema::FinishModelBuffer(builder_, schema::CreateModel(builder_, version, version, producer, metadata, graph,
                                                             vector_list, data_.size(), plan_list));
     return assemble();
@@ -207,6 +212,31 @@ class Writer {
     const auto inputs = builder_.CreateVector(graph_.inputs);
     const auto outputs = builder_.CreateVector(graph_.outputs);
     return schema::CreateGraph(builder_, value_list, node_list, inputs, outputs);
+  }
+
+  // What integers of a test vector's input stand for; null if it has to be stored as it is: also if a plan does not say
+  // so, because a device knows no more than that.
+  const Quantization* quantization_of_vectors(size_t input) const {
+    const Quantization* q = quantization_of_input(graph_, graph_.inputs[input]);
+    for (const StoredPlan* stored : stored_plans_) {
+      const std::vector<PlanPort>& ports = stored->plan->inputs;
+      const Quantization none, &of_plan = input < ports.size() ? ports[input].of_vectors : none;
+      if (q && (of_plan.scales != q->scales || of_plan.zero_points != q->zero_points)) return nullptr;
+    }
+    return q;
+  }
+
+  // The inputs of a test vector, as integers where that loses nothing.
+  std::vector<Tensor> as_stored(const std::vector<Tensor>& inputs) {
+    std::vector<Tensor> stored = inputs;
+    for (size_t i = 0; i < stored.size(); ++i) {
+      const Quantization* q = quantization_of_vectors(i);
+      std::vector<int8_t> integers = q ? integers_of(stored[i], *q) : std::vector<int8_t>();
+      if (integers.empty()) continue;
+      integers_.push_back(std::move(integers));
+      stored[i] = {DataType::kInt8, stored[i].shape, nullptr, integers_.back().data()};
+    }
+    return stored;
   }
 
   std::vector<fb::Offset<schema::Tensor>> write_tensors(const std::vector<Tensor>& tensors) {
@@ -309,6 +339,7 @@ class Writer {
   const uint32_t version_;
   fb::FlatBufferBuilder builder_{1 << 16};
   DataLayout data_;
+  std::deque<std::vector<int8_t>> integers_;  // of test vectors
 
   // Shapes and attributes that are stored once: the kinds of which a network has hundreds.
   using ConvKey = std::tuple<std::array<int32_t, 2>, std::array<int32_t, 2>, std::array<int32_t, 2>,

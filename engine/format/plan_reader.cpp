@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "format/integer_vectors.h"
 #include "format/model_format.h"
 #include "format/plan_format.h"
 #include "format/stored/training_plan.h"
@@ -134,7 +135,12 @@ class PlanReader {
       SPARSENET_RETURN_IF_ERROR(wrong(what, message));
       note_use(rt::arena_end(port.view));
       port.shape.assign(dims, dims + rank);
-      if (port.view.type != rt::DataType::kFloat32) port.quantization = {{from.scale()}, {from.zero_point()}, 0};
+      Quantization q = {{from.scale()}, {from.zero_point()}, 0};
+      if (port.view.type != rt::DataType::kFloat32) {
+        port.quantization = std::move(q);
+      } else if (from.scale() != 0.f) {
+        port.of_vectors = std::move(q);
+      }
       ports->push_back(std::move(port));
     }
     return {};
@@ -246,6 +252,14 @@ class PlanReader {
         const Value& value = fitting->values[static_cast<size_t>(side.ids[i])];
         const PlanPort& port = side.ports[i];
         SPARSENET_RETURN_IF_ERROR(check_quantization(side.what, i, value, port));
+        if (!port.of_vectors.empty()) {
+          const Quantization* q = quantization_of_input(*fitting, side.ids[i]);
+          if (!q || q->scales != port.of_vectors.scales || q->zero_points != port.of_vectors.zero_points) {
+            return invalid_model(std::string(side.what) + " " + std::to_string(i) + " '" + port.name + "': expected " +
+                                 (q ? describe(*q) + ", as its Quantize has" : "no scale, as no Quantize takes it") +
+                                 ", found " + describe(port.of_vectors));
+          }
+        }
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "format/model_format.h"
@@ -122,19 +123,31 @@ class PlanWriter {
     return static_cast<int32_t>(refs_.size() - 1);
   }
 
-  int32_t view(const rt::View& v) {
+  // Most views are those of other steps, too. A view is shared by a few at most, because readers count it anew each
+  // time (kMaxUnfolding), and not with ports.
+  int32_t view(const rt::View& v, bool is_port = false) {
     if (v.segment_count == 0) return -1;
-    views_.emplace_back(v.n, v.h, v.w, v.c, static_cast<uint32_t>(segments_.size()),
-                        static_cast<uint32_t>(v.segment_count));
-    view_types_.push_back(static_cast<uint8_t>(v.type));
+    constexpr int kMostUses = 3;
+    const auto type = static_cast<uint8_t>(v.type);
+    std::vector<schema::PlanSegment> segments;
+    std::vector<int64_t> key = {type, v.n, v.h, v.w, v.c};
     for (int32_t i = 0; i < v.segment_count; ++i) {
       const rt::Segment& s = v.segments[i];
       schema::PlanRef at(0, static_cast<uint32_t>(s.offset / rt::size_of(v.type)));
       if (s.constant) at = find(s.constant);
-      segments_.emplace_back(s.constant ? static_cast<int32_t>(at.constant()) : -1, at.element(), s.channels,
-                             s.pixel_stride);
+      const int32_t constant = s.constant ? static_cast<int32_t>(at.constant()) : -1;
+      segments.emplace_back(constant, at.element(), s.channels, s.pixel_stride);
+      key.insert(key.end(), {constant, at.element(), s.channels, s.pixel_stride});
     }
-    return static_cast<int32_t>(views_.size() - 1);
+    Shared alone, &shared = is_port ? alone : shared_views_[key];
+    if (shared.uses++ % kMostUses == 0) {
+      shared.index = static_cast<int32_t>(views_.size());
+      views_.emplace_back(v.n, v.h, v.w, v.c, static_cast<uint32_t>(segments_.size()),
+                          static_cast<uint32_t>(v.segment_count));
+      view_types_.push_back(type);
+      segments_.insert(segments_.end(), segments.begin(), segments.end());
+    }
+    return shared.index;
   }
 
   fb::Offset<schema::PlanAct> act(const rt::Act& a) {
@@ -299,8 +312,9 @@ class PlanWriter {
     for (const PlanPort& port : ports) {
       const auto port_name = builder_.CreateString(port.name);
       const auto shape = builder_.CreateVector(std::vector<int32_t>(port.shape.begin(), port.shape.end()));
-      const Quantization& q = port.quantization;
-      list.push_back(schema::CreatePlanPort(builder_, port_name, shape, static_cast<uint32_t>(view(port.view)),
+      const bool real = port.view.type == rt::DataType::kFloat32;
+      const Quantization& q = real ? port.of_vectors : port.quantization;
+      list.push_back(schema::CreatePlanPort(builder_, port_name, shape, static_cast<uint32_t>(view(port.view, true)),
                                             q.empty() ? 0.f : q.scales[0], q.empty() ? 0 : q.zero_points[0]));
     }
     return builder_.CreateVector(list);
@@ -317,6 +331,11 @@ class PlanWriter {
   std::vector<schema::PlanSegment> segments_;
   std::vector<schema::PlanView> views_;
   std::vector<uint8_t> view_types_, constant_types_;
+  struct Shared {
+    int32_t index = 0;  // of the view that was written last
+    int uses = 0;
+  };
+  std::map<std::vector<int64_t>, Shared> shared_views_;
   uint32_t least_version_ = 1;  // that has all kinds of steps, arithmetic and activations
 };
 

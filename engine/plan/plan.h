@@ -29,6 +29,9 @@ struct PlanPort {
   Shape shape;
   rt::View view;  // rank 4: the image tensor; other ranks: [N, C] or one pixel with all elements as channels
   Quantization quantization;  // of integers
+  // Of a stored plan's float32 input that a Quantize takes: what the integers stand for that files may hold in place of
+  // a test vector's numbers.
+  Quantization of_vectors = {};
 };
 
 // Values that stay in memory from run to run: each lies in a region of the arena.

@@ -70,8 +70,13 @@ inline void copy_from_view(const View& v, const uint8_t* arena, float* data) {
   });
 }
 
-// Elements of the view's own type, which is float32, int8 or uint8.
-inline void copy_elements_to_view(const View& v, uint8_t* arena, const void* data) {
+// Whether test vectors may hold integers for an input that is float32: only if it is in one piece without gaps.
+inline bool may_hold_integers(const View& v) {
+  return v.type == DataType::kFloat32 && v.segment_count == 1 && v.segments[0].pixel_stride == v.c;
+}
+
+// Elements of the view's own type, which is float32, int8 or uint8. (One function for all callers, as above.)
+__attribute__((noinline)) inline void copy_elements_to_view(const View& v, uint8_t* arena, const void* data) {
   if (v.type == DataType::kFloat32) return copy_to_view(v, arena, static_cast<const float*>(data));
   copy_to_view<uint8_t>(v, arena, static_cast<const uint8_t*>(data), [](uint8_t x) { return x; });
 }

@@ -85,6 +85,7 @@ struct Used {
   std::set<uint8_t> activations;  // only those that have a formula of their own
   std::set<uint8_t> ops;          // of steps
   bool integers = false, training = false;
+  bool integers_of_inputs = false;  // test vectors may hold them for a float32 input
 };
 
 constexpr size_t kSessionBytes = 512;  // more than sn_session and the gaps between parts take
@@ -151,7 +152,8 @@ std::string table_source(const std::vector<std::string>& names, const Used& used
          "// Compile it with C++11 or later and link it in front of libsparsenet_device.a; it needs no other file.\n"
          "#include <stdint.h>\n\nnamespace sparsenet {\nnamespace rt {\n\nstruct Kernel;\n" +
          plain + compact + activation_source(used.activations) + check_source(used.ops) +
-         part_source("IntegerParts", "kIntegerParts", "linked_integers", used.integers) +
+         part_source("IntegerParts", used.integers_of_inputs ? "kIntegerParts" : "kIntegerPartsOfIntegerInputs",
+                     "linked_integers", used.integers) +
          part_source("TrainingParts", "kTrainingParts", "linked_training", used.training) +
          "\nint32_t linked_kernels(const Kernel* const** lists);\n"
          "int32_t linked_kernels(const Kernel* const** lists) {\n"
@@ -190,6 +192,9 @@ Status measure_for_device(const Plan& plan, size_t* memory_bytes, Used* used) {
     quant += step.quant ? step.quant->residual ? 2 : 1 : 0;
     used->integers = used->integers || step.quant;
     used->ops.insert(static_cast<uint8_t>(step.op));
+  }
+  for (const PlanPort& port : plan.inputs) {
+    used->integers_of_inputs = used->integers_of_inputs || !port.of_vectors.empty();
   }
   const size_t ports = plan.inputs.size() + plan.outputs.size();
   for (const auto* list : {&plan.inputs, &plan.outputs}) {

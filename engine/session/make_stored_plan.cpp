@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "format/integer_vectors.h"
 #include "passes/pipeline.h"
+#include "runtime/port_copy.h"
 #include "session/stored_constants.h"
 
 namespace sparsenet {
@@ -100,6 +102,10 @@ Result<StoredPlan> gather_constants(Plan made, const Graph& lowered, const Graph
     taken[index] = true;
   });
   if (!found) return internal_error("a step reads what is no constant of the graph");
+  for (size_t i = 0; i < source.inputs.size() && i < plan->inputs.size(); ++i) {
+    const Quantization* q = quantization_of_input(source, source.inputs[i]);
+    if (q && rt::may_hold_integers(plan->inputs[i].view)) plan->inputs[i].of_vectors = *q;
+  }
   return stored;
 }
 

@@ -11,6 +11,11 @@ struct sn_session;
 
 namespace sparsenet::schema {
 struct PlanStep;
+struct TestVector;
+}  // namespace sparsenet::schema
+
+namespace sparsenet::device {
+struct Port;
 }
 
 namespace sparsenet::rt {
@@ -22,6 +27,8 @@ struct IntegerParts {
   const char* (*read)(const schema::PlanStep& from, QuantParams* const* memory, Step* step);
   // See step/quant_check.h.
   const char* (*check)(const Step& step, const PlanRoom& room);
+  // See device/device_session.h; null where no float32 input becomes integers, so that no vector holds them.
+  bool (*set_input)(sn_session* session, const schema::TestVector& vector, device::Port* port);
 };
 
 struct TrainingParts {

@@ -6,6 +6,7 @@
 #include <sparsenet/deploy.h>
 #include <sparsenet/session.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -385,4 +386,43 @@ TEST_CASE("a plan cannot be made for what is unknown or makes no sense") {
   CHECK_FALSE(make_stored_plan(graph, kTarget, 0).ok());
   CHECK_FALSE(make_stored_plan(graph, kTarget, -1).ok());
   CHECK_FALSE(make_stored_plan(Graph{}, kTarget, 1).ok());
+}
+
+TEST_CASE("stored plans: steps share views, and what they share unfolds into no more than the reader allows") {
+  // Two concatenations of the same pieces, in two orders, each read by many convolutions.
+  constexpr int kPieces = 60, kReaders = 200;
+  Model model;
+  Graph& g = model.graph;
+  const ValueId x = g.add_input("x", {1, 1, 2, 2});
+  const ValueId one = g.add_constant("one", Tensor::filled({1, 1, 1, 1}, 0.5f));
+  const ValueId all = g.add_constant("all", Tensor::filled({1, kPieces, 1, 1}, 0.25f));
+  std::vector<ValueId> pieces;
+  for (int i = 0; i < kPieces; ++i) {
+    pieces.push_back(g.add_node(Op::kConv, "p" + std::to_string(i), {x, one}, ConvAttrs{}));
+  }
+  std::vector<ValueId> ends;
+  for (const char* order : {"forward", "backward"}) {
+    const ValueId joined = g.add_node(Op::kConcat, order, pieces, AxisAttrs{1});
+    for (int i = 0; i < kReaders; ++i) {
+      ends.push_back(g.add_node(Op::kConv, order + std::to_string(i), {joined, all}, ConvAttrs{}));
+    }
+    std::reverse(pieces.begin(), pieces.end());
+  }
+  g.outputs = {g.add_node(Op::kConcat, "out", ends, AxisAttrs{1})};
+  REQUIRE(g.infer_shapes().ok());
+  auto plan = make_stored_plan(g, "portable-f32");
+  REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+  model.plans = {std::move(*plan)};
+  const std::vector<uint8_t> bytes = bytes_of(model);
+  const Model read = loaded(bytes);
+  CHECK(bytes_of(read) == bytes);
+  const schema::Plan& stored = *schema::GetModel(bytes.data())->plans()->Get(0);
+  uint32_t longest = 0;
+  for (const schema::PlanView* view : *stored.views()) longest = std::max(longest, view->segments());
+  CHECK(longest >= kPieces);
+  CHECK(stored.segments()->size() < kPieces * kReaders);
+  Session with = session_of(read, {});
+  model.plans.clear();
+  Session without = session_of(model, {});
+  CHECK(difference(with, without, random_inputs(g, 1)) == "");
 }

@@ -23,7 +23,8 @@ namespace sparsenet::rt {
 //   2: Elu, Softplus, Silu, Mish, Gelu, GeluTanh, Erf; float16; quantisation
 //   3: Exp, Log, Pow, Max, Min, Prelu, MatMul, LayerNorm
 //   4: nodes that compute with integers: Quantize, Dequantize, Scale, how a node rounds
-constexpr uint32_t kFormatVersion = 4;
+//   5: test vectors that hold a float32 input as integers
+constexpr uint32_t kFormatVersion = 5;
 
 constexpr size_t kDataAlignment = 64;
 constexpr size_t kFooterBytes = 32;

@@ -363,7 +363,8 @@ const char* read_port(const PlanFile& file, bool output, uint32_t index, Segment
   // As it is copied from and to callers.
   if (view->type != DataType::kFloat32 && !integers) return "expected a view of float32, int8 or uint8";
   if (integers && !is_scale(port.scale())) return "expected a scale above 0";
-  if (integers && (port.zero_point() < -128 || port.zero_point() > 255)) return "expected a zero point of its type";
+  // Of float32, too: test vectors may hold integers for it.
+  if (port.zero_point() < -128 || port.zero_point() > 255) return "expected a zero point of its type";
   if (const char* message = check_view(*view, room_of(file), !output)) return message;
   const bool image = *rank == 4, rows = *rank == 2;
   const int32_t n = image || rows ? dims[0] : 1, c = image || rows ? dims[1] : static_cast<int32_t>(elements);

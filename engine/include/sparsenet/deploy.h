@@ -18,6 +18,12 @@ const std::vector<std::string>& plan_targets();
 // is not among plan_targets()), and those of Session::create.
 Result<StoredPlan> make_stored_plan(const Graph& graph, const std::string& target, int64_t batch = 1);
 
+// Rounds the float32 inputs of a test vector that a Quantize of the graph takes to the numbers that its integers stand
+// for. Files then hold the integers, a quarter of the bytes, and the vector tests the same. The outputs are left as
+// they are: to be called before they are computed. kInvalidArgument: the vector has another number of inputs than the
+// graph.
+Status round_inputs(const Graph& graph, TestVector* vector);
+
 // Fills in stored->step_checks by running the first test vector on the reference kernels; leaves them empty if there is
 // no test vector, for batches other than 1, and for plans that train. kInvalidArgument: the vector's inputs do not fit
 // the plan.
