@@ -97,9 +97,9 @@ const schema::TestVector* find_test_vector(const sn_session& session, uint32_t i
 // The vector's values for a port, if they are of the port's type and number and lie within the file; else null.
 const void* values_of(const sn_session& session, const schema::TestVector& vector, const Port& port);
 
-// Sets inputs, `count` at most, to those of a test vector that exists. SN_INVALID_MODEL, with a message, if one is
-// missing or of another type or size.
-sn_status set_test_inputs(sn_session* session, uint32_t test_vector, uint32_t count, sn_message* message);
+// Sets the graph's inputs to those of a test vector that exists. SN_INVALID_MODEL, with a message, if one is missing or
+// of another type or size.
+sn_status set_test_inputs(sn_session* session, uint32_t test_vector, sn_message* message);
 
 // Sets a float32 input of which the vector holds integers; false if it does not. Changes the port's type. Reached
 // through IntegerParts.

@@ -6,7 +6,7 @@
 namespace sparsenet::device {
 
 bool set_input_from_integers(sn_session* session, const schema::TestVector& vector, Port* port) {
-  if (!rt::may_hold_integers(port->view) || !(port->affine.scale > 0.f)) return false;
+  if (!rt::may_hold_integers(port->view)) return false;
   port->view.type = rt::DataType::kInt8;
   const void* values = values_of(*session, vector, *port);
   if (!values) return false;

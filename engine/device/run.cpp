@@ -117,18 +117,19 @@ const void* values_of(const sn_session& session, const schema::TestVector& vecto
   return session.file.data + tensor.offset();
 }
 
-sn_status set_test_inputs(sn_session* session, uint32_t test_vector, uint32_t count, sn_message* message) {
+sn_status set_test_inputs(sn_session* session, uint32_t test_vector, sn_message* message) {
   const schema::TestVector& vector = *find_test_vector(*session, test_vector);
   Port port;
-  for (uint32_t i = 0; i < count && find_port(*session, false, i, &port); ++i) {
-    const void* values = values_of(*session, vector, port);
-    if (values) {
+  for (uint32_t i = 0; find_port(*session, false, i, &port); ++i) {
+    if (const void* values = values_of(*session, vector, port)) {
       rt::copy_elements_to_view(port.view, session->steps.arena(), values);
-      continue;
+    } else {
+      const rt::IntegerParts* integers = rt::linked_integers();
+      if (!integers || !integers->set_input || !integers->set_input(session, vector, &port)) {
+        return damaged(test_vector, port, message);
+      }
     }
-    const rt::IntegerParts* integers = rt::linked_integers();
-    if (integers && integers->set_input && integers->set_input(session, vector, &port)) continue;
-    return damaged(test_vector, port, message);
+    if (session->trains) break;  // the other input is the label
   }
   return SN_OK;
 }
@@ -274,7 +275,7 @@ sn_status sn_verify(sn_session* session, uint32_t test_vector, float* error, sn_
     return SN_UNSUPPORTED;
   }
   Port port;
-  const sn_status inputs = set_test_inputs(session, test_vector, UINT32_MAX, message);
+  const sn_status inputs = set_test_inputs(session, test_vector, message);
   if (inputs != SN_OK) return inputs;
   execute_steps(session, 0, session->steps.count());
   const sn_status threads = check_threads(session, message);
@@ -308,7 +309,7 @@ sn_status sn_verify_steps(sn_session* session, float* error, sn_message* message
   // The output of a step is compared as a whole, even if the step writes only a part of it. So the rest must be zero,
   // as it was when the expected numbers were computed.
   memset(session->steps.arena(), 0, static_cast<size_t>(session->plan.plan->arena_bytes()));
-  const sn_status inputs = set_test_inputs(session, 0, UINT32_MAX, message);
+  const sn_status inputs = set_test_inputs(session, 0, message);
   if (inputs != SN_OK) return inputs;
   float worst = 0;
   uint32_t first_wrong = 0;

@@ -171,7 +171,7 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
     for (uint32_t i = 0; i < images && status == SN_OK; ++i) {
       if (!find_test_vector(*session, i) ||
           check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes) ||
-          set_test_inputs(session, i, 1, message) != SN_OK) {
+          set_test_inputs(session, i, message) != SN_OK) {
         MessageWriter(message) << "training check: image " << size_t{i}
                                << ": expected a test vector and one of the classes";
         status = SN_INVALID_MODEL;

@@ -158,7 +158,8 @@ TEST_CASE("integer vectors: rounding changes nothing that the network computes, 
 }
 
 TEST_CASE("integer vectors: devices compute with the very numbers") {
-  std::vector<uint8_t> bytes = bytes_of(model_with_vectors(1, true));
+  const std::vector<uint8_t> good = bytes_of(model_with_vectors(1, true));
+  std::vector<uint8_t> bytes = good;
   float error = 1;
   std::string message;
   for (const uint32_t kernels : {SN_KERNELS_COMPACT, SN_KERNELS_LINKED}) {
@@ -178,13 +179,19 @@ TEST_CASE("integer vectors: devices compute with the very numbers") {
   CHECK(verify(bytes, true, SN_KERNELS_COMPACT, &error, &message) == SN_DIFFERENT);
 
   // A plan that does not say what they stand for, or says something that no scale is.
+  bytes = good;
   const auto* port = schema::GetModel(bytes.data())->plans()->Get(0)->inputs()->Get(kReal);
   for (const float scale : {0.f, -1.f, std::nanf("")}) {
     set_field(port, schema::PlanPort::VT_SCALE, scale);
-    CHECK(verify(bytes, false, SN_KERNELS_COMPACT, &error, &message) == SN_INVALID_MODEL);
-    CHECK(message == "test vector 0: input 1: expected values of the plan's type in its shape");
-    CHECK(verify(bytes, true, SN_KERNELS_COMPACT, &error, &message) == SN_INVALID_MODEL);
-    CHECK(message == "test vector 0: input 1: expected values of the plan's type in its shape");
+    CHECK(verify(bytes, false, SN_KERNELS_COMPACT, &error, &message) == SN_DIFFERENT);
+    CHECK(verify(bytes, true, SN_KERNELS_COMPACT, &error, &message) == SN_DIFFERENT);
+  }
+  // Integers for an input that is of integers itself.
+  bytes = good;
+  set_field(&stored_input(bytes, 0, 0), schema::Tensor::VT_TYPE, static_cast<uint8_t>(DataType::kInt8));
+  for (const bool steps : {false, true}) {
+    CHECK(verify(bytes, steps, SN_KERNELS_COMPACT, &error, &message) == SN_INVALID_MODEL);
+    CHECK(message == "test vector 0: input 0: expected values of the plan's type in its shape");
   }
 }
 
