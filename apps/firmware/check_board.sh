@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts the firmware, shows its output, and compares its results with the records for this model and processor:
-# checksums of logits, losses of training. Fails if the firmware fails, if a result differs, or if a run takes more
+# checksums of logits, outputs that are as expected, losses of training. Fails if the firmware fails, if a result differs, or if a run takes more
 # instructions or the program more flash, without the model, than is on record ("at most").
 #   check_board.sh RECORD COMPILER_VERSION COMMAND...
 #   RECORD   a file with the expected lines; its first line names the compiler version with which they were made, because
@@ -9,7 +9,7 @@
 set -euo pipefail
 record=$1 version=$2
 shift 2
-lines() { grep -E '^(image: |training: (step|[0-9]+ of ))' | tr -d '\r' || true; }
+lines() { grep -E '^(image: |outputs: |training: (step|[0-9]+ of ))' | tr -d '\r' || true; }
 # The clock of an emulated board counts 40 instructions at a time, so a limit is a little above what was measured.
 costs() {
   tr -d '\r' | sed -nE -e 's/^one run: ([0-9]+) instructions$/instructions \1/p' \
