@@ -61,6 +61,14 @@ SPARSENET_INLINE Bits even_lanes(Bits a) {
   return _mm256_and_si256(a, splat_64(0xffffffff));
 #endif
 }
+// The upper halves of 64-bit integers: those of `even` in the even lanes, those of `odd` in the odd ones.
+SPARSENET_INLINE Bits merge_upper(Bits even, Bits odd) {
+#if defined(__AVX512F__)
+  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+#else
+  return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+#endif
+}
 SPARSENET_INLINE Bits merge_lanes(Bits even, Bits odd) {
 #if defined(__AVX512F__)
   return _mm512_mask_blend_epi32(0xaaaa, even, odd);
@@ -74,11 +82,14 @@ SPARSENET_INLINE Bits merge_lanes(Bits even, Bits odd) {
 SPARSENET_INLINE Bits splat_16(int32_t x) {
   return SPARSENET_BITS(set1_epi16)(static_cast<int16_t>(x));
 }
-SPARSENET_INLINE Bits subtract_16(Bits a, Bits b) {
-  return SPARSENET_BITS(sub_epi16)(a, b);
-}
 SPARSENET_INLINE Bits bounded_16(Bits v, Bits low, Bits high) {
   return SPARSENET_BITS(min_epi16)(SPARSENET_BITS(max_epi16)(v, low), high);
+}
+SPARSENET_INLINE Bits splat_8(int32_t x) {
+  return SPARSENET_BITS(set1_epi8)(static_cast<char>(x));
+}
+SPARSENET_INLINE Bits bounded_8(Bits v, Bits low, Bits high) {
+  return SPARSENET_BITS(min_epi8)(SPARSENET_BITS(max_epi8)(v, low), high);
 }
 // Two vectors as one of 16-bit integers, saturated: of every 128 bits, the lanes of `a` in front of those of `b`.
 SPARSENET_INLINE Bits words_of(VI a, VI b) {
@@ -90,6 +101,13 @@ SPARSENET_INLINE Bits first_words(Bits v) {
 }
 SPARSENET_INLINE Bits second_words(Bits v) {
   return SPARSENET_BITS(unpackhi_epi16)(v, v);
+}
+// The same halves of two registers, a number of each in turn.
+SPARSENET_INLINE Bits merge_first_words(Bits a, Bits b) {
+  return SPARSENET_BITS(unpacklo_epi16)(a, b);
+}
+SPARSENET_INLINE Bits merge_second_words(Bits a, Bits b) {
+  return SPARSENET_BITS(unpackhi_epi16)(a, b);
 }
 // Sums of products of two neighbours.
 SPARSENET_INLINE VI multiply_pairs(Bits a, VI b) {

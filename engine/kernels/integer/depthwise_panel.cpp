@@ -216,6 +216,23 @@ SPARSENET_INLINE void store_position(const Bytes (&taps)[kStep], [[maybe_unused]
 #endif
 }
 
+#if defined(__AVX512F__)
+// `count` positions, each kApart columns behind the one before, with which it shares all other taps; `x`: the first
+// tap.
+template <int kApart, bool kWhole>
+SPARSENET_INLINE void slide(const State& s, const int8_t* x, int count, int lanes, Cell* y) {
+  const ptrdiff_t tap = s.in_stride;
+  const int bytes = kWhole ? kLanes : lanes;
+  VI cells{};
+  for (int k = kApart; k < kStep; ++k, x += tap) cells = next_tap(cells, load_pixel(x, bytes), s.zero);
+  for (int i = 0; i < count; ++i, y += kVectorCells) {
+#pragma GCC unroll 2
+    for (int k = 0; k < kApart; ++k, x += tap) cells = next_tap(cells, load_pixel(x, bytes), s.zero);
+    store_vi(y, cells);
+  }
+}
+#endif
+
 // The positions [begin, end) of a row of the panel, all of whose taps lie within the image. kWhole: all lanes are
 // channels.
 template <bool kWhole>
@@ -224,19 +241,8 @@ SPARSENET_INLINE void fill_inside(const State& s, const int8_t* row, int begin, 
   const int8_t* x = row + (ptrdiff_t{begin} * s.shape.apart - s.window.pad_left) * s.in_stride;
   Cell* y = to + ptrdiff_t{begin} * kVectorCells;
 #if defined(__AVX512F__)
-  if (s.window.dilation_w == 1) {  // then positions share taps with the ones before them
-    VI cells{};
-    for (int k = s.shape.apart; k < kStep; ++k, x += tap) {
-      cells = next_tap(cells, load_pixel(x, kWhole ? kLanes : lanes), s.zero);
-    }
-    for (int i = begin; i < end; ++i, y += kVectorCells) {
-      for (int k = 0; k < s.shape.apart; ++k, x += tap) {
-        cells = next_tap(cells, load_pixel(x, kWhole ? kLanes : lanes), s.zero);
-      }
-      store_vi(y, cells);
-    }
-    return;
-  }
+  if (s.window.dilation_w == 1 && s.shape.apart == 1) return slide<1, kWhole>(s, x, end - begin, lanes, y);
+  if (s.window.dilation_w == 1 && s.shape.apart == 2) return slide<2, kWhole>(s, x, end - begin, lanes, y);
 #endif
   for (int i = begin; i < end; ++i, x += step, y += kVectorCells) {
     Bytes taps[kStep];
@@ -281,7 +287,8 @@ __attribute__((noinline)) void fill(const State& s, int64_t image, int y0, int l
 
 // The sums of P neighbouring outputs, whose first one reads the panel from `x` on.
 template <int P>
-__attribute__((noinline)) void multiply(const State& s, const Cell* x, ptrdiff_t step, const Weight* w, VI bias, int32_t* sums) {
+__attribute__((noinline)) void multiply(const State& s, const Cell* x, ptrdiff_t step, const Weight* w, VI bias,
+                                        int32_t* sums) {
   const ptrdiff_t row = static_cast<ptrdiff_t>(row_cells(s.shape)) * s.window.dilation_h;
   const ptrdiff_t group = ptrdiff_t{kStep} * s.window.dilation_w / s.shape.apart * kVectorCells;
   VI acc[P];

@@ -2,17 +2,9 @@
 #pragma once
 
 #include "kernels/integer/integer.h"
+#include "kernels/integer/residual.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
-
-// The other operand of a sum behind a convolution, QuantParams::residual.
-struct Residual {
-  const int8_t* from;  // null: there is none
-  ptrdiff_t stride;
-  Rounding rounding;
-  int32_t in_zero, zero, out_zero, left, low, high;
-  Multiplier of_in, of_residual, of_sum;
-};
 
 struct Finish {
   Requantize requantize;
@@ -43,111 +35,16 @@ inline Finish make_finish(const Step& step, uint8_t* arena, const Requantize& re
                 q.high,
                 q.multipliers[0],
                 q.multipliers[1],
-                q.multipliers[2]};
+                q.multipliers[2],
+                0,
+                0,
+                0,
+                0};
+  find_pairs(&f.residual);
   return f;
 }
 
-// The sum of a bounded result and a residual.
-struct Added {
-  Factor of_in, of_residual, of_sum;
-  VI in_zero, zero, out_zero, low, high;
-  int32_t left;
-  Rounding rounding;
-};
-
-SPARSENET_INLINE Added added_of(const Residual& r) {
-  return {factor_of(r.of_in),  factor_of(r.of_residual), factor_of(r.of_sum),
-          splat_vi(r.in_zero), splat_vi(r.zero),         splat_vi(r.out_zero),
-          splat_vi(r.low),     splat_vi(r.high),         r.left,
-          r.rounding};
-}
-
-SPARSENET_INLINE VI added(VI v, VI residual, const Added& a) {
-  const VI x = by((v - a.in_zero) << a.left, a.of_in, a.rounding);
-  const VI y = by((residual - a.zero) << a.left, a.of_residual, a.rounding);
-  return min_vi(max_vi(by(x + y, a.of_sum, a.rounding) + a.out_zero, a.low), a.high);
-}
-
 #if defined(__AVX2__)
-
-// A factor of numbers of 9 bits, whose products with a multiplier of 31 bits are made of two halves in 32 bits each:
-//     x * multiplier = high * 2^16 + low, shifted right by `right` <= 16, is (high << (16 - right)) + (low >> right).
-// kDouble shifts a second time, by `second`.
-struct SmallFactor {
-  VI high, low, left, right, half;
-  VI second, second_half, nudged;  // `nudged`: -1 where the second shift is one, else 0
-};
-
-// By how many bits a product is shifted to the right at first, for numbers that are multiplied by 2^left.
-SPARSENET_INLINE int32_t first_shift(const Multiplier& m, int32_t left, Rounding rounding) {
-  return 31 - left - (rounding == Rounding::kDouble ? 0 : m.shift);
-}
-
-SPARSENET_INLINE bool is_small(const Multiplier& m, int32_t left, Rounding rounding) {
-  const int32_t right = first_shift(m, left, rounding);
-  return m.value < 0x7fff8000 && right >= 1 && right <= 16 && (rounding != Rounding::kDouble || m.shift <= 0);
-}
-
-SPARSENET_INLINE SmallFactor small_factor(const Multiplier& m, int32_t left, Rounding rounding) {
-  const int32_t right = first_shift(m, left, rounding), high = (m.value + 0x8000) >> 16;
-  const int32_t second = rounding == Rounding::kDouble ? -m.shift : 0;
-  return {splat_vi(high),
-          splat_vi((m.value - high * 0x10000) & 0xffff),
-          splat_vi(16 - right),
-          splat_vi(right),
-          splat_vi(1 << (right - 1)),
-          splat_vi(second),
-          splat_vi(second > 0 ? 1 << (second - 1) : 0),
-          splat_vi(second > 0 ? -1 : 0)};
-}
-
-// The numbers are the lower halves of the lanes.
-template <Rounding kRounding>
-SPARSENET_INLINE VI by_small(Bits x, const SmallFactor& f) {
-  const VI y = (multiply_pairs(x, f.high) << f.left) + ((multiply_pairs(x, f.low) + f.half) >> f.right);
-  if constexpr (kRounding == Rounding::kSingle) return y;
-  return (y + ((y >> 31) & f.nudged) + f.second_half) >> f.second;
-}
-
-// The same sum as Added, by way of SmallFactor and the forms that take upper halves.
-template <Rounding kRounding>
-struct AddedFast {
-  static constexpr Form kForm = kRounding == Rounding::kDouble ? Form::kHighDouble : Form::kHighSingle;
-  SmallFactor of_in, of_residual;
-  RequantizeVector of_sum;
-  Bits in_zero, zero, low, high;
-};
-
-SPARSENET_INLINE bool is_fast(const Residual& r) {
-  return is_small(r.of_in, r.left, r.rounding) && is_small(r.of_residual, r.left, r.rounding) && r.of_sum.value != 0 &&
-         is_high(r.of_sum, r.rounding);
-}
-
-template <Rounding kRounding>
-SPARSENET_INLINE AddedFast<kRounding> added_fast_of(const Residual& r) {
-  constexpr Form kForm = AddedFast<kRounding>::kForm;
-  return {small_factor(r.of_in, r.left, kRounding),
-          small_factor(r.of_residual, r.left, kRounding),
-          splat_requantize<kForm>(r.of_sum, r.out_zero),
-          splat_16(r.in_zero),
-          splat_16(r.zero),
-          splat_16(r.low),
-          splat_16(r.high)};
-}
-
-SPARSENET_INLINE Bits added_words(Bits v, Bits residual, const Added& a) {
-  return words_of(added(first_vector(v), first_vector(residual), a),
-                  added(second_vector(v), second_vector(residual), a));
-}
-
-template <Rounding kRounding>
-SPARSENET_INLINE Bits added_words(Bits v, Bits residual, const AddedFast<kRounding>& a) {
-  constexpr Form kForm = AddedFast<kRounding>::kForm;
-  const Bits x = subtract_16(v, a.in_zero), y = subtract_16(residual, a.zero);
-  const VI first = by_small<kRounding>(first_words(x), a.of_in) + by_small<kRounding>(first_words(y), a.of_residual);
-  const VI second = by_small<kRounding>(second_words(x), a.of_in) + by_small<kRounding>(second_words(y), a.of_residual);
-  return bounded_16(words_of(unbounded<kForm>(first, a.of_sum), unbounded<kForm>(second, a.of_sum)), a.low, a.high);
-}
 
 struct NotAdded {};
 SPARSENET_INLINE Bits added_words(Bits v, Bits, const NotAdded&) {
@@ -217,7 +114,8 @@ SPARSENET_INLINE void store_pixels(int8_t* y, ptrdiff_t stride, int pixels, Bits
 #endif
 }
 
-// kAdds: with `add`. Four vectors at a time: those of two pixels or of four. (There is room for that behind the sums.)
+// kAdds: with `add`, which may leave sums out of bounds. Four vectors at a time: those of two pixels or of four. (There
+// is room for that behind the sums.)
 template <Form kForm, int B, bool kAdds, class Add>
 __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int32_t* sums, int count, int first,
                                       int64_t pixel) {
@@ -226,6 +124,8 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
 #pragma GCC unroll 2
   for (int b = 0; b < B; ++b) r[b] = load_requantize<kForm>(f.requantize, first + b * kLanes);
   const Bits low = splat_16(f.requantize.low), high = splat_16(f.requantize.high);
+  const Bits low_byte = splat_8(kAdds ? f.residual.low : f.requantize.low),
+             high_byte = splat_8(kAdds ? f.residual.high : f.requantize.high);
   const int last = imin(f.outputs - first - (B - 1) * kLanes, kLanes);  // bytes of the last vector of a pixel
   int8_t* y = f.out + pixel * f.out_stride + first;
   const int8_t* from = kAdds ? f.residual.from + pixel * f.residual.stride + first : nullptr;
@@ -234,9 +134,8 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
     Bits words[2];
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
-      words[i] = bounded_16(words_of(unbounded<kForm>(load_vi(sums + 2 * i * kLanes), r[0]),
-                                     unbounded<kForm>(load_vi(sums + (2 * i + 1) * kLanes), r[B - 1])),
-                            low, high);
+      words[i] = words_of(unbounded<kForm>(load_vi(sums + 2 * i * kLanes), r[0]),
+                          unbounded<kForm>(load_vi(sums + (2 * i + 1) * kLanes), r[B - 1]));
       if constexpr (kAdds) {
         __m128i bytes[2];
 #pragma GCC unroll 2
@@ -245,10 +144,11 @@ __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int
           const int8_t* at = from + q * f.residual.stride + (B == 2 ? h * kLanes : 0);
           bytes[h] = q < pixels ? load_vector(at, h == B - 2 ? kLanes : last) : __m128i{};
         }
-        words[i] = added_words(words[i], as_words(bytes[0], bytes[1]), add);
+        words[i] = added_words(bounded_16(words[i], low, high), as_words(bytes[0], bytes[1]), add);
       }
     }
-    store_pixels<B>(y, f.out_stride, pixels, bytes_of(words[0], words[1]), last);
+    const Bits bytes = bounded_8(bytes_of(words[0], words[1]), low_byte, high_byte);
+    store_pixels<B>(y, f.out_stride, pixels, bytes, last);
     y += kPixels * f.out_stride;
     if constexpr (kAdds) from += kPixels * f.residual.stride;
   }
@@ -260,12 +160,8 @@ SPARSENET_INLINE void finish_as(const Finish& f, const int32_t* sums, int count,
     finish<kForm, B, false>(f, NotAdded{}, sums, count, first, pixel);
     return;
   }
-  // (A network has one rounding.)
-  constexpr Rounding kRounding = kForm == Form::kHighDouble ? Rounding::kDouble : Rounding::kSingle;
-  if constexpr (kForm == Form::kHighDouble || kForm == Form::kHighSingle) {
-    if (f.residual.rounding == kRounding && is_fast(f.residual)) {
-      return finish<kForm, B, true>(f, added_fast_of<kRounding>(f.residual), sums, count, first, pixel);
-    }
+  if (f.residual.pair_shift > 0) {
+    return finish<kForm, B, true>(f, added_pairs_of(f.residual), sums, count, first, pixel);
   }
   finish<kForm, B, true>(f, added_of(f.residual), sums, count, first, pixel);
 }

@@ -72,13 +72,18 @@ struct ByteChannels {
   int32_t channel, lanes;  // the first one among all, and how many
 };
 
-// Calls f(channels) for all channels, a vector at a time.
+// As many bytes as a vector of integers has.
+constexpr int kWide = 4 * kLanes;
+typedef int8_t Wide __attribute__((vector_size(kWide)));
+typedef int8_t WideUnaligned __attribute__((vector_size(kWide), aligned(1), may_alias));
+
+// Calls f(channels) for all channels, a vector at a time; without those of whole groups of kWide if `wide_done`.
 template <class F>
-SPARSENET_INLINE void for_each_channels(const State& s, int64_t pixel, F f) {
+SPARSENET_INLINE void for_each_channels(const State& s, int64_t pixel, bool wide_done, F f) {
   int32_t first = 0;
   for (int32_t i = 0; i < s.range_count; first += s.ranges[i].channels, ++i) {
     const ByteRange& r = s.ranges[i];
-    for (int32_t c = 0; c < r.channels; c += kLanes) {
+    for (int32_t c = wide_done ? r.channels / kWide * kWide : 0; c < r.channels; c += kLanes) {
       f(ByteChannels{r.base + pixel * r.pixel_stride + c, r.pixel_stride, first + c, imin(kLanes, r.channels - c)});
     }
   }
@@ -122,6 +127,25 @@ int padded_taps(int first, int size, int pad_behind, int kernel) {
   return imin(kernel, size + pad_behind - first);
 }
 
+// The largest of kWide bytes of all pixels of a window, for all pixels of a row of outputs.
+SPARSENET_INLINE void max_row(const State& s, const int8_t* base, ptrdiff_t stride, const TapRange& rows, int8_t* y) {
+  const Window& w = s.window;
+  const Wide low = Wide{} + static_cast<int8_t>(s.low), high = Wide{} + static_cast<int8_t>(s.high);
+  for (int ox = 0; ox < s.out_w; ++ox, y += s.out_stride) {
+    const int x0 = ox * w.stride_w - w.pad_left;
+    const TapRange columns = taps_inside(x0, s.in_w, w.kernel_w, 1);
+    Wide v = low;  // which is what nothing else would become
+    for (int ky = rows.begin; ky < rows.end; ++ky) {
+      const int8_t* x = base + (ptrdiff_t{ky} * s.in_w + x0) * stride;
+      for (int kx = columns.begin; kx < columns.end; ++kx) {
+        const Wide at = *reinterpret_cast<const WideUnaligned*>(x + kx * stride);
+        v = v > at ? v : at;
+      }
+    }
+    *reinterpret_cast<WideUnaligned*>(y) = v < high ? v : high;
+  }
+}
+
 template <bool kScaled>
 void pool_row(const State& s, int64_t image, int oy) {
   const Window& w = s.window;
@@ -130,7 +154,15 @@ void pool_row(const State& s, int64_t image, int oy) {
   const int padded_rows = padded_taps(y0, s.in_h, w.pad_bottom, w.kernel_h);
   int8_t* out = s.out + (image * s.out_h + oy) * s.out_w * s.out_stride;
   const VI low = splat_vi(s.low), high = splat_vi(s.high);
-  for_each_channels(s, (image * s.in_h + y0) * s.in_w, [&](const ByteChannels& from) {
+  const int64_t first_pixel = (image * s.in_h + y0) * s.in_w;
+  const bool wide = s.max && !kScaled;
+  for (int32_t i = 0, first = 0; wide && i < s.range_count; first += s.ranges[i].channels, ++i) {
+    const ByteRange& r = s.ranges[i];
+    for (int32_t c = 0; c + kWide <= r.channels; c += kWide) {
+      max_row(s, r.base + first_pixel * r.pixel_stride + c, r.pixel_stride, rows, out + first + c);
+    }
+  }
+  for_each_channels(s, first_pixel, wide, [&](const ByteChannels& from) {
     const Scaled<kScaled> scaled(s.scales, from.channel);
     int8_t* y = out + from.channel;
     for (int ox = 0; ox < s.out_w; ++ox, y += s.out_stride) {
@@ -162,7 +194,7 @@ template <bool kScaled>
 void global_image(const State& s, int32_t image) {
   const int64_t pixels = int64_t{s.in_h} * s.in_w;
   const Factor factor = factor_of(s.multiplier);
-  for_each_channels(s, image * pixels, [&](const ByteChannels& from) {
+  for_each_channels(s, image * pixels, false, [&](const ByteChannels& from) {
     const Scaled<kScaled> scaled(s.scales, from.channel);
     const int8_t* x = from.base;
     VI sum{};

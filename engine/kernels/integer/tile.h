@@ -57,7 +57,8 @@ SPARSENET_INLINE int tile_pixels(int pixels, int blocks) {
 
 #if defined(__AMX_INT8__)
 
-// `sums`: [P * kTileRows][B][kLanes], which begin with `bias`: a tile's rows are loaded from the same place. Weights: [piece][kLeastSteps][output][kStep].
+// `sums`: [P * kTileRows][B][kLanes], which begin with `bias`: a tile's rows are loaded from the same place. Weights:
+// [piece][kLeastSteps][output][kStep].
 template <int P, int B>
 __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
                                         int32_t* sums) {
@@ -69,16 +70,12 @@ __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, con
   for (int32_t i = 0; i < pieces.count; ++i, w += kBlockCells * kLanes) {
     const Cell* at = x + pieces.list[i].offset;
     _tile_loadd(4, at, kBlockCells);
+    if constexpr (P == 2) _tile_loadd(5, at + kTileRows * kBlockCells, kBlockCells);
     _tile_loadd(6, w, 64);
+    if constexpr (B == 2) _tile_loadd(7, w + pieces.block, 64);
     _tile_dpbusd(0, 4, 6);
-    if constexpr (B == 2) {
-      _tile_loadd(7, w + pieces.block, 64);
-      _tile_dpbusd(1, 4, 7);
-    }
-    if constexpr (P == 2) {
-      _tile_loadd(5, at + kTileRows * kBlockCells, kBlockCells);
-      _tile_dpbusd(2, 5, 6);
-    }
+    if constexpr (B == 2) _tile_dpbusd(1, 4, 7);
+    if constexpr (P == 2) _tile_dpbusd(2, 5, 6);
     if constexpr (P == 2 && B == 2) _tile_dpbusd(3, 5, 7);
   }
   int32_t* below = sums + kTileRows * B * kLanes;
