@@ -67,25 +67,27 @@ struct Blob {
   const void* data;
   size_t bytes;
   uint64_t offset;
+  size_t owner;
   DataType type;
 };
 
 // Where each constant goes in the data section.
 class DataLayout {
  public:
-  uint64_t place(const Tensor& tensor) {
+  // Only what has the same `owner` shares a place.
+  uint64_t place(const Tensor& tensor, size_t owner = 0) {
     const size_t bytes = tensor.bytes();
     // Only constants of the same type share a place, because a plan lists its constants by their places.
     const uint64_t hash = xxh64(tensor.data, bytes);
     const auto range = by_hash_.equal_range(hash);
     for (auto it = range.first; it != range.second; ++it) {
       const Blob& blob = blobs_[it->second];
-      if (blob.type == tensor.type && blob.bytes == bytes && std::memcmp(blob.data, tensor.data, bytes) == 0)
-        return blob.offset;
+      const bool fits = blob.owner == owner && blob.type == tensor.type && blob.bytes == bytes;
+      if (fits && std::memcmp(blob.data, tensor.data, bytes) == 0) return blob.offset;
     }
     const uint64_t offset = align_up(size_);
     by_hash_.emplace(hash, blobs_.size());
-    blobs_.push_back({tensor.data, bytes, offset, tensor.type});
+    blobs_.push_back({tensor.data, bytes, offset, owner, tensor.type});
     size_ = offset + bytes;
     return offset;
   }
@@ -112,7 +114,7 @@ class Writer {
     const auto graph = with_graph_ ? write_graph() : fb::Offset<schema::Graph>();
     std::vector<fb::Offset<schema::TestVector>> vectors;
     for (const TestVector& vector : model_.test_vectors) {
-      const auto inputs = builder_.CreateVector(write_tensors(as_stored(vector.inputs)));
+      const auto inputs = builder_.CreateVector(write_inputs(vector.inputs));
       const auto outputs = builder_.CreateVector(write_tensors(vector.outputs));
       vectors.push_back(schema::CreateTestVector(builder_, inputs, outputs, vector.tolerance));
     }
@@ -226,27 +228,33 @@ class Writer {
     return q;
   }
 
-  // The inputs of a test vector, as integers where that loses nothing.
-  std::vector<Tensor> as_stored(const std::vector<Tensor>& inputs) {
-    std::vector<Tensor> stored = inputs;
-    for (size_t i = 0; i < stored.size(); ++i) {
+  // The inputs of a test vector, as integers where that loses nothing. Integers share their place only with those of
+  // the same input: readers turn them into numbers, and allow for as many as there are bytes.
+  std::vector<fb::Offset<schema::Tensor>> write_inputs(const std::vector<Tensor>& inputs) {
+    std::vector<fb::Offset<schema::Tensor>> list;
+    for (size_t i = 0; i < inputs.size(); ++i) {
       const Quantization* q = quantization_of_vectors(i);
-      std::vector<int8_t> integers = q ? integers_of(stored[i], *q) : std::vector<int8_t>();
-      if (integers.empty()) continue;
+      std::vector<int8_t> integers = q ? integers_of(inputs[i], *q) : std::vector<int8_t>();
+      if (integers.empty()) {
+        list.push_back(write_tensor(inputs[i], data_.place(inputs[i])));
+        continue;
+      }
       integers_.push_back(std::move(integers));
-      stored[i] = {DataType::kInt8, stored[i].shape, nullptr, integers_.back().data()};
+      const Tensor stored = {DataType::kInt8, inputs[i].shape, nullptr, integers_.back().data()};
+      list.push_back(write_tensor(stored, data_.place(stored, 1 + i)));
     }
-    return stored;
+    return list;
   }
 
   std::vector<fb::Offset<schema::Tensor>> write_tensors(const std::vector<Tensor>& tensors) {
     std::vector<fb::Offset<schema::Tensor>> list;
-    for (const Tensor& tensor : tensors) {
-      const uint64_t offset = data_.place(tensor);
-      const auto shape = shared_shape(tensor.shape);
-      list.push_back(schema::CreateTensor(builder_, static_cast<uint8_t>(tensor.type), shape, offset));
-    }
+    for (const Tensor& tensor : tensors) list.push_back(write_tensor(tensor, data_.place(tensor)));
     return list;
+  }
+
+  fb::Offset<schema::Tensor> write_tensor(const Tensor& tensor, uint64_t offset) {
+    const auto shape = shared_shape(tensor.shape);
+    return schema::CreateTensor(builder_, static_cast<uint8_t>(tensor.type), shape, offset);
   }
 
   fb::Offset<fb::Vector<int64_t>> shared_shape(const Shape& shape) {

@@ -250,3 +250,41 @@ TEST_CASE("integer vectors: a small file does not become many numbers") {
   }
   CHECK(problem_of(bytes).find(": the test vectors refer to the same bytes again and again") != std::string::npos);
 }
+
+TEST_CASE("integer vectors: inputs that hold the same integers are stored, and read again") {
+  Model model;
+  Graph& graph = model.graph;
+  const Shape shape = {1, 3, 16, 16};
+  std::vector<ValueId> integers;
+  for (const char* name : {"left", "right"}) {
+    const ValueId x = graph.add_input(name, shape);
+    integers.push_back(graph.add_node(Op::kQuantize, std::string(name) + "8", {x}));
+    graph.value(integers.back()).type = DataType::kInt8;
+    graph.value(integers.back()).quantization = {{name == std::string("left") ? 0.5f : 0.25f}, {3}, 0};
+  }
+  const ValueId sum = graph.add_node(Op::kAdd, "sum", integers);
+  const ValueId mean = graph.add_node(Op::kGlobalAveragePool, "mean", {sum});
+  for (const ValueId id : {sum, mean}) {
+    graph.value(id).type = DataType::kInt8;
+    graph.value(id).quantization = {{0.75f}, {0}, 0};
+  }
+  graph.outputs = {graph.add_node(Op::kDequantize, "out", {mean})};
+  REQUIRE(graph.infer_shapes().ok());
+  TestVector vector;
+  vector.inputs = {Tensor::filled(shape, 5.f), Tensor::filled(shape, 2.5f)};  // 13 of each one's steps
+  Session session = *Session::create(graph, {});
+  for (size_t i = 0; i < 2; ++i) REQUIRE(io::set_input(&session, i, vector.inputs[i]).ok());
+  REQUIRE(session.run().ok());
+  vector.outputs.push_back(*io::get_output(session, 0));
+  model.test_vectors = {vector, vector};
+  const Result<std::vector<uint8_t>> bytes = serialize_model(model);
+  REQUIRE_MESSAGE(bytes.ok(), bytes.status().message());
+  for (uint32_t i = 0; i < 2; ++i) {
+    CHECK(stored_input(*bytes, 0, i).type() == static_cast<uint8_t>(DataType::kInt8));
+    CHECK(stored_input(*bytes, 0, i).offset() == stored_input(*bytes, 1, i).offset());
+  }
+  const Result<Model> read = test::load(*bytes);
+  REQUIRE_MESSAGE(read.ok(), read.status().message());
+  CHECK(read->test_vectors[0].inputs[0].f32()[0] == 5.f);
+  CHECK(read->test_vectors[1].inputs[1].f32()[0] == 2.5f);
+}
