@@ -162,6 +162,11 @@ class PlanReader {
     }
     SPARSENET_RETURN_IF_ERROR(check_type("input", 0, graph.value(graph.inputs[0]), image));
     SPARSENET_RETURN_IF_ERROR(check_type("output", 0, graph.value(graph.outputs[0]), logits));
+    SPARSENET_RETURN_IF_ERROR(check_vectors("input", 0, quantization_of_input(graph, graph.inputs[0]), image));
+    SPARSENET_RETURN_IF_ERROR(check_vectors("input", 1, nullptr, plan_->inputs[1]));
+    for (size_t i = 0; i < 2; ++i) {
+      SPARSENET_RETURN_IF_ERROR(check_vectors("output", i, nullptr, plan_->outputs[i]));
+    }
     for (const rt::ArenaRange& region : training.layout.regions) {
       note_use(region.offset + region.bytes);
     }
@@ -227,6 +232,16 @@ class PlanReader {
                          name(value.type) + ", found " + name(static_cast<DataType>(port.view.type)));
   }
 
+  // What test vectors' integers stand for on a device must be what they stand for here: `q`, or null if there can be
+  // none.
+  static Status check_vectors(const std::string& what, size_t index, const Quantization* q, const PlanPort& port) {
+    const Quantization& found = port.of_vectors;
+    if (found.empty() || (q && q->scales == found.scales && q->zero_points == found.zero_points)) return {};
+    return invalid_model(what + " " + std::to_string(index) + " '" + port.name + "': expected " +
+                         (q ? describe(*q) + ", as its Quantize has" : "no scale, as no Quantize takes it") +
+                         ", found " + describe(found));
+  }
+
   // What a program sees of a session must not depend on whether the session uses the plan.
   Status check_interface(const Graph& graph, int64_t batch) const {
     const Graph* fitting = &graph;
@@ -252,14 +267,9 @@ class PlanReader {
         const Value& value = fitting->values[static_cast<size_t>(side.ids[i])];
         const PlanPort& port = side.ports[i];
         SPARSENET_RETURN_IF_ERROR(check_quantization(side.what, i, value, port));
-        if (!port.of_vectors.empty()) {
-          const Quantization* q = quantization_of_input(*fitting, side.ids[i]);
-          if (!q || q->scales != port.of_vectors.scales || q->zero_points != port.of_vectors.zero_points) {
-            return invalid_model(std::string(side.what) + " " + std::to_string(i) + " '" + port.name + "': expected " +
-                                 (q ? describe(*q) + ", as its Quantize has" : "no scale, as no Quantize takes it") +
-                                 ", found " + describe(port.of_vectors));
-          }
-        }
+        const bool is_input = &side == &sides[0];
+        const Quantization* q = is_input ? quantization_of_input(*fitting, side.ids[i]) : nullptr;
+        SPARSENET_RETURN_IF_ERROR(check_vectors(side.what, i, q, port));
         if (value.name != port.name || value.shape != port.shape ||
             static_cast<rt::DataType>(value.type) != port.view.type) {
           return invalid_model(std::string(side.what) + " " + std::to_string(i) + ": expected the graph's '" +

@@ -1,5 +1,6 @@
 // Training a float32 layer behind a body of integers through the C API: the same bits as a Trainer's, from real numbers
 // and from bytes, in memory of a known size; what plans cannot hold is refused by name, and damage is harmless.
+#include <model_generated.h>
 #include <sparsenet/deploy.h>
 #include <sparsenet/trainer.h>
 
@@ -243,6 +244,48 @@ TEST_CASE("training behind integers: parameters go away and come back, and a che
     CHECK(bytes_of(*read) == bytes);
     CHECK(read->plans[1].trains);
   }
+}
+
+TEST_CASE("training behind integers: test vectors that hold the image as bytes serve both plans") {
+  Model source;
+  source.graph = quantised(float_network(2), 2, {"FullyConnected*"});
+  add_vectors(&source, 2);
+  for (TestVector& vector : source.test_vectors) REQUIRE(round_inputs(source.graph, &vector).ok());
+  for (const bool trains : {false, true}) {
+    auto plan = trains ? make_training_plan(source, kIntegerTarget) : make_stored_plan(source.graph, kIntegerTarget);
+    REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+    source.plans.push_back(std::move(*plan));
+  }
+  const std::vector<uint8_t> bytes = bytes_of(source);
+  const schema::Model& file = *schema::GetModel(bytes.data());
+  for (uint32_t v = 0; v < 2; ++v) {
+    CHECK(file.test_vectors()->Get(v)->inputs()->Get(0)->type() == static_cast<uint8_t>(DataType::kInt8));
+  }
+  Board board(bytes);
+  float error = -1;
+  sn_message why{sizeof why, ""};
+  CHECK_MESSAGE(sn_train_verify(board.session, &error, &why) == SN_OK, why.text);
+  CHECK(error < 1e-5f);
+  CHECK(board.memory.border_is_whole());
+
+  // A training plan that says of these bytes, or of others, what the graph does not.
+  const auto refused = [&](const std::string& message, const std::function<void(Plan&)>& change) {
+    Model model;
+    model.graph = source.graph;
+    auto training = make_training_plan(model, kIntegerTarget);
+    REQUIRE_MESSAGE(training.ok(), training.status().message());
+    model.plans = {std::move(*training)};
+    change(const_cast<Plan&>(*model.plans[0].plan));
+    const Status status = serialize_model(model).status();
+    CAPTURE(status.message());
+    CHECK(status.code() == StatusCode::kInvalidModel);
+    CHECK(status.message().find(message) != std::string::npos);
+  };
+  refused(", as its Quantize has, found scale ", [](Plan& p) { p.inputs[0].of_vectors.scales[0] *= 2.f; });
+  refused("expected no scale, as no Quantize takes it, found scale 0.5 and zero point 3", [](Plan& p) {
+    p.inputs[1].of_vectors = {{0.5f}, {3}, 0};
+  });
+  refused("output 1 ", [](Plan& p) { p.outputs[1].of_vectors = {{0.5f}, {3}, 0}; });
 }
 
 TEST_CASE("training behind integers: a device is given what both plans need, and no more memory than it says") {
