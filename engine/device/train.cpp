@@ -170,14 +170,13 @@ sn_status sn_train_verify(sn_session* session, float* error, sn_message* message
   for (uint32_t step = 0; step < steps && status == SN_OK; ++step) {
     for (uint32_t i = 0; i < images && status == SN_OK; ++i) {
       if (!find_test_vector(*session, i) ||
-          check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes) ||
-          set_test_inputs(session, i, message) != SN_OK) {
+          check->labels()->Get(i) >= static_cast<uint32_t>(session->training.classes)) {
         MessageWriter(message) << "training check: image " << size_t{i}
                                << ": expected a test vector and one of the classes";
         status = SN_INVALID_MODEL;
-        break;
       }
-      status = add_image(session, check->labels()->Get(i), nullptr, message);
+      if (status == SN_OK) status = set_test_inputs(session, i, message);
+      if (status == SN_OK) status = add_image(session, check->labels()->Get(i), nullptr, message);
     }
     float loss = 0;
     if (status == SN_OK) status = update(session, options, &loss, message);

@@ -268,6 +268,16 @@ TEST_CASE("training behind integers: test vectors that hold the image as bytes s
   CHECK(error < 1e-5f);
   CHECK(board.memory.border_is_whole());
 
+  // What is wrong with a test vector is said.
+  std::vector<uint8_t> damaged = bytes;
+  const auto* input = schema::GetModel(damaged.data())->test_vectors()->Get(1)->inputs()->Get(0);
+  REQUIRE(reinterpret_cast<flatbuffers::Table*>(const_cast<schema::Tensor*>(input))
+              ->SetField<uint8_t>(schema::Tensor::VT_TYPE, static_cast<uint8_t>(DataType::kUInt8), 0));
+  repair(damaged);
+  Board other(damaged);
+  CHECK(sn_train_verify(other.session, &error, &why) == SN_INVALID_MODEL);
+  CHECK(std::string(why.text) == "test vector 1: input 0: expected values of the plan's type in its shape");
+
   // A training plan that says of these bytes, or of others, what the graph does not.
   const auto refused = [&](const std::string& message, const std::function<void(Plan&)>& change) {
     Model model;
