@@ -67,11 +67,12 @@ Expected expected_of(const Step& s) {
   }
 }
 
-// A Softmax whose differences become fixed-point numbers by a shift to the left, and whose sum does not overflow.
+// A Softmax whose differences become fixed-point numbers by a shift to the left, and whose sum does not overflow and is
+// not zero, because the largest element, with a difference of 0, counts.
 bool softmax_fits(const Step& s) {
-  int64_t along = 1;
-  for (int32_t d = s.strided->reduced_from; d < s.strided->rank; ++d) along *= s.strided->dims[d];
-  return s.quant->multipliers[0].shift >= 0 && along <= kMostProbabilities;
+  int32_t along = 1;  // the index space has been checked: it has at most kMostElements
+  for (int32_t d = s.strided->reduced_from; d < s.strided->rank; ++d) along *= static_cast<int32_t>(s.strided->dims[d]);
+  return s.quant->least <= 0 && s.quant->multipliers[0].shift >= 0 && along <= kMostProbabilities;
 }
 
 // What only some kinds of steps have.

@@ -272,6 +272,7 @@ TEST_CASE("integers: plans with wrong factors, bounds, tables or types are refus
     static const rt::Multiplier kNegative[1] = {{1 << 30, -1}};
     q.multipliers = kNegative;
   });
+  refused(2, numbers, [](rt::Step&, rt::QuantParams& q) { q.least = 1; });  // no element has a probability
 }
 
 TEST_CASE("integers: a table without entries is refused on devices") {
