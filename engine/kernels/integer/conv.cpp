@@ -19,7 +19,6 @@ struct State {
   const Weight* weights;
   Finish finish;
   int32_t all_blocks;
-  bool pixels_first;  // all outputs of a tile's pixels follow each other: weights that stay in the first-level cache
 };
 
 bool is_folded(const Step& s) {
@@ -179,7 +178,6 @@ const char* prepare(const Step& step, const Place& place) {
   make_pieces(step, s->panel, pieces);
   s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
-  s->pixels_first = weight_bytes(step) <= caches.first_level / 2;
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
@@ -200,22 +198,15 @@ void run(const void* memory, int32_t chunk, void* scratch) {
   const int pixels = part.rows * s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
   alignas(64) int32_t sums[kTileSums] = {};
-  const auto compute = [&](int block, int p, int count) {
-    const int blocks = imin(2, part.end - block);
-    multiply_tile(count, blocks, s.pieces, panel + ptrdiff_t{p} * kBlockCells, s.weights + block * s.pieces.block,
-                  s.finish.requantize.bias + block * kLanes, sums);
-    finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
-  };
   begin_tiles();
-  if (s.pixels_first) {
-    const int tile = tile_pixels(pixels, 2);
+  for (int block = part.begin; block < part.end; block += 2) {
+    const int blocks = imin(2, part.end - block), tile = tile_pixels(pixels, blocks);
+    const Weight* w = s.weights + block * s.pieces.block;
     for (int p = 0; p < pixels; p += tile) {
-      for (int block = part.begin; block < part.end; block += 2) compute(block, p, imin(tile, pixels - p));
-    }
-  } else {
-    for (int block = part.begin; block < part.end; block += 2) {
-      const int tile = tile_pixels(pixels, imin(2, part.end - block));
-      for (int p = 0; p < pixels; p += tile) compute(block, p, imin(tile, pixels - p));
+      const int count = imin(tile, pixels - p);
+      const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
+      multiply_tile(count, blocks, s.pieces, x, w, s.finish.requantize.bias + block * kLanes, sums);
+      finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
     }
   }
   end_tiles();
