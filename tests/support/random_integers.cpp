@@ -79,6 +79,22 @@ Graph conv_filters(Random& random) {
   return g.finish({same && outputs == c ? g.node(Op::kAdd, {y, x}, NoAttrs{}, g.for_sums(g.scale(y), 300)) : y});
 }
 
+// Rows so long that tiles of pixels go across their ends.
+Graph conv_wide(Random& random) {
+  IntegerMaker g(random);
+  ConvAttrs a;
+  a.kernel = {random.integer(1, 3), random.integer(2, 4)};
+  a.stride = {random.integer(1, 2), 1};
+  a.dilation = {1, random.integer(1, 2)};
+  for (int& pad : a.pads) pad = random.integer(0, 2);
+  const int64_t c = channels(random), outputs = channels(random);
+  const ValueId x = g.input({random_batch(random), c, random.integer(5, 8), random.integer(30, 70)});
+  const ValueId y = g.layer(x, {outputs, c, a.kernel[0], a.kernel[1]}, a);
+  if (random.chance(0.5)) return g.finish({y});
+  const ValueId other = g.layer(x, {outputs, c, a.kernel[0], a.kernel[1]}, a);
+  return g.finish({g.node(Op::kAdd, {y, other}, NoAttrs{}, g.for_sums(std::max(g.scale(y), g.scale(other)), 300))});
+}
+
 Graph conv_oblong(Random& random) {
   IntegerMaker g(random);
   const ConvAttrs a = window(random, random.integer(1, 10), random.integer(1, 4));
@@ -414,6 +430,7 @@ const std::vector<Generator>& integer_generators() {
   static const std::vector<Generator> kList{{"int8 conv 1x1", conv_point},
                                             {"int8 conv square", conv_square},
                                             {"int8 conv filters", conv_filters},
+                                            {"int8 conv wide", conv_wide},
                                             {"int8 conv oblong", conv_oblong},
                                             {"int8 conv groups", conv_groups},
                                             {"int8 depthwise", depthwise},

@@ -19,6 +19,7 @@ struct State {
   const Weight* weights;
   Finish finish;
   int32_t all_blocks;
+  int32_t row;  // pixels of a row of the panel
 };
 
 bool is_folded(const Step& s) {
@@ -27,6 +28,16 @@ bool is_folded(const Step& s) {
 
 int32_t cells_of(const Step& s) {
   return is_folded(s) ? s.window.kernel_w * s.in.c : s.in.c;
+}
+
+// Whether the taps of a window's row read the same plane, in which pixels are as in the image: it is a fraction of the
+// size, and tiles compute a few pixels between rows for nothing. This is for AMX, which is faster than what the
+// second-level cache gives.
+bool shares_plane(const Step& s) {
+  constexpr int kLeastPixels = 24;  // of a row
+  const int64_t reach = int64_t{s.window.kernel_w - 1} * s.window.dilation_w;
+  return kTileRows > 1 && !is_folded(s) && s.window.kernel_w > 1 && s.window.stride_w == 1 && s.out.w >= kLeastPixels &&
+         reach * 8 < s.out.w;
 }
 
 CellPanel panel_of(const Step& s, int rows) {
@@ -41,6 +52,10 @@ CellPanel panel_of(const Step& s, int rows) {
   p.pad = w.pad_left;
   p.kernel_w = w.kernel_w;
   p.folded = is_folded(s);
+  if (shares_plane(s)) {
+    p.out_w += (w.kernel_w - 1) * w.dilation_w;
+    p.dilation = p.kernel_w = 1;
+  }
   p.block = planes_of(p) * plane_pixels(p) * kBlockCells;
   return p;
 }
@@ -139,10 +154,11 @@ void for_each_run(const Step& s, Visit visit) {
 
 void make_pieces(const Step& s, const CellPanel& panel, Piece* pieces) {
   const Window& w = s.window;
+  const bool shared = shares_plane(s);
   for_each_run(s, [&](int ky, int kx, int channel, int channels, int cell, int piece) {
-    const int tap = ky * w.dilation_h, plane = panel.folded ? 0 : kx;
+    const int tap = ky * w.dilation_h, plane = planes_of(panel) == 1 ? 0 : kx, column = shared ? kx * w.dilation_w : 0;
     const ptrdiff_t row = (ptrdiff_t{plane} * panel.y.phases + tap % w.stride_h) * panel.y.length + tap / w.stride_h;
-    const ptrdiff_t offset = channel / kBlockCells * panel.block + row * panel.out_w * kBlockCells;
+    const ptrdiff_t offset = channel / kBlockCells * panel.block + (row * panel.out_w + column) * kBlockCells;
     pieces[piece] = {static_cast<int32_t>(offset), steps_for(cell + channels)};
   });
 }
@@ -178,6 +194,7 @@ const char* prepare(const Step& step, const Place& place) {
   make_pieces(step, s->panel, pieces);
   s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
+  s->row = shares_plane(step) ? s->panel.out_w : s->images.out_w;
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
@@ -190,12 +207,31 @@ const char* prepare(const Step& step, const Place& place) {
   return nullptr;
 }
 
+// Finishes the sums of `count` pixels from pixel `p` of the part on, but not of those between rows.
+SPARSENET_INLINE void finish_pixels(const State& s, const int32_t* sums, int p, int count, int blocks, int first,
+                                    int64_t first_pixel) {
+  const int out_w = s.images.out_w;
+  if (s.row == out_w) {
+    finish_tile(s.finish, sums, count, blocks, first, first_pixel + p);
+    return;
+  }
+  for (int at = p; at < p + count;) {
+    const int row = at / s.row, column = at % s.row, of_row = imin(p + count - at, s.row - column);
+    const int inside = imin(of_row, out_w - column);
+    if (inside > 0) {
+      finish_tile(s.finish, sums + (at - p) * blocks * kLanes, inside, blocks, first,
+                  first_pixel + int64_t{row} * out_w + column);
+    }
+    at += of_row;
+  }
+}
+
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
   const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
   auto* panel = static_cast<Cell*>(scratch);
   fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
-  const int pixels = part.rows * s.images.out_w;
+  const int pixels = (part.rows - 1) * s.row + s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
   alignas(64) int32_t sums[kTileSums] = {};
   begin_tiles();
@@ -206,7 +242,7 @@ void run(const void* memory, int32_t chunk, void* scratch) {
       const int count = imin(tile, pixels - p);
       const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
       multiply_tile(count, blocks, s.pieces, x, w, s.finish.requantize.bias + block * kLanes, sums);
-      finish_tile(s.finish, sums, count, blocks, block * kLanes, first_pixel + p);
+      finish_pixels(s, sums, p, count, blocks, block * kLanes, first_pixel);
     }
   }
   end_tiles();

@@ -16,7 +16,8 @@ constexpr int kTilePixels1 = 16, kTilePixels2 = 12;
 #else
 constexpr int kTilePixels1 = 12, kTilePixels2 = 6;
 #endif
-constexpr int kTileSums = (kTilePixels1 > 2 * kTilePixels2 ? kTilePixels1 : 2 * kTilePixels2) * kLanes;
+// finish_tile() reads whole groups of four vectors.
+constexpr int kTileSums = ((kTilePixels1 > 2 * kTilePixels2 ? kTilePixels1 : 2 * kTilePixels2) + 3) * kLanes;
 
 constexpr int kPrefetch = 16;  // vectors of weights
 
