@@ -126,12 +126,13 @@ TEST_CASE("converter integers: plans of integers are stored, with what a board n
   CHECK(table.find("check_attention") == std::string::npos);
 }
 
-TEST_CASE("converter integers: training plans and half precision are refused, and what to do is said") {
+TEST_CASE(
+    "converter integers: training of a last layer of integers and half precision are refused, and what to do is said") {
   const Conversion conversion;
   CHECK(
       conversion.run([](Options& o) { o.training_plan = true; }) ==
-      "--training-plan: Quantize 'from uint8' computes with integers: plans that train on a device hold no such steps "
-      "yet: train the network in float32, and quantise it afterwards\n");
+      "--training-plan: Conv 'conv' is the last layer and computes with integers; a device trains in float32, from the "
+      "last layer to the output: `sparsenet quantize --keep-float conv` keeps this layer so\n");
   CHECK(conversion.run([](Options& o) { o.precision = Precision::kFloat16; }) ==
         "--precision f16: weight 'weight' is int8, which is smaller: leave the option out\n");
   CHECK(conversion.folder.names() == std::vector<std::string>{"in.snet"});

@@ -321,7 +321,7 @@ TEST_CASE("integers: damage is refused, or harmless where the checksum is set ri
     const std::string name = generator.name;
     if (name != "int8 network" && name != "int8 residual" && name != "int8 softmax") continue;
     Model source;
-    source.graph = make_graph(generator, 12);
+    source.graph = make_graph(generator, 14);
     REQUIRE(source.graph.infer_shapes().ok());
     const int64_t batch = source.graph.shape(source.graph.inputs[0])[0];
     plan_for_device(&source, batch);

@@ -23,6 +23,15 @@ SPARSENET_INLINE VI vector_of(Bits v) {
   return reinterpret_cast<VI>(v);
 }
 
+// Whether any lane is negative.
+SPARSENET_INLINE bool any_negative(VI v) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(bits(v)) != 0;
+#else
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(v)) != 0;
+#endif
+}
+
 // --- 64-bit integers, two lanes each
 
 SPARSENET_INLINE Bits splat_64(int64_t x) {

@@ -80,11 +80,9 @@ inline bool pairs_agree(const Residual& r, const AddedPairs& a, const Added& def
       const VI v = splat_vi(x), residual = load_vi(lanes) + y;
       const VI sum = sum_of_pairs(bits((v & 0xffff) | (VI)((VU)residual << 16)), a);
       const VI is_near = ((sum + near) & fraction) < 2 * near;
+      if (!any_negative(is_near)) continue;
       const VI bounded = min_vi(max_vi(sum >> a.shift, defined.low), defined.high);
-      const VI wrong = is_near & (bounded != added(v, residual, defined));
-      for (int i = 0; i < kLanes; ++i) {
-        if (wrong[i] != 0) return false;
-      }
+      if (any_negative(is_near & (bounded != added(v, residual, defined)))) return false;
     }
   }
   return true;
