@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts the firmware, shows its output, and compares its results with the records for this model and processor:
-# checksums of logits, outputs that are as expected, losses of training. Fails if the firmware fails, if a result differs, or if a run takes more
-# instructions or the program more flash, without the model, than is on record ("at most").
+# checksums of logits, outputs that are as expected, losses of training. Fails if the firmware fails, if a result
+# differs, or if a run takes more instructions or the program more flash, without the model, than is on record ("at
+# most").
 #   check_board.sh RECORD COMPILER_VERSION COMMAND...
 #   RECORD   a file with the expected lines; its first line names the compiler version with which they were made, because
 #            another one may round differently: then the lines are not compared, and a message says so. If the file does

@@ -3,15 +3,17 @@
 // Exit status 0 if it does.
 #include <sparsenet/sparsenet.h>
 
-#include "board.h"
 #include "images.h"
-#include "model.h"
+#include "report.h"
 
 extern "C" {
 extern const uint8_t golden_begin[], golden_end[];
 }
 
 namespace {
+
+using report::fail;
+using report::print_line;
 
 constexpr uint32_t kInputs = GOLDEN_INPUTS;
 constexpr size_t kChecksumBytes = 8;
@@ -20,21 +22,6 @@ alignas(SN_ALIGNMENT) uint8_t memory[MODEL_MEMORY_BYTES];
 alignas(4) uint8_t input[MODEL_INPUT_BYTES];
 uint8_t output[MODEL_OUTPUT_BYTES], checksum[kChecksumBytes];
 sn_message message;
-
-void print_line(const char* what, uint64_t number, const char* unit) {
-  board::print(what);
-  board::print(number);
-  board::print(unit);
-}
-
-int fail(const char* what, const char* why) {
-  board::print("error: ");
-  board::print(what);
-  board::print(": ");
-  board::print(why);
-  board::print("\n");
-  return 1;
-}
 
 // Bytes of a linear congruential generator: the upper 8 of 32 bits.
 bool set_generated(sn_session* net) {
@@ -98,14 +85,7 @@ int main() {
       sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &message) != SN_OK) {
     return fail("model", message.text);
   }
-  const board::Flash flash = board::flash();
-  print_line("flash: model ", MODEL_BYTES, "");
-  if (flash.kernels > 0) {
-    print_line(", kernels ", flash.kernels, "");
-    print_line(", runtime ", flash.runtime, "");
-    print_line(", application and C library ", flash.rest, "");
-  }
-  board::print(" bytes\n");
+  report::print_flash();
   print_line("RAM: arena ", needs.arena_bytes, "");
   print_line("; together ", needs.memory_bytes, " bytes\n");
   uint32_t ticks = 0;
@@ -113,9 +93,6 @@ int main() {
   print_line("one run: ", board::units(ticks), " ");
   board::print(board::kUnit);
   board::print("\n");
-  if (board::stack_size() > 0) {
-    print_line("stack: ", board::stack_used(), "");
-    print_line(" of ", board::stack_size(), " bytes at most\n");
-  }
+  report::print_stack();
   return failed;
 }

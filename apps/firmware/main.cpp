@@ -4,13 +4,14 @@
 #include <sparsenet/sparsenet.h>
 #include <string.h>
 
-#include "board.h"
 #include "images.h"
-#include "model.h"
+#include "report.h"
 
 namespace {
 
 using images::kRecord;
+using report::fail;
+using report::print_line;
 
 // Inference and training take turns in the same memory.
 constexpr size_t kMemoryBytes =
@@ -20,23 +21,8 @@ alignas(4) uint8_t input[MODEL_INPUT_BYTES];  // in the model's own type
 float logits[MODEL_OUTPUT_ELEMENTS];
 sn_message message;  // not on the stack, because the deepest calls have it as an argument
 
-void print_line(const char* what, uint64_t number, const char* unit) {
-  board::print(what);
-  board::print(number);
-  board::print(unit);
-}
-
 // Inlined into main(), its messages would be on the stack all the time.
 #define OUT_OF_LINE __attribute__((noinline))
-
-int fail(const char* what, const char* why) {
-  board::print("error: ");
-  board::print(what);
-  board::print(": ");
-  board::print(why);
-  board::print("\n");
-  return 1;
-}
 
 // FNV-1a over the logits' bits: two boards that print the same number have computed the same.
 uint32_t checksum() {
@@ -243,14 +229,7 @@ int main() {
   if (sn_prepare(model_model, MODEL_BYTES, nullptr, memory, sizeof memory, &net, &message) != SN_OK) {
     return fail("model", message.text);
   }
-  const board::Flash flash = board::flash();
-  print_line("flash: model ", MODEL_BYTES, "");
-  if (flash.kernels > 0) {
-    print_line(", kernels ", flash.kernels, "");
-    print_line(", runtime ", flash.runtime, "");
-    print_line(", application and C library ", flash.rest, "");
-  }
-  board::print(" bytes\n");
+  report::print_flash();
   print_line("RAM: arena ", needs.arena_bytes, "");
   print_line(", scratch ", needs.scratch_bytes, "");
   print_line(", weights ", needs.weights_bytes, "");
@@ -261,10 +240,7 @@ int main() {
   failures += classify_all(net);
   print_profile(net);
   failures += train_if_planned();
-  if (board::stack_size() > 0) {
-    print_line("stack: ", board::stack_used(), "");
-    print_line(" of ", board::stack_size(), " bytes at most\n");
-  }
+  report::print_stack();
   board::print(failures == 0 ? "all checks passed\n" : "some checks FAILED\n");
   return failures == 0 ? 0 : 1;
 }

@@ -48,9 +48,12 @@ std::vector<int8_t> integers_of(const Tensor& numbers, const Quantization& quant
 
 Tensor numbers_of(const Tensor& integers, const Quantization& quantization) {
   const rt::PortAffine affine = affine_of(quantization);
-  const auto* from = static_cast<const int8_t*>(integers.data);
   std::vector<float> numbers(static_cast<size_t>(integers.elements()));
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = affine.real(from[i]);
+  const auto widen = [&](auto* from) {
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = affine.real(from[i]);
+  };
+  integers.type == DataType::kUInt8 ? widen(static_cast<const uint8_t*>(integers.data))
+                                    : widen(static_cast<const int8_t*>(integers.data));
   return Tensor::from(integers.shape, std::move(numbers));
 }
 

@@ -14,7 +14,7 @@ const Quantization* quantization_of_input(const Graph& graph, ValueId input);
 
 // The integers that stand for these numbers, bit for bit; empty if they are no such numbers.
 std::vector<int8_t> integers_of(const Tensor& numbers, const Quantization& quantization);
-// The reverse.
+// The reverse, for int8 or uint8.
 Tensor numbers_of(const Tensor& integers, const Quantization& quantization);
 
 }  // namespace sparsenet

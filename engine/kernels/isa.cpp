@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 
 #include "runtime/caches.h"
 
@@ -220,7 +221,7 @@ bool has_neon_dot() {
 }
 #endif
 
-// Fastest first.
+// Fastest first; the last one is for every CPU.
 const IntegerEntry kIntegerEntries[] = {
 #if defined(SPARSENET_HAVE_AMX_INT8)
     {"amx", "avx512", rt::avx512_vnni::kIntegerKernels, has_amx_int8, rt::amx_int8::kIntegerTileKernels},
@@ -239,12 +240,11 @@ const IntegerEntry kIntegerEntries[] = {
 #if defined(__ARM_NEON)
     {"neon", "baseline", rt::baseline::kIntegerKernels, always},
 #endif
-    {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
     {"compact", "compact", rt::compact::kIntegerKernels, always},
+    {"baseline", "baseline", rt::baseline::kIntegerKernels, always},
 };
 
 const IntegerEntry& pick_integer() {
-  constexpr size_t kCount = sizeof kIntegerEntries / sizeof kIntegerEntries[0];
   const char* wanted = std::getenv("SPARSENET_INT8");
   if (wanted && *wanted) {
     for (const IntegerEntry& entry : kIntegerEntries) {
@@ -256,7 +256,7 @@ const IntegerEntry& pick_integer() {
   for (const IntegerEntry& entry : kIntegerEntries) {
     if (std::strcmp(entry.isa, active_isa().name) == 0 && entry.supported()) return entry;
   }
-  return kIntegerEntries[kCount - 1];
+  return *std::rbegin(kIntegerEntries);
 }
 
 // One list of an entry's kernels, which ends with null. (sn_prepare takes nothing from the heap.)
@@ -264,7 +264,10 @@ struct IntegerList {
   explicit IntegerList(const IntegerEntry& entry) {
     size_t count = 0;
     for (const auto* kernels : {entry.tiles, entry.kernels}) {
-      for (; kernels && *kernels && count < kMost; ++kernels) list[count++] = *kernels;
+      for (; kernels && *kernels; ++kernels) {
+        if (count == kMost) std::abort();  // a list in this build has outgrown kMost
+        list[count++] = *kernels;
+      }
     }
   }
   static constexpr size_t kMost = 31;

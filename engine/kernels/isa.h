@@ -26,8 +26,8 @@ const Isa& active_isa();
 const rt::Kernel* const* bf16_kernels();
 
 // The kernels of int8 for this CPU and the instruction set in use. The environment variable
-// SPARSENET_INT8=amx|avx512_vnni|avx512|avx_vnni|avx2|baseline, or neon_dot|neon|baseline on Arm, forces others (if the CPU
-// has them; anything else is ignored with one line on stderr). All of them give the same bits. Decided at the first
+// SPARSENET_INT8=amx|avx512_vnni|avx512|avx_vnni|avx2|baseline, or neon_dot|neon|baseline on Arm, forces others (if the
+// CPU has them; anything else is ignored with one line on stderr). All of them give the same bits. Decided at the first
 // call; thread-safe.
 const rt::Kernel* const* integer_kernels();
 

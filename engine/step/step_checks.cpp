@@ -25,37 +25,47 @@ bool windows_fit(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_
          after < kernel && int64_t{out - 1} * stride - before < in;
 }
 
-// Whether the walk over an operand stays within it. With strides and starts that are not negative, the last element is
-// the farthest.
-bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, int64_t floats) {
-  if (start < 0 || start > INT32_MAX) return false;
+// Whether the walk over an operand stays within it, and is not longer than that with `elements` of it. With strides and
+// starts that are not negative, the last element is the farthest. (Without a sign, negative numbers are large ones.)
+bool walk_fits(const Strided& s, const int64_t* strides, int64_t start, const View& operand, int32_t elements) {
+  const int64_t floats = extent(operand);
+  if (elements > floats || static_cast<uint64_t>(start) >= static_cast<uint64_t>(floats)) return false;
   int64_t last = start;
   for (int32_t d = 0; d < s.rank; ++d) {
-    if (strides[d] < 0 || strides[d] > INT32_MAX) return false;
-    last += (s.dims[d] - 1) * strides[d];  // at most 2^62 before the next line
+    if (static_cast<uint64_t>(strides[d]) > INT32_MAX) return false;
+    // Both are below 2^31, so there are at most 2^62 before the next line.
+    last += static_cast<int64_t>(static_cast<int32_t>(s.dims[d]) - 1) * static_cast<int32_t>(strides[d]);
     if (last >= floats) return false;
   }
-  return last < floats;
+  return true;
 }
 
-const char* check_walk(const Step& s) {
+// `two`: of two operands. `sums`: the dimensions from reduced_from on are summed, so the output has none of them.
+const char* check_walk(const Step& s, bool two, bool sums) {
   if (!s.strided) return "expected an index space";
   const Strided& walk = *s.strided;
-  if (walk.rank < 0 || walk.rank > kMaxDims) return "index space: expected at most 8 dimensions";
-  int32_t dims[kMaxDims];
-  for (int32_t d = 0; d < walk.rank; ++d) dims[d] = walk.dims[d] > INT32_MAX ? 0 : static_cast<int32_t>(walk.dims[d]);
-  if (!countable(dims, walk.rank)) return "index space: expected 1 to 1073741824 elements";
-  if (walk.reduced_from < 0 || walk.reduced_from > walk.rank) return "index space: no such dimension to reduce from";
-  const bool two = s.op == StepOp::kBinary || s.op == StepOp::kMatMul;
+  if (static_cast<uint32_t>(walk.rank) > kMaxDims) return "index space: expected at most 8 dimensions";
+  if (static_cast<uint32_t>(walk.reduced_from) > static_cast<uint32_t>(walk.rank)) {
+    return "index space: no such dimension to reduce from";
+  }
+  int32_t elements = 1, written = 1;
+  for (int32_t d = 0; d < walk.rank; ++d) {
+    if (static_cast<uint64_t>(walk.dims[d]) - 1 >= static_cast<uint64_t>(kMostElements / elements)) {
+      return "index space: expected 1 to 1073741824 elements";
+    }
+    elements *= static_cast<int32_t>(walk.dims[d]);
+    if (!sums || d < walk.reduced_from) written = elements;
+  }
   if (s.in.segment_count != 1 || (two && s.in2.segment_count != 1)) {
     return "index space: expected operands in one piece";
   }
-  if (!walk_fits(walk, walk.out_strides, walk.out_start, extent(s.out)) ||
-      !walk_fits(walk, walk.in_strides[0], walk.in_start[0], extent(s.in)) ||
-      (two && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], extent(s.in2)))) {
-    return "index space: it leaves an operand";
+  // Every output is written once, and a sum reads every number once: so a small plan cannot ask for work without end.
+  if (!walk_fits(walk, walk.out_strides, walk.out_start, s.out, written) ||
+      !walk_fits(walk, walk.in_strides[0], walk.in_start[0], s.in, elements / written) ||
+      (two && !walk_fits(walk, walk.in_strides[1], walk.in_start[1], s.in2, 1))) {
+    return "index space: it exceeds an operand";
   }
-  if (walk.fill_first && (walk.out_elements < 0 || walk.out_elements > extent(s.out))) {
+  if (walk.fill_first && static_cast<uint64_t>(walk.out_elements) > static_cast<uint64_t>(extent(s.out))) {
     return "index space: more is filled than the output holds";
   }
   return nullptr;
@@ -116,7 +126,11 @@ const char* check_attention(const Step& s, const StepLinks&, const PlanRoom& roo
 }
 
 const char* check_strided(const Step& s, const StepLinks&, const PlanRoom&) {
-  return check_walk(s);
+  return check_walk(s, false, false);
+}
+
+const char* check_reduced(const Step& s, const StepLinks&, const PlanRoom&) {
+  return check_walk(s, false, true);
 }
 
 const char* check_global_pool(const Step& s, const StepLinks&, const PlanRoom&) {
@@ -131,7 +145,7 @@ const char* check_same_size(const Step& s, const StepLinks&, const PlanRoom&) {
 const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
   if (s.in2.segment_count == 0) return "expected a second operand";
   if (s.binary.op > kLastBinaryOp) return "unknown arithmetic";
-  if (s.strided) return check_walk(s);
+  if (s.strided) return check_walk(s, true, false);
   if (!same_pixels(s.in, s.out) || s.in.c != s.out.c || !same_pixels(s.in2, s.out) || s.in2.c != s.out.c) {
     return "expected operands of the output's size";
   }
@@ -140,9 +154,11 @@ const char* check_binary(const Step& s, const StepLinks&, const PlanRoom&) {
 
 // The last three dimensions are the rows and columns of the product, and the sum.
 const char* check_mat_mul(const Step& s, const StepLinks&, const PlanRoom&) {
-  if (const char* message = check_walk(s)) return message;
+  if (s.strided && (s.strided->rank < 3 || s.strided->reduced_from != s.strided->rank - 1)) {
+    return "matrix product: expected rows, columns and a sum";
+  }
+  if (const char* message = check_walk(s, true, true)) return message;
   const Strided& walk = *s.strided;
-  if (walk.rank < 3 || walk.reduced_from != walk.rank - 1) return "matrix product: expected rows, columns and a sum";
   const int32_t row = walk.rank - 3, column = walk.rank - 2, sum = walk.rank - 1;
   if (walk.in_strides[0][column] != 0 || walk.in_strides[1][row] != 0 || walk.out_strides[sum] != 0) {
     return "matrix product: expected a left operand of rows, a right one of columns and a product of both";

@@ -16,6 +16,7 @@ const char* check_global_pool(const Step& step, const StepLinks& links, const Pl
 const char* check_same_size(const Step& step, const StepLinks& links, const PlanRoom& room);
 const char* check_binary(const Step& step, const StepLinks& links, const PlanRoom& room);
 const char* check_strided(const Step& step, const StepLinks& links, const PlanRoom& room);
+const char* check_reduced(const Step& step, const StepLinks& links, const PlanRoom& room);
 const char* check_attention(const Step& step, const StepLinks& links, const PlanRoom& room);
 const char* check_mat_mul(const Step& step, const StepLinks& links, const PlanRoom& room);
 const char* check_layer_norm(const Step& step, const StepLinks& links, const PlanRoom& room);

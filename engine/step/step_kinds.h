@@ -21,7 +21,7 @@ enum class StepData : uint8_t { kInOut, kOperands, kBoth };
   KIND(kUnary,           "Activation",      true,  false, kInOut,    check_same_size)            \
   KIND(kBinary,          "Binary",          true,  false, kInOut,    check_binary)               \
   KIND(kSoftmax,         "Softmax",         true,  false, kInOut,    check_strided)              \
-  KIND(kReduceMean,      "ReduceMean",      true,  false, kInOut,    check_strided)              \
+  KIND(kReduceMean,      "ReduceMean",      true,  false, kInOut,    check_reduced)              \
   KIND(kStridedCopy,     "Copy",            true,  false, kInOut,    check_strided)              \
   KIND(kAttention,       "Attention",       true,  false, kInOut,    check_attention)            \
   KIND(kBatchStats,      "BatchStats",      false, true,  kOperands, check_nothing)              \

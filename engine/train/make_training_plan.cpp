@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "format/integer_vectors.h"
 #include "format/model_format.h"
 #include "graph/integers.h"
 #include "session/stored_constants.h"
@@ -81,18 +82,6 @@ Status describe_training(const TrainingGraph& training, const Graph& source, Pla
   return {};
 }
 
-// What a trainer is given for an input: real numbers, of which it makes the same integers again.
-std::vector<float> real_numbers(const Tensor& tensor, const Quantization& quantization) {
-  if (tensor.type == DataType::kFloat32) return to_float32(tensor);
-  std::vector<float> values(static_cast<size_t>(tensor.elements()));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const int integer = tensor.type == DataType::kUInt8 ? int{static_cast<const uint8_t*>(tensor.data)[i]}
-                                                        : int{static_cast<const int8_t*>(tensor.data)[i]};
-    values[i] = static_cast<float>(integer - quantization.zero_points[0]) * quantization.scales[0];
-  }
-  return values;
-}
-
 // Fills in the check: the losses that the plan's training gives on this machine for the model's test vectors.
 Status make_check(const Model& model, TrainOptions options, TrainingCheck* check) {
   for (const TestVector& vector : model.test_vectors) {
@@ -107,9 +96,11 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   options.backend = Backend::kPortable;
   options.accumulate = static_cast<int>(check->labels.size());
   SPARSENET_ASSIGN_OR_RETURN(Trainer trainer, TrainerAccess::create(model.graph, options));
-  std::vector<std::vector<float>> images;
+  std::vector<Tensor> images;  // real numbers, of which the trainer makes the same integers again
   for (const TestVector& vector : model.test_vectors) {
-    images.push_back(real_numbers(vector.inputs[0], model.graph.value(model.graph.inputs[0]).quantization));
+    const Tensor& image = vector.inputs[0];
+    const bool real = image.type == DataType::kFloat32;
+    images.push_back(real ? image : numbers_of(image, model.graph.value(model.graph.inputs[0]).quantization));
   }
   check->learning_rate = kCheckRate;
   check->momentum = options.momentum;
@@ -119,7 +110,7 @@ Status make_check(const Model& model, TrainOptions options, TrainingCheck* check
   for (int step = 0; step < kCheckSteps; ++step) {
     double sum = 0;
     for (size_t i = 0; i < check->labels.size(); ++i) {
-      const Result<TrainStep> result = trainer.step(images[i].data(), &check->labels[i], kCheckRate);
+      const Result<TrainStep> result = trainer.step(images[i].f32(), &check->labels[i], kCheckRate);
       if (!result.ok()) return result.status();
       sum += result->loss;
     }

@@ -12,6 +12,7 @@
 
 #include "base/checksum.h"
 #include "support/check_session.h"
+#include "support/skip.h"
 
 namespace sparsenet::test {
 
@@ -77,6 +78,52 @@ inline sn_session* prepared(Room& model, Room& memory, const sn_options* options
 inline void repair(std::vector<uint8_t>& bytes) {
   const uint64_t sum = xxh64(bytes.data(), bytes.size() - 8);
   std::memcpy(bytes.data() + bytes.size() - 8, &sum, 8);
+}
+
+// Bytes of a file's structure.
+inline uint64_t structure_of(const std::vector<uint8_t>& file) {
+  uint64_t structure = 0;
+  std::memcpy(&structure, file.data() + file.size() - 24, sizeof structure);
+  return structure;
+}
+
+struct DamageCounts {
+  int refused = 0, run = 0;
+};
+
+// Changes every `step`-th byte of the structure, one at a time, and sets the checksum right. Files that are accepted,
+// with each of the options (null: none), are given to use(session); nothing may be written beyond their memory.
+template <class Use>
+void run_damaged(const std::vector<uint8_t>& good, size_t step, const std::vector<const sn_options*>& options, Use use,
+                 DamageCounts* counts) {
+  for (size_t i = 0, end = structure_of(good); i < end; i += std::max<size_t>(1, step)) {
+    std::vector<uint8_t> bytes = good;
+    bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
+    repair(bytes);
+    Room model(bytes);
+    for (const sn_options* o : options) {
+      sn_needs needs{};
+      needs.struct_size = sizeof needs;
+      if (sn_measure(model.at(), model.bytes(), o, &needs, nullptr) != SN_OK) {
+        ++counts->refused;
+        continue;
+      }
+      REQUIRE(needs.memory_bytes < (size_t{1} << 30));
+      Room memory(needs.memory_bytes);
+      sn_session* session = nullptr;
+      if (sn_prepare(model.at(), model.bytes(), o, memory.at(), memory.bytes(), &session, nullptr) != SN_OK) continue;
+      use(session);
+      CHECK(memory.border_is_whole());
+      ++counts->run;
+    }
+  }
+}
+
+// Both must happen often, or little was tested.
+inline void check_counts(const DamageCounts& counts) {
+  MESSAGE(counts.refused, " refused, ", counts.run, " run");
+  CHECK(counts.refused > scaled_by_effort(100));
+  CHECK(counts.run > scaled_by_effort(100));
 }
 
 }  // namespace sparsenet::test

@@ -1,4 +1,5 @@
-// Small networks that compute with integers, for the suites about their training, and images and labels for them.
+// Small networks that compute with integers, for the suites about quantising and training, and images and labels for
+// them.
 #pragma once
 
 #include <sparsenet/session.h>

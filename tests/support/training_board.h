@@ -27,6 +27,14 @@ inline sn_train_options sgd(float rate) {
   return {sizeof(sn_train_options), rate, 0.9f, 1e-4f, 1};
 }
 
+// One image, and all of the model's own check; whether the calls succeed is not looked at.
+inline void train_once(sn_session* session) {
+  (void)sn_train_verify(session, nullptr, nullptr);
+  (void)sn_train_add(session, 1, nullptr, nullptr);
+  const sn_train_options o = sgd(0.1f);
+  (void)sn_train_update(session, &o, nullptr, nullptr);
+}
+
 // A model in a training session.
 struct Board {
   explicit Board(const std::vector<uint8_t>& bytes, const sn_thread_hook* threads = nullptr,

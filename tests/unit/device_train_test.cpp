@@ -381,37 +381,11 @@ TEST_CASE("damage to a training plan is refused, or harmless where the checksum 
   Model source = trainable_model_of(kSmall, 1);
   source.plans.erase(source.plans.begin());  // only the training plan remains
   const std::vector<uint8_t> good = bytes_of(source);
-  uint64_t structure = 0;
-  std::memcpy(&structure, good.data() + good.size() - 24, sizeof structure);
-  sn_needs needs{};
-  needs.struct_size = sizeof needs;
   const sn_options options = training_options();
-  int refused = 0, run = 0;
-  const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure / 3)));
-  for (size_t i = 0; i < structure; i += std::max<size_t>(1, static_cast<size_t>(structure) / places)) {
-    std::vector<uint8_t> bytes = good;
-    bytes[i] = static_cast<uint8_t>(bytes[i] + 1 + i % 255);
-    repair(bytes);
-    Room model(bytes);
-    if (sn_measure(model.at(), model.bytes(), &options, &needs, nullptr) != SN_OK) {
-      ++refused;
-      continue;
-    }
-    REQUIRE(needs.memory_bytes < (size_t{1} << 30));
-    Room memory(needs.memory_bytes);
-    sn_session* session = nullptr;
-    if (sn_prepare(model.at(), model.bytes(), &options, memory.at(), memory.bytes(), &session, nullptr) != SN_OK)
-      continue;
-    (void)sn_train_verify(session, nullptr, nullptr);
-    (void)sn_train_add(session, 1, nullptr, nullptr);
-    const sn_train_options o = sgd(0.1f);
-    (void)sn_train_update(session, &o, nullptr, nullptr);
-    CHECK(memory.border_is_whole());
-    ++run;
-  }
-  MESSAGE(refused, " refused, ", run, " run");
-  CHECK(refused > scaled_by_effort(100));
-  CHECK(run > scaled_by_effort(100));
+  const auto places = static_cast<size_t>(scaled_by_effort(static_cast<int>(structure_of(good) / 3)));
+  DamageCounts counts;
+  run_damaged(good, structure_of(good) / places, {&options}, train_once, &counts);
+  check_counts(counts);
 }
 
 TEST_CASE("a device is given both plans, the kernels of both, and no more memory than it says") {

@@ -13,20 +13,12 @@
 #include "quantize/ranges.h"
 #include "support/graph_maker.h"
 #include "support/random.h"
+#include "support/trained_integers.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
 
 namespace {
-
-using Values = std::vector<float>;
-
-Values random_images(uint64_t seed, int64_t count, size_t elements) {
-  Random random(seed);
-  Values images(static_cast<size_t>(count) * elements);
-  for (float& v : images) v = static_cast<float>(random.normal());
-  return images;
-}
 
 Values run(const Graph& graph, const float* image, size_t elements, Backend backend = Backend::kAuto,
            bool optimize = true) {
@@ -252,7 +244,7 @@ TEST_CASE("equalised channels compute the same, and have the same range") {
     Graph graph = seed == 3 ? own_network().graph : small_network(seed).graph;
     const size_t elements = seed == 3 ? kElements : 300;
     REQUIRE(make_float_form(&graph).ok());
-    const Values images = random_images(seed, 4, elements);
+    const Values images = random_images(seed, 4, static_cast<int64_t>(elements));
     const auto largest = measure_channels(graph, images.data(), 4, {});
     REQUIRE(largest.ok());
     Graph equalised = graph;

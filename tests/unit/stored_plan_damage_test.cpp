@@ -142,7 +142,11 @@ TEST_CASE("a plan with steps of matrices that does not fit is not used") {
     walk(s).dims[2] = 1;
     walk(s).in_strides[1][1] = 1;
   });
-  of_matrices("product", "leaves an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
+  of_matrices("product", "exceeds an operand", [](rt::Step& s) { walk(s).dims[3] = 5; });
+  of_matrices("product", "exceeds an operand", [](rt::Step& s) {
+    walk(s).dims[3] = 1 << 20;
+    walk(s).in_strides[0][3] = walk(s).in_strides[1][3] = 0;
+  });
   of_matrices("product", "operands in one piece", [](rt::Step& s) { s.in2.segment_count = 0; });
 }
 
@@ -158,14 +162,25 @@ TEST_CASE("pools, broadcasts and other steps that do not fit are refused by name
   on("pool", "output's size", [](rt::Step& s) { s.window.kernel_w = 0; });
   on("pool", "images and channels", [](rt::Step& s) { s.in.n = 2, s.in.h = 2; });
   on("mul", "has no weights", [](rt::Step& s) { s.conv.bias.data = segment(s.in2).constant; });
-  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_strides[1][2] = 7; });
-  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).out_start = 1; });
-  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[0] = -1; });
-  on("mul", "leaves an operand", [](rt::Step& s) { walk(s).in_start[1] = INT32_MAX; });
+  on("mul", "exceeds an operand", [](rt::Step& s) { walk(s).in_strides[1][2] = 7; });
+  on("mul", "exceeds an operand", [](rt::Step& s) { walk(s).out_start = 1; });
+  on("mul", "exceeds an operand", [](rt::Step& s) { walk(s).in_start[0] = -1; });
+  on("mul", "exceeds an operand", [](rt::Step& s) { walk(s).in_start[1] = INT32_MAX; });
   on("mul", "elements", [](rt::Step& s) { walk(s).dims[0] = 0; });
-  on("mul", "leaves an operand", [](rt::Step& s) {
+  on("mul", "exceeds an operand", [](rt::Step& s) {
     walk(s).dims[0] = 5;
     walk(s).out_strides[0] = 16;
+  });
+  // A longer walk than there are outputs: it would write them again and again.
+  on("mul", "exceeds an operand", [](rt::Step& s) {
+    rt::Strided& w = walk(s);
+    w.dims[0] = 1 << 20;
+    w.out_strides[0] = w.in_strides[0][0] = w.in_strides[1][0] = 0;
+  });
+  on("softmax", "exceeds an operand", [](rt::Step& s) {
+    rt::Strided& w = walk(s);
+    w.dims[0] = 1 << 20;
+    w.out_strides[0] = w.in_strides[0][0] = 0;
   });
   on("mul", "second operand", [](rt::Step& s) { s.in2.segment_count = 0; });
   on("mul", "unknown arithmetic", [](rt::Step& s) { s.binary.op = static_cast<rt::BinaryOp>(7); });

@@ -28,10 +28,10 @@ const char* check_ports(const PlanFile& file, int32_t* classes) {
     return "training: expected an image and a label as inputs, logits and a loss as outputs";
   }
   const schema::PlanPort& logits = *plan.outputs()->Get(0);
-  if (plan.batch() != 1 || !is_row(file, *plan.inputs()->Get(1), 1, 1) || !is_row(file, logits, 2, INT32_MAX) ||
-      !is_row(file, *plan.outputs()->Get(1), 2, 2)) {
-    return "training: expected batch 1, a float32 label [1, 1], logits [1, 2 or more] and loss [1, 2]";
-  }
+  if (plan.batch() != 1) return "training: expected a plan for batch 1";
+  if (!is_row(file, *plan.inputs()->Get(1), 1, 1)) return "training: expected a label of 1 x 1, float32";
+  if (!is_row(file, logits, 2, INT32_MAX)) return "training: expected logits of 1 x two classes or more, float32";
+  if (!is_row(file, *plan.outputs()->Get(1), 2, 2)) return "training: expected a loss of 1 x 2, float32";
   *classes = logits.shape()->Get(1);
   return nullptr;
 }

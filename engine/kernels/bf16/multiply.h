@@ -23,34 +23,22 @@ struct Pieces {
 
 #if defined(__AMX_BF16__)
 
+struct PairProducts {
+  static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbf16ps(0, 4, 6); }
+  static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbf16ps(1, 4, 7); }
+  static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbf16ps(2, 5, 6); }
+  static SPARSENET_INLINE void pixels_5_weights_7() { _tile_dpbf16ps(3, 5, 7); }
+};
+static_assert(kTilePixels == kTileRows && kBlockChannels * sizeof(Bf16) == kTileRowBytes, "a tile of pixels");
+
 // sums: [P * kTilePixels][B * kLanes]
 template <int P, int B>
 void multiply(const Pieces& pieces, const Bf16* x, const Bf16* w, float* sums) {
-  constexpr int kSumsBytes = B * kLanes * 4;
-  _tile_zero(0);
-  if constexpr (B == 2) _tile_zero(1);
-  if constexpr (P == 2) _tile_zero(2);
-  if constexpr (P == 2 && B == 2) _tile_zero(3);
+  zero_sums<P, B>();
   for (int32_t i = 0; i < pieces.count; ++i, w += kTileWeights) {
-    const Bf16* at = x + pieces.offsets[i];
-    _tile_loadd(4, at, kBlockChannels * 2);
-    _tile_loadd(6, w, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (B == 2) {
-      _tile_loadd(7, w + pieces.block, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    if constexpr (P == 2) {
-      _tile_loadd(5, at + kTilePixels * kBlockChannels, kBlockChannels * 2);
-      _tile_dpbf16ps(2, 5, 6);
-    }
-    if constexpr (P == 2 && B == 2) _tile_dpbf16ps(3, 5, 7);
+    add_products<P, B, PairProducts>(x + pieces.offsets[i], w, pieces.block * static_cast<ptrdiff_t>(sizeof(Bf16)));
   }
-  float* below = sums + kTilePixels * B * kLanes;
-  _tile_stored(0, sums, kSumsBytes);
-  if constexpr (B == 2) _tile_stored(1, sums + kLanes, kSumsBytes);
-  if constexpr (P == 2) _tile_stored(2, below, kSumsBytes);
-  if constexpr (P == 2 && B == 2) _tile_stored(3, below + kLanes, kSumsBytes);
+  store_sums<P, B>(sums);
 }
 
 #else

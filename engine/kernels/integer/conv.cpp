@@ -36,7 +36,7 @@ int32_t cells_of(const Step& s) {
 bool shares_plane(const Step& s) {
   constexpr int kLeastPixels = 24;  // of a row
   const int64_t reach = int64_t{s.window.kernel_w - 1} * s.window.dilation_w;
-  return kTileRows > 1 && !is_folded(s) && s.window.kernel_w > 1 && s.window.stride_w == 1 && s.out.w >= kLeastPixels &&
+  return kTiles && !is_folded(s) && s.window.kernel_w > 1 && s.window.stride_w == 1 && s.out.w >= kLeastPixels &&
          reach * 8 < s.out.w;
 }
 
@@ -64,6 +64,7 @@ int32_t piece_count(const Step& s) {
   return s.window.kernel_h * (is_folded(s) ? 1 : s.window.kernel_w) * ceil_div(cells_of(s), kBlockCells);
 }
 
+// Steps of all pieces.
 int64_t steps_of(const Step& s) {
   const int cells = cells_of(s), whole = cells / kBlockCells, rest = cells % kBlockCells;
   const int planes = is_folded(s) ? 1 : s.window.kernel_w;
@@ -106,12 +107,8 @@ bool row_fits(const Step& s) {
 }
 
 // AMX's tiles are worth it if they are filled: with fewer channels or pixels, dot products of vectors are faster.
-bool fills_tiles([[maybe_unused]] const Step& s) {
-#if defined(__AMX_INT8__)
-  return cells_of(s) >= 16 && pixels_of(s.out) >= 8;
-#else
-  return true;
-#endif
+bool fills_tiles(const Step& s) {
+  return !kTiles || (cells_of(s) >= 16 && pixels_of(s.out) >= 8);
 }
 
 bool supports(const Step& s) {

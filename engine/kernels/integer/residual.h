@@ -71,8 +71,8 @@ SPARSENET_INLINE Bits added_words(Bits v, Bits residual, const AddedPairs& a) {
 // Whether `a` gives the defined result for all operands. Both differ from the real number by less than 2^-12 together:
 // `a` by 11 * 2^-16, the other one by 2^-14 + 2^-16 (see find_pairs()). So only results that are as near to where
 // rounding changes have to be compared.
-inline bool pairs_agree(const Residual& r, const AddedPairs& a, const Added& defined) {
-  const int32_t near = 1 << (r.pair_shift - 12), fraction = (1 << r.pair_shift) - 1;
+inline bool pairs_agree(int32_t shift, const AddedPairs& a, const Added& defined) {
+  const int32_t near = 1 << (shift - 12), fraction = (1 << shift) - 1;
   int32_t lanes[kLanes];
   for (int i = 0; i < kLanes; ++i) lanes[i] = i;
   for (int32_t x = -128; x < 128; ++x) {
@@ -128,7 +128,7 @@ inline void find_pairs(Residual* r) {
   constexpr int32_t kAway[] = {0, 1, -1, 2, -2, 3, -3, 5, -5, 8, -8};
   for (const int32_t away : kAway) {
     r->pair_addend = middle + away;
-    if (pairs_agree(*r, added_pairs_of(*r), defined)) return;
+    if (pairs_agree(shift, added_pairs_of(*r), defined)) return;
   }
   r->pair_shift = 0;
 }

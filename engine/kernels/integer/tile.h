@@ -23,11 +23,12 @@ constexpr int kPrefetch = 16;  // vectors of weights
 
 // AMX multiplies whole blocks of cells of 16 pixels. What lies beyond a tile's pixels is read, and counts for nothing.
 #if defined(__AMX_INT8__)
-constexpr int kTileRows = 16, kLeastSteps = kBlockCells / kStep;
+constexpr bool kTiles = true;
+constexpr int kLeastSteps = kBlockCells / kStep, kCellsBeyond = (kTileRows - 1) * kBlockCells;
 #else
-constexpr int kTileRows = 1, kLeastSteps = 1;
+constexpr bool kTiles = false;
+constexpr int kLeastSteps = 1, kCellsBeyond = 0;
 #endif
-constexpr int kCellsBeyond = (kTileRows - 1) * kBlockCells;
 
 // Steps of a piece of `cells` cells.
 SPARSENET_INLINE int32_t steps_for(int cells) {
@@ -52,38 +53,29 @@ SPARSENET_INLINE int tile_most(int blocks) {
 
 // Pixels of a tile where there are `pixels`: tiles of about the same size.
 SPARSENET_INLINE int tile_pixels(int pixels, int blocks) {
-  if constexpr (kTileRows > 1) return tile_most(blocks);
+  if constexpr (kTiles) return tile_most(blocks);
   return ceil_div(pixels, ceil_div(pixels, tile_most(blocks)));
 }
 
 #if defined(__AMX_INT8__)
 
-// `sums`: [P * kTileRows][B][kLanes], which begin with `bias`: a tile's rows are loaded from the same place. Weights:
-// [piece][kLeastSteps][output][kStep].
+struct ByteProducts {
+  static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbusd(0, 4, 6); }
+  static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbusd(1, 4, 7); }
+  static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbusd(2, 5, 6); }
+  static SPARSENET_INLINE void pixels_5_weights_7() { _tile_dpbusd(3, 5, 7); }
+};
+static_assert(kBlockCells * sizeof(Cell) == kTileRowBytes, "a tile of pixels");
+
+// `sums`: [P * kTileRows][B][kLanes], which begin with `bias`. Weights: [piece][kLeastSteps][output][kStep].
 template <int P, int B>
 __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
                                         int32_t* sums) {
-  constexpr int kSumsBytes = B * kLanes * 4;
-  _tile_loadd(0, bias, 0);
-  if constexpr (B == 2) _tile_loadd(1, bias + kLanes, 0);
-  if constexpr (P == 2) _tile_loadd(2, bias, 0);
-  if constexpr (P == 2 && B == 2) _tile_loadd(3, bias + kLanes, 0);
+  repeat_sums<P, B>(bias);
   for (int32_t i = 0; i < pieces.count; ++i, w += kBlockCells * kLanes) {
-    const Cell* at = x + pieces.list[i].offset;
-    _tile_loadd(4, at, kBlockCells);
-    if constexpr (P == 2) _tile_loadd(5, at + kTileRows * kBlockCells, kBlockCells);
-    _tile_loadd(6, w, 64);
-    if constexpr (B == 2) _tile_loadd(7, w + pieces.block, 64);
-    _tile_dpbusd(0, 4, 6);
-    if constexpr (B == 2) _tile_dpbusd(1, 4, 7);
-    if constexpr (P == 2) _tile_dpbusd(2, 5, 6);
-    if constexpr (P == 2 && B == 2) _tile_dpbusd(3, 5, 7);
+    add_products<P, B, ByteProducts>(x + pieces.list[i].offset, w, pieces.block);
   }
-  int32_t* below = sums + kTileRows * B * kLanes;
-  _tile_stored(0, sums, kSumsBytes);
-  if constexpr (B == 2) _tile_stored(1, sums + kLanes, kSumsBytes);
-  if constexpr (P == 2) _tile_stored(2, below, kSumsBytes);
-  if constexpr (P == 2 && B == 2) _tile_stored(3, below + kLanes, kSumsBytes);
+  store_sums<P, B>(sums);
 }
 
 SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces, const Cell* x, const Weight* w,
