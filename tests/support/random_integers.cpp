@@ -95,6 +95,23 @@ Graph conv_wide(Random& random) {
   return g.finish({g.node(Op::kAdd, {y, other}, NoAttrs{}, g.for_sums(std::max(g.scale(y), g.scale(other)), 300))});
 }
 
+// 1x1, of whole cache lines of channels, which need not be gathered: also where a pixel's channels are between others'.
+Graph conv_lines(Random& random) {
+  IntegerMaker g(random);
+  const ConvAttrs a;
+  const int64_t c = 64 * random.integer(1, 3);
+  const std::vector<int64_t> outputs{16, 17, 32, 47, 64, 80, 96, 100};
+  const int64_t more = random.chance(0.4) ? channels(random) : 0, h = random.integer(1, 13), w = random.integer(1, 13);
+  const Quantization q = g.quantization();
+  ValueId x = g.input({random_batch(random), c + more, h, w}, q);
+  if (more > 0) x = g.multi(Op::kSplit, {x}, SplitAttrs{1, {more, c}}, q, 2)[1];
+  const int64_t of_sum = random.pick(outputs);
+  const ValueId y = g.layer(x, {of_sum, c, 1, 1}, a);
+  if (random.chance(0.5)) return g.finish({y});
+  const ValueId other = g.layer(x, {of_sum, c, 1, 1}, a);
+  return g.finish({g.node(Op::kAdd, {y, other}, NoAttrs{}, g.for_sums(std::max(g.scale(y), g.scale(other)), 300))});
+}
+
 Graph conv_oblong(Random& random) {
   IntegerMaker g(random);
   const ConvAttrs a = window(random, random.integer(1, 10), random.integer(1, 4));
@@ -431,6 +448,7 @@ const std::vector<Generator>& integer_generators() {
                                             {"int8 conv square", conv_square},
                                             {"int8 conv filters", conv_filters},
                                             {"int8 conv wide", conv_wide},
+                                            {"int8 conv lines", conv_lines},
                                             {"int8 conv oblong", conv_oblong},
                                             {"int8 conv groups", conv_groups},
                                             {"int8 depthwise", depthwise},

@@ -32,6 +32,26 @@ SPARSENET_INLINE bool any_negative(VI v) {
 #endif
 }
 
+// a * b + c, rounded once.
+SPARSENET_INLINE V multiply_add(V a, V b, V c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<V>(
+      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#else
+  return reinterpret_cast<V>(
+      _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#endif
+}
+// To the nearest integer, ties to even.
+SPARSENET_INLINE VI nearest_even(V x) {
+#if defined(__AVX512F__)
+  constexpr int kToNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return vector_of(_mm512_cvt_roundps_epi32(reinterpret_cast<__m512>(x), kToNearest));
+#else
+  return vector_of(_mm256_cvtps_epi32(reinterpret_cast<__m256>(x)));
+#endif
+}
+
 // --- 64-bit integers, two lanes each
 
 SPARSENET_INLINE Bits splat_64(int64_t x) {
@@ -58,7 +78,15 @@ template <int kBy>
 SPARSENET_INLINE Bits right_64(Bits a) {
   return SPARSENET_BITS(srli_epi64)(a, kBy);
 }
-// Products of the even lanes; the odd lanes are moved to the even ones with right_64<32>().
+// Products of the even lanes; the odd lanes are moved to the even ones with odd_lanes(), which leaves anything in the
+// odd lanes. (A shift does so as well, but on a port that has more to do.)
+SPARSENET_INLINE Bits odd_lanes(Bits a) {
+#if defined(__AVX512F__)
+  return _mm512_shuffle_epi32(a, _MM_PERM_DDBB);
+#else
+  return _mm256_shuffle_epi32(a, 0xf5);
+#endif
+}
 SPARSENET_INLINE Bits multiply_even(Bits a, Bits b) {
   return SPARSENET_BITS(mul_epi32)(a, b);
 }
@@ -104,32 +132,6 @@ SPARSENET_INLINE Bits bounded_8(Bits v, Bits low, Bits high) {
 SPARSENET_INLINE Bits words_of(VI a, VI b) {
   return SPARSENET_BITS(packs_epi32)(bits(a), bits(b));
 }
-// The lower and the upper half of every 128 bits, each number twice.
-SPARSENET_INLINE Bits first_words(Bits v) {
-  return SPARSENET_BITS(unpacklo_epi16)(v, v);
-}
-SPARSENET_INLINE Bits second_words(Bits v) {
-  return SPARSENET_BITS(unpackhi_epi16)(v, v);
-}
-// The same halves of two registers, a number of each in turn.
-SPARSENET_INLINE Bits merge_first_words(Bits a, Bits b) {
-  return SPARSENET_BITS(unpacklo_epi16)(a, b);
-}
-SPARSENET_INLINE Bits merge_second_words(Bits a, Bits b) {
-  return SPARSENET_BITS(unpackhi_epi16)(a, b);
-}
-// Sums of products of two neighbours.
-SPARSENET_INLINE VI multiply_pairs(Bits a, VI b) {
-  return vector_of(SPARSENET_BITS(madd_epi16)(a, bits(b)));
-}
-// The two vectors of which words_of() made one.
-SPARSENET_INLINE VI first_vector(Bits words) {
-  return vector_of(SPARSENET_BITS(srai_epi32)(first_words(words), 16));
-}
-SPARSENET_INLINE VI second_vector(Bits words) {
-  return vector_of(SPARSENET_BITS(srai_epi32)(second_words(words), 16));
-}
-
 // --- bytes
 
 // The bytes of four vectors in their order, of which words_of() made pairs; saturated.

@@ -27,7 +27,9 @@ struct CellPanel {
   int32_t stride, dilation;  // along a row
   int32_t pad;
   int32_t kernel_w;
-  bool folded;      // the taps of a row are channels of one plane
+  bool folded;          // the taps of a row are channels of one plane
+  int32_t folded_rows;  // as are those of so many rows, which are `row_dilation` apart
+  int32_t row_dilation;
   ptrdiff_t block;  // cells of a block
 };
 
@@ -44,7 +46,7 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, [[maybe_unused]] in
   const auto mask = ~uint64_t{0} >> (64 - count);
   if constexpr (kByteCells) {
     const __m512i v = _mm512_maskz_loadu_epi8(mask, x);
-    _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
+    _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
   } else {
     const auto half = static_cast<__mmask32>(mask);
     const __m512i v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(half, x));
@@ -89,6 +91,15 @@ SPARSENET_INLINE void copy_pixels(const int8_t* x, ptrdiff_t stride, int pixels,
   const auto copy = [&](int bytes) {
     for (int p = 0; p < pixels; ++p) copy_cells(x + p * stride, bytes, zero, to + ptrdiff_t{p} * kBlockCells);
   };
+#if defined(__AVX512VNNI__)
+  if (count == kBlockCells) {
+    for (int p = 0; p < pixels; ++p) {
+      const __m512i v = _mm512_loadu_si512(x + p * stride);
+      _mm512_storeu_si512(to + ptrdiff_t{p} * kBlockCells, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
+    }
+    return;
+  }
+#endif
 #if !defined(__AVX512BW__)
   // Numbers that the compiler knows have no loop.
   if (count == 4) return copy(4);
@@ -127,7 +138,7 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
   const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
   const __m128i bytes = _mm512_cvtsepi32_epi8(reinterpret_cast<__m512i>(v));  // saturates
   if constexpr (kByteCells) {
-    _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+    _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(kCellSign)));
   } else {
     const __m256i words = _mm256_sub_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(zero)));
     _mm256_mask_storeu_epi16(to, mask, words);
@@ -149,7 +160,7 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 SPARSENET_INLINE void store_two_scaled(VI a, VI b, int32_t zero, Cell* to) {
   const __m256i words = _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
   if constexpr (kByteCells) {
-    const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(-128));
+    const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(kCellSign));
     const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to + kBlockCells), _mm_unpackhi_epi64(both, both));
@@ -218,10 +229,9 @@ inline void pad_cells(const CellSource& s, int count, int cell, ptrdiff_t block,
 }
 
 // What the outputs [begin, end) of one row read through one tap of the window's row, from an image's row at
-// `row_pixel`.
+// `row_pixel`, as the cells from `cell` on.
 inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, int begin, int end,
-                       Cell* to) {
-  const int cell = p.folded ? tap * s.channels : 0;
+                       int cell, Cell* to) {
   const int first = tap * p.dilation - p.pad;  // column of output 0
   const int left = imin(imax(begin, first < 0 ? ceil_div(-first, p.stride) : 0), end);
   const int last = imin(end, p.in_w > first ? ceil_div(p.in_w - first, p.stride) : 0);
@@ -235,20 +245,78 @@ inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixe
   if (end > right) pad_cells(s, end - right, cell, p.block, to + ptrdiff_t{right} * kBlockCells);
 }
 
-// The same for all taps of a folded plane. Where a window's row is within the image, its pixels are one run of bytes.
-inline void fill_folded(const CellSource& s, const CellPanel& p, int64_t row_pixel, Cell* to) {
-  int begin = p.out_w, end = p.out_w;
-  if (s.count == 1 && s.ranges[0].pixel_stride == s.channels && !s.scales.multiplier && p.dilation == 1) {
-    begin = imin(p.pad > 0 ? ceil_div(p.pad, p.stride) : 0, p.out_w);
-    const int last = p.in_w + p.pad - p.kernel_w;  // column from the padding on at which a window may begin
-    end = imax(begin, last < 0 ? 0 : imin(last / p.stride + 1, p.out_w));
-    const int8_t* x = s.ranges[0].base + (row_pixel + ptrdiff_t{begin} * p.stride - p.pad) * s.channels;
-    copy_pixels(x, ptrdiff_t{p.stride} * s.channels, end - begin, p.kernel_w * s.channels, s.zero,
-                to + ptrdiff_t{begin} * kBlockCells);
+#if defined(__AVX512VNNI__)
+// One block of cells for each of `pixels` pixels: `count` bytes from each of `rows` rows, which are `row` bytes apart.
+SPARSENET_INLINE void copy_rows(const int8_t* x, ptrdiff_t stride, int pixels, int count, int rows, ptrdiff_t row,
+                                Cell* to) {
+  const auto copy = [&](int some) {
+    __mmask64 masks[kBlockCells];
+    for (int r = 0; r < some; ++r) masks[r] = (~uint64_t{0} >> (64 - count)) << r * count;
+    for (int p = 0; p < pixels; ++p, x += stride, to += kBlockCells) {
+      __m512i v = _mm512_maskz_loadu_epi8(masks[0], x);
+#pragma GCC unroll 4
+      for (int r = 1; r < some; ++r) v = _mm512_mask_loadu_epi8(v, masks[r], x + r * (row - count));
+      _mm512_storeu_si512(to, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
+    }
+  };
+  if (rows == 2) return copy(2);
+  if (rows == 3) return copy(3);
+  copy(rows);
+}
+#endif
+
+// The same for all taps of a line of a folded plane, of which the first one reads the row `at` of the image that begins
+// at `image_pixel`.
+inline void fill_folded_taps(const CellSource& s, const CellPanel& p, int64_t image_pixel, int at, Cell* to) {
+  for (int r = 0, cell = 0; r < p.folded_rows; ++r) {
+    const int row = at + r * p.row_dilation;
+    for (int tap = 0; tap < p.kernel_w; ++tap, cell += s.channels) {
+      if (row < 0 || row >= p.y.size) {
+        pad_cells(s, p.out_w, cell, p.block, to);
+      } else {
+        fill_cells(s, p, image_pixel + int64_t{row} * p.in_w, tap, 0, p.out_w, cell, to);
+      }
+    }
   }
-  for (int tap = 0; tap < p.kernel_w; ++tap) {
-    if (begin > 0) fill_cells(s, p, row_pixel, tap, 0, begin, to);
-    if (end < p.out_w) fill_cells(s, p, row_pixel, tap, end, p.out_w, to);
+}
+
+// The same where pixels follow each other, so that what a window reads of a row is one run of bytes.
+inline void fill_folded_runs(const CellSource& s, const CellPanel& p, int64_t image_pixel, int at, Cell* to) {
+  const int channels = s.channels, of_row = p.kernel_w * channels;
+  const int last = p.in_w + p.pad - p.kernel_w;  // column from the padding on at which a window may begin
+  const int begin = imin(p.pad > 0 ? ceil_div(p.pad, p.stride) : 0, p.out_w);
+  const int end = imax(begin, last < 0 ? 0 : imin(last / p.stride + 1, p.out_w));
+  const ptrdiff_t stride = ptrdiff_t{p.stride} * channels;
+  const auto from = [&](int row, int column) {
+    return s.ranges[0].base + (image_pixel + int64_t{row} * p.in_w + column) * channels;
+  };
+  const int first = begin * p.stride - p.pad;
+  Cell* inside = to + ptrdiff_t{begin} * kBlockCells;
+  bool copied = false;
+#if defined(__AVX512VNNI__)
+  if (p.folded_rows > 1 && at >= 0 && at + (p.folded_rows - 1) * p.row_dilation < p.y.size) {
+    copied = true;
+    copy_rows(from(at, first), stride, end - begin, of_row, p.folded_rows,
+              p.row_dilation * ptrdiff_t{p.in_w} * channels, inside);
+  }
+#endif
+  for (int r = 0, cell = 0; r < p.folded_rows; ++r, cell += of_row) {
+    const int row = at + r * p.row_dilation;
+    const auto clear = [&](int x) {
+      clear_cells(to + ptrdiff_t{x} * kBlockCells + cell, of_row, cell_of_zero(s.zero));
+    };
+    if (row < 0 || row >= p.y.size) {
+      for (int x = 0; x < p.out_w; ++x) clear(x);
+      continue;
+    }
+    if (!copied && end > begin) copy_pixels(from(row, first), stride, end - begin, of_row, s.zero, inside + cell);
+    for (int x = begin > 0 ? 0 : end; x < p.out_w; x = x + 1 == begin ? end : x + 1) {
+      const int column = x * p.stride - p.pad, left = imax(0, -column), right = imin(p.kernel_w, p.in_w - column);
+      clear(x);
+      if (right <= left) continue;
+      copy_cells(from(row, column + left), (right - left) * channels, s.zero,
+                 to + ptrdiff_t{x} * kBlockCells + cell + left * channels);
+    }
   }
 }
 
@@ -260,20 +328,19 @@ inline void fill_cell_panel(const CellSource& s, const CellPanel& p, int image, 
     gather_cells(s, (int64_t{image} * y.size + y0 - y.pad) * p.in_w, lines * p.in_w, 1, 0, p.block, to);
     return;
   }
+  const bool runs = s.count == 1 && s.ranges[0].pixel_stride == s.channels && !s.scales.multiplier && p.dilation == 1;
   for (int plane = 0; plane < planes_of(p); ++plane, to += plane_pixels(p) * kBlockCells) {
     for (int phase = 0; phase < y.phases; ++phase) {
       Cell* row = to + ptrdiff_t{phase} * y.length * p.out_w * kBlockCells;
       for (int r = 0; r < lines; ++r, row += ptrdiff_t{p.out_w} * kBlockCells) {
         const int at = (y0 + r) * y.stride + phase - y.pad;
-        const int64_t row_pixel = (int64_t{image} * y.size + at) * p.in_w;
-        if (at < 0 || at >= y.size) {
-          for (int tap = 0; tap < (p.folded ? p.kernel_w : 1); ++tap) {
-            pad_cells(s, p.out_w, tap * s.channels, p.block, row);
-          }
-        } else if (p.folded) {
-          fill_folded(s, p, row_pixel, row);
+        if (p.folded) {
+          const int64_t image_pixel = int64_t{image} * y.size * p.in_w;
+          runs ? fill_folded_runs(s, p, image_pixel, at, row) : fill_folded_taps(s, p, image_pixel, at, row);
+        } else if (at < 0 || at >= y.size) {
+          pad_cells(s, p.out_w, 0, p.block, row);
         } else {
-          fill_cells(s, p, row_pixel, plane, 0, p.out_w, row);
+          fill_cells(s, p, (int64_t{image} * y.size + at) * p.in_w, plane, 0, p.out_w, 0, row);
         }
       }
     }

@@ -4,7 +4,7 @@
 // along it. Sums are exact, so their order does not matter, and every instruction set gives the same bits.
 #include "kernels/integer/cells.h"
 #include "kernels/integer/finish.h"
-#include "kernels/integer/tile.h"
+#include "kernels/integer/walk.h"
 #include "kernels/portable/cut.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
@@ -19,32 +19,51 @@ struct State {
   const Weight* weights;
   Finish finish;
   int32_t all_blocks;
-  int32_t row;  // pixels of a row of the panel
+  int32_t row;     // pixels of a row of the panel
+  int32_t places;  // of walk_part()
+  bool in_place;   // reads_cells()
 };
 
 bool is_folded(const Step& s) {
   return s.window.kernel_w > 1 && int64_t{s.window.kernel_w} * s.in.c <= kBlockCells;
 }
 
+// Rows of taps that are channels of one plane. AMX multiplies whole blocks of cells, so it is worth it to fill them.
+int32_t folded_rows(const Step& s) {
+  return kTiles && is_folded(s) ? imin(kBlockCells / (s.window.kernel_w * s.in.c), s.window.kernel_h) : 1;
+}
+
+int32_t plane_rows(const Step& s) {
+  return ceil_div(s.window.kernel_h, folded_rows(s));
+}
+
 int32_t cells_of(const Step& s) {
-  return is_folded(s) ? s.window.kernel_w * s.in.c : s.in.c;
+  return is_folded(s) ? folded_rows(s) * s.window.kernel_w * s.in.c : s.in.c;
 }
 
 // Whether the taps of a window's row read the same plane, in which pixels are as in the image: it is a fraction of the
 // size, and tiles compute a few pixels between rows for nothing. This is for AMX, which is faster than what the
 // second-level cache gives.
 bool shares_plane(const Step& s) {
-  constexpr int kLeastPixels = 24;  // of a row
+  if (!kTiles || is_folded(s) || s.window.kernel_w == 1 || s.window.stride_w != 1) return false;
+  const auto tiles = [](int64_t pixels) { return (pixels + kTilePixels2 - 1) / kTilePixels2; };
   const int64_t reach = int64_t{s.window.kernel_w - 1} * s.window.dilation_w;
-  return kTiles && !is_folded(s) && s.window.kernel_w > 1 && s.window.stride_w == 1 && s.out.w >= kLeastPixels &&
-         reach * 8 < s.out.w;
+  return tiles(s.out.h * (s.out.w + reach) - reach) * 7 <= tiles(int64_t{s.out.h} * s.out.w) * 8;
+}
+
+// Whether tiles can be loaded from the image itself: where blocks of cells are of one pixel each, and whole.
+bool reads_cells(const Step& s) {
+  return kTiles && is_pointwise(s) && s.in.segment_count == 1 && !s.in.segments[0].constant && !s.quant->channels &&
+         s.in.c % kBlockCells == 0 && ceil_div(s.out.c, kLanes) % 2 == 0;
 }
 
 CellPanel panel_of(const Step& s, int rows) {
   const Window& w = s.window;
   const Images i = images_of(s);
   CellPanel p{};
-  p.y = phased_axis(i.in_h, w.kernel_h, w.stride_h, w.dilation_h, w.pad_top, rows);
+  p.folded_rows = folded_rows(s);
+  p.row_dilation = w.dilation_h;
+  p.y = phased_axis(i.in_h, plane_rows(s), w.stride_h, folded_rows(s) * w.dilation_h, w.pad_top, rows);
   p.in_w = i.in_w;
   p.out_w = i.out_w;
   p.stride = w.stride_w;
@@ -61,14 +80,14 @@ CellPanel panel_of(const Step& s, int rows) {
 }
 
 int32_t piece_count(const Step& s) {
-  return s.window.kernel_h * (is_folded(s) ? 1 : s.window.kernel_w) * ceil_div(cells_of(s), kBlockCells);
+  return plane_rows(s) * (is_folded(s) ? 1 : s.window.kernel_w) * ceil_div(cells_of(s), kBlockCells);
 }
 
 // Steps of all pieces.
 int64_t steps_of(const Step& s) {
   const int cells = cells_of(s), whole = cells / kBlockCells, rest = cells % kBlockCells;
   const int planes = is_folded(s) ? 1 : s.window.kernel_w;
-  return int64_t{s.window.kernel_h} * planes * (whole * (kBlockCells / kStep) + (rest > 0 ? steps_for(rest) : 0));
+  return int64_t{plane_rows(s)} * planes * (whole * (kBlockCells / kStep) + (rest > 0 ? steps_for(rest) : 0));
 }
 
 int64_t block_weights(const Step& s) {
@@ -86,11 +105,20 @@ int64_t row_bytes(const Step& s) {
 
 Cut cut_of(const Step& s) {
   const Images i = images_of(s);
-  return cut_of(i, {s.out.c, i.out_w, weight_bytes(s), row_bytes(s)});
+  return cut_of(
+      i, {s.out.c, i.out_w, weight_bytes(s), row_bytes(s), kTiles ? panel_of(s, 0).y.length : 0, !reads_cells(s)});
 }
 
 int64_t panel_cells(const Step& s) {
-  return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)} + kCellsBeyond;
+  const int64_t tile = reads_cells(s) ? int64_t{kTilePixels2} * s.in.c : 0;
+  return panel_of(s, cut_of(s).rows).block * int64_t{ceil_div(cells_of(s), kBlockCells)} + kCellsBeyond + tile;
+}
+
+// Whole tiles of pixels: see Walk.
+int64_t places_of(const Step& s) {
+  if (!kTiles) return 0;
+  const CellPanel p = panel_of(s, 1);
+  return (int64_t{cut_of(s).rows} * p.out_w + kTilePixels2) / kTilePixels2 * kTilePixels2;
 }
 
 // Whether a row of the panel is of a sensible size, so that no product below leaves 64 bits.
@@ -128,7 +156,8 @@ void query(const Step& s, KernelNeeds* needs) {
                        static_cast<size_t>(piece_count(s)) * sizeof(Piece);
   needs->weight_bytes =
       static_cast<uint64_t>(weight_bytes(s)) + requantize_bytes(s) + (s.quant->channels ? scales_bytes(s.in.c) : 0);
-  needs->scratch_bytes = static_cast<uint64_t>(panel_cells(s)) * sizeof(Cell);
+  needs->scratch_bytes =
+      static_cast<uint64_t>(panel_cells(s)) * sizeof(Cell) + static_cast<uint64_t>(places_of(s)) * sizeof(int32_t);
   needs->chunks = static_cast<int32_t>(chunks_of(images_of(s), cut_of(s)));
 }
 
@@ -137,13 +166,13 @@ void query(const Step& s, KernelNeeds* needs) {
 template <class Visit>
 void for_each_run(const Step& s, Visit visit) {
   const bool folded = is_folded(s);
-  const int blocks = ceil_div(cells_of(s), kBlockCells);
+  const int blocks = ceil_div(cells_of(s), kBlockCells), rows = folded_rows(s);
   for (int ky = 0; ky < s.window.kernel_h; ++ky) {
     for (int kx = 0; kx < s.window.kernel_w; ++kx) {
       for (int b = 0; b < blocks; ++b) {
-        const int piece = folded ? ky : (ky * s.window.kernel_w + kx) * blocks + b;
+        const int piece = folded ? ky / rows : (ky * s.window.kernel_w + kx) * blocks + b;
         const int channels = folded ? s.in.c : imin(kBlockCells, s.in.c - b * kBlockCells);
-        visit(ky, kx, b * kBlockCells, channels, folded ? kx * s.in.c : 0, piece);
+        visit(ky, kx, b * kBlockCells, channels, folded ? (ky % rows * s.window.kernel_w + kx) * s.in.c : 0, piece);
       }
     }
   }
@@ -152,8 +181,10 @@ void for_each_run(const Step& s, Visit visit) {
 void make_pieces(const Step& s, const CellPanel& panel, Piece* pieces) {
   const Window& w = s.window;
   const bool shared = shares_plane(s);
+  const int rows = folded_rows(s);
   for_each_run(s, [&](int ky, int kx, int channel, int channels, int cell, int piece) {
-    const int tap = ky * w.dilation_h, plane = planes_of(panel) == 1 ? 0 : kx, column = shared ? kx * w.dilation_w : 0;
+    const int tap = (ky - ky % rows) * w.dilation_h, plane = planes_of(panel) == 1 ? 0 : kx,
+              column = shared ? kx * w.dilation_w : 0;
     const ptrdiff_t row = (ptrdiff_t{plane} * panel.y.phases + tap % w.stride_h) * panel.y.length + tap / w.stride_h;
     const ptrdiff_t offset = channel / kBlockCells * panel.block + (row * panel.out_w + column) * kBlockCells;
     pieces[piece] = {static_cast<int32_t>(offset), steps_for(cell + channels)};
@@ -192,6 +223,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
   s->row = shares_plane(step) ? s->panel.out_w : s->images.out_w;
+  s->places = static_cast<int32_t>(places_of(step));
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
@@ -201,6 +233,8 @@ const char* prepare(const Step& step, const Place& place) {
                make_scales(step.quant->channels, step.in.c, scales)};
   s->finish = make_finish(step, place.arena,
                           make_requantize(step, numbers, kByteCells ? cell_of_zero(step.quant->in_zero) : 0));
+  s->in_place = reads_cells(step) && is_walked(s->finish.requantize.form);
+  for (int32_t b = 0; s->in_place && b < s->pieces.count; ++b) pieces[b].offset = b * kBlockCells;
   return nullptr;
 }
 
@@ -223,16 +257,60 @@ SPARSENET_INLINE void finish_pixels(const State& s, const int32_t* sums, int p, 
   }
 }
 
+// A chunk's pixels that tiles walk along, those between rows too.
+SPARSENET_INLINE int walked_pixels(const State& s, int rows) {
+  return (rows - 1) * s.row + s.images.out_w;
+}
+
+// Computes the vectors of outputs from `begin` on as far as walk_tiles() does, and returns where it stopped.
+SPARSENET_INLINE int walk_part([[maybe_unused]] const State& s, [[maybe_unused]] const Part& part,
+                               [[maybe_unused]] Cell* panel, [[maybe_unused]] int64_t first_pixel,
+                               [[maybe_unused]] int32_t* places) {
+#if defined(__AMX_INT8__)
+  const int pixels = walked_pixels(s, part.rows), end = part.begin + (part.end - part.begin) / 2 * 2;
+  if (end == part.begin || !is_walked(s.finish.requantize.form)) return part.begin;
+  int32_t* place = places;
+  for (int row = 0; row < part.rows; ++row) {
+    const auto first = static_cast<int32_t>(first_pixel + int64_t{row} * s.images.out_w);
+    for (int x = 0; x < s.images.out_w; ++x) *place++ = first + x;
+    for (int x = s.images.out_w; x < s.row; ++x) *place++ = -1;
+  }
+  for (place = places + pixels; place < places + ceil_div(pixels, kTilePixels2) * kTilePixels2; ++place) *place = -1;
+  const int whole = pixels / kTilePixels2 * kTilePixels2;
+  const Cell* last = panel + ptrdiff_t{whole} * kBlockCells;
+  Walk walk{&s.finish, s.pieces, s.weights, pixels, places, panel, kBlockCells, last, kBlockCells};
+  if (s.in_place) {
+    const ByteRange& image = s.source.ranges[0];
+    walk.cells = image.base + first_pixel * image.pixel_stride;
+    walk.pixel = image.pixel_stride;
+    walk.last = panel;
+    walk.last_pixel = image.channels;
+    // What is behind the last pixel may not be read, so an incomplete tile is copied.
+    for (int p = whole; p < pixels; ++p) {
+      memcpy(panel + ptrdiff_t{p - whole} * image.channels, walk.cells + p * walk.pixel,
+             static_cast<size_t>(image.channels));
+    }
+  }
+  walk_tiles(walk, part.begin, end);
+  return end;
+#else
+  return part.begin;
+#endif
+}
+
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
   const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
-  auto* panel = static_cast<Cell*>(scratch);
-  fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
-  const int pixels = (part.rows - 1) * s.row + s.images.out_w;
+  auto* places = static_cast<int32_t*>(scratch);
+  auto* panel = reinterpret_cast<Cell*>(places + s.places);
+  if (!s.in_place) {
+    fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
+  }
+  const int pixels = walked_pixels(s, part.rows);
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
   alignas(64) int32_t sums[kTileSums] = {};
   begin_tiles();
-  for (int block = part.begin; block < part.end; block += 2) {
+  for (int block = walk_part(s, part, panel, first_pixel, places); block < part.end; block += 2) {
     const int blocks = imin(2, part.end - block), tile = tile_pixels(pixels, blocks);
     const Weight* w = s.weights + block * s.pieces.block;
     for (int p = 0; p < pixels; p += tile) {

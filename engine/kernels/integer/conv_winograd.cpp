@@ -175,6 +175,7 @@ const char* prepare(const Step& step, const Place& place) {
   p.stride = p.dilation = p.kernel_w = 1;
   p.pad = step.window.pad_left;
   p.folded = false;
+  p.folded_rows = 1;
   p.block = plane_pixels(p) * kBlockCells;
   const int tiles = h.rows * h.tiles_x;
   for (int b = 0; b < s->cell_blocks; ++b) {

@@ -27,6 +27,8 @@ inline Finish make_finish(const Step& step, uint8_t* arena, const Requantize& re
   f.residual = {byte_pointer(step.in2, arena),
                 step.in2.segments[0].pixel_stride,
                 q.rounding,
+                requantize.low,
+                requantize.high,
                 q.in_zero,
                 q.in2_zero,
                 q.out_zero,
@@ -36,38 +38,19 @@ inline Finish make_finish(const Step& step, uint8_t* arena, const Requantize& re
                 q.multipliers[0],
                 q.multipliers[1],
                 q.multipliers[2],
-                0,
+                false,
                 0,
                 0,
                 0};
-  find_pairs(&f.residual);
+  find_factors(&f.residual);
   return f;
 }
 
 #if defined(__AVX2__)
 
 struct NotAdded {};
-SPARSENET_INLINE Bits added_words(Bits v, Bits, const NotAdded&) {
+SPARSENET_INLINE VI added(VI v, VI, const NotAdded&) {
   return v;
-}
-
-// The first `count` bytes of a vector of outputs.
-SPARSENET_INLINE __m128i load_vector(const int8_t* from, int count) {
-#if defined(__AVX512F__)
-  return _mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << count) - 1u), from);
-#else
-  return _mm_cvtsi64_si128(static_cast<int64_t>(load_some(from, count)));
-#endif
-}
-
-// The bytes of two vectors in the order of words_of().
-SPARSENET_INLINE Bits as_words(__m128i a, __m128i b) {
-#if defined(__AVX512F__)
-  const __m256i first = _mm256_castsi128_si256(_mm_unpacklo_epi32(a, b));
-  return _mm512_cvtepi8_epi16(_mm256_inserti128_si256(first, _mm_unpackhi_epi32(a, b), 1));
-#else
-  return _mm256_cvtepi8_epi16(_mm_unpacklo_epi32(a, b));
-#endif
 }
 
 // Stores the bytes of four vectors, those of `pixels` pixels at most: B vectors each, of the last one `last` bytes.
@@ -114,40 +97,49 @@ SPARSENET_INLINE void store_pixels(int8_t* y, ptrdiff_t stride, int pixels, Bits
 #endif
 }
 
-// kAdds: with `add`, which may leave sums out of bounds. Four vectors at a time: those of two pixels or of four. (There
-// is room for that behind the sums.)
+// What the sums of B vectors of outputs become bytes with. kAdds: with `add`, which may leave sums out of bounds.
+template <Form kForm, int B, bool kAdds, class Add>
+struct Finisher {
+  RequantizeVector r[B];
+  Bits low, high;
+  Add add;
+
+  SPARSENET_INLINE Finisher(const Finish& f, const Add& of_residual, int first) : add(of_residual) {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) r[b] = load_requantize<kForm>(f.requantize, first + b * kLanes);
+    low = splat_8(kAdds ? f.residual.low : f.requantize.low);
+    high = splat_8(kAdds ? f.residual.high : f.requantize.high);
+  }
+
+  // The bytes of four vectors of sums, those of two pixels or of four; residual(i) is what is added to vector i.
+  template <class F>
+  SPARSENET_INLINE Bits bytes(const int32_t* sums, F residual) const {
+    VI v[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) v[i] = unbounded<kForm>(load_vi(sums + i * kLanes), r[i % B]);
+    if constexpr (kAdds) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) v[i] = added(v[i], residual(i), add);
+    }
+    return bounded_8(bytes_of(words_of(v[0], v[1]), words_of(v[2], v[3])), low, high);
+  }
+};
+
+// Four vectors at a time: there is room for that behind the sums.
 template <Form kForm, int B, bool kAdds, class Add>
 __attribute__((noinline)) void finish(const Finish& f, const Add& add, const int32_t* sums, int count, int first,
                                       int64_t pixel) {
   constexpr int kPixels = 4 / B;
-  RequantizeVector r[B];
-#pragma GCC unroll 2
-  for (int b = 0; b < B; ++b) r[b] = load_requantize<kForm>(f.requantize, first + b * kLanes);
-  const Bits low = splat_16(f.requantize.low), high = splat_16(f.requantize.high);
-  const Bits low_byte = splat_8(kAdds ? f.residual.low : f.requantize.low),
-             high_byte = splat_8(kAdds ? f.residual.high : f.requantize.high);
+  const Finisher<kForm, B, kAdds, Add> finisher(f, add, first);
   const int last = imin(f.outputs - first - (B - 1) * kLanes, kLanes);  // bytes of the last vector of a pixel
   int8_t* y = f.out + pixel * f.out_stride + first;
   const int8_t* from = kAdds ? f.residual.from + pixel * f.residual.stride + first : nullptr;
   for (int p = 0; p < count; p += kPixels, sums += 4 * kLanes) {
     const int pixels = imin(kPixels, count - p);
-    Bits words[2];
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      words[i] = words_of(unbounded<kForm>(load_vi(sums + 2 * i * kLanes), r[0]),
-                          unbounded<kForm>(load_vi(sums + (2 * i + 1) * kLanes), r[B - 1]));
-      if constexpr (kAdds) {
-        __m128i bytes[2];
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; ++h) {
-          const int q = (2 * i + h) / B;
-          const int8_t* at = from + q * f.residual.stride + (B == 2 ? h * kLanes : 0);
-          bytes[h] = q < pixels ? load_vector(at, h == B - 2 ? kLanes : last) : __m128i{};
-        }
-        words[i] = added_words(bounded_16(words[i], low, high), as_words(bytes[0], bytes[1]), add);
-      }
-    }
-    const Bits bytes = bounded_8(bytes_of(words[0], words[1]), low_byte, high_byte);
+    const Bits bytes = finisher.bytes(sums, [&](int i) {
+      if (i / B >= pixels) return VI{};
+      return load_bytes(from + i / B * f.residual.stride + i % B * kLanes, i % B == B - 1 ? last : kLanes);
+    });
     store_pixels<B>(y, f.out_stride, pixels, bytes, last);
     y += kPixels * f.out_stride;
     if constexpr (kAdds) from += kPixels * f.residual.stride;
@@ -160,8 +152,8 @@ SPARSENET_INLINE void finish_as(const Finish& f, const int32_t* sums, int count,
     finish<kForm, B, false>(f, NotAdded{}, sums, count, first, pixel);
     return;
   }
-  if (f.residual.pair_shift > 0) {
-    return finish<kForm, B, true>(f, added_pairs_of(f.residual), sums, count, first, pixel);
+  if (f.residual.has_factors) {
+    return finish<kForm, B, true>(f, added_reals_of(f.residual), sums, count, first, pixel);
   }
   finish<kForm, B, true>(f, added_of(f.residual), sums, count, first, pixel);
 }

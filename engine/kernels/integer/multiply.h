@@ -165,7 +165,7 @@ SPARSENET_INLINE VI unbounded(VI sum, const RequantizeVector& r) {
   if constexpr (kForm == Form::kHighSingle || kForm == Form::kHighDouble) {
     const Bits x = bits(sum);
     const Bits even = add_64(multiply_even(x, bits(r.multiplier)), bits(r.even));
-    const Bits odd = add_64(multiply_even(right_64<32>(x), bits(r.odd_multiplier)), bits(r.odd));
+    const Bits odd = add_64(multiply_even(odd_lanes(x), bits(r.odd_multiplier)), bits(r.odd));
     if constexpr (kForm == Form::kHighSingle) return vector_of(merge_upper(even, odd)) >> r.shift;
     const VI high = vector_of(merge_lanes(right_64<31>(even), left_64<1>(odd)));
     // Half of what is negative is rounded down. The last shift takes off one half and the zero point, which is doubled.

@@ -190,10 +190,7 @@ SPARSENET_INLINE VI nearest(V x, bool ties_away) {
   x = x == x ? x : V{};
   x = x < -1024.f ? splat(-1024.f) : x > 1024.f ? splat(1024.f) : x;
 #if defined(__AVX512F__)
-  if (!ties_away) {
-    constexpr int kToNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    return reinterpret_cast<VI>(_mm512_cvt_roundps_epi32(reinterpret_cast<__m512>(x), kToNearest));
-  }
+  if (!ties_away) return nearest_even(x);
 #endif
   const VI down = __builtin_convertvector(x, VI);
   const V rest = x - __builtin_convertvector(down, V), size = rest < 0.f ? -rest : rest;

@@ -60,10 +60,10 @@ SPARSENET_INLINE int tile_pixels(int pixels, int blocks) {
 #if defined(__AMX_INT8__)
 
 struct ByteProducts {
-  static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbusd(0, 4, 6); }
-  static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbusd(1, 4, 7); }
-  static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbusd(2, 5, 6); }
-  static SPARSENET_INLINE void pixels_5_weights_7() { _tile_dpbusd(3, 5, 7); }
+  static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbssd(0, 4, 6); }
+  static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbssd(1, 4, 7); }
+  static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbssd(2, 5, 6); }
+  static SPARSENET_INLINE void pixels_5_weights_7() { _tile_dpbssd(3, 5, 7); }
 };
 static_assert(kBlockCells * sizeof(Cell) == kTileRowBytes, "a tile of pixels");
 

@@ -24,6 +24,8 @@ SPARSENET_INLINE void begin_tiles() {
     config.row_bytes[i] = kTileRowBytes;
     config.rows[i] = kTileRows;
   }
+  // GCC 12 takes it that the instruction reads 8 bytes: without this it could leave out the others' stores.
+  asm volatile("" : "+m"(config));
   _tile_loadconfig(&config);
 }
 SPARSENET_INLINE void end_tiles() {
@@ -47,13 +49,13 @@ SPARSENET_INLINE void repeat_sums(const int32_t* rows) {
   if constexpr (P == 2 && B == 2) _tile_loadd(3, rows + kLanes, 0);
 }
 
-// Adds the products of kTileRowBytes bytes of every pixel, which follow each other at `x`, with a tile of weights at
-// `w` and, if B is 2, another one `block` bytes behind. Products has the instruction for each tile of sums.
+// Adds the products of kTileRowBytes bytes of every pixel, which are `pixel` bytes apart from `x` on, with a tile of
+// weights at `w` and, if B is 2, another one `block` bytes behind. Products has the instruction for each tile of sums.
 template <int P, int B, class Products>
-SPARSENET_INLINE void add_products(const void* x, const void* w, ptrdiff_t block) {
+SPARSENET_INLINE void add_products(const void* x, const void* w, ptrdiff_t block, ptrdiff_t pixel = kTileRowBytes) {
   const auto *pixels = static_cast<const uint8_t*>(x), *weights = static_cast<const uint8_t*>(w);
-  _tile_loadd(4, pixels, kTileRowBytes);
-  if constexpr (P == 2) _tile_loadd(5, pixels + kTileRows * kTileRowBytes, kTileRowBytes);
+  _tile_loadd(4, pixels, pixel);
+  if constexpr (P == 2) _tile_loadd(5, pixels + kTileRows * pixel, pixel);
   _tile_loadd(6, weights, kTileRowBytes);
   if constexpr (B == 2) _tile_loadd(7, weights + block, kTileRowBytes);
   Products::pixels_4_weights_6();
@@ -61,6 +63,18 @@ SPARSENET_INLINE void add_products(const void* x, const void* w, ptrdiff_t block
   if constexpr (P == 2) Products::pixels_5_weights_6();
   if constexpr (P == 2 && B == 2) Products::pixels_5_weights_7();
 }
+
+// Bytes that a multiplication asks for while it computes, because they are next and come from a slow cache: some of
+// them for every block of cells.
+struct Ahead {
+  const uint8_t* next;
+  int lines;  // of a cache, per block
+
+  SPARSENET_INLINE void ask() {
+    for (int i = 0; i < lines; ++i) _mm_prefetch(reinterpret_cast<const char*>(next + i * kTileRowBytes), _MM_HINT_T1);
+    next += lines * kTileRowBytes;
+  }
+};
 
 // `sums`: [P * kTileRows][B * kLanes] numbers of 32 bits.
 template <int P, int B>

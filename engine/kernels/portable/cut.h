@@ -23,6 +23,8 @@ struct CutNeeds {
   int32_t row_pixels;    // that tiles walk along for a row of outputs
   int64_t weight_bytes;  // of all outputs
   int64_t row_bytes;     // that the panel takes for a row of outputs
+  int32_t more_rows;     // of the panel, behind those of a band's rows of outputs
+  bool gathers;          // whether there is a panel to fill
 };
 
 // One chunk's part.
@@ -54,9 +56,14 @@ inline Cut cut_of(const Images& i, const CutNeeds& needs) {
   constexpr int kBandPixels = 256, kChunks = 4;
   const int pairs = ceil_div(ceil_div(needs.outputs, kLanes), 2);
   const int64_t fit = caches.second_level / 4 / needs.row_bytes;
-  const bool cut_outputs = needs.weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w < 128;
+  const int few_pixels = needs.gathers ? kBandPixels / 2 : kBandPixels;
+  const bool cut_outputs =
+      needs.weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w <= few_pixels;
   Cut b{};
-  b.rows = imin(imax(1, kBandPixels / needs.row_pixels), fit < 1 ? 1 : fit > i.out_h ? i.out_h : static_cast<int>(fit));
+  const int64_t most = fit < 1 ? 1 : fit < i.out_h ? fit : i.out_h;
+  int64_t rows = imax(1, (needs.gathers ? 1 : 4) * kBandPixels / needs.row_pixels);
+  if (rows < int64_t{4} * needs.more_rows) rows = int64_t{4} * needs.more_rows;
+  b.rows = static_cast<int32_t>(rows < most ? rows : most);
   if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
   b.bands = ceil_div(i.out_h, imin(b.rows, i.out_h));
   b.rows = ceil_div(i.out_h, b.bands);
