@@ -49,7 +49,7 @@ int64_t weight_elements(const Step& s) {
 Cut cut_of(const Step& s) {
   const Axis x = x_axis(s);
   const int64_t row_bytes = int64_t{x.phases} * x.length * channel_blocks(s.in.c) * kBlockChannels * 2;
-  return cut_of(images_of(s), {s.out.c, x.length, weight_elements(s) * 2, row_bytes, 0, true});
+  return cut_of(images_of(s), {s.out.c, x.length, weight_elements(s) * 2, row_bytes, 0, 256, 127});
 }
 
 int64_t panel_elements(const Step& s) {

@@ -19,9 +19,9 @@ struct State {
   const Weight* weights;
   Finish finish;
   int32_t all_blocks;
-  int32_t row;     // pixels of a row of the panel
-  int32_t places;  // of walk_part()
-  bool in_place;   // reads_cells()
+  int32_t row;  // pixels of a row of the panel
+  int32_t panel_cells;
+  bool in_place;  // reads_cells()
 };
 
 bool is_folded(const Step& s) {
@@ -105,8 +105,16 @@ int64_t row_bytes(const Step& s) {
 
 Cut cut_of(const Step& s) {
   const Images i = images_of(s);
-  return cut_of(
-      i, {s.out.c, i.out_w, weight_bytes(s), row_bytes(s), kTiles ? panel_of(s, 0).y.length : 0, !reads_cells(s)});
+  CutNeeds needs{s.out.c, i.out_w, weight_bytes(s), row_bytes(s), 0, 256, 127};
+  if constexpr (kTiles) {  // to begin a band takes longer
+    needs.more_rows = panel_of(s, 0).y.length;
+    needs.band_pixels = 512;
+  }
+  if (reads_cells(s)) {  // nothing to gather again
+    needs.band_pixels = 1024;
+    needs.few_pixels = 256;
+  }
+  return cut_of(i, needs);
 }
 
 int64_t panel_cells(const Step& s) {
@@ -223,7 +231,7 @@ const char* prepare(const Step& step, const Place& place) {
   s->pieces = {pieces, piece_count(step), static_cast<ptrdiff_t>(block_weights(step))};
   s->all_blocks = ceil_div(step.out.c, kLanes);
   s->row = shares_plane(step) ? s->panel.out_w : s->images.out_w;
-  s->places = static_cast<int32_t>(places_of(step));
+  s->panel_cells = static_cast<int32_t>(panel_cells(step));
   auto* weights = reinterpret_cast<Weight*>(place.weights);
   auto* numbers = reinterpret_cast<int32_t*>(reinterpret_cast<uint8_t*>(weights) + weight_bytes(step));
   pack(step, pieces, weights, numbers);
@@ -233,7 +241,7 @@ const char* prepare(const Step& step, const Place& place) {
                make_scales(step.quant->channels, step.in.c, scales)};
   s->finish = make_finish(step, place.arena,
                           make_requantize(step, numbers, kByteCells ? cell_of_zero(step.quant->in_zero) : 0));
-  s->in_place = reads_cells(step) && is_walked(s->finish.requantize.form);
+  s->in_place = reads_cells(step);
   for (int32_t b = 0; s->in_place && b < s->pieces.count; ++b) pieces[b].offset = b * kBlockCells;
   return nullptr;
 }
@@ -257,69 +265,79 @@ SPARSENET_INLINE void finish_pixels(const State& s, const int32_t* sums, int p, 
   }
 }
 
-// A chunk's pixels that tiles walk along, those between rows too.
-SPARSENET_INLINE int walked_pixels(const State& s, int rows) {
-  return (rows - 1) * s.row + s.images.out_w;
+// What a chunk works on.
+struct Work {
+  Part part;
+  Cell* panel;
+  int32_t* places;  // see Walk
+  int pixels;
+  int64_t first_pixel;
+};
+
+// Computes the part's vectors of outputs from `begin` on.
+__attribute__((noinline)) void compute(const State& s, const Work& w, int begin) {
+  alignas(64) int32_t sums[kTileSums] = {};
+  for (int block = begin; block < w.part.end; block += 2) {
+    const int blocks = imin(2, w.part.end - block), tile = tile_pixels(w.pixels, blocks);
+    const Weight* weights = s.weights + block * s.pieces.block;
+    for (int p = 0; p < w.pixels; p += tile) {
+      const int count = imin(tile, w.pixels - p);
+      const Cell* x = w.panel + ptrdiff_t{p} * kBlockCells;
+      multiply_tile(count, blocks, s.pieces, x, weights, s.finish.requantize.bias + block * kLanes, sums);
+      finish_pixels(s, sums, p, count, blocks, block * kLanes, w.first_pixel);
+    }
+  }
 }
 
-// Computes the vectors of outputs from `begin` on as far as walk_tiles() does, and returns where it stopped.
-SPARSENET_INLINE int walk_part([[maybe_unused]] const State& s, [[maybe_unused]] const Part& part,
-                               [[maybe_unused]] Cell* panel, [[maybe_unused]] int64_t first_pixel,
-                               [[maybe_unused]] int32_t* places) {
 #if defined(__AMX_INT8__)
-  const int pixels = walked_pixels(s, part.rows), end = part.begin + (part.end - part.begin) / 2 * 2;
-  if (end == part.begin || !is_walked(s.finish.requantize.form)) return part.begin;
-  int32_t* place = places;
-  for (int row = 0; row < part.rows; ++row) {
-    const auto first = static_cast<int32_t>(first_pixel + int64_t{row} * s.images.out_w);
-    for (int x = 0; x < s.images.out_w; ++x) *place++ = first + x;
-    for (int x = s.images.out_w; x < s.row; ++x) *place++ = -1;
-  }
-  for (place = places + pixels; place < places + ceil_div(pixels, kTilePixels2) * kTilePixels2; ++place) *place = -1;
-  const int whole = pixels / kTilePixels2 * kTilePixels2;
-  const Cell* last = panel + ptrdiff_t{whole} * kBlockCells;
-  Walk walk{&s.finish, s.pieces, s.weights, pixels, places, panel, kBlockCells, last, kBlockCells};
+// The vectors of outputs [part.begin, end), an even number of them.
+__attribute__((noinline)) void compute_pairs(const State& s, const Work& w, int end) {
+  const int whole = w.pixels / kTilePixels2 * kTilePixels2;
+  const Cell* last = w.panel + ptrdiff_t{whole} * kBlockCells;
+  Walk walk{&s.finish, s.pieces, s.weights, w.pixels, w.places, w.panel, kBlockCells, last, kBlockCells};
   if (s.in_place) {
     const ByteRange& image = s.source.ranges[0];
-    walk.cells = image.base + first_pixel * image.pixel_stride;
+    walk.cells = image.base + w.first_pixel * image.pixel_stride;
     walk.pixel = image.pixel_stride;
-    walk.last = panel;
+    walk.last = w.panel;
     walk.last_pixel = image.channels;
     // What is behind the last pixel may not be read, so an incomplete tile is copied.
-    for (int p = whole; p < pixels; ++p) {
-      memcpy(panel + ptrdiff_t{p - whole} * image.channels, walk.cells + p * walk.pixel,
+    for (int p = whole; p < w.pixels; ++p) {
+      memcpy(w.panel + ptrdiff_t{p - whole} * image.channels, walk.cells + p * walk.pixel,
              static_cast<size_t>(image.channels));
     }
   }
-  walk_tiles(walk, part.begin, end);
-  return end;
-#else
-  return part.begin;
-#endif
+  if (finishes_meanwhile(walk)) {
+    auto place = static_cast<int32_t>(w.first_pixel);
+    for (int p = 0; p < w.pixels; p += s.row) {
+      for (int x = 0; x < s.images.out_w; ++x) w.places[p + x] = place++;
+      for (int x = s.images.out_w; x < s.row; ++x) w.places[p + x] = -1;
+    }
+    for (int p = w.pixels; p % kTilePixels2 != 0; ++p) w.places[p] = -1;
+  }
+  walk_tiles(walk, w.part.begin, end, [&](const int32_t* sums, int p, int count, int block) {
+    finish_pixels(s, sums, p, count, 2, block * kLanes, w.first_pixel);
+  });
 }
+#endif
 
 void run(const void* memory, int32_t chunk, void* scratch) {
   const auto& s = *static_cast<const State*>(memory);
   const Part part = part_of(s.images, s.cut, s.all_blocks, chunk);
-  auto* places = static_cast<int32_t*>(scratch);
-  auto* panel = reinterpret_cast<Cell*>(places + s.places);
+  auto* panel = static_cast<Cell*>(scratch);
   if (!s.in_place) {
     fill_cell_panel(s.source, s.panel, part.image, part.y0, s.panel.y.length - (s.cut.rows - part.rows), panel);
   }
-  const int pixels = walked_pixels(s, part.rows);
+  const int pixels = (part.rows - 1) * s.row + s.images.out_w;
   const int64_t first_pixel = (int64_t{part.image} * s.images.out_h + part.y0) * s.images.out_w;
-  alignas(64) int32_t sums[kTileSums] = {};
+  const Work work{part, panel, reinterpret_cast<int32_t*>(panel + s.panel_cells), pixels, first_pixel};
+  int begin = part.begin;
   begin_tiles();
-  for (int block = walk_part(s, part, panel, first_pixel, places); block < part.end; block += 2) {
-    const int blocks = imin(2, part.end - block), tile = tile_pixels(pixels, blocks);
-    const Weight* w = s.weights + block * s.pieces.block;
-    for (int p = 0; p < pixels; p += tile) {
-      const int count = imin(tile, pixels - p);
-      const Cell* x = panel + ptrdiff_t{p} * kBlockCells;
-      multiply_tile(count, blocks, s.pieces, x, w, s.finish.requantize.bias + block * kLanes, sums);
-      finish_pixels(s, sums, p, count, blocks, block * kLanes, first_pixel);
-    }
-  }
+#if defined(__AMX_INT8__)
+  begin = part.end - (part.end - part.begin) % 2;
+  if (begin > part.begin) compute_pairs(s, work, begin);
+#endif
+  if (begin < part.end) compute(s, work, begin);
   end_tiles();
 }
 

@@ -116,15 +116,19 @@ inline void find_factors(Residual* r) {
   const double shifted = power_of_2(r->left) * value_of(r->of_sum);
   const double a = value_of(r->of_in) * shifted, b = value_of(r->of_residual) * shifted;
   if (a > 1024 || b > 1024) return;
-  r->factor = static_cast<float>(a);
-  r->residual_factor = static_cast<float>(b);
   const double middle = r->out_zero - r->in_zero * a - r->zero * b;
   const Added defined = added_of(*r);
-  constexpr int kAway[] = {0, 1, -1, 2, -2, 3, -3, 5, -5, 8, -8};
-  for (const int away : kAway) {
-    r->addend = static_cast<float>(middle + away * 0x1p-16);
-    r->has_factors = reals_agree(added_reals_of(*r), defined);
-    if (r->has_factors) return;
+  // What is halfway may have to go up, down, or away from zero.
+  constexpr int kLarger[] = {0, 2, 4, 8, -2, -4}, kAway[] = {0, 1, -1, 2, -2, 4, -4, 8, -8};
+  for (const int larger : kLarger) {
+    const double size = 1 + larger * 0x1p-23;
+    r->factor = static_cast<float>(a * size);
+    r->residual_factor = static_cast<float>(b * size);
+    for (const int away : kAway) {
+      r->addend = static_cast<float>(middle * size + away * 0x1p-17);
+      r->has_factors = reals_agree(added_reals_of(*r), defined);
+      if (r->has_factors) return;
+    }
   }
 }
 

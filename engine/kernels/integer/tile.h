@@ -70,20 +70,21 @@ static_assert(kBlockCells * sizeof(Cell) == kTileRowBytes, "a tile of pixels");
 // `sums`: [P * kTileRows][B][kLanes], which begin with `bias`. Weights: [piece][kLeastSteps][output][kStep].
 template <int P, int B>
 __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
-                                        int32_t* sums) {
+                                        int32_t* sums, ptrdiff_t pixel) {
   repeat_sums<P, B>(bias);
   for (int32_t i = 0; i < pieces.count; ++i, w += kBlockCells * kLanes) {
-    add_products<P, B, ByteProducts>(x + pieces.list[i].offset, w, pieces.block);
+    add_products<P, B, ByteProducts>(x + pieces.list[i].offset, w, pieces.block, pixel);
   }
   store_sums<P, B>(sums);
 }
 
+// Pixels are `pixel` cells apart.
 SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces, const Cell* x, const Weight* w,
-                                    const int32_t* bias, int32_t* sums) {
+                                    const int32_t* bias, int32_t* sums, ptrdiff_t pixel = kBlockCells) {
   if (count > kTileRows) {
-    blocks == 2 ? multiply<2, 2>(pieces, x, w, bias, sums) : multiply<2, 1>(pieces, x, w, bias, sums);
+    blocks == 2 ? multiply<2, 2>(pieces, x, w, bias, sums, pixel) : multiply<2, 1>(pieces, x, w, bias, sums, pixel);
   } else {
-    blocks == 2 ? multiply<1, 2>(pieces, x, w, bias, sums) : multiply<1, 1>(pieces, x, w, bias, sums);
+    blocks == 2 ? multiply<1, 2>(pieces, x, w, bias, sums, pixel) : multiply<1, 1>(pieces, x, w, bias, sums, pixel);
   }
 }
 

@@ -1,4 +1,4 @@
-// The walk along the tiles of a chunk with AMX: while one tile is multiplied, the sums of the one before it become
+// The walk along the tiles of a chunk with AMX. While one tile is multiplied, the sums of the one before it become
 // bytes, because products of tiles have a unit of their own.
 #pragma once
 
@@ -6,11 +6,6 @@
 #include "kernels/integer/tile.h"
 
 namespace sparsenet::rt::SPARSENET_ISA {
-
-// The forms that walk_tiles() is for: the usual ones.
-SPARSENET_INLINE bool is_walked(Form form) {
-  return form == Form::kHighSingle || form == Form::kHighDouble;
-}
 
 #if defined(__AMX_INT8__)
 
@@ -34,6 +29,17 @@ struct Waiting {
   int first;  // output
 };
 
+// A tile of the walk, for two vectors of outputs.
+struct WalkedTile {
+  int p, count;  // its pixels
+  int block;     // its first vector of outputs
+  const Cell* x;
+  ptrdiff_t pixel;
+  const Weight* weights;
+  const int32_t* bias;
+  Ahead ahead;
+};
+
 // Weights of the vectors of outputs from `block` on, two of them, for which a multiplication of each of `tiles` tiles
 // asks a part, so that they are there when their turn comes.
 SPARSENET_INLINE Ahead ahead_of(const Walk& w, int block, int tile, int tiles) {
@@ -42,6 +48,28 @@ SPARSENET_INLINE Ahead ahead_of(const Walk& w, int block, int tile, int tiles) {
   if (tile * lines >= kLines) return {nullptr, 0};
   const Weight* next = w.weights + block * w.pieces.block;
   return {reinterpret_cast<const uint8_t*>(next) + ptrdiff_t{tile} * lines * w.pieces.count * kTileRowBytes, lines};
+}
+
+// Calls visit(WalkedTile) for all tiles and the vectors of outputs [begin, end), an even number of them. Those of which
+// the weights stay in the first-level cache are taken in turns for one tile before the next one, so that outputs of a
+// pixel are written together.
+template <class Visit>
+SPARSENET_INLINE void for_each_tile(const Walk& w, int begin, int end, Visit visit) {
+  constexpr int kGroupBytes = 24 * 1024;
+  const int tiles = ceil_div(w.pixels, kTilePixels2);
+  const int most = 2 * imax(1, kGroupBytes / (w.pieces.count * 2 * kTileRows * kTileRowBytes));
+  for (int group = begin, blocks; group < end; group += blocks) {
+    blocks = imin(most, end - group);
+    for (int t = 0; t < tiles; ++t) {
+      const int p = t * kTilePixels2, count = imin(kTilePixels2, w.pixels - p);
+      const bool whole = count == kTilePixels2;
+      for (int block = group; block < group + blocks; block += 2) {
+        visit(WalkedTile{p, count, block, whole ? w.cells + p * w.pixel : w.last, whole ? w.pixel : w.last_pixel,
+                         w.weights + block * w.pieces.block, w.finish->requantize.bias + block * kLanes,
+                         ahead_of(w, block + blocks, t, tiles)});
+      }
+    }
+  }
 }
 
 // Finishes pairs of pixels, one after the other.
@@ -95,14 +123,16 @@ struct PairFinisher {
 
 // Multiplies P tiles of pixels with two vectors of outputs, and finishes what waits.
 template <int P, Form kForm, bool kAdds, class Add>
-__attribute__((noinline)) void multiply_and_finish(const Walk& walk, const Add& add, const Weight* w, const Cell* x,
-                                                   ptrdiff_t pixel, const int32_t* bias, int32_t* sums, Ahead ahead,
-                                                   const Waiting& waiting, int8_t* nowhere) {
+__attribute__((noinline)) void multiply_and_finish(const Walk& walk, const WalkedTile& tile, const Add& add,
+                                                   int32_t* sums, const Waiting& waiting, int8_t* nowhere) {
   PairFinisher<kForm, kAdds, Add> finisher(*walk.finish, add, waiting, nowhere);
   const Piece *piece = walk.pieces.list, *const end = piece + walk.pieces.count;
-  const ptrdiff_t block = walk.pieces.block;
+  const ptrdiff_t block = walk.pieces.block, pixel = tile.pixel;
   const int each = ceil_div(finisher.left, walk.pieces.count);
-  repeat_sums<P, 2>(bias);
+  const Cell* x = tile.x;
+  const Weight* w = tile.weights;
+  Ahead ahead = tile.ahead;
+  repeat_sums<P, 2>(tile.bias);
   for (; piece != end; ++piece, w += kBlockCells * kLanes) {
     ahead.ask();
     add_products<P, 2, ByteProducts>(x + piece->offset, w, block, pixel);
@@ -111,56 +141,57 @@ __attribute__((noinline)) void multiply_and_finish(const Walk& walk, const Add& 
   store_sums<P, 2>(sums);
 }
 
-// The weights of so many bytes are taken in turns for one tile before the next one: they stay in the first-level cache,
-// and outputs of a pixel are written together.
-constexpr int kGroupBytes = 24 * 1024;
-
-// The vectors of outputs [begin, end), an even number of them.
 template <Form kForm, bool kAdds, class Add>
 void walk_as(const Walk& w, const Add& add, int begin, int end) {
   alignas(64) int32_t sums[2][kTileSums];
   alignas(64) int8_t nowhere[2 * kLanes] = {};
   Waiting waiting{sums[1], w.places, 0, begin * kLanes};
   int turn = 0;
-  const int tiles = ceil_div(w.pixels, kTilePixels2);
-  const int most = 2 * imax(1, kGroupBytes / (w.pieces.count * 2 * kTileRows * kTileRowBytes));
-  for (int group = begin, blocks; group < end; group += blocks) {
-    blocks = imin(most, end - group);
-    for (int t = 0; t < tiles; ++t) {
-      const int p = t * kTilePixels2, count = imin(kTilePixels2, w.pixels - p);
-      const bool whole = count == kTilePixels2;
-      const Cell* x = whole ? w.cells + p * w.pixel : w.last;
-      const ptrdiff_t pixel = whole ? w.pixel : w.last_pixel;
-      for (int block = group; block < group + blocks; block += 2, turn ^= 1) {
-        const Weight* weights = w.weights + block * w.pieces.block;
-        const int32_t* bias = w.finish->requantize.bias + block * kLanes;
-        const Ahead ahead = ahead_of(w, block + blocks, t, tiles);
-        if (count > kTileRows) {
-          multiply_and_finish<2, kForm, kAdds>(w, add, weights, x, pixel, bias, sums[turn], ahead, waiting, nowhere);
-        } else {
-          multiply_and_finish<1, kForm, kAdds>(w, add, weights, x, pixel, bias, sums[turn], ahead, waiting, nowhere);
-        }
-        waiting = {sums[turn], w.places + p, ceil_div(count, 2), block * kLanes};
-      }
+  for_each_tile(w, begin, end, [&](const WalkedTile& tile) {
+    if (tile.count > kTileRows) {
+      multiply_and_finish<2, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
+    } else {
+      multiply_and_finish<1, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
     }
-  }
+    waiting = {sums[turn], w.places + tile.p, ceil_div(tile.count, 2), tile.block * kLanes};
+    turn ^= 1;
+  });
   PairFinisher<kForm, kAdds, Add> finisher(*w.finish, add, waiting, nowhere);
   while (finisher.left > 0) finisher.next();
 }
 
-SPARSENET_INLINE void walk_tiles(const Walk& w, int begin, int end) {
-  const Finish& f = *w.finish;
+// For few products or unusual forms it is not worth it.
+SPARSENET_INLINE bool finishes_meanwhile(const Walk& w) {
+  constexpr int kLeastPieces = 4;
+  const Form form = w.finish->requantize.form;
+  return w.pieces.count >= kLeastPieces && (form == Form::kHighSingle || form == Form::kHighDouble);
+}
+
+// Computes the vectors of outputs [begin, end), an even number of them. finish(sums, pixel, count, vector) is for tiles
+// that are finished by themselves.
+template <class F>
+SPARSENET_INLINE void walk_tiles(const Walk& w, int begin, int end, F finish) {
+  if (!finishes_meanwhile(w)) {
+    alignas(64) int32_t sums[kTileSums];
+    for_each_tile(w, begin, end, [&](const WalkedTile& tile) {
+      multiply_tile(tile.count, 2, w.pieces, tile.x, tile.weights, tile.bias, sums, tile.pixel);
+      finish(sums, tile.p, tile.count, tile.block);
+    });
+    return;
+  }
+  const Residual& residual = w.finish->residual;
   const auto walk = [&](auto form) {
     constexpr Form kForm = decltype(form)::value;
-    if (!f.residual.from) {
+    if (!residual.from) {
       walk_as<kForm, false>(w, NotAdded{}, begin, end);
-    } else if (f.residual.has_factors) {
-      walk_as<kForm, true>(w, added_reals_of(f.residual), begin, end);
+    } else if (residual.has_factors) {
+      walk_as<kForm, true>(w, added_reals_of(residual), begin, end);
     } else {
-      walk_as<kForm, true>(w, added_of(f.residual), begin, end);
+      walk_as<kForm, true>(w, added_of(residual), begin, end);
     }
   };
-  f.requantize.form == Form::kHighSingle ? walk(FormTag<Form::kHighSingle>{}) : walk(FormTag<Form::kHighDouble>{});
+  w.finish->requantize.form == Form::kHighSingle ? walk(FormTag<Form::kHighSingle>{})
+                                                 : walk(FormTag<Form::kHighDouble>{});
 }
 
 #endif

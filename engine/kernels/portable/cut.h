@@ -24,7 +24,8 @@ struct CutNeeds {
   int64_t weight_bytes;  // of all outputs
   int64_t row_bytes;     // that the panel takes for a row of outputs
   int32_t more_rows;     // of the panel, behind those of a band's rows of outputs
-  bool gathers;          // whether there is a panel to fill
+  int32_t band_pixels;   // of a band, about, if they fit
+  int32_t few_pixels;    // so few of all images are cut along the outputs
 };
 
 // One chunk's part.
@@ -53,15 +54,14 @@ SPARSENET_INLINE Images images_of(const Step& s) {
 // What is cut along the outputs must be gathered again by every chunk. Weights that do not stay in the second-level
 // cache from chunk to chunk are cut all the same, so that each is read once per band.
 inline Cut cut_of(const Images& i, const CutNeeds& needs) {
-  constexpr int kBandPixels = 256, kChunks = 4;
+  constexpr int kChunks = 4;
   const int pairs = ceil_div(ceil_div(needs.outputs, kLanes), 2);
   const int64_t fit = caches.second_level / 4 / needs.row_bytes;
-  const int few_pixels = needs.gathers ? kBandPixels / 2 : kBandPixels;
   const bool cut_outputs =
-      needs.weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w <= few_pixels;
+      needs.weight_bytes > caches.second_level / 4 || int64_t{i.count} * i.out_h * i.out_w <= needs.few_pixels;
   Cut b{};
   const int64_t most = fit < 1 ? 1 : fit < i.out_h ? fit : i.out_h;
-  int64_t rows = imax(1, (needs.gathers ? 1 : 4) * kBandPixels / needs.row_pixels);
+  int64_t rows = imax(1, needs.band_pixels / needs.row_pixels);
   if (rows < int64_t{4} * needs.more_rows) rows = int64_t{4} * needs.more_rows;
   b.rows = static_cast<int32_t>(rows < most ? rows : most);
   if (!cut_outputs) b.rows = imin(b.rows, ceil_div(i.out_h * imin(i.count, kChunks), kChunks));
