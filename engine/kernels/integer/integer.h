@@ -9,6 +9,7 @@ namespace sparsenet::rt::SPARSENET_ISA {
 
 extern const Kernel kIntegerWinograd;
 extern const Kernel kIntegerConv;
+extern const Kernel kIntegerDepthwiseLines;
 extern const Kernel kIntegerDepthwisePanel;
 extern const Kernel kIntegerDepthwise;
 extern const Kernel kIntegerPool;

@@ -18,6 +18,9 @@ const Kernel* const kIntegerKernels[] = {
     &kIntegerWinograd,
 #endif
     &kIntegerConv,
+#if defined(SPARSENET_LINES)
+    &kIntegerDepthwiseLines,
+#endif
     &kIntegerDepthwisePanel,
     &kIntegerDepthwise,
     &kIntegerPool,
