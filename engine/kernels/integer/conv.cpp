@@ -142,9 +142,11 @@ bool row_fits(const Step& s) {
   return true;
 }
 
-// AMX's tiles are worth it if they are filled: with fewer channels or pixels, dot products of vectors are faster.
+// AMX's tiles are worth it if they are filled, all the more where there is one product of tiles for each tile of sums:
+// with fewer channels or pixels, dot products of vectors are faster.
 bool fills_tiles(const Step& s) {
-  return !kTiles || (cells_of(s) >= 16 && pixels_of(s.out) >= 8);
+  const bool one = s.window.kernel_h == 1 && s.window.kernel_w == 1;
+  return !kTiles || (cells_of(s) >= (one ? 32 : 16) && pixels_of(s.out) >= 8);
 }
 
 bool supports(const Step& s) {
