@@ -18,7 +18,7 @@ const Kernel* const kIntegerKernels[] = {
     &kIntegerWinograd,
 #endif
     &kIntegerConv,
-#if defined(SPARSENET_LINES)
+#if defined(__AVX2__)
     &kIntegerDepthwiseLines,
 #endif
     &kIntegerDepthwisePanel,

@@ -56,9 +56,6 @@ constexpr int kCellOffset = 0;
 #if defined(__SSE2__) && !defined(__AVX512F__) && !defined(__AVXVNNI__)
 #define SPARSENET_PAIRS  // for kernels that compute with pairs of 16-bit numbers
 #endif
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-#define SPARSENET_LINES  // for kernels that interleave bytes of whole registers
-#endif
 // A cell that is a byte is x + kCellOffset, another one is x - zero point.
 constexpr bool kByteCells = sizeof(Cell) == 1;
 constexpr int kBlockCells = 64 / static_cast<int>(sizeof(Cell));  // of one pixel in a panel: a cache line
