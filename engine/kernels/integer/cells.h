@@ -46,7 +46,7 @@ SPARSENET_INLINE void copy_cells(const int8_t* x, int count, [[maybe_unused]] in
   const auto mask = ~uint64_t{0} >> (64 - count);
   if constexpr (kByteCells) {
     const __m512i v = _mm512_maskz_loadu_epi8(mask, x);
-    _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
+    _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
   } else {
     const auto half = static_cast<__mmask32>(mask);
     const __m512i v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(half, x));
@@ -95,7 +95,7 @@ SPARSENET_INLINE void copy_pixels(const int8_t* x, ptrdiff_t stride, int pixels,
   if (count == kBlockCells) {
     for (int p = 0; p < pixels; ++p) {
       const __m512i v = _mm512_loadu_si512(x + p * stride);
-      _mm512_storeu_si512(to + ptrdiff_t{p} * kBlockCells, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
+      _mm512_storeu_si512(to + ptrdiff_t{p} * kBlockCells, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
     }
     return;
   }
@@ -138,7 +138,7 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
   const auto mask = static_cast<__mmask16>((1u << lanes) - 1u);
   const __m128i bytes = _mm512_cvtsepi32_epi8(reinterpret_cast<__m512i>(v));  // saturates
   if constexpr (kByteCells) {
-    _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(kCellSign)));
+    _mm_mask_storeu_epi8(to, mask, _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
   } else {
     const __m256i words = _mm256_sub_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(zero)));
     _mm256_mask_storeu_epi16(to, mask, words);
@@ -160,7 +160,7 @@ SPARSENET_INLINE void store_scaled(VI v, int lanes, int32_t zero, Cell* to) {
 SPARSENET_INLINE void store_two_scaled(VI a, VI b, int32_t zero, Cell* to) {
   const __m256i words = _mm256_packs_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b));
   if constexpr (kByteCells) {
-    const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(kCellSign));
+    const __m256i bytes = _mm256_xor_si256(_mm256_packs_epi16(words, words), _mm256_set1_epi8(-128));
     const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), both);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to + kBlockCells), _mm_unpackhi_epi64(both, both));
@@ -256,7 +256,7 @@ SPARSENET_INLINE void copy_rows(const int8_t* x, ptrdiff_t stride, int pixels, i
       __m512i v = _mm512_maskz_loadu_epi8(masks[0], x);
 #pragma GCC unroll 4
       for (int r = 1; r < some; ++r) v = _mm512_mask_loadu_epi8(v, masks[r], x + r * (row - count));
-      _mm512_storeu_si512(to, _mm512_xor_si512(v, _mm512_set1_epi8(kCellSign)));
+      _mm512_storeu_si512(to, _mm512_xor_si512(v, _mm512_set1_epi8(-128)));
     }
   };
   if (rows == 2) return copy(2);

@@ -51,7 +51,8 @@ bool shares_plane(const Step& s) {
   return tiles(s.out.h * (s.out.w + reach) - reach) * 7 <= tiles(int64_t{s.out.h} * s.out.w) * 8;
 }
 
-// Whether tiles can be loaded from the image itself: where blocks of cells are of one pixel each, and whole.
+// Whether tiles can be loaded from the image itself, as signed bytes: where blocks of cells are of one pixel each, and
+// whole.
 bool reads_cells(const Step& s) {
   return kTiles && is_pointwise(s) && s.in.segment_count == 1 && !s.in.segments[0].constant && !s.quant->channels &&
          s.in.c % kBlockCells == 0 && ceil_div(s.out.c, kLanes) % 2 == 0;
@@ -241,9 +242,9 @@ const char* prepare(const Step& step, const Place& place) {
   int32_t* scales = numbers + requantize_bytes(step) / sizeof(int32_t);
   s->source = {ranges, step.in.segment_count, step.in.c, step.quant->in_zero,
                make_scales(step.quant->channels, step.in.c, scales)};
-  s->finish = make_finish(step, place.arena,
-                          make_requantize(step, numbers, kByteCells ? cell_of_zero(step.quant->in_zero) : 0));
   s->in_place = reads_cells(step);
+  const int32_t zero = s->in_place ? step.quant->in_zero : kByteCells ? cell_of_zero(step.quant->in_zero) : 0;
+  s->finish = make_finish(step, place.arena, make_requantize(step, numbers, zero));
   for (int32_t b = 0; s->in_place && b < s->pieces.count; ++b) pieces[b].offset = b * kBlockCells;
   return nullptr;
 }
@@ -299,7 +300,7 @@ __attribute__((noinline)) void compute_pairs(const State& s, const Work& w, int 
   Walk walk{&s.finish, s.pieces, s.weights, w.pixels, w.places, w.panel, kBlockCells, last, kBlockCells};
   if (s.in_place) {
     const ByteRange& image = s.source.ranges[0];
-    walk.cells = image.base + w.first_pixel * image.pixel_stride;
+    walk.cells = reinterpret_cast<const Cell*>(image.base) + w.first_pixel * image.pixel_stride;
     walk.pixel = image.pixel_stride;
     walk.last = w.panel;
     walk.last_pixel = image.channels;
@@ -317,9 +318,11 @@ __attribute__((noinline)) void compute_pairs(const State& s, const Work& w, int 
     }
     for (int p = w.pixels; p % kTilePixels2 != 0; ++p) w.places[p] = -1;
   }
-  walk_tiles(walk, w.part.begin, end, [&](const int32_t* sums, int p, int count, int block) {
+  const auto finish = [&](const int32_t* sums, int p, int count, int block) {
     finish_pixels(s, sums, p, count, 2, block * kLanes, w.first_pixel);
-  });
+  };
+  s.in_place ? walk_tiles<SignedProducts>(walk, w.part.begin, end, finish)
+             : walk_tiles<CellProducts>(walk, w.part.begin, end, finish);
 }
 #endif
 

@@ -149,7 +149,7 @@ struct Row {
 // The cells of a pixel's line, of which `count` are channels.
 SPARSENET_INLINE Bits load_cells_of(const int8_t* from, int count, [[maybe_unused]] Bits zero) {
 #if defined(__AVX512VNNI__)
-  return _mm512_xor_si512(_mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - count), from), _mm512_set1_epi8(kCellSign));
+  return _mm512_xor_si512(_mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - count), from), _mm512_set1_epi8(-128));
 #elif defined(__AVX512F__)
   return _mm512_sub_epi16(_mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(~0u >> (32 - count), from)), zero);
 #else
@@ -159,7 +159,7 @@ SPARSENET_INLINE Bits load_cells_of(const int8_t* from, int count, [[maybe_unuse
     from = some;
   }
 #if defined(__AVXVNNI__)
-  return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), _mm256_set1_epi8(kCellSign));
+  return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), _mm256_set1_epi8(-128));
 #else
   const __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   return _mm256_sub_epi16(words, zero);

@@ -21,20 +21,13 @@ const Kernel* const kIntegerKernels[] = {
 #if defined(__AVX2__)
     &kIntegerDepthwiseLines,
 #endif
-    &kIntegerDepthwisePanel,
-    &kIntegerDepthwise,
-    &kIntegerPool,
-    &kIntegerGlobalPool,
-    &kIntegerBinary,
-    &kIntegerGate,
-    &kIntegerTable,
-    &kIntegerQuantize,
-    &kIntegerRequantize,
-    &kIntegerRequantizeUnsigned,
-    &kIntegerDequantize,
-    &kIntegerGather,
-    &kIntegerStrided,
-    nullptr,
+    &kIntegerDepthwisePanel, &kIntegerDepthwise,
+    &kIntegerPool,           &kIntegerGlobalPool,
+    &kIntegerBinary,         &kIntegerGate,
+    &kIntegerTable,          &kIntegerQuantize,
+    &kIntegerRequantize,     &kIntegerRequantizeUnsigned,
+    &kIntegerDequantize,     &kIntegerGather,
+    &kIntegerStrided,        nullptr,
 };
 
 #endif

@@ -59,7 +59,14 @@ SPARSENET_INLINE int tile_pixels(int pixels, int blocks) {
 
 #if defined(__AMX_INT8__)
 
-struct ByteProducts {
+// Of cells, or of signed bytes.
+struct CellProducts {
+  static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbusd(0, 4, 6); }
+  static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbusd(1, 4, 7); }
+  static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbusd(2, 5, 6); }
+  static SPARSENET_INLINE void pixels_5_weights_7() { _tile_dpbusd(3, 5, 7); }
+};
+struct SignedProducts {
   static SPARSENET_INLINE void pixels_4_weights_6() { _tile_dpbssd(0, 4, 6); }
   static SPARSENET_INLINE void pixels_4_weights_7() { _tile_dpbssd(1, 4, 7); }
   static SPARSENET_INLINE void pixels_5_weights_6() { _tile_dpbssd(2, 5, 6); }
@@ -68,23 +75,26 @@ struct ByteProducts {
 static_assert(kBlockCells * sizeof(Cell) == kTileRowBytes, "a tile of pixels");
 
 // `sums`: [P * kTileRows][B][kLanes], which begin with `bias`. Weights: [piece][kLeastSteps][output][kStep].
-template <int P, int B>
+// Pixels are `pixel` bytes apart.
+template <int P, int B, class Products>
 __attribute__((noinline)) void multiply(const Pieces& pieces, const Cell* x, const Weight* w, const int32_t* bias,
                                         int32_t* sums, ptrdiff_t pixel) {
   repeat_sums<P, B>(bias);
   for (int32_t i = 0; i < pieces.count; ++i, w += kBlockCells * kLanes) {
-    add_products<P, B, ByteProducts>(x + pieces.list[i].offset, w, pieces.block, pixel);
+    add_products<P, B, Products>(x + pieces.list[i].offset, w, pieces.block, pixel);
   }
   store_sums<P, B>(sums);
 }
 
-// Pixels are `pixel` cells apart.
+template <class Products = CellProducts>
 SPARSENET_INLINE void multiply_tile(int count, int blocks, const Pieces& pieces, const Cell* x, const Weight* w,
                                     const int32_t* bias, int32_t* sums, ptrdiff_t pixel = kBlockCells) {
   if (count > kTileRows) {
-    blocks == 2 ? multiply<2, 2>(pieces, x, w, bias, sums, pixel) : multiply<2, 1>(pieces, x, w, bias, sums, pixel);
+    blocks == 2 ? multiply<2, 2, Products>(pieces, x, w, bias, sums, pixel)
+                : multiply<2, 1, Products>(pieces, x, w, bias, sums, pixel);
   } else {
-    blocks == 2 ? multiply<1, 2>(pieces, x, w, bias, sums, pixel) : multiply<1, 1>(pieces, x, w, bias, sums, pixel);
+    blocks == 2 ? multiply<1, 2, Products>(pieces, x, w, bias, sums, pixel)
+                : multiply<1, 1, Products>(pieces, x, w, bias, sums, pixel);
   }
 }
 

@@ -122,7 +122,7 @@ struct PairFinisher {
 };
 
 // Multiplies P tiles of pixels with two vectors of outputs, and finishes what waits.
-template <int P, Form kForm, bool kAdds, class Add>
+template <class Products, int P, Form kForm, bool kAdds, class Add>
 __attribute__((noinline)) void multiply_and_finish(const Walk& walk, const WalkedTile& tile, const Add& add,
                                                    int32_t* sums, const Waiting& waiting, int8_t* nowhere) {
   PairFinisher<kForm, kAdds, Add> finisher(*walk.finish, add, waiting, nowhere);
@@ -135,13 +135,13 @@ __attribute__((noinline)) void multiply_and_finish(const Walk& walk, const Walke
   repeat_sums<P, 2>(tile.bias);
   for (; piece != end; ++piece, w += kBlockCells * kLanes) {
     ahead.ask();
-    add_products<P, 2, ByteProducts>(x + piece->offset, w, block, pixel);
+    add_products<P, 2, Products>(x + piece->offset, w, block, pixel);
     for (int i = 0; i < each && finisher.left > 0; ++i) finisher.next();
   }
   store_sums<P, 2>(sums);
 }
 
-template <Form kForm, bool kAdds, class Add>
+template <class Products, Form kForm, bool kAdds, class Add>
 void walk_as(const Walk& w, const Add& add, int begin, int end) {
   alignas(64) int32_t sums[2][kTileSums];
   alignas(64) int8_t nowhere[2 * kLanes] = {};
@@ -149,9 +149,9 @@ void walk_as(const Walk& w, const Add& add, int begin, int end) {
   int turn = 0;
   for_each_tile(w, begin, end, [&](const WalkedTile& tile) {
     if (tile.count > kTileRows) {
-      multiply_and_finish<2, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
+      multiply_and_finish<Products, 2, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
     } else {
-      multiply_and_finish<1, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
+      multiply_and_finish<Products, 1, kForm, kAdds>(w, tile, add, sums[turn], waiting, nowhere);
     }
     waiting = {sums[turn], w.places + tile.p, ceil_div(tile.count, 2), tile.block * kLanes};
     turn ^= 1;
@@ -169,12 +169,12 @@ SPARSENET_INLINE bool finishes_meanwhile(const Walk& w) {
 
 // Computes the vectors of outputs [begin, end), an even number of them. finish(sums, pixel, count, vector) is for tiles
 // that are finished by themselves.
-template <class F>
+template <class Products, class F>
 SPARSENET_INLINE void walk_tiles(const Walk& w, int begin, int end, F finish) {
   if (!finishes_meanwhile(w)) {
     alignas(64) int32_t sums[kTileSums];
     for_each_tile(w, begin, end, [&](const WalkedTile& tile) {
-      multiply_tile(tile.count, 2, w.pieces, tile.x, tile.weights, tile.bias, sums, tile.pixel);
+      multiply_tile<Products>(tile.count, 2, w.pieces, tile.x, tile.weights, tile.bias, sums, tile.pixel);
       finish(sums, tile.p, tile.count, tile.block);
     });
     return;
@@ -183,11 +183,11 @@ SPARSENET_INLINE void walk_tiles(const Walk& w, int begin, int end, F finish) {
   const auto walk = [&](auto form) {
     constexpr Form kForm = decltype(form)::value;
     if (!residual.from) {
-      walk_as<kForm, false>(w, NotAdded{}, begin, end);
+      walk_as<Products, kForm, false>(w, NotAdded{}, begin, end);
     } else if (residual.has_factors) {
-      walk_as<kForm, true>(w, added_reals_of(residual), begin, end);
+      walk_as<Products, kForm, true>(w, added_reals_of(residual), begin, end);
     } else {
-      walk_as<kForm, true>(w, added_of(residual), begin, end);
+      walk_as<Products, kForm, true>(w, added_of(residual), begin, end);
     }
   };
   w.finish->requantize.form == Form::kHighSingle ? walk(FormTag<Form::kHighSingle>{})
