@@ -14,13 +14,13 @@ namespace {
 // absolute value expected. NaN counts as an infinite difference. Integers count as the real numbers that they stand
 // for.
 void compare(const Port& port, const uint8_t* arena, const void* expected, float* difference, float* largest) {
-  const auto add = [&](float found, float want) {
-    const float d = __builtin_fabsf(found - want);
+  const auto add = [&](float signed_difference, float want) {
+    const float d = __builtin_fabsf(signed_difference);
     if (!(d <= *difference)) *difference = d == d ? d : __builtin_inff();
     if (__builtin_fabsf(want) > *largest) *largest = __builtin_fabsf(want);
   };
-  const auto real = [&](uint8_t byte) {
-    return port.affine.real(port.view.type == rt::DataType::kInt8 ? static_cast<int8_t>(byte) : int32_t{byte});
+  const auto integer = [&](uint8_t byte) {
+    return port.view.type == rt::DataType::kInt8 ? static_cast<int8_t>(byte) : int32_t{byte};
   };
   const bool is_real = port.view.type == rt::DataType::kFloat32;
   rt::for_each_channel(port.view, [&](int64_t from, int64_t pixel, int64_t area, const rt::Segment& s, int32_t c) {
@@ -29,9 +29,11 @@ void compare(const Port& port, const uint8_t* arena, const void* expected, float
     for (int64_t p = 0; p < area; ++p) {
       const int64_t at = first + p * s.pixel_stride;
       if (is_real) {
-        add(reinterpret_cast<const float*>(bytes)[at], static_cast<const float*>(expected)[from + p]);
-      } else {
-        add(real(bytes[at]), real(static_cast<const uint8_t*>(expected)[from + p]));
+        const float want = static_cast<const float*>(expected)[from + p];
+        add(reinterpret_cast<const float*>(bytes)[at] - want, want);
+      } else {  // the difference of integers is exact, even where a product and a sum are rounded once
+        const int32_t want = integer(static_cast<const uint8_t*>(expected)[from + p]);
+        add(static_cast<float>(integer(bytes[at]) - want) * port.affine.scale, port.affine.real(want));
       }
     }
   });

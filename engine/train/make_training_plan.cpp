@@ -10,6 +10,7 @@
 #include "format/integer_vectors.h"
 #include "format/model_format.h"
 #include "graph/integers.h"
+#include "graph/ops.h"
 #include "session/stored_constants.h"
 #include "step/step_kinds.h"
 #include "train/parameters.h"

@@ -18,6 +18,7 @@
 #include "support/smooth_network.h"
 #include "support/train_graphs.h"
 #include "support/train_helpers.h"
+#include "support/trained_integers.h"
 #include "train/simulated_form.h"
 
 using namespace sparsenet;

@@ -228,23 +228,6 @@ inline void pad_cells(const CellSource& s, int count, int cell, ptrdiff_t block,
   }
 }
 
-// What the outputs [begin, end) of one row read through one tap of the window's row, from an image's row at
-// `row_pixel`, as the cells from `cell` on.
-inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, int begin, int end,
-                       int cell, Cell* to) {
-  const int first = tap * p.dilation - p.pad;  // column of output 0
-  const int left = imin(imax(begin, first < 0 ? ceil_div(-first, p.stride) : 0), end);
-  const int last = imin(end, p.in_w > first ? ceil_div(p.in_w - first, p.stride) : 0);
-  const int inside = imax(last - left, 0);
-  if (left > begin) pad_cells(s, left - begin, cell, p.block, to + ptrdiff_t{begin} * kBlockCells);
-  if (inside > 0) {
-    gather_cells(s, row_pixel + first + ptrdiff_t{left} * p.stride, inside, p.stride, cell, p.block,
-                 to + ptrdiff_t{left} * kBlockCells);
-  }
-  const int right = left + inside;
-  if (end > right) pad_cells(s, end - right, cell, p.block, to + ptrdiff_t{right} * kBlockCells);
-}
-
 #if defined(__AVX512VNNI__)
 // One block of cells for each of `pixels` pixels: `count` bytes from each of `rows` rows, which are `row` bytes apart.
 SPARSENET_INLINE void copy_rows(const int8_t* x, ptrdiff_t stride, int pixels, int count, int rows, ptrdiff_t row,
@@ -264,6 +247,23 @@ SPARSENET_INLINE void copy_rows(const int8_t* x, ptrdiff_t stride, int pixels, i
   copy(rows);
 }
 #endif
+
+// What the outputs [begin, end) of one row read through one tap of the window's row, from an image's row at
+// `row_pixel`, as the cells from `cell` on.
+inline void fill_cells(const CellSource& s, const CellPanel& p, int64_t row_pixel, int tap, int begin, int end,
+                       int cell, Cell* to) {
+  const int first = tap * p.dilation - p.pad;  // column of output 0
+  const int left = imin(imax(begin, first < 0 ? ceil_div(-first, p.stride) : 0), end);
+  const int last = imin(end, p.in_w > first ? ceil_div(p.in_w - first, p.stride) : 0);
+  const int inside = imax(last - left, 0);
+  if (left > begin) pad_cells(s, left - begin, cell, p.block, to + ptrdiff_t{begin} * kBlockCells);
+  if (inside > 0) {
+    gather_cells(s, row_pixel + first + ptrdiff_t{left} * p.stride, inside, p.stride, cell, p.block,
+                 to + ptrdiff_t{left} * kBlockCells);
+  }
+  const int right = left + inside;
+  if (end > right) pad_cells(s, end - right, cell, p.block, to + ptrdiff_t{right} * kBlockCells);
+}
 
 // The same for all taps of a line of a folded plane, of which the first one reads the row `at` of the image that begins
 // at `image_pixel`.

@@ -14,10 +14,10 @@ struct Walk {
   Pieces pieces;
   const Weight* weights;  // of all vectors of outputs
   int pixels;
-  const int32_t* places;  // where each pixel's outputs go, counted in pixels; -1: nowhere. Whole tiles, with more -1
+  const int32_t* places;  // the pixel of the output for each of them, up to the end of the last tile; -1: none
   const Cell* cells;      // of the first pixel; the others' are `pixel` cells apart
   ptrdiff_t pixel;
-  const Cell* last;  // the same of the last tile, if that is not whole
+  const Cell* last;  // the same for the last tile, if it is not whole
   ptrdiff_t last_pixel;
 };
 
@@ -40,8 +40,8 @@ struct WalkedTile {
   Ahead ahead;
 };
 
-// Weights of the vectors of outputs from `block` on, two of them, for which a multiplication of each of `tiles` tiles
-// asks a part, so that they are there when their turn comes.
+// What one of `tiles` tiles asks for of the weights of two vectors of outputs, from `block` on, so that all of them are
+// in the cache when their turn comes.
 SPARSENET_INLINE Ahead ahead_of(const Walk& w, int block, int tile, int tiles) {
   constexpr int kLines = 2 * kTileRows;
   const int lines = ceil_div(kLines, tiles);
