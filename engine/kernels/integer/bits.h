@@ -32,20 +32,23 @@ SPARSENET_INLINE bool any_negative(VI v) {
 #endif
 }
 
-// a * b + c, rounded once.
+#if defined(__AVX512F__)
+constexpr int kToNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+#endif
+
+// a * b + c, rounded once: to the nearest number with AVX-512, else as the thread is set, which is so by default.
 SPARSENET_INLINE V multiply_add(V a, V b, V c) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<V>(
-      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+  return reinterpret_cast<V>(_mm512_fmadd_round_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b),
+                                                   reinterpret_cast<__m512>(c), kToNearest));
 #else
   return reinterpret_cast<V>(
       _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
 #endif
 }
-// To the nearest integer, ties to even.
+// To the nearest integer, ties to even; likewise.
 SPARSENET_INLINE VI nearest_even(V x) {
 #if defined(__AVX512F__)
-  constexpr int kToNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   return vector_of(_mm512_cvt_roundps_epi32(reinterpret_cast<__m512>(x), kToNearest));
 #else
   return vector_of(_mm256_cvtps_epi32(reinterpret_cast<__m256>(x)));
@@ -78,8 +81,8 @@ template <int kBy>
 SPARSENET_INLINE Bits right_64(Bits a) {
   return SPARSENET_BITS(srli_epi64)(a, kBy);
 }
-// Products of the even lanes; the odd lanes are moved to the even ones with odd_lanes(), which leaves anything in the
-// odd lanes. (A shift does so as well, but on a port that has more to do.)
+// The odd lanes in the even ones, and anything in the odd ones. (A shift does so as well, but on a port that has more
+// to do.)
 SPARSENET_INLINE Bits odd_lanes(Bits a) {
 #if defined(__AVX512F__)
   return _mm512_shuffle_epi32(a, _MM_PERM_DDBB);
@@ -87,6 +90,7 @@ SPARSENET_INLINE Bits odd_lanes(Bits a) {
   return _mm256_shuffle_epi32(a, 0xf5);
 #endif
 }
+// Products of the even lanes.
 SPARSENET_INLINE Bits multiply_even(Bits a, Bits b) {
   return SPARSENET_BITS(mul_epi32)(a, b);
 }
@@ -132,6 +136,7 @@ SPARSENET_INLINE Bits bounded_8(Bits v, Bits low, Bits high) {
 SPARSENET_INLINE Bits words_of(VI a, VI b) {
   return SPARSENET_BITS(packs_epi32)(bits(a), bits(b));
 }
+
 // --- bytes
 
 // The bytes of four vectors in their order, of which words_of() made pairs; saturated.

@@ -74,10 +74,9 @@ SPARSENET_INLINE VI added(VI v, VI residual, const AddedReals& a) {
   return nearest_even(real_sum(v, residual, a));
 }
 
-// Whether `a` gives the defined result for all operands. Both differ from the real number by less than 2^-12 together
-// where it matters: `a` by five roundings of 2^-16 for sums below 512 (beyond them both results are at a bound), the
-// other one by 2^-14 + 2^-16 (see find_factors()). So only results that are as near to where rounding changes have to
-// be compared.
+// Whether `a` gives the defined result for all operands. Where a result is not at a bound, both differ from the real
+// number by less than 2^-11 together (see find_factors()). So only results that are as near to where rounding changes
+// have to be compared.
 inline bool reals_agree(const AddedReals& a, const Added& defined) {
   constexpr float kFar = 0.5f - 0x1p-11f;
   int32_t lanes[kLanes];
@@ -110,13 +109,18 @@ SPARSENET_INLINE double value_of(const Multiplier& m) {
 }
 
 // Looks for the numbers of AddedReals.
+//
+// How far results can be from the real number, for those between the bounds, in units of 2^-24: the defined one by
+// 2^-14 + 2^-16 (1280), because its operands have 15 bits behind the point and are off by at most 1 each; what is tried
+// here away from the middle by 2^-14 and 129 * 2^-20 (3088); and each number of AddedReals, and each of the two
+// multiply-adds, by the rounding of what it comes to, which is more than the result where terms cancel. Together it
+// must be less than the 2^-11 (8192) of reals_agree().
 inline void find_factors(Residual* r) {
-  // So operands, which are off by at most 1 each when they are summed, have 15 bits behind the point.
   if (r->of_sum.shift > -15 || r->of_in.shift > 0 || r->of_residual.shift > 0) return;
   const double shifted = power_of_2(r->left) * value_of(r->of_sum);
   const double a = value_of(r->of_in) * shifted, b = value_of(r->of_residual) * shifted;
-  if (a > 1024 || b > 1024) return;
-  const double middle = r->out_zero - r->in_zero * a - r->zero * b;
+  const double middle = r->out_zero - r->in_zero * a - r->zero * b, c = middle < 0 ? -middle : middle;
+  if (128 * a + 2 * 128 * b + 2 * c + 130 > 8192 - 1280 - 3088) return;
   const Added defined = added_of(*r);
   // What is halfway may have to go up, down, or away from zero.
   constexpr int kLarger[] = {0, 2, 4, 8, -2, -4}, kAway[] = {0, 1, -1, 2, -2, 4, -4, 8, -8};

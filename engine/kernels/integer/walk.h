@@ -160,7 +160,7 @@ void walk_as(const Walk& w, const Add& add, int begin, int end) {
   while (finisher.left > 0) finisher.next();
 }
 
-// For few products or unusual forms it is not worth it.
+// Whether tiles are finished while others are multiplied: for few products or unusual forms it is not worth it.
 SPARSENET_INLINE bool finishes_meanwhile(const Walk& w) {
   constexpr int kLeastPieces = 4;
   const Form form = w.finish->requantize.form;
