@@ -78,10 +78,15 @@ Result<std::string> ModelArgument::resolve(std::string* left_over) const {
 }
 
 void BackendOptions::add_to(CLI::App& command) {
-  command.add_option("--backend", backend, "auto, portable, onednn, opencl, cuda or reference")->default_str("auto");
+  command
+      .add_option("--backend", backend,
+                  "auto, portable, onednn or reference; or a plugin, such as opencl or cuda, with :N for its device N "
+                  "(`sparsenet devices` lists them)")
+      ->default_str("auto");
   command
       .add_option("--precision", precision,
-                  "what products are computed in: f32, or bf16 on CPUs that have it (faster, less exact)")
+                  "f32; bf16: products in bfloat16, on CPUs that have it (faster, less exact); f16: values stored as "
+                  "float16, on opencl and cuda")
       ->default_str("f32");
   command.add_option("-t,--threads,--num_threads", threads, "CPU threads; 0: as many as this process may use")
       ->check(in_range(0, 4096))
@@ -92,6 +97,13 @@ void BackendOptions::add_to(CLI::App& command) {
           "most memory that the network may take, as 512MB or 2GiB (default: 384 MiB per image + 16 x the file)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber.description(""));
+  command.add_flag("--strict", strict, "with a plugin: fail instead of falling back to the CPU");
+  command.add_flag("--tune", tune, "with a plugin: find its fastest settings by timing, and keep them");
+  auto* check =
+      command.add_flag("--check-steps", check_steps,
+                       "with a plugin: compare each step of the first run with the CPU, not the outputs alone");
+  command.add_flag("--no-device-check", no_device_check, "with a plugin: do not compare the first run with the CPU")
+      ->excludes(check);
   command.add_flag("--large-weights", large_weights, "speed over memory: keep weights in whatever form is fastest");
 }
 
@@ -117,10 +129,15 @@ void RunOptions::add_to(CLI::App& command) {
 
 Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   SessionOptions options;
-  SPARSENET_ASSIGN_OR_RETURN(options.backend, parse_backend(backend));
+  SPARSENET_RETURN_IF_ERROR(parse_backend(backend, &options));
   SPARSENET_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.threads = threads;
   options.large_weights = large_weights;
+  options.strict = strict;
+  options.tune = tune;
+  options.device_check = no_device_check ? DeviceCheck::kOff
+                         : check_steps   ? DeviceCheck::kSteps
+                                         : DeviceCheck::kOutputs;
   options.batch = batch;
   options.max_memory_bytes = static_cast<size_t>(std::min<uint64_t>(max_memory, std::numeric_limits<size_t>::max()));
   return options;
@@ -158,10 +175,6 @@ Result<Session> make_session(const LoadedModel& model, const SessionOptions& wan
   SessionOptions options = wanted;
   const bool chosen = options.max_memory_bytes > 0;
   if (!chosen) options.max_memory_bytes = default_memory(model.file_bytes, options.batch);
-  if (!is_available(options.backend)) {
-    return unsupported(std::string("backend '") + sparsenet::name(options.backend) +
-                       "' is not available in this build or on this machine");
-  }
   auto session = Session::create(model.model, options);
   if (!session.ok()) {
     Status status = session.status();

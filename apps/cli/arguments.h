@@ -30,6 +30,7 @@ void add_profile(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
 
 // Print `error: ...` on stderr and return the exit code.
 int fail(const Status& status);
@@ -62,7 +63,8 @@ struct BackendOptions {
   std::string backend = "auto", precision = "f32";
   int threads = 0;
   bool large_weights = false;
-  uint64_t max_memory = 0;  // 0: default_memory()
+  bool strict = false, tune = false, check_steps = false, no_device_check = false;  // of plugins
+  uint64_t max_memory = 0;                                                          // 0: default_memory()
   void add_to(CLI::App& command);
   Result<SessionOptions> resolve(int64_t batch) const;
 };

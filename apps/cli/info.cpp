@@ -64,6 +64,37 @@ std::vector<TensorInfo> stored_tensors(const Graph& graph) {
   return list;
 }
 
+bool of_plugin(const SessionOptions& options) {
+  return options.backend == Backend::kOpenCl || options.backend == Backend::kCuda ||
+         options.backend == Backend::kPlugin;
+}
+
+std::string backend_text(const SessionOptions& options) {
+  if (!of_plugin(options)) return sparsenet::name(options.backend);
+  const std::string plugin = options.backend == Backend::kPlugin ? options.plugin : sparsenet::name(options.backend);
+  return plugin + ":" + std::to_string(options.device);
+}
+
+// Where each step runs, and why it is not on the plugin's device.
+Json placement_json(const Session& session) {
+  Json list = Json::array();
+  for (const StepInfo& step : session.steps()) {
+    list.push_back({{"name", step.name}, {"op", step.op}, {"backend", step.backend}});
+    if (!step.reason.empty()) list.back()["reason"] = step.reason;
+  }
+  return list;
+}
+
+void print_placement(const Session& session) {
+  std::printf("\nsteps\n");
+  Table table({"step", "op", "node", "runs on", "why"});
+  size_t index = 0;
+  for (const StepInfo& step : session.steps()) {
+    table.add({std::to_string(index++), step.op, step.name, step.backend, step.reason});
+  }
+  table.print();
+}
+
 Json info_json(const LoadedModel& loaded, const Session& session, const SessionOptions& options) {
   const Model& model = loaded.model;
   const Metadata& meta = model.metadata;
@@ -82,7 +113,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
                     {"scratch_bytes", memory.scratch_bytes},
                     {"weights_bytes", memory.weights_bytes}};
   json["model"] = loaded.path;
-  json["backend"] = sparsenet::name(options.backend);
+  json["backend"] = backend_text(options);
   json["precision"] = sparsenet::name(options.precision);
   json["threads"] = session.threads();
   json["batch"] = options.batch;
@@ -101,6 +132,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   json["plans"] = Json::array();
   for (const StoredPlan& p : model.plans)
     json["plans"].push_back({{"target", p.target}, {"batch", p.batch}, {"trains", p.trains}});
+  if (of_plugin(options)) json["placement"] = placement_json(session);
   json["stored_plan"] = session.uses_stored_plan();
   json["parameter_type"] = parameter_type(model.graph);
   return json;
@@ -174,7 +206,7 @@ void print_info(const LoadedModel& loaded, const Session& session, const Session
   print_line("plans", plans_text(loaded.model.plans));
   const int64_t images = session.images_at_once();
   const std::string slices = images == options.batch ? "" : ", " + std::to_string(images) + " of them at once";
-  std::printf("\nplan for backend %s, %s, batch %lld%s, %d thread%s%s\n", sparsenet::name(options.backend),
+  std::printf("\nplan for backend %s, %s, batch %lld%s, %d thread%s%s\n", backend_text(options).c_str(),
               sparsenet::name(options.precision), static_cast<long long>(options.batch), slices.c_str(),
               session.threads(), session.threads() == 1 ? "" : "s",
               session.uses_stored_plan() ? " (stored in the file)" : "");
@@ -212,6 +244,7 @@ int info(const InfoArguments& options) {
     print_json(document);
   } else {
     print_info(*loaded, *session, *session_options);
+    if (of_plugin(*session_options)) print_placement(*session);
     if (!options.plan_svg.empty()) print_line("  drawing", options.plan_svg);
     if (options.tensors) print_tensors(stored_tensors(loaded->model.graph));
   }

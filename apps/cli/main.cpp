@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"eval", add_eval, "evaluating a network"},      {"bench", add_bench, "measuring a network"},
     {"profile", add_profile, "profiling a network"}, {"verify", add_verify, "verifying a network"},
     {"train", add_train, "training a network"},      {"quantize", add_quantize, "quantizing a network"},
+    {"devices", add_devices, "listing devices"},
 };
 
 const Command* find_command(const char* word) {

@@ -100,6 +100,11 @@ struct Plan {
 
 rt::DataType rt_type(DataType type);
 
+// Of all elements of an input or output.
+inline size_t bytes_of(const PlanPort& port) {
+  return static_cast<size_t>(element_count(port.shape)) * rt::size_of(port.view.type);
+}
+
 // Lowers a graph whose shapes are inferred. Errors name the node.
 Result<Plan> make_plan(const Graph& graph, const Persistence& persistence = {});
 

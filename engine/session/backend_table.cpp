@@ -3,6 +3,7 @@
 #include "base/guarded.h"
 #include "kernels/isa.h"
 #include "kernels/reference/reference.h"
+#include "plugin/loader.h"
 
 #if defined(SPARSENET_HAVE_ONEDNN)
 #include "backends/onednn/onednn_backend.h"
@@ -66,10 +67,22 @@ std::string available_backends() {
 }
 
 bool is_available(Backend backend) {
-  return find_backend(backend) != nullptr;
+  if (!is_plugin(backend)) return find_backend(backend) != nullptr;
+  const auto available = guarded("looking for a plugin", [&]() -> Status {
+    SPARSENET_ASSIGN_OR_RETURN(const Plugin* plugin, find_plugin(name(backend)));
+    uint32_t devices = 0;
+    SPARSENET_RETURN_IF_ERROR(plugin_status(*plugin, plugin->table->count_devices(&devices), "counting devices"));
+    return devices > 0 ? Status() : unsupported("no device");
+  });
+  return backend != Backend::kPlugin && available.ok();
+}
+
+bool is_plugin(Backend backend) {
+  return backend == Backend::kOpenCl || backend == Backend::kCuda || backend == Backend::kPlugin;
 }
 
 const char* name(Backend backend) {
+  if (backend == Backend::kPlugin) return "plugin";
   for (const BackendEntry& entry : kBackends) {
     if (entry.backend == backend) return entry.name;
   }
@@ -87,24 +100,67 @@ Result<Backend> parse_backend(const std::string& text) {
   });
 }
 
+Status parse_backend(const std::string& text, SessionOptions* options) {
+  return guarded("reading the name of a backend", [&]() -> Status {
+    const size_t colon = text.find(':');
+    const std::string backend = text.substr(0, colon);
+    SessionOptions read = *options;
+    read.device = 0;
+    if (colon != std::string::npos) {
+      const std::string number = text.substr(colon + 1);
+      const bool digits = !number.empty() && number.find_first_not_of("0123456789") == std::string::npos;
+      if (!digits || number.size() > 4) {
+        return invalid_argument("backend '" + text + "': expected the number of a device after the colon, found '" +
+                                number + "'");
+      }
+      read.device = static_cast<uint32_t>(std::stoul(number));
+    }
+    auto known = parse_backend(backend);
+    read.plugin.clear();
+    if (known.ok()) {
+      read.backend = *known;
+    } else {
+      if (backend.empty() || !find_plugin(backend).ok()) return known.status();
+      read.backend = Backend::kPlugin;
+      read.plugin = backend;
+    }
+    if (colon != std::string::npos && !is_plugin(read.backend)) {
+      return invalid_argument("backend '" + text + "': '" + backend +
+                              "' runs on the CPU and has no devices to choose from");
+    }
+    *options = std::move(read);
+    return {};
+  });
+}
+
 const char* name(Precision precision) {
-  return precision == Precision::kFloat32 ? "f32" : precision == Precision::kBfloat16 ? "bf16" : "unknown";
+  switch (precision) {
+    case Precision::kFloat32:
+      return "f32";
+    case Precision::kBfloat16:
+      return "bf16";
+    case Precision::kFloat16:
+      return "f16";
+  }
+  return "unknown";
 }
 
 Result<Precision> parse_precision(const std::string& text) {
   return guarded("reading the name of a precision", [&]() -> Result<Precision> {
-    for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
+    for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16, Precision::kFloat16}) {
       if (text == name(precision)) return precision;
     }
-    if (text == "f16")
-      return unsupported("precision 'f16': no backend of this build computes in it; expected f32 or bf16");
-    return invalid_argument("precision '" + text + "': expected f32 or bf16");
+    return invalid_argument("precision '" + text + "': expected f32, bf16 or f16");
   });
 }
 
 Status check_precision(Precision precision) {
   if (precision == Precision::kFloat32 || (precision == Precision::kBfloat16 && bf16_kernels())) return {};
-  if (precision != Precision::kBfloat16) return invalid_argument("precision: expected f32 or bf16");
+  if (precision == Precision::kFloat16) {
+    return unsupported(
+        "precision f16: the CPU's kernels store float32; expected f32 or bf16, or a backend such as opencl or cuda");
+  }
+  if (precision != Precision::kBfloat16) return invalid_argument("precision: expected f32, bf16 or f16");
   return unsupported(
       "precision bf16: expected a CPU with AVX-512 and AMX-BF16 or AVX512-BF16, and kernels for it in this build; "
       "found the instruction set " +

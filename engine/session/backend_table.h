@@ -28,8 +28,9 @@ struct BackendEntry {
                    void* context);
 };
 
-const BackendEntry* find_backend(Backend backend);  // null if it is not available
-std::string available_backends();                   // "auto, portable, onednn, reference"
+const BackendEntry* find_backend(Backend backend);  // null if it is not in this build, or a plugin
+bool is_plugin(Backend backend);
+std::string available_backends();  // "auto, portable, onednn, reference"
 
 // kUnsupported, with what is missing, if this build or CPU cannot compute in it.
 Status check_precision(Precision precision);

@@ -44,5 +44,8 @@ class Executor {
 Result<std::unique_ptr<Executor>> make_host_executor(const Graph& graph, const Model* stored,
                                                      const SessionOptions& options);
 Result<MemoryReport> measure_on_host(const Graph& graph, const Model* stored, const SessionOptions& options);
+Result<std::unique_ptr<Executor>> make_plugin_executor(const Graph& graph, const Model* stored,
+                                                       const SessionOptions& options);
+Result<MemoryReport> measure_on_plugin(const Graph& graph, const Model* stored, const SessionOptions& options);
 
 }  // namespace sparsenet

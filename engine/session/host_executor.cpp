@@ -34,15 +34,11 @@ Result<std::shared_ptr<Plan>> plan_graph(const Graph& source, const SessionOptio
   return std::make_shared<Plan>(std::move(plan));
 }
 
-size_t port_bytes(const PlanPort& port) {
-  return static_cast<size_t>(element_count(port.shape)) * rt::size_of(port.view.type);
-}
-
 // Of all inputs and outputs of all slices, in the graph's own order.
 size_t staged_bytes(const Plan& plan, int64_t slices) {
   size_t bytes = 0;
   for (const std::vector<PlanPort>* ports : {&plan.inputs, &plan.outputs}) {
-    for (const PlanPort& port : *ports) bytes += rt::aligned_bytes(port_bytes(port) * static_cast<size_t>(slices));
+    for (const PlanPort& port : *ports) bytes += rt::aligned_bytes(bytes_of(port) * static_cast<size_t>(slices));
   }
   return bytes;
 }
@@ -152,7 +148,7 @@ void HostExecutor::describe() {
     if (slices_ == 1) return;
     infos->back().shape[0] *= slices_;
     staged->push_back(at);
-    at += rt::aligned_bytes(port_bytes(port) * static_cast<size_t>(slices_));
+    at += rt::aligned_bytes(bytes_of(port) * static_cast<size_t>(slices_));
   };
   for (const PlanPort& port : plan_->inputs) add(port, &inputs_, &staged_inputs_);
   for (const PlanPort& port : plan_->outputs) add(port, &outputs_, &staged_outputs_);
@@ -207,7 +203,7 @@ Status HostExecutor::set_input_elements(size_t index, const void* data) {
   if (slices_ == 1) {
     bound_.write_elements(port, data);
   } else {
-    std::memcpy(staged_inputs_[index], data, static_cast<size_t>(slices_) * port_bytes(port));
+    std::memcpy(staged_inputs_[index], data, static_cast<size_t>(slices_) * bytes_of(port));
   }
   return {};
 }
@@ -217,7 +213,7 @@ Status HostExecutor::get_output_elements(size_t index, void* data) {
   if (slices_ == 1) {
     bound_.read_elements(port, data);
   } else {
-    std::memcpy(data, staged_outputs_[index], static_cast<size_t>(slices_) * port_bytes(port));
+    std::memcpy(data, staged_outputs_[index], static_cast<size_t>(slices_) * bytes_of(port));
   }
   return {};
 }
@@ -225,7 +221,7 @@ Status HostExecutor::get_output_elements(size_t index, void* data) {
 void HostExecutor::run_slice(int64_t slice, bool timed) {
   for (size_t i = 0; i < staged_inputs_.size(); ++i) {
     const PlanPort& port = plan_->inputs[i];
-    bound_.write_elements(port, staged_inputs_[i] + static_cast<size_t>(slice) * port_bytes(port));
+    bound_.write_elements(port, staged_inputs_[i] + static_cast<size_t>(slice) * bytes_of(port));
   }
   if (timed) {
     bound_.execute_timed(0, bound_.steps().size());
@@ -234,7 +230,7 @@ void HostExecutor::run_slice(int64_t slice, bool timed) {
   }
   for (size_t i = 0; i < staged_outputs_.size(); ++i) {
     const PlanPort& port = plan_->outputs[i];
-    bound_.read_elements(port, staged_outputs_[i] + static_cast<size_t>(slice) * port_bytes(port));
+    bound_.read_elements(port, staged_outputs_[i] + static_cast<size_t>(slice) * bytes_of(port));
   }
 }
 

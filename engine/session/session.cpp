@@ -6,6 +6,7 @@
 
 #include "base/guarded.h"
 #include "kernels/isa.h"
+#include "session/backend_table.h"
 #include "session/executor.h"
 
 namespace sparsenet {
@@ -17,7 +18,8 @@ class Session::Impl {
 Result<Session> Session::create_from(const Graph& graph, const Model* model, const SessionOptions& options) {
   return guarded("making a session", [&]() -> Result<Session> {
     auto impl = std::make_unique<Impl>();
-    SPARSENET_ASSIGN_OR_RETURN(impl->executor, make_host_executor(graph, model, options));
+    const auto make = is_plugin(options.backend) ? make_plugin_executor : make_host_executor;
+    SPARSENET_ASSIGN_OR_RETURN(impl->executor, make(graph, model, options));
     return Session(std::move(impl));
   });
 }
@@ -31,7 +33,10 @@ Result<Session> Session::create(const Model& model, const SessionOptions& option
 }
 
 Result<MemoryReport> Session::measure(const Model& model, const SessionOptions& options) {
-  return guarded("measuring a session", [&] { return measure_on_host(model.graph, &model, options); });
+  return guarded("measuring a session", [&] {
+    const auto measure = is_plugin(options.backend) ? measure_on_plugin : measure_on_host;
+    return measure(model.graph, &model, options);
+  });
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <sstream>
 
 #include "support/describe.h"
+#include "support/skip.h"
 
 namespace sparsenet::test {
 namespace {
@@ -75,6 +77,7 @@ Result<std::vector<std::vector<float>>> run_session(Session& session, const std:
 
 double tolerance_of(const Session& session) {
   for (const StepInfo& step : session.steps()) {
+    if (step.backend == "opencl" || step.backend == "cuda") return kWinogradTolerance;
     if (step.kernel.find("wino") != std::string::npos) return kWinogradTolerance;
   }
   return kTolerance;
@@ -84,6 +87,9 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
                           const CheckOptions& options) {
   SessionOptions session_options;
   session_options.backend = options.backend;
+  session_options.plugin = options.plugin;
+  session_options.strict = true;
+  session_options.device_check = DeviceCheck::kOff;
   session_options.precision = options.precision;
   session_options.threads = options.threads;
   session_options.optimize = options.optimize;
@@ -105,9 +111,15 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
   if (!outputs.ok()) return failed("run: " + outputs.status().message());
   if (outputs->size() != expected.size()) return failed("wrong number of outputs");
   if (options.kernels) {
+    // Only a profile tells the kernels of plugins.
+    if (is_plugin_backend(options.backend)) {
+      const Status profiled = session->run_profiled();
+      if (!profiled.ok()) return failed("profile: " + profiled.message());
+    }
     for (const StepInfo& step : session->steps()) options.kernels->insert(step.backend + ":" + step.kernel);
   }
-  const double tolerance = options.tolerance > 0 ? options.tolerance : tolerance_of(*session);
+  const double usual = options.precision == Precision::kFloat16 ? kFloat16Tolerance : tolerance_of(*session);
+  const double tolerance = options.tolerance > 0 ? options.tolerance : usual;
   for (size_t i = 0; i < expected.size(); ++i) {
     if (session->outputs()[i].shape != expected[i].shape) {
       return failed("output " + std::to_string(i) + ": expected shape " + to_string(expected[i].shape) + ", found " +
@@ -132,6 +144,24 @@ std::vector<Backend> cpu_backends() {
     if (is_available(backend)) backends.push_back(backend);
   }
   return backends;
+}
+
+bool is_plugin_backend(Backend backend) {
+  return backend == Backend::kOpenCl || backend == Backend::kCuda || backend == Backend::kPlugin;
+}
+
+std::vector<Backend> backends_under_test(const std::string& suite, std::vector<Backend> usual) {
+  const char* wanted = std::getenv("SPARSENET_TEST_BACKEND");
+  if (!wanted) return usual;
+  const auto backend = parse_backend(wanted);
+  if (backend.ok() && is_available(*backend)) return {*backend};
+  skip(suite, std::string("a device for backend ") + wanted);
+  return {};
+}
+
+Precision precision_under_test() {
+  const char* wanted = std::getenv("SPARSENET_TEST_PRECISION");
+  return wanted && std::string(wanted) == "f16" ? Precision::kFloat16 : Precision::kFloat32;
 }
 
 std::string text(Backend backend) {

@@ -17,6 +17,8 @@ namespace sparsenet::test {
 // loses more precision than a float32 sum does.
 constexpr double kTolerance = 2e-5;
 constexpr double kWinogradTolerance = 1e-4;
+// With values stored as float16, which have 11 significant bits: a few layers add up their roundings.
+constexpr double kFloat16Tolerance = 2e-2;
 
 // Max |actual - expected| / max(1e-6, max |expected|); infinite if a value is NaN or the sizes differ.
 double relative_error(const std::vector<double>& expected, const std::vector<float>& actual);
@@ -29,7 +31,8 @@ Result<std::vector<std::vector<float>>> run_session(Session& session, const std:
 double tolerance_of(const Session& session);
 
 struct CheckOptions {
-  Backend backend = Backend::kAuto;
+  Backend backend = Backend::kAuto;  // a plugin may not fall back, and is not checked on its first run
+  std::string plugin;                // with kPlugin
   Precision precision = Precision::kFloat32;
   double tolerance = 0;  // 0: tolerance_of()
   int threads = 1;
@@ -45,6 +48,13 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
 
 // All CPU backends available in this build on this machine, including kAuto.
 std::vector<Backend> cpu_backends();
+
+// What suites run that may also run on a plugin: the backend that the environment variable SPARSENET_TEST_BACKEND names
+// ("opencl"), or `usual` without it. Empty, and said to be skipped under `suite`, if that backend has no device here.
+std::vector<Backend> backends_under_test(const std::string& suite, std::vector<Backend> usual);
+// kFloat16 if SPARSENET_TEST_PRECISION is "f16".
+Precision precision_under_test();
+bool is_plugin_backend(Backend backend);
 
 // The backend's name as a string, which doctest prints as text.
 std::string text(Backend backend);

@@ -215,10 +215,17 @@ TEST_CASE("what is not available is refused with what is missing") {
                              : "precision bf16: expected a CPU with";
   CHECK_MESSAGE(session.status().message().find(expected) != std::string::npos, session.status().message());
 
+  options.precision = Precision::kFloat16;
+  const auto half = Session::create(graph, options);
+  REQUIRE(half.status().code() == StatusCode::kUnsupported);
+  CHECK_MESSAGE(half.status().message().find("precision f16: the CPU's kernels store float32") != std::string::npos,
+                half.status().message());
+  CHECK_FALSE(is_available(Precision::kFloat16));
+
   options.precision = static_cast<Precision>(9);
   CHECK(Session::create(graph, options).status().code() == StatusCode::kInvalidArgument);
   CHECK(parse_precision("bf16").ok());
   CHECK(*parse_precision("f32") == Precision::kFloat32);
-  CHECK(parse_precision("f16").status().code() == StatusCode::kUnsupported);
-  CHECK(parse_precision("int8").status().message() == "precision 'int8': expected f32 or bf16");
+  CHECK(*parse_precision("f16") == Precision::kFloat16);
+  CHECK(parse_precision("int8").status().message() == "precision 'int8': expected f32, bf16 or f16");
 }

@@ -2,7 +2,7 @@
 // zero points and weights, and with inputs that make sums as large as they can become.
 //
 // A failure prints generator, seed, backend and the whole graph. SPARSENET_ISA selects the instruction set before the
-// run, SPARSENET_TEST_EFFORT scales the number of cases.
+// run, SPARSENET_TEST_EFFORT scales the number of cases; SPARSENET_TEST_BACKEND=opencl runs all of it on a plugin.
 #include <doctest/doctest.h>
 #include <sparsenet/session.h>
 
@@ -82,6 +82,9 @@ std::string check(const Graph& graph, uint64_t seed, const SessionOptions& optio
 }
 
 void check_generator(const Generator& generator, int seeds) {
+  const std::vector<Backend> backends =
+      backends_under_test(generator.name, {Backend::kReference, Backend::kPortable, Backend::kAuto});
+  if (backends.empty()) return;
   int failures = 0;
   std::set<double> seen;
   for (int s = 0; s < seeds; ++s) {
@@ -95,12 +98,15 @@ void check_generator(const Generator& generator, int seeds) {
       for (const Array& output : one->outputs) seen.insert(output.data.begin(), output.data.end());
       expected.push_back(std::move(*one));
     }
-    for (const Backend backend : {Backend::kReference, Backend::kPortable, Backend::kAuto}) {
+    for (const Backend backend : backends) {
       for (int threads = 1; threads <= 2; ++threads) {
         // Both numbers of threads for the first graphs, then in turn; sometimes without passes.
-        if (s >= 4 && threads != 1 + (s + static_cast<int>(backend)) % 2) continue;
+        if (is_plugin_backend(backend) ? threads > 1 : s >= 4 && threads != 1 + (s + static_cast<int>(backend)) % 2)
+          continue;
         SessionOptions options;
         options.backend = backend;
+        options.strict = true;
+        options.device_check = DeviceCheck::kOff;
         options.threads = threads;
         options.optimize = s % 4 != 3;
         options.batch = graph.shape(graph.inputs[0])[0];

@@ -30,19 +30,21 @@ namespace sparsenet {
 struct Model;  // sparsenet/model.h
 
 enum class Backend : uint8_t {
-  kAuto = 0,      // for every step the fastest backend that supports it, according to a fixed table
-  kPortable = 1,  // our own kernels, on any CPU
-  kOneDnn = 2,    // oneDNN primitives where it has them, our kernels for the rest
-  kOpenCl = 3,
-  kCuda = 4,
+  kAuto = 0,       // for every step the fastest backend that supports it, according to a fixed table
+  kPortable = 1,   // our own kernels, on any CPU
+  kOneDnn = 2,     // oneDNN primitives where it has them, our kernels for the rest
+  kOpenCl = 3,     // the plugin `opencl`, on a GPU; docs/backends.md says where plugins are looked for
+  kCuda = 4,       // the plugin `cuda`
   kReference = 5,  // only the plain reference kernels: slow, for checking
+  kPlugin = 6,     // the plugin that SessionOptions::plugin names
 };
 const char* name(Backend backend);
 Result<Backend> parse_backend(const std::string& text);
-bool is_available(Backend backend);  // compiled into this library
+// Compiled into this library; of plugins: found, with at least one device. false for kPlugin.
+bool is_available(Backend backend);
 
-// What the products of convolutions and fully connected layers are computed in. Everything else is float32: what is
-// between layers, sums, activations, and what goes in and out.
+// What the products of convolutions and fully connected layers are computed in, or what values are stored in between.
+// Everything else is float32: sums, activations, and what goes in and out.
 enum class Precision : uint8_t {
   kFloat32 = 0,
   // Inputs and weights of each product are rounded to bfloat16, which has 8 significant bits: results differ from those
@@ -50,10 +52,13 @@ enum class Precision : uint8_t {
   // with AVX-512 and AMX-BF16 or AVX512-BF16, and backends kAuto and kPortable. Layers with fewer than 16 inputs or 8
   // outputs, or with groups, stay float32.
   kBfloat16 = 1,
+  // Values between layers and weights are stored in half the bytes, as float16 (11 significant bits, up to 65,504);
+  // arithmetic is float32. For plugins that can, such as `opencl` and `cuda`.
+  kFloat16 = 2,
 };
-const char* name(Precision precision);                       // "f32", "bf16"
-Result<Precision> parse_precision(const std::string& text);  // kInvalidArgument; kUnsupported for "f16"
-bool is_available(Precision precision);                      // in this build and on this CPU
+const char* name(Precision precision);                       // "f32", "bf16", "f16"
+Result<Precision> parse_precision(const std::string& text);  // kInvalidArgument
+bool is_available(Precision precision);                      // in this build and on this CPU; kFloat16: never on CPUs
 
 // The caller's own pool of threads, in place of the library's: `parallel` calls function(context, chunk, thread) once
 // for every chunk in [0, chunks), on any of its threads, with 0 <= thread < threads and never with the same `thread` in
@@ -70,6 +75,14 @@ struct ThreadHook {
   void (*parallel)(void* self, int32_t chunks, void (*function)(void* context, int32_t chunk, int32_t thread),
                    void* context) = nullptr;
   void* self = nullptr;  // must outlive everything that uses the hook
+};
+
+// What the first run on a plugin's device is compared with: the CPU, on the first image. The verdict is kept in
+// SessionOptions::cache_folder for this network, device, driver and plugin.
+enum class DeviceCheck : uint8_t {
+  kOutputs = 0,  // the outputs; if they are wrong, each step is checked to find the one that is at fault
+  kSteps = 1,    // each step, whatever the outputs are
+  kOff = 2,
 };
 
 struct SessionOptions {
@@ -103,7 +116,28 @@ struct SessionOptions {
   // For models from untrusted sources, whose shapes may require any amount of memory: a session that needs more than
   // this fails with kOutOfMemory and the bytes needed, before any of it is allocated. 0: no limit.
   size_t max_memory_bytes = 0;
+
+  // The following are for backends that are plugins.
+  std::string plugin;   // with kPlugin: its name
+  uint32_t device = 0;  // as list_backends() (sparsenet/backends.h) counts them
+  // Steps that the plugin or its device cannot run are run by the CPU, where the plan is then in at most three parts
+  // (CPU, device, CPU), or not on the device at all. Each such decision is told by `note`. True: it is an error instead
+  // (kUnsupported), and so is a failed check of the device.
+  bool strict = false;
+  DeviceCheck device_check = DeviceCheck::kOutputs;
+  bool tune = false;  // find the fastest sizes of kernels by timing, and keep them in the cache folder
+  // Where compiled kernels, tuned sizes and verdicts are kept. Empty: the folder `sparsenet` in $XDG_CACHE_HOME, or in
+  // $HOME/.cache; if there is neither, or the folder cannot be written to, nothing is kept.
+  std::string cache_folder;
+  // Gets one line for people about what is allowed but may not be what was meant, such as a fallback. Null: it goes to
+  // stderr. It is called by create() and by the first run().
+  void (*note)(void* self, const char* text) = nullptr;
+  void* note_self = nullptr;
 };
+
+// Fills in backend, plugin and device from what users write: a backend's name, or that of a plugin, which may be
+// followed by a device: "portable", "opencl", "cuda:1". kInvalidArgument.
+Status parse_backend(const std::string& text, SessionOptions* options);
 
 struct TensorInfo {
   std::string name;
@@ -128,6 +162,11 @@ struct StepInfo {
   bool is_copy = false;     // the step only moves data: Concat, Slice, Transpose or Pad as a separate step
   double milliseconds = 0;  // of the last run_profiled()
   int64_t macs = 0;
+  // Of sessions with a plugin: why the step is not run by it, if it is not; and of those that it runs, after
+  // run_profiled(), the kernel launches and the bytes of device memory read and written (0: unknown).
+  std::string reason = {};
+  uint32_t launches = 0;
+  uint64_t bytes_read = 0, bytes_written = 0;
 };
 
 // One planned buffer, for drawing the plan.

@@ -1,0 +1,91 @@
+#include "session/plugin_parts.h"
+
+#include <algorithm>
+
+namespace sparsenet {
+namespace {
+
+// Steps without multiply-adds count a little, so that plans of them alone go to the device too.
+int64_t weight_of(const Plan& plan, size_t step) {
+  return plan.step_macs[step] + 1;
+}
+
+bool is_real(const Plan& plan) {
+  const auto real = [](const rt::View& v) { return v.segment_count == 0 || v.type == rt::DataType::kFloat32; };
+  return std::all_of(plan.steps.begin(), plan.steps.end(),
+                     [&](const rt::Step& s) { return real(s.in) && real(s.in2) && real(s.out); });
+}
+
+}  // namespace
+
+Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, const std::vector<const char*>& reasons,
+                      const std::string& backend) {
+  const size_t count = plan.steps.size();
+  Placement best;
+  int64_t all = 0, most = 0, here = 0;
+  size_t begin = 0, missing = 0, first_missing = count;
+  for (size_t i = 0; i <= count; ++i) {
+    if (i < count) all += weight_of(plan, i);
+    if (i < count && supported[i]) {
+      here += weight_of(plan, i);
+      continue;
+    }
+    if (here > most) {
+      most = here;
+      best.begin = begin;
+      best.end = i;
+    }
+    here = 0;
+    begin = i + 1;
+    if (i == count) break;
+    ++missing;
+    first_missing = std::min(first_missing, i);
+  }
+  if (missing == 0 && count > 0) return best;
+  if (most * 2 < all) best.begin = best.end = 0;
+  if (count == 0) {
+    best.missing = "the network has no steps for backend '" + backend + "' to run";
+  } else {
+    const char* reason = reasons[first_missing] ? reasons[first_missing] : "not supported";
+    best.missing = std::to_string(missing) + " of " + std::to_string(count) + " steps cannot run on backend '" +
+                   backend + "', the first of them node '" + plan.steps[first_missing].name + "' (" + reason + ")";
+  }
+  const size_t on_device = best.end - best.begin;
+  best.consequence = on_device == 0 ? "the CPU runs the whole network"
+                                    : "the CPU runs " + std::to_string(count - on_device) + " steps, " +
+                                          std::to_string(best.begin) + " of them before those on the device";
+  return best;
+}
+
+// Whole buffers that hold values from before step `cut` which steps from there on, or the caller, will read.
+std::vector<PlanPort> PluginParts::live_buffers(const Plan& plan, size_t cut) {
+  std::vector<PlanPort> ports;
+  for (const PlanBuffer& buffer : plan.buffers) {
+    if (buffer.first >= static_cast<int>(cut) || buffer.last < static_cast<int>(cut) || buffer.bytes == 0) continue;
+    const auto elements = static_cast<int32_t>(real_ ? buffer.bytes / sizeof(float) : buffer.bytes);
+    segments_.push_back({buffer.offset, nullptr, elements, elements});
+    const rt::DataType type = real_ ? rt::DataType::kFloat32 : rt::DataType::kUInt8;
+    ports.push_back({buffer.name, {elements}, {1, 1, 1, elements, &segments_.back(), 1, type}, {}});
+  }
+  return ports;
+}
+
+void PluginParts::cut(const Plan& plan, size_t begin, size_t end) {
+  const auto at = [](size_t i) { return static_cast<std::ptrdiff_t>(i); };
+  real_ = is_real(plan);
+  behind_ = plan.steps.size() - end;
+  device_.begin = begin;
+  device_.end = end;
+  device_.inputs = begin == 0 ? plan.inputs : live_buffers(plan, begin);
+  device_.outputs = behind_ == 0 ? plan.outputs : live_buffers(plan, end);
+  host_.steps = plan.steps;
+  host_.steps.erase(host_.steps.begin() + at(begin), host_.steps.begin() + at(end));
+  host_.step_macs = plan.step_macs;
+  host_.step_macs.erase(host_.step_macs.begin() + at(begin), host_.step_macs.begin() + at(end));
+  host_.inputs = plan.inputs;
+  host_.outputs = plan.outputs;
+  host_.arena_bytes = host_.steps.empty() ? 0 : plan.arena_bytes;
+  host_.lower_bound_bytes = plan.lower_bound_bytes;
+}
+
+}  // namespace sparsenet

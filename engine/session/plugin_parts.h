@@ -1,0 +1,53 @@
+// Which steps of a plan a plugin runs and which the CPU, and what goes from one to the other.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+#include "plugin/plan_data.h"
+
+namespace sparsenet {
+
+// The steps [begin, end) are the device's; those before and behind are the CPU's. None: begin == end.
+struct Placement {
+  size_t begin = 0, end = 0;
+  std::string missing;      // what cannot run on the device, and why; empty: everything can
+  std::string consequence;  // what the CPU does about it
+};
+
+// Takes the longest run, by multiply-adds, of steps that are supported; nothing if that is less than half of all.
+// `reasons` has a text, or null, for every step that is not supported.
+Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, const std::vector<const char*>& reasons,
+                      const std::string& backend);
+
+// A plan in parts. Buffers that are alive where the plan is cut go from one arena to the other as a whole: both arenas
+// have the same layout. Copies of ports and buffers are kept here; `plan` must outlive the object.
+class PluginParts {
+ public:
+  PluginParts() = default;
+  PluginParts(const PluginParts&) = delete;
+  PluginParts& operator=(const PluginParts&) = delete;
+
+  void cut(const Plan& plan, size_t begin, size_t end);
+
+  const PlanRange& device() const { return device_; }
+  const Plan& host() const { return host_; }  // the steps before and behind the device's
+  size_t host_steps_before() const { return device_.begin; }
+  bool has_host_steps() const { return !host_.steps.empty(); }
+  // Whether the device has the plan's own inputs, or outputs; otherwise its ports are whole buffers.
+  bool begins_on_device() const { return device_.begin == 0; }
+  bool ends_on_device() const { return behind_ == 0; }
+
+ private:
+  std::vector<PlanPort> live_buffers(const Plan& plan, size_t cut);
+  PlanRange device_;
+  Plan host_;
+  size_t behind_ = 0;
+  std::deque<rt::Segment> segments_;
+  bool real_ = true;  // all views of the plan are float32
+};
+
+}  // namespace sparsenet
