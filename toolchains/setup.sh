@@ -33,6 +33,9 @@ libeigen3-dev            converter and tests: matrix products
 libpng-dev               command line: images
 libjpeg-dev              command line: images
 doctest-dev              tests
+opencl-headers           plugin opencl
+ocl-icd-opencl-dev       tests of the plugins: the library that finds OpenCL devices
+pocl-opencl-icd          tests of the plugins: an OpenCL device on the CPU
 "
 linux_cross_needs="
 g++-aarch64-linux-gnu    preset aarch64

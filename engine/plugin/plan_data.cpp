@@ -216,8 +216,9 @@ Status PlanData::add_step(const rt::Step& from, int64_t macs) {
   made.act = act(from.act);
   if (from.affine.scale) {
     snp_affine affine = sized<snp_affine>();
-    affine.low = from.affine.low;
-    affine.high = from.affine.high;
+    const bool bounded = from.op != rt::StepOp::kLayerNorm;
+    affine.low = bounded ? from.affine.low : -INFINITY;
+    affine.high = bounded ? from.affine.high : INFINITY;
     SPARSENET_RETURN_IF_ERROR(parameter(from.affine.scale, &affine.scale));
     SPARSENET_RETURN_IF_ERROR(parameter(from.affine.shift, &affine.shift));
     made.affine = keep(&affines_, affine);

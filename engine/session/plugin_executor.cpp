@@ -175,7 +175,7 @@ Status PluginExecutor::place() {
   SPARSENET_ASSIGN_OR_RETURN(const PlanData whole, PlanData::make(plan, plan_.constants, all, widen));
   SPARSENET_ASSIGN_OR_RETURN(support_, ask_support(*plugin_, whole.plan(), device_options_));
   placement_ = place_steps(plan, support_.supported, support_.reasons, plugin_->name);
-  if (placement_.begin == placement_.end) return {};
+  if (!placement_.on_device) return {};
   parts_.cut(plan, placement_.begin, placement_.end);
   SPARSENET_ASSIGN_OR_RETURN(data_, PlanData::make(plan, plan_.constants, parts_.device(), widen));
   return {};
@@ -218,7 +218,7 @@ Status PluginExecutor::create(const Graph& graph, const Model* stored, const Ses
     if (options.strict) return unsupported(placement_.missing + ", and a strict session falls back to nothing else");
     note(placement_.missing + ": " + placement_.consequence);
   }
-  if (placement_.begin == placement_.end) return run_on_cpu(graph, stored);
+  if (!placement_.on_device) return run_on_cpu(graph, stored);
   PlanCost host;
   if (parts_.has_host_steps()) {
     SPARSENET_RETURN_IF_ERROR(choose_backend(Backend::kAuto, options.threads, options.thread_hook, &bind_));
@@ -244,7 +244,7 @@ Status PluginExecutor::create(const Graph& graph, const Model* stored, const Ses
 
 Result<MemoryReport> PluginExecutor::measure(const Graph& graph, const Model* stored, const SessionOptions& options) {
   SPARSENET_RETURN_IF_ERROR(prepare(graph, options));
-  if (placement_.begin == placement_.end) return measure_on_host(graph, stored, cpu_options());
+  if (!placement_.on_device) return measure_on_host(graph, stored, cpu_options());
   PlanCost host;
   if (parts_.has_host_steps()) {
     SPARSENET_RETURN_IF_ERROR(choose_backend(Backend::kAuto, options.threads, options.thread_hook, &bind_));

@@ -41,19 +41,16 @@ Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, c
     ++missing;
     first_missing = std::min(first_missing, i);
   }
-  if (missing == 0 && count > 0) return best;
-  if (most * 2 < all) best.begin = best.end = 0;
-  if (count == 0) {
-    best.missing = "the network has no steps for backend '" + backend + "' to run";
-  } else {
-    const char* reason = reasons[first_missing] ? reasons[first_missing] : "not supported";
-    best.missing = std::to_string(missing) + " of " + std::to_string(count) + " steps cannot run on backend '" +
-                   backend + "', the first of them node '" + plan.steps[first_missing].name + "' (" + reason + ")";
-  }
+  best.on_device = most * 2 >= all;  // also of a plan without steps, whose outputs are inputs or constants
+  if (missing == 0) return best;
+  if (!best.on_device) best.begin = best.end = 0;
+  const char* reason = reasons[first_missing] ? reasons[first_missing] : "not supported";
+  best.missing = std::to_string(missing) + " of " + std::to_string(count) + " steps cannot run on backend '" + backend +
+                 "', the first of them node '" + plan.steps[first_missing].name + "' (" + reason + ")";
   const size_t on_device = best.end - best.begin;
-  best.consequence = on_device == 0 ? "the CPU runs the whole network"
-                                    : "the CPU runs " + std::to_string(count - on_device) + " steps, " +
-                                          std::to_string(best.begin) + " of them before those on the device";
+  best.consequence = !best.on_device ? "the CPU runs the whole network"
+                                     : "the CPU runs " + std::to_string(count - on_device) + " steps, " +
+                                           std::to_string(best.begin) + " of them before those on the device";
   return best;
 }
 

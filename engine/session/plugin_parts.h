@@ -11,9 +11,10 @@
 
 namespace sparsenet {
 
-// The steps [begin, end) are the device's; those before and behind are the CPU's. None: begin == end.
+// The steps [begin, end) are the device's; those before and behind are the CPU's.
 struct Placement {
   size_t begin = 0, end = 0;
+  bool on_device = false;   // false: the CPU runs everything
   std::string missing;      // what cannot run on the device, and why; empty: everything can
   std::string consequence;  // what the CPU does about it
 };

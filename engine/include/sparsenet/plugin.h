@@ -8,8 +8,9 @@
  * Rules of the interface:
  * - Another `major` is another interface: the two sides refuse each other. A higher `minor` has more members at the end
  *   of its tables and structures. What a side can do is told by capability bits, never by sizes.
- * - Every structure begins with its size in bytes, set by whoever fills it in. Nobody reads or writes beyond the size
- *   that the other side has stated. In arrays of structures, elements lie struct_size bytes apart: see SNP_AT.
+ * - Every structure begins with its size in bytes, set by whoever fills it in; of a structure that a function fills in
+ *   for its caller, the caller sets it to the room that there is. Nobody reads or writes beyond the size that the other
+ *   side has stated. In arrays of structures, elements lie struct_size bytes apart: see SNP_AT.
  * - A null function means "not supported". Those of a plugin that may be null are marked "optional".
  * - No exception leaves a function, and loading a plugin runs no code that a CPU may lack.
  * - Strings are UTF-8 and end in 0. What the host passes to a function is valid only until it returns. What a plugin
@@ -155,11 +156,11 @@ typedef struct snp_strided {
   int32_t rank; /* 0 to SNP_MAX_DIMS */
   int64_t dims[SNP_MAX_DIMS];
   int64_t out_strides[SNP_MAX_DIMS], in_strides[SNP_MAX_DIMS], in2_strides[SNP_MAX_DIMS];
-  int64_t out_start, in_start, in2_start;
-  int32_t reduced_from;  /* dimensions from here on are summed, averaged or normalised over */
-  uint32_t fill_first;   /* SNP_STRIDED_COPY: not 0: all of the output is set to fill_value first */
-  float fill_value;      /* of integers too, which it is then one of */
-  uint64_t out_elements; /* of the output in all, for fill_first */
+  int64_t out_start, in_start, in2_start; /* 0 of SNP_SOFTMAX and SNP_REDUCE_MEAN */
+  int32_t reduced_from;                   /* dimensions from here on are summed, averaged or normalised over */
+  uint32_t fill_first;                    /* SNP_STRIDED_COPY: not 0: all of the output is set to fill_value first */
+  float fill_value;                       /* of integers too, which it is then one of */
+  uint64_t out_elements;                  /* of the output in all, for fill_first */
 } snp_strided;
 
 /* Channel attention: out = in * f(mean of in over its pixels), for each image and channel; see snp_attention. */
@@ -171,7 +172,7 @@ typedef struct snp_attention {
    *               f = 1 + gate(p6 u + p7), p6 [c][2c].
    *   hidden = R: f = gate(p2 act(p0 g + p1) + p3), p0 [R][c], p1 [R], p2 [c][R], p3 [c]; p4 to p7 are NULL. */
   const snp_parameter* params[8];
-  const snp_act *act, *gate;
+  const snp_act *act, *gate; /* NULL: none */
 } snp_attention;
 
 /* How a step computes with integers. docs/quantization.md defines the arithmetic to the last bit. */
@@ -203,7 +204,8 @@ typedef enum snp_op {
   SNP_STRIDED_COPY = 8, /* in, moved as `strided` says */
   SNP_ATTENTION = 9,    /* see snp_attention */
   SNP_MAT_MUL = 33,     /* act(sum of in * in2 over the last dimension of `strided`) */
-  SNP_LAYER_NORM = 34,  /* act(affine((in - mean) / sqrt(variance + epsilon))) over the channels of each pixel */
+  SNP_LAYER_NORM = 34,  /* act(affine((in - mean) / sqrt(variance + epsilon))) over the channels of each pixel; the
+                           affine has no bounds */
   SNP_QUANTIZE = 35,    /* in / scale + out_zero, rounded and bounded; from integers: another scale */
   SNP_DEQUANTIZE = 36   /* (in - in_zero) * scale */
 } snp_op;
