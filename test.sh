@@ -5,13 +5,14 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'EOF'
-usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-sanitizers] [--fuzz SECONDS] [--strict] [--sanitizers]
-                 [--label LABEL]
+usage: ./test.sh [--without-cross | --without-linux-cross] [--quick-plugins] [--quick-sanitizers] [--fuzz SECONDS]
+                 [--strict] [--sanitizers] [--label LABEL]
 
 Installs missing packages (toolchains/setup.sh), builds the release preset and runs all tests. Then cross-compiles for
 other machines and runs the tests that are meaningful there in emulators.
   --without-cross        no cross builds; their tools are not installed either
   --without-linux-cross  of the cross builds, only those for boards
+  --quick-plugins        of the suites for plugins, only those that take at most a minute
   --quick-sanitizers     also run the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, once with the
                          widest vectors of this CPU and once with AVX2
   --fuzz SECONDS         also fuzz all parsers, for this long in total (tests/fuzz/fuzz.sh; installs clang)
@@ -28,12 +29,14 @@ firmware_presets=(cortex-m7 cortex-m7-f16 cortex-m4 cortex-m55)
 setup_options=()
 selection=()
 quick_sanitizers=no
+left_out=()
 fuzz_seconds=0
 strict=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --without-cross) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --without-linux-cross) cross_presets=() setup_options=(--without-linux-cross) ;;
+    --quick-plugins) left_out=(-LE long-plugins) ;;
     --quick-sanitizers) quick_sanitizers=yes ;;
     --fuzz)
       [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "error: --fuzz needs a number of seconds, found '${2-}'" >&2; exit 2; }
@@ -109,7 +112,8 @@ for preset in "${presets[@]}"; do
   build "$preset" -DSPARSENET_TESTS=ON
   step "testing preset $preset"
   # Ends with ctest's own count of passed and failed tests. Running no test at all is a failure.
-  ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" </dev/null || failed=1
+  ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" "${left_out[@]}" \
+    </dev/null || failed=1
 done
 # The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests.
 # Those that run vector kernels are repeated with AVX2 if the first run used wider vectors.

@@ -101,6 +101,43 @@ struct Total {
   int count = 0;
 };
 
+// What a plugin's device did: launches of kernels, and memory moved, also as a multiple of the least that there is.
+struct Moved {
+  uint64_t launches = 0, read = 0, written = 0, least = 0;
+};
+
+Moved moved_by(const Session& session) {
+  Moved all;
+  for (const StepInfo& s : session.steps()) {
+    all.launches += s.launches;
+    all.read += s.bytes_read;
+    all.written += s.bytes_written;
+    all.least += s.least_bytes;
+  }
+  return all;
+}
+
+std::string megabytes(uint64_t bytes) {
+  return fixed(static_cast<double>(bytes) * 1e-6, 3);
+}
+
+void print_moved(const Session& session) {
+  const Moved all = moved_by(session);
+  if (all.launches == 0) return;
+  std::printf("\n");
+  Table table({"step", "kernel", "launches", "MB read", "MB written", "least MB"});
+  size_t index = 0;
+  for (const StepInfo& s : session.steps()) {
+    const std::string step = std::to_string(index++);
+    if (s.launches == 0) continue;
+    table.add({step, s.kernel, std::to_string(s.launches), megabytes(s.bytes_read), megabytes(s.bytes_written),
+               megabytes(s.least_bytes)});
+  }
+  table.add(
+      {"all", "", std::to_string(all.launches), megabytes(all.read), megabytes(all.written), megabytes(all.least)});
+  table.print();
+}
+
 void print_tables(const Session& session, const StepTimes& times) {
   double sum = 0;
   for (const double ms : times) sum += ms;
@@ -148,8 +185,18 @@ Json profile_json(const LoadedModel& model, const Session& session, const Profil
                      {"backend", s.backend},
                      {"ms", times[i]},
                      {"macs", s.macs}});
+    if (s.launches == 0) continue;
+    steps.back()["launches"] = s.launches;
+    steps.back()["bytes_read"] = s.bytes_read;
+    steps.back()["bytes_written"] = s.bytes_written;
+    steps.back()["least_bytes"] = s.least_bytes;
   }
+  const Moved all = moved_by(session);
   return {{"steps", steps},
+          {"launches", all.launches},
+          {"bytes_read", all.read},
+          {"bytes_written", all.written},
+          {"least_bytes", all.least},
           {"copy_steps", copies},
           {"model", model.path},
           {"backend", options.backend.backend},
@@ -181,6 +228,7 @@ int profile(const ProfileArguments& options) {
     print_json(profile_json(*loaded, *session, options, times));
   } else {
     print_tables(*session, times);
+    print_moved(*session);
     if (!options.trace.empty()) std::printf("\ntrace: %s\n", options.trace.c_str());
   }
   return kDone;

@@ -13,9 +13,7 @@ unsigned long long number(uint64_t bytes) {
 std::vector<Case> supported_cases(const Subject& subject, uint64_t seed) {
   std::vector<Case> cases;
   for (const Family& family : families()) {
-    Case c = family.make(family.name, seed, false);
-    const Wire wire(c);
-    if (subject.why_not(wire.plan(), subject.options()).empty()) cases.push_back(std::move(c));
+    if (std::optional<Case> c = subject.supported_case_of(family, seed)) cases.push_back(std::move(*c));
   }
   if (cases.empty()) throw Skip("no step that it would need is supported");
   return cases;

@@ -104,12 +104,21 @@ std::string Subject::why_not(const snp_plan& plan, const snp_options& options) c
   return {};
 }
 
+std::optional<Case> Subject::supported_case_of(const Family& family, uint64_t seed) const {
+  // Families vary activations and types, of which a plugin may have few.
+  constexpr uint64_t kTries = 40, kNextSeed = 1000;
+  for (uint64_t i = 0; i < kTries; ++i) {
+    Case c = family.make(family.name, seed + i * kNextSeed, false);
+    const Wire wire(c);
+    if (why_not(wire.plan(), options()).empty()) return c;
+  }
+  return {};
+}
+
 Case Subject::supported_case(uint64_t seed, bool integers) const {
   for (const Family& family : families()) {
     if (family.integers != integers) continue;
-    Case c = family.make(family.name, seed, false);
-    const Wire wire(c);
-    if (why_not(wire.plan(), options()).empty()) return c;
+    if (std::optional<Case> c = supported_case_of(family, seed)) return std::move(*c);
   }
   throw Skip("no step that it would need is supported");
 }

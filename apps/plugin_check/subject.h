@@ -4,6 +4,7 @@
 #include <sparsenet/plugin.h>
 
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,9 @@ class Subject {
 
   // Empty if all steps are supported, else the first reason against one.
   std::string why_not(const snp_plan& plan, const snp_options& options) const;
-  // A case that is supported: the first that families have; of integers or of float32. Throws Skip if there is none.
+  // A case of the family that is supported, of this seed or of others; nothing if none was found.
+  std::optional<Case> supported_case_of(const Family& family, uint64_t seed) const;
+  // A case of the first family that has one, of integers or of float32. Throws Skip if there is none.
   Case supported_case(uint64_t seed, bool integers = false) const;
 
  private:

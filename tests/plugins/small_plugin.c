@@ -56,7 +56,9 @@ static float bounded(float x, float low, float high) {
 static float activate(float x, const snp_act* act) {
   if (act->kind == SNP_CLAMP) return bounded(x, act->low, act->high);
   if (act->kind == SNP_LEAKY_RELU) return x < 0 ? act->alpha * x : x;
-  return 1 / (1 + expf(-x)); /* SNP_SIGMOID */
+  if (act->kind == SNP_SIGMOID) return 1 / (1 + expf(-x));
+  if (act->kind == SNP_HARD_SIGMOID) return bounded(act->alpha * x + act->beta, 0, 1);
+  return x * bounded(x / 6 + 0.5f, 0, 1); /* SNP_HARD_SWISH */
 }
 
 /* The input with the affine in front of it, which does not apply to padding. */
@@ -82,8 +84,7 @@ static void run_window(const step* s) {
         if (y < 0 || y >= s->in.h || x < 0 || x >= s->in.w) continue;
         ++inside;
         for (int32_t c = 0; c < group_in; ++c) {
-          const int64_t from = (pixel / image_size * s->in.h + y) * s->in.w + x;
-          const float v = input(s, from, o / group_out * group_in + c);
+          const float v = input(s, (pixel / image_size * s->in.h + y) * s->in.w + x, o / group_out * group_in + c);
           sum += s->params[0] ? v * s->params[0][((int64_t)o * group_in + c) * taps + tap] : v;
           best = fmaxf(best, v);
         }
@@ -195,8 +196,7 @@ static const snp_port* port_of(const snp_plan* plan, uint32_t i) {
   return SNP_AT(snp_port, plan->outputs, i - plan->input_count);
 }
 
-/* Finds the sizes of all blocks and, once they are allocated, fills them in. As measure() and prepare() both come here,
- * they always agree. */
+/* Finds the sizes of all blocks and, once they are allocated, fills them in: so measure() and prepare() agree. */
 static void translate(snp_prepared* p, const snp_plan* plan) {
   p->bytes[ARENA] = plan->arena_bytes;
   p->bytes[WEIGHTS] = p->bytes[SCRATCH] = p->bytes[NOTES] = 0;
@@ -227,7 +227,6 @@ static void translate(snp_prepared* p, const snp_plan* plan) {
 
 static const snp_host* host;          /* set by snp_entry() */
 static __thread char error_text[256]; /* of each thread */
-
 #define FAIL(status, ...) (snprintf(error_text, sizeof error_text, __VA_ARGS__), (status))
 
 /* Whether a structure that the host wants filled in has room for all members of version 1.0. */
@@ -236,20 +235,20 @@ static __thread char error_text[256]; /* of each thread */
     return FAIL(SNP_INVALID_ARGUMENT, "expected a structure of %zu bytes, found %u", sizeof *s, s->struct_size);
 
 static int is_known(const snp_act* act) {
-  return !act || act->kind <= SNP_SIGMOID;
+  return !act || act->kind <= SNP_HARD_SWISH;
 }
 
 /* NULL, or why a step does not run here. Numbers that are unknown are those of a later version. */
 static const char* why_not(const snp_step* s) {
+  const snp_attention* a = s->op == SNP_ATTENTION ? s->attention : NULL;
   if (s->quant) return "steps that compute with integers are not supported";
-  if (s->op > SNP_AFFINE && s->op != SNP_ATTENTION) return "this kind of step is not supported";
+  if (s->op > SNP_AFFINE && !a) return "this kind of step is not supported";
   if (s->in->type != SNP_FLOAT32 || s->out->type != SNP_FLOAT32 || (s->in2 && s->in2->type != SNP_FLOAT32)) {
     return "expected views of float32";
   }
-  if (s->op == SNP_ATTENTION && s->attention->hidden != 0) return "attention of the second form is not supported";
-  if (!is_known(s->act) || (s->op == SNP_ATTENTION && !(is_known(s->attention->act) && is_known(s->attention->gate)))) {
-    return "this kind of activation is not supported";
-  }
+  if (a && a->hidden != 0) return "attention of the second form is not supported";
+  if (a && !(is_known(a->act) && is_known(a->gate))) return "this kind of activation in an attention is not supported";
+  if (!is_known(s->act)) return "this kind of activation is not supported";
   return NULL;
 }
 
@@ -331,27 +330,23 @@ static void destroy(snp_prepared* p) {
   free(p);
 }
 
-/* Memory is announced to the host first, which may refuse it. For a device, its driver allocates all but NOTES. */
-static char* allocate(uint32_t memory, uint64_t bytes) {
-  const int accounts = (host->capabilities & SNP_HOST_ACCOUNTS) != 0;
-  if (bytes > SIZE_MAX / 2 || (accounts && host->reserve(host->self, memory, bytes) != SNP_OK)) return NULL;
-  char* data = calloc(1, (size_t)bytes);
-  if (!data && accounts) host->release(host->self, memory, bytes);
-  return data;
-}
-
 static snp_status prepare(const snp_plan* plan, const snp_options* options, snp_prepared** result) {
   const snp_status status = check_plan(plan, options);
   if (status != SNP_OK) return status;
   snp_prepared* p = calloc(1, sizeof *p); /* of a size that does not depend on the plan */
   if (!p) return FAIL(SNP_NO_MEMORY, "no memory for a plan");
   translate(p, plan);
+  const int accounts = (host->capabilities & SNP_HOST_ACCOUNTS) != 0;
   for (int i = 0; i < BLOCKS; ++i) {
     const uint64_t bytes = p->bytes[i];
-    if (bytes > 0 && !(p->data[i] = allocate(memory_of[i], bytes))) {
-      destroy(p); /* which leaves out what is not there */
-      return FAIL(SNP_NO_MEMORY, "no memory for a block of %llu bytes", (unsigned long long)bytes);
-    }
+    if (bytes == 0) continue;
+    const int granted = !accounts || host->reserve(host->self, memory_of[i], bytes) == SNP_OK;
+    if (granted && bytes <= SIZE_MAX)
+      p->data[i] = calloc(1, (size_t)bytes); /* a device's driver allocates all but NOTES */
+    if (p->data[i]) continue;
+    if (granted && accounts) host->release(host->self, memory_of[i], bytes);
+    destroy(p); /* which leaves out what is not there */
+    return FAIL(SNP_NO_MEMORY, "no memory for a block of %llu bytes", (unsigned long long)bytes);
   }
   translate(p, plan);
   *result = p;
@@ -359,23 +354,26 @@ static snp_status prepare(const snp_plan* plan, const snp_options* options, snp_
 }
 
 /* Moves a port's elements: outside, those of a channel lie next to each other. */
-static snp_status copy(const tensor* port, float* outside, uint64_t bytes, uint32_t memory, int to_arena) {
-  const int64_t pixels = (int64_t)port->h * port->w, image = pixels * port->c, elements = port->n * image;
-  if (bytes != (uint64_t)elements * sizeof(float) || !outside) {
-    return FAIL(SNP_INVALID_ARGUMENT, "expected %llu bytes, found %llu at address %p",
-                (unsigned long long)elements * sizeof(float), (unsigned long long)bytes, (void*)outside);
+static snp_status copy(const tensor* ports, uint32_t count, uint32_t index, float* outside, uint64_t bytes,
+                       uint32_t memory, int to_arena) {
+  if (index >= count) return FAIL(SNP_INVALID_ARGUMENT, "expected an index below %u, found %u", count, index);
+  const tensor* t = &ports[index];
+  const int64_t pixels = (int64_t)t->h * t->w, image = pixels * t->c;
+  const uint64_t expected = (uint64_t)(t->n * image) * sizeof(float);
+  if (bytes != expected || !outside) {
+    return FAIL(SNP_INVALID_ARGUMENT, "expected the address of %llu bytes, found %llu at %p",
+                (unsigned long long)expected, (unsigned long long)bytes, (void*)outside);
   }
-  if (memory != SNP_HOST_MEMORY) return FAIL(SNP_UNSUPPORTED, "expected memory of the host");
-  for (int64_t i = 0; i < elements; ++i) {
-    float* inside = at(port, i / image * pixels + i % pixels, (int32_t)(i % image / pixels));
+  if (memory != SNP_HOST_MEMORY) return FAIL(SNP_UNSUPPORTED, "expected memory of the host, found kind %u", memory);
+  for (int64_t i = 0; i < t->n * image; ++i) {
+    float* inside = at(t, i / image * pixels + i % pixels, (int32_t)(i % image / pixels));
     memcpy(to_arena ? inside : outside + i, to_arena ? outside + i : inside, sizeof(float));
   }
   return SNP_OK;
 }
 
 static snp_status set_input(snp_prepared* p, uint32_t index, const void* data, uint64_t bytes, uint32_t memory) {
-  if (index >= p->input_count) return FAIL(SNP_INVALID_ARGUMENT, "expected an input below %u", p->input_count);
-  return copy(&p->ports[index], (float*)data, bytes, memory, 1); /* which only reads `data` */
+  return copy(p->ports, p->input_count, index, (float*)data, bytes, memory, 1); /* which only reads `data` */
 }
 
 static snp_status run(snp_prepared* p) {
@@ -384,8 +382,7 @@ static snp_status run(snp_prepared* p) {
 }
 
 static snp_status get_output(snp_prepared* p, uint32_t index, void* data, uint64_t bytes, uint32_t memory) {
-  if (index >= p->output_count) return FAIL(SNP_INVALID_ARGUMENT, "expected an output below %u", p->output_count);
-  return copy(&p->ports[p->input_count + index], data, bytes, memory, 0);
+  return copy(p->ports + p->input_count, p->output_count, index, data, bytes, memory, 0);
 }
 
 SNP_EXPORT const snp_plugin* snp_entry(const snp_host* from, const char** why) {

@@ -167,6 +167,7 @@ struct StepInfo {
   std::string reason = {};
   uint32_t launches = 0;
   uint64_t bytes_read = 0, bytes_written = 0;
+  uint64_t least_bytes = 0;  // of its inputs, parameters and outputs: what must be read and written at least
 };
 
 // One planned buffer, for drawing the plan.
