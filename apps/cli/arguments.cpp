@@ -98,6 +98,8 @@ void BackendOptions::add_to(CLI::App& command) {
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber.description(""));
   command.add_flag("--strict", strict, "with a plugin: fail instead of falling back to the CPU");
+  command.add_flag("--tensor-cores", tensor_cores,
+                   "with --precision f16 on a plugin: products in float16, where it can");
   command.add_flag("--tune", tune, "with a plugin: find its fastest settings by timing, and keep them");
   auto* check =
       command.add_flag("--check-steps", check_steps,
@@ -135,6 +137,7 @@ Result<SessionOptions> BackendOptions::resolve(int64_t batch) const {
   options.large_weights = large_weights;
   options.strict = strict;
   options.tune = tune;
+  options.tensor_cores = tensor_cores;
   options.device_check = no_device_check ? DeviceCheck::kOff
                          : check_steps   ? DeviceCheck::kSteps
                                          : DeviceCheck::kOutputs;

@@ -63,8 +63,8 @@ struct BackendOptions {
   std::string backend = "auto", precision = "f32";
   int threads = 0;
   bool large_weights = false;
-  bool strict = false, tune = false, check_steps = false, no_device_check = false;  // of plugins
-  uint64_t max_memory = 0;                                                          // 0: default_memory()
+  bool strict = false, tune = false, tensor_cores = false, check_steps = false, no_device_check = false;  // of plugins
+  uint64_t max_memory = 0;  // 0: default_memory()
   void add_to(CLI::App& command);
   Result<SessionOptions> resolve(int64_t batch) const;
 };

@@ -11,6 +11,8 @@
 #include <memory>
 #include <mutex>
 
+#include "base/forks.h"
+
 namespace sparsenet {
 namespace {
 
@@ -35,6 +37,14 @@ std::string version_text(uint32_t major, uint32_t minor) {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
+// What a plugin says, in one line.
+std::string line(const char* text) {
+  std::string made = text;
+  std::replace_if(
+      made.begin(), made.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return made;
+}
+
 // Whether a table has all functions that are not optional.
 bool is_complete(const Plugin& p) {
   return SPARSENET_PLUGIN_HAS(p, last_error) && SPARSENET_PLUGIN_HAS(p, describe) &&
@@ -47,7 +57,7 @@ bool is_complete(const Plugin& p) {
 Result<Plugin> open_plugin(snp_entry_function entry, const std::string& path) {
   const char* why = nullptr;
   const snp_plugin* table = entry(&kHost, &why);
-  if (!table) return unsupported(path + ": the plugin refuses this engine: " + (why ? why : "it does not say why"));
+  if (!table) return unsupported(path + ": the plugin refuses this engine: " + line(why ? why : "it does not say why"));
   if (table->major != SNP_MAJOR) {
     return unsupported(path + ": expected a plugin for version " + version_text(SNP_MAJOR, SNP_MINOR) +
                        " of the interface (sparsenet/plugin.h), found one for " +
@@ -82,6 +92,7 @@ const Plugin* known(const std::string& path) {
 
 Result<const Plugin*> keep(Result<Plugin> plugin) {
   if (!plugin.ok()) return plugin.status();
+  if (!watch_forks()) return out_of_memory(plugin->path + ": no memory left while loading a plugin");
   registry().plugins.push_back(std::make_unique<Plugin>(std::move(*plugin)));
   return registry().plugins.back().get();
 }
@@ -149,8 +160,11 @@ PluginList load_candidates(const std::string& name) {
     auto plugin = load_plugin(file);
     if (!plugin.ok()) {
       list.problems.push_back(plugin.status());
-    } else if ((name.empty() || (*plugin)->name == name) &&
-               std::find(list.plugins.begin(), list.plugins.end(), *plugin) == list.plugins.end()) {
+    } else if (!name.empty() && (*plugin)->name != name) {
+      if (fs::path(file).filename() != kPrefix + name + kSuffix) continue;
+      list.problems.push_back(
+          unsupported(file + ": expected a plugin with the name '" + name + "', found '" + (*plugin)->name + "'"));
+    } else if (std::find(list.plugins.begin(), list.plugins.end(), *plugin) == list.plugins.end()) {
       list.plugins.push_back(*plugin);
     }
   }
@@ -177,8 +191,11 @@ std::vector<std::string> plugin_folders() {
 
 Status add_plugin_entry(snp_entry_function entry, const std::string& where) {
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  if (known(where)) return {};
-  return keep(open_plugin(entry, where)).status();
+  auto plugin = open_plugin(entry, where);
+  for (const auto& other : registry().plugins) {
+    if (plugin.ok() && other->path == where && other->table == plugin->table) return {};
+  }
+  return keep(std::move(plugin)).status();
 }
 
 Result<const Plugin*> load_plugin(const std::string& path) {
@@ -219,11 +236,27 @@ PluginList find_plugins() {
   return load_candidates("");
 }
 
+Status enter_driver(const Plugin& plugin) {
+  const uint32_t now = fork_generation() + 1;
+  uint32_t before = 0;
+  if (plugin.used_in->compare_exchange_strong(before, now) || before == now) return {};
+  return unsupported("backend '" + plugin.name +
+                     "': this process is the child of a fork() whose parent has used the backend, and drivers of "
+                     "devices do not survive that: expected sessions in one of the two only");
+}
+
+Result<uint32_t> count_devices(const Plugin& plugin) {
+  SPARSENET_RETURN_IF_ERROR(enter_driver(plugin));
+  uint32_t devices = 0;
+  SPARSENET_RETURN_IF_ERROR(plugin_status(plugin, plugin.table->count_devices(&devices), "counting its devices"));
+  return devices;
+}
+
 Status plugin_status(const Plugin& plugin, snp_status status, const char* doing) {
   if (status == SNP_OK) return {};
   const char* text = plugin.table->last_error();
   const std::string message =
-      "backend '" + plugin.name + "': " + (text && *text ? std::string(text) : std::string(doing) + " failed");
+      "backend '" + plugin.name + "': " + (text && *text ? line(text) : std::string(doing) + " failed");
   switch (status) {
     case SNP_INVALID_ARGUMENT:
       return invalid_argument(message);

@@ -5,6 +5,8 @@
 #include <sparsenet/plugin.h>
 #include <sparsenet/status.h>
 
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,8 @@ struct Plugin {
   int32_t score = 0;
   uint32_t capabilities = 0;
   const snp_plugin* table = nullptr;
+  // 1 + fork_generation() (base/forks.h) of the process that has called its driver; 0: none has.
+  std::unique_ptr<std::atomic<uint32_t>> used_in = std::make_unique<std::atomic<uint32_t>>(0);
 
   bool can(uint32_t capability) const { return (capabilities & capability) != 0; }
 };
@@ -50,7 +54,13 @@ PluginList find_plugins();
 // ../lib/sparsenet beside it, and where this library's plugins are installed.
 std::vector<std::string> plugin_folders();
 
-// A plugin's failure as a Status. `doing` completes "backend 'opencl': ..." if the plugin gave no text.
+// To be called before a plugin's driver is. kUnsupported in the child of a fork() whose parent has called it: drivers
+// lose their threads there, and calls of them may never return.
+Status enter_driver(const Plugin& plugin);
+// The number of its devices; enters the driver.
+Result<uint32_t> count_devices(const Plugin& plugin);
+
+// A plugin's failure as a Status, in one line. `doing` completes "backend 'opencl': ..." if the plugin gave no text.
 Status plugin_status(const Plugin& plugin, snp_status status, const char* doing);
 
 }  // namespace sparsenet

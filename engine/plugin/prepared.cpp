@@ -39,23 +39,27 @@ Status PreparedPlan::create(const Plugin& plugin, const snp_plan& plan, const sn
 }
 
 void PreparedPlan::reset() {
-  if (prepared_) plugin_->table->destroy(prepared_);
+  // The child of a fork() leaves what its parent prepared as it is: calling the driver might never return.
+  if (prepared_ && enter_driver(*plugin_).ok()) plugin_->table->destroy(prepared_);
   prepared_ = nullptr;
 }
 
 Status PreparedPlan::set_input(size_t index, const void* data, uint64_t bytes) {
+  SPARSENET_RETURN_IF_ERROR(enter_driver(*plugin_));
   const snp_status status =
       plugin_->table->set_input(prepared_, static_cast<uint32_t>(index), data, bytes, SNP_HOST_MEMORY);
   return plugin_status(*plugin_, status, "setting an input");
 }
 
 Status PreparedPlan::get_output(size_t index, void* data, uint64_t bytes) {
+  SPARSENET_RETURN_IF_ERROR(enter_driver(*plugin_));
   const snp_status status =
       plugin_->table->get_output(prepared_, static_cast<uint32_t>(index), data, bytes, SNP_HOST_MEMORY);
   return plugin_status(*plugin_, status, "reading an output");
 }
 
 Status PreparedPlan::run() {
+  SPARSENET_RETURN_IF_ERROR(enter_driver(*plugin_));
   return plugin_status(*plugin_, plugin_->table->run(prepared_), "running a plan");
 }
 
@@ -63,6 +67,7 @@ Status PreparedPlan::profile(std::vector<snp_step_profile>* profiles, size_t ste
   snp_step_profile none{};
   none.struct_size = sizeof none;
   profiles->assign(steps, none);
+  SPARSENET_RETURN_IF_ERROR(enter_driver(*plugin_));
   if (SPARSENET_PLUGIN_HAS(*plugin_, profile)) {
     const snp_status status = plugin_->table->profile(prepared_, profiles->data(), static_cast<uint32_t>(steps));
     return plugin_status(*plugin_, status, "profiling a plan");

@@ -70,8 +70,7 @@ bool is_available(Backend backend) {
   if (!is_plugin(backend)) return find_backend(backend) != nullptr;
   const auto available = guarded("looking for a plugin", [&]() -> Status {
     SPARSENET_ASSIGN_OR_RETURN(const Plugin* plugin, find_plugin(name(backend)));
-    uint32_t devices = 0;
-    SPARSENET_RETURN_IF_ERROR(plugin_status(*plugin, plugin->table->count_devices(&devices), "counting devices"));
+    SPARSENET_ASSIGN_OR_RETURN(const uint32_t devices, count_devices(*plugin));
     return devices > 0 ? Status() : unsupported("no device");
   });
   return backend != Backend::kPlugin && available.ok();
@@ -120,7 +119,13 @@ Status parse_backend(const std::string& text, SessionOptions* options) {
     if (known.ok()) {
       read.backend = *known;
     } else {
-      if (backend.empty() || !find_plugin(backend).ok()) return known.status();
+      if (backend.empty()) return known.status();
+      const Status plugin = find_plugin(backend).status();
+      if (!plugin.ok()) {
+        const std::string context = "backend '" + backend + "': ";
+        const size_t repeated = plugin.message().rfind(context, 0) == 0 ? context.size() : 0;
+        return invalid_argument(known.status().message() + ", or a plugin; " + plugin.message().substr(repeated));
+      }
       read.backend = Backend::kPlugin;
       read.plugin = backend;
     }

@@ -107,6 +107,8 @@ sn_status sn_host_open(const char* path, const sn_host_options* options, sn_host
     return SN_OK;
   } catch (const std::bad_alloc&) {
     return report({sparsenet::StatusCode::kOutOfMemory, "no memory"}, message);
+  } catch (...) {
+    return report({sparsenet::StatusCode::kInternal, "exception"}, message);
   }
 }
 

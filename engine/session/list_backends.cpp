@@ -17,9 +17,10 @@ BackendInfo describe(const Plugin& plugin) {
   info.version = plugin.version;
   info.path = plugin.path;
   info.float16 = plugin.can(SNP_CAN_FLOAT16);
-  uint32_t count = 0;
-  Status status = plugin_status(plugin, plugin.table->count_devices(&count), "counting its devices");
-  for (uint32_t i = 0; status.ok() && i < count; ++i) {
+  const Result<uint32_t> counted = count_devices(plugin);
+  Status status = counted.status();
+  const uint32_t count = counted.ok() ? *counted : 0;
+  for (uint32_t i = 0; i < count; ++i) {
     snp_device device{};
     device.struct_size = sizeof device;
     status = plugin_status(plugin, plugin.table->describe_device(i, &device), "describing its device");

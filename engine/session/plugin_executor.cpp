@@ -73,7 +73,7 @@ class PluginExecutor : public Executor {
   Status find_plugin_and_device();
   Status place();
   Status run_on_cpu(const Graph& graph, const Model* stored);
-  Status check_memory(const PlanCost& host);
+  Status check_memory();
   void describe();
   void describe_steps();
   void note(const std::string& text) const;
@@ -82,12 +82,13 @@ class PluginExecutor : public Executor {
 
   Status run_device(bool timed);
   Status run_parts(bool timed);
-  Status check_first_run();
-  Result<std::string> find_fault(bool each_step);
+  Status check_first_run(bool timed);
+  Status leave_device(const Graph& graph, const PortValues& inputs, bool timed);
+  Result<std::string> find_fault(bool each_step, const PortValues& inputs);
 
   SessionOptions options_;
   const Plugin* plugin_ = nullptr;
-  std::string cache_folder_, device_name_;
+  std::string cache_folder_, device_name_, driver_;
   snp_options device_options_{};
   StoredPlan plan_;
   Support support_;
@@ -103,9 +104,10 @@ class PluginExecutor : public Executor {
   // In place of all that: the whole network on the CPU.
   std::unique_ptr<Executor> cpu_;
 
-  // Until the first run has been checked: the graph, and the inputs of the run.
+  // Until the first run has been checked: the graph, and the inputs that have been set since the last run.
   std::optional<Graph> unchecked_;
   PortValues kept_inputs_;
+  Status wrong_;  // the device computes wrongly, and there is no CPU in its place: what every run returns
 };
 
 void PluginExecutor::note(const std::string& text) const {
@@ -120,8 +122,7 @@ Status PluginExecutor::find_plugin_and_device() {
   const std::string wanted = options_.backend == Backend::kPlugin ? options_.plugin : name(options_.backend);
   if (wanted.empty()) return invalid_argument("plugin: expected the name of a plugin, found an empty one");
   SPARSENET_ASSIGN_OR_RETURN(plugin_, find_plugin(wanted));
-  uint32_t devices = 0;
-  SPARSENET_RETURN_IF_ERROR(plugin_status(*plugin_, plugin_->table->count_devices(&devices), "counting its devices"));
+  SPARSENET_ASSIGN_OR_RETURN(const uint32_t devices, count_devices(*plugin_));
   if (options_.device >= devices) {
     const std::string found = devices == 0   ? "none"
                               : devices == 1 ? "device 0 alone"
@@ -134,6 +135,7 @@ Status PluginExecutor::find_plugin_and_device() {
   SPARSENET_RETURN_IF_ERROR(
       plugin_status(*plugin_, plugin_->table->describe_device(options_.device, &device), "describing its device"));
   device_name_ = device.name ? device.name : "";
+  if (device.driver) driver_ = device.driver;
   return {};
 }
 
@@ -142,8 +144,8 @@ Status PluginExecutor::prepare(const Graph& source, const SessionOptions& option
   options_ = options;
   SPARSENET_RETURN_IF_ERROR(find_plugin_and_device());
   const std::string backend = "backend '" + plugin_->name + "': ";
-  if (options.precision == Precision::kBfloat16 ||
-      (options.precision == Precision::kFloat16 && !plugin_->can(SNP_CAN_FLOAT16))) {
+  const bool half = options.precision == Precision::kFloat16 && plugin_->can(SNP_CAN_FLOAT16);
+  if (options.precision != Precision::kFloat32 && !half) {
     return unsupported("precision " + std::string(name(options.precision)) + ": backend '" + plugin_->name +
                        "' has f32" + (plugin_->can(SNP_CAN_FLOAT16) ? " and f16" : " only"));
   }
@@ -151,12 +153,17 @@ Status PluginExecutor::prepare(const Graph& source, const SessionOptions& option
   if (options.images_at_once != 0 && options.images_at_once != options.batch) {
     return unsupported("images_at_once: " + backend + "it computes all images of a batch at once");
   }
+  // Also where the device runs everything: the CPU checks its first run.
+  SPARSENET_RETURN_IF_ERROR(choose_backend(Backend::kAuto, options.threads, options.thread_hook, &bind_));
+  bind_.flush_denormals = options.flush_denormals;
+  bind_.large_weights = options.large_weights;
   cache_folder_ = cache_folder(options.cache_folder);
   device_options_ = {};
   device_options_.struct_size = sizeof device_options_;
   device_options_.device = options.device;
   device_options_.precision = options.precision == Precision::kFloat16 ? SNP_FLOAT16 : SNP_FLOAT32;
-  device_options_.flags = options.tune && plugin_->can(SNP_CAN_TUNE) ? SNP_TUNE : 0;
+  device_options_.flags =
+      (options.tune && plugin_->can(SNP_CAN_TUNE) ? SNP_TUNE : 0u) | (options.tensor_cores ? SNP_TENSOR_CORES : 0u);
   device_options_.cache_folder = cache_folder_.empty() ? nullptr : cache_folder_.c_str();
 
   Graph graph = source;
@@ -167,7 +174,7 @@ Status PluginExecutor::prepare(const Graph& source, const SessionOptions& option
   return place();
 }
 
-// Asks the plugin what it runs, and cuts the plan accordingly.
+// Asks the plugin what it runs, and cuts the plan accordingly. kUnsupported: not everything, but the session is strict.
 Status PluginExecutor::place() {
   const Plan& plan = *plan_.plan;
   const bool widen = !plugin_->can(SNP_READS_FLOAT16);
@@ -175,6 +182,9 @@ Status PluginExecutor::place() {
   SPARSENET_ASSIGN_OR_RETURN(const PlanData whole, PlanData::make(plan, plan_.constants, all, widen));
   SPARSENET_ASSIGN_OR_RETURN(support_, ask_support(*plugin_, whole.plan(), device_options_));
   placement_ = place_steps(plan, support_.supported, support_.reasons, plugin_->name);
+  if (!placement_.missing.empty() && options_.strict) {
+    return unsupported(placement_.missing + ", and a strict session falls back to nothing else");
+  }
   if (!placement_.on_device) return {};
   parts_.cut(plan, placement_.begin, placement_.end);
   SPARSENET_ASSIGN_OR_RETURN(data_, PlanData::make(plan, plan_.constants, parts_.device(), widen));
@@ -182,14 +192,19 @@ Status PluginExecutor::place() {
 }
 
 // Fills in the report: of the device, and of the CPU's part.
-Status PluginExecutor::check_memory(const PlanCost& host) {
+Status PluginExecutor::check_memory() {
   SPARSENET_ASSIGN_OR_RETURN(const snp_needs needs, measure_plan(*plugin_, data_->plan(), device_options_));
+  uint64_t total = rt::add_bytes(rt::add_bytes(needs.arena_bytes, needs.weights_bytes), needs.scratch_bytes);
+  if (parts_.has_host_steps()) {
+    SPARSENET_ASSIGN_OR_RETURN(const PlanCost host, measure_plan(parts_.host(), bind_));
+    total = rt::add_bytes(total, host.total_bytes(bind_.threads));
+  }
+  if (total > rt::kMostBytes) return out_of_memory("the session needs more memory than can be addressed");
   memory_.arena_bytes = static_cast<size_t>(needs.arena_bytes);
   memory_.weights_bytes = static_cast<size_t>(needs.weights_bytes);
   memory_.scratch_bytes = static_cast<size_t>(needs.scratch_bytes);
   memory_.lower_bound_bytes = plan_.plan->lower_bound_bytes;
-  memory_.total_bytes = memory_.arena_bytes + memory_.weights_bytes + memory_.scratch_bytes;
-  if (parts_.has_host_steps()) memory_.total_bytes += static_cast<size_t>(host.total_bytes(bind_.threads));
+  memory_.total_bytes = static_cast<size_t>(total);
   if (options_.max_memory_bytes > 0 && memory_.total_bytes > options_.max_memory_bytes) {
     return out_of_memory("the session needs " + std::to_string(memory_.total_bytes) + " bytes, more than the " +
                          std::to_string(options_.max_memory_bytes) + " that it may take");
@@ -209,30 +224,20 @@ Status PluginExecutor::run_on_cpu(const Graph& graph, const Model* stored) {
   inputs_ = cpu_->inputs();
   outputs_ = cpu_->outputs();
   buffers_ = cpu_->buffers();
+  plan_ = {};
   return {};
 }
 
 Status PluginExecutor::create(const Graph& graph, const Model* stored, const SessionOptions& options) {
   SPARSENET_RETURN_IF_ERROR(prepare(graph, options));
-  if (!placement_.missing.empty()) {
-    if (options.strict) return unsupported(placement_.missing + ", and a strict session falls back to nothing else");
-    note(placement_.missing + ": " + placement_.consequence);
-  }
+  if (!placement_.missing.empty()) note(placement_.missing + ": " + placement_.consequence);
   if (!placement_.on_device) return run_on_cpu(graph, stored);
-  PlanCost host;
-  if (parts_.has_host_steps()) {
-    SPARSENET_RETURN_IF_ERROR(choose_backend(Backend::kAuto, options.threads, options.thread_hook, &bind_));
-    bind_.flush_denormals = options.flush_denormals;
-    bind_.large_weights = options.large_weights;
-    SPARSENET_ASSIGN_OR_RETURN(host, measure_plan(parts_.host(), bind_));
-  }
-  SPARSENET_RETURN_IF_ERROR(check_memory(host));
+  SPARSENET_RETURN_IF_ERROR(check_memory());
   SPARSENET_RETURN_IF_ERROR(prepared_.create(*plugin_, data_->plan(), device_options_));
   if (parts_.has_host_steps()) SPARSENET_RETURN_IF_ERROR(bound_.create(parts_.host(), bind_));
   data_.reset();
   describe();
   const bool check = options.device_check != DeviceCheck::kOff;
-  plan_.graph_identity = check ? graph_identity(graph) : 0;
   if (check && !(options.device_check == DeviceCheck::kOutputs && was_checked(cache_folder_, verdict_key()))) {
     unchecked_ = graph;
     kept_inputs_.resize(plan_.plan->inputs.size());
@@ -245,21 +250,17 @@ Status PluginExecutor::create(const Graph& graph, const Model* stored, const Ses
 Result<MemoryReport> PluginExecutor::measure(const Graph& graph, const Model* stored, const SessionOptions& options) {
   SPARSENET_RETURN_IF_ERROR(prepare(graph, options));
   if (!placement_.on_device) return measure_on_host(graph, stored, cpu_options());
-  PlanCost host;
-  if (parts_.has_host_steps()) {
-    SPARSENET_RETURN_IF_ERROR(choose_backend(Backend::kAuto, options.threads, options.thread_hook, &bind_));
-    SPARSENET_ASSIGN_OR_RETURN(host, measure_plan(parts_.host(), bind_));
-  }
-  SPARSENET_RETURN_IF_ERROR(check_memory(host));
+  SPARSENET_RETURN_IF_ERROR(check_memory());
   return memory_;
 }
 
 std::string PluginExecutor::verdict_key() const {
   char identity[32];
   std::snprintf(identity, sizeof identity, "%016llx", static_cast<unsigned long long>(plan_.graph_identity));
-  return "network " + std::string(identity) + ", batch " + std::to_string(options_.batch) + ", precision " +
-         name(options_.precision) + (options_.optimize ? "" : ", not optimized") + ", plugin " + plugin_->name + " " +
-         plugin_->version + ", device " + device_name_ + ", steps " + std::to_string(placement_.begin) + " to " +
+  return "engine " + version() + ", network " + std::string(identity) + ", batch " + std::to_string(options_.batch) +
+         ", precision " + name(options_.precision) + (options_.optimize ? "" : ", not optimized") + ", flags " +
+         std::to_string(device_options_.flags) + ", plugin " + plugin_->name + " " + plugin_->version + ", device " +
+         device_name_ + ", driver " + driver_ + ", steps " + std::to_string(placement_.begin) + " to " +
          std::to_string(placement_.end) + "\n" + requirements_of(*plugin_, device_options_);
 }
 
@@ -288,6 +289,7 @@ void PluginExecutor::describe_steps() {
       info.backend = plugin_->name;
       info.is_copy = plan.steps[i].is_copy;
       info.macs = plan.step_macs[i];
+      info.least_bytes = least_bytes(plan.steps[i], options_.precision == Precision::kFloat16);
     } else {
       info = bound_.steps()[host++];
       const char* reason = support_.reasons[i];
@@ -302,12 +304,15 @@ void PluginExecutor::describe_steps() {
 Status PluginExecutor::set_input_elements(size_t index, const void* data) {
   if (cpu_) return cpu_->set_input_elements(index, data);
   const PlanPort& port = plan_.plan->inputs[index];
+  if (parts_.begins_on_device()) {
+    SPARSENET_RETURN_IF_ERROR(prepared_.set_input(index, data, bytes_of(port)));
+  } else {
+    bound_.write_elements(port, data);
+  }
   if (unchecked_) {
     const auto* bytes = static_cast<const uint8_t*>(data);
     kept_inputs_[index].assign(bytes, bytes + bytes_of(port));
   }
-  if (parts_.begins_on_device()) return prepared_.set_input(index, data, bytes_of(port));
-  bound_.write_elements(port, data);
   return {};
 }
 
@@ -387,12 +392,12 @@ Status PluginExecutor::run_parts(bool timed) {
 }
 
 // What is wrong with the first run, or nothing.
-Result<std::string> PluginExecutor::find_fault(bool each_step) {
+Result<std::string> PluginExecutor::find_fault(bool each_step, const PortValues& inputs) {
   const Graph& graph = *unchecked_;
   std::string fault;
   const auto check_steps = [&] {
     return check_each_step(*plugin_, device_options_, *plan_.plan, plan_.constants, placement_.begin, placement_.end,
-                           options_, kept_inputs_, &fault);
+                           options_, inputs, &fault);
   };
   if (each_step) {
     SPARSENET_RETURN_IF_ERROR(check_steps());
@@ -403,45 +408,64 @@ Result<std::string> PluginExecutor::find_fault(bool each_step) {
     outputs.emplace_back(bytes_of(plan_.plan->outputs[i]));
     SPARSENET_RETURN_IF_ERROR(get_output_elements(i, outputs.back().data()));
   }
-  SPARSENET_ASSIGN_OR_RETURN(const double error,
-                             compare_outputs(graph, options_, inputs_, outputs_, kept_inputs_, outputs));
+  SPARSENET_ASSIGN_OR_RETURN(const double error, compare_outputs(graph, options_, inputs_, outputs_, inputs, outputs));
   if (error <= check_tolerance(options_.precision)) return fault;
-  if (!each_step) SPARSENET_RETURN_IF_ERROR(check_steps());
-  char text[96];
-  std::snprintf(text, sizeof text, "relative error %.2g of the outputs, found in no single step", error);
-  return fault.empty() ? std::string(text) : fault;
+  // Whether or not the step at fault can be found, the outputs are wrong.
+  const Status looked = each_step ? Status() : check_steps();
+  if (!fault.empty()) return fault;
+  char text[64];
+  std::snprintf(text, sizeof text, "relative error %.2g of the outputs, ", error);
+  return text + (looked.ok() ? "found in no single step" : "and its steps could not be checked: " + looked.message());
 }
 
-Status PluginExecutor::check_first_run() {
-  for (const std::vector<uint8_t>& input : kept_inputs_) {
-    if (input.empty()) return {};  // an input was not set: there is nothing to compare with
+// The CPU runs the network from here on, and this run again.
+Status PluginExecutor::leave_device(const Graph& graph, const PortValues& inputs, bool timed) {
+  SPARSENET_ASSIGN_OR_RETURN(auto cpu, make_host_executor(graph, nullptr, cpu_options()));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    SPARSENET_RETURN_IF_ERROR(cpu->set_input_elements(i, inputs[i].data()));
   }
-  SPARSENET_ASSIGN_OR_RETURN(const std::string fault, find_fault(options_.device_check == DeviceCheck::kSteps));
+  prepared_.reset();
+  cpu_ = std::move(cpu);
+  buffers_ = cpu_->buffers();
+  return cpu_->run(timed);
+}
+
+Status PluginExecutor::check_first_run(bool timed) {
+  // Inputs are to be set before every run: of one that was not, the device may hold anything.
+  const PortValues inputs = std::exchange(kept_inputs_, PortValues(kept_inputs_.size()));
+  for (const std::vector<uint8_t>& input : inputs) {
+    if (input.empty()) return {};
+  }
+  const auto checked = find_fault(options_.device_check == DeviceCheck::kSteps, inputs);
+  const std::string backend = "backend '" + plugin_->name + "' on device '" + device_name_ + "'";
+  if (checked.status().code() == StatusCode::kOutOfMemory && !options_.strict) {
+    note(backend + ": its first run is not compared with the CPU: " + checked.status().message());
+  } else if (!checked.ok()) {
+    return checked.status().with_context(backend + ": comparing its first run with the CPU");
+  } else if (checked->empty()) {
+    keep_verdict(cache_folder_, verdict_key());
+  }
   const Graph graph = std::move(*unchecked_);
-  const PortValues inputs = std::move(kept_inputs_);
   unchecked_.reset();
   kept_inputs_.clear();
-  if (fault.empty()) {
-    keep_verdict(cache_folder_, verdict_key());
-    plan_.constants.clear();
-    return {};
-  }
-  const std::string why =
-      "backend '" + plugin_->name + "' on device '" + device_name_ + "' does not compute what the CPU does: " + fault;
-  if (options_.strict) return {StatusCode::kInternal, why};
+  plan_.constants.clear();
+  if (!checked.ok() || checked->empty()) return {};
+  const std::string why = backend + " does not compute what the CPU does: " + *checked;
+  wrong_ = {StatusCode::kInternal, why};
+  if (options_.strict) return wrong_;
   note(why + "; the CPU runs the network from here on");
-  SPARSENET_ASSIGN_OR_RETURN(cpu_, make_host_executor(graph, nullptr, cpu_options()));
-  prepared_.reset();
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    SPARSENET_RETURN_IF_ERROR(cpu_->set_input_elements(i, inputs[i].data()));
-  }
-  return cpu_->run(false);
+  const Status left = leave_device(graph, inputs, timed);
+  if (!cpu_) wrong_ = left.with_context(why);
+  return cpu_ ? left : wrong_;
 }
 
 Status PluginExecutor::run(bool timed) {
   if (cpu_) return cpu_->run(timed);
-  SPARSENET_RETURN_IF_ERROR(run_parts(timed));
-  return unchecked_ ? check_first_run() : Status();
+  SPARSENET_RETURN_IF_ERROR(wrong_);
+  const Status ran = run_parts(timed);
+  if (ran.ok() && unchecked_) return check_first_run(timed);
+  for (std::vector<uint8_t>& input : kept_inputs_) input.clear();
+  return ran;
 }
 
 }  // namespace

@@ -54,6 +54,30 @@ Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, c
   return best;
 }
 
+uint64_t least_bytes(const rt::Step& step, bool half) {
+  const uint64_t number = half ? 2 : sizeof(float);
+  uint64_t bytes = 0;
+  for (const rt::View* v : {&step.in, &step.in2, &step.out}) {
+    if (v->segment_count == 0) continue;
+    const uint64_t size = v->type == rt::DataType::kFloat32 ? number : rt::size_of(v->type);
+    bytes += static_cast<uint64_t>(int64_t{v->n} * v->h * v->w * v->c) * size;
+  }
+  const auto c = static_cast<uint64_t>(step.in.c);
+  const uint64_t weight = step.quant ? 1 : number;
+  if (step.affine.scale) bytes += 2 * c * number;
+  if (step.op == rt::StepOp::kConv) {
+    const auto taps = static_cast<uint64_t>(step.window.kernel_h) * static_cast<uint64_t>(step.window.kernel_w);
+    const auto out = static_cast<uint64_t>(step.out.c);
+    bytes += out * (c / static_cast<uint64_t>(step.conv.groups)) * taps * weight;
+    if (step.conv.bias) bytes += out * number;
+  }
+  if (step.op == rt::StepOp::kAttention) {
+    const auto hidden = static_cast<uint64_t>(step.attention.hidden);
+    bytes += (hidden == 0 ? 3 * c * c + 8 * c : 2 * hidden * c + hidden + c) * number;
+  }
+  return bytes;
+}
+
 // Whole buffers that hold values from before step `cut` which steps from there on, or the caller, will read.
 std::vector<PlanPort> PluginParts::live_buffers(const Plan& plan, size_t cut) {
   std::vector<PlanPort> ports;

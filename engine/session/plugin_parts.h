@@ -24,6 +24,9 @@ struct Placement {
 Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, const std::vector<const char*>& reasons,
                       const std::string& backend);
 
+// What a step has to read and write at least: its inputs, parameters and outputs once. `half`: numbers have two bytes.
+uint64_t least_bytes(const rt::Step& step, bool half);
+
 // A plan in parts. Buffers that are alive where the plan is cut go from one arena to the other as a whole: both arenas
 // have the same layout. Copies of ports and buffers are kept here; `plan` must outlive the object.
 class PluginParts {

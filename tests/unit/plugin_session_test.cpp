@@ -19,6 +19,8 @@
 using namespace sparsenet;
 using namespace sparsenet::test;
 
+extern "C" const snp_plugin* snp_entry_small(const snp_host* host, const char** why);  // tests/plugins/small_plugin.c
+
 namespace {
 
 const std::string kPlugins = std::string(SPARSENET_BINARY_DIR) + "/tests/plugins/";
@@ -265,6 +267,27 @@ TEST_CASE("what a plugin cannot run goes to the CPU, by a note, or is refused if
   const Status strict = Session::create(*model, options).status();
   CHECK(strict.code() == StatusCode::kUnsupported);
   CHECK_MESSAGE(mentions(strict.message(), {"steps cannot run", "strict"}), strict.message());
+}
+
+TEST_CASE("a plugin that is part of the program needs no file") {
+  const Variable path("SPARSENET_PLUGIN_PATH", "");
+  REQUIRE(add_plugin(snp_entry_small, "this program").ok());
+  REQUIRE(add_plugin(snp_entry_small, "this program").ok());  // twice does no harm
+  const ScratchFolder cache;
+  Notes notes;
+  SessionOptions options = on_sample(&notes, cache);
+  REQUIRE(parse_backend("small", &options).ok());
+  CHECK(options.backend == Backend::kPlugin);
+  options.strict = true;
+  const Graph graph = graph_of("sparsenet-abc-v0");
+  auto session = Session::create(graph, options);
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  const std::vector<float> image = image_of(3 * 32 * 32);
+  CHECK(difference(on_cpu(graph, image), run(*session, image)) <= kTolerance);
+  int listed = 0;
+  for (const BackendInfo& backend : list_backends())
+    listed += backend.name == "small" && backend.path == "this program";
+  CHECK(listed == 1);
 }
 
 TEST_CASE("the C functions run a network on a plugin, and report what fails") {

@@ -13,7 +13,8 @@
 // fork(): a child process may go on using every session that was not running at the time of the fork, whatever its
 // number of threads: it starts threads of its own at its first run. With kOneDnn only single-threaded sessions work in
 // the child: OpenMP's threads do not survive the fork, and if the parent has used them, run() and create() with more
-// than one thread fail with kUnsupported.
+// than one thread fail with kUnsupported. Drivers of devices do not survive it either: if the parent has used a plugin,
+// its sessions on it and new ones fail with kUnsupported in the child.
 #pragma once
 
 #include <sparsenet/graph.h>
@@ -125,6 +126,8 @@ struct SessionOptions {
   // (kUnsupported), and so is a failed check of the device.
   bool strict = false;
   DeviceCheck device_check = DeviceCheck::kOutputs;
+  // With kFloat16: products may be of float16 numbers, with sums in float32, on tensor cores of devices that have them.
+  bool tensor_cores = false;
   bool tune = false;  // find the fastest sizes of kernels by timing, and keep them in the cache folder
   // Where compiled kernels, tuned sizes and verdicts are kept. Empty: the folder `sparsenet` in $XDG_CACHE_HOME, or in
   // $HOME/.cache; if there is neither, or the folder cannot be written to, nothing is kept.
