@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 
 #include "support/check_session.h"
@@ -63,7 +64,9 @@ void check_all(const std::vector<Generator>& generators, int seeds) {
   std::string all;
   for (const std::string& kernel : kernels_seen) all += "\n  " + kernel;
   MESSAGE("kernels that ran:", all);
-  CHECK(static_cast<int>(kernels_seen.size()) >= std::min(5, scaled_by_effort(40)));
+  // A plugin's device that is a CPU has one kernel for most convolutions.
+  const bool one_for_most = std::getenv("SPARSENET_TEST_BACKEND") && !std::getenv("SPARSENET_OPENCL_AS_GPU");
+  CHECK(static_cast<int>(kernels_seen.size()) >= std::min(one_for_most ? 3 : 5, scaled_by_effort(40)));
 }
 
 }  // namespace

@@ -30,11 +30,11 @@ ConvSizes conv_sizes(const snp_step& s, const Builder& builder) {
   c.depth = c.taps * c.group_in;
   c.pointwise = c.taps == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 && w.pad_left == 0 &&
                 s.in->h == s.out->h && s.in->w == s.out->w;
-  const bool depthwise = c.group_in == 1 && c.group_out == 1;
-  c.vectors_in = has_vectors(*s.in) && (depthwise ? s.in->c : c.group_in) % 4 == 0;
+  c.depthwise = c.groups > 1 && c.group_in == 1 && c.group_out == 1;
+  c.vectors_in = has_vectors(*s.in) && (c.depthwise ? s.in->c : c.group_in) % 4 == 0;
   c.vectors_out = Builder::is_plain(*s.out) && has_vectors(*s.out) &&
                   (!s.in2 || (Builder::is_plain(*s.in2) && has_vectors(*s.in2))) &&
-                  (depthwise ? s.out->c : c.group_out) % 4 == 0 && (!s.act || s.act->kind == SNP_CLAMP);
+                  (c.depthwise ? s.out->c : c.group_out) % 4 == 0 && (!s.act || s.act->kind == SNP_CLAMP);
   c.in_elements = static_cast<uint64_t>(s.in->n) * static_cast<uint64_t>(s.in->h) * static_cast<uint64_t>(s.in->w) *
                   static_cast<uint64_t>(s.in->c);
   c.out_elements = static_cast<uint64_t>(c.rows) * static_cast<uint64_t>(s.out->c);
@@ -95,18 +95,20 @@ size_t product(int a, int b) {
 
 }  // namespace
 
-uint32_t pack_conv_weights(const ConvSizes& c, int padded_depth, int row_floats, Builder& builder) {
-  const size_t count = product(padded_depth, row_floats) * static_cast<size_t>(c.groups);
+uint32_t pack_conv_weights(const ConvSizes& c, int padded_depth, int panels, int panel_floats, Builder& builder) {
+  const size_t panel = product(padded_depth, panel_floats), matrix = panel * static_cast<size_t>(panels);
+  const size_t count = matrix * static_cast<size_t>(c.groups);
   if (builder.measure_only()) return builder.weight_bytes(nullptr, count * builder.element_bytes());
   const std::vector<float> from = weights_of(c, builder);
   std::vector<float> to(count);
   for (int o = 0; o < c.step->out->c; ++o) {
-    float* matrix = to.data() + product(padded_depth, row_floats) * static_cast<size_t>(o / c.group_out);
+    const int column = o % c.group_out;
+    float* first = to.data() + matrix * static_cast<size_t>(o / c.group_out) +
+                   panel * static_cast<size_t>(column / panel_floats) + static_cast<size_t>(column % panel_floats);
     const float* row = from.data() + product(o, c.depth);
     for (int i = 0; i < c.group_in; ++i) {
       for (int tap = 0; tap < c.taps; ++tap)
-        matrix[product(tap * c.group_in + i, row_floats) + static_cast<size_t>(o % c.group_out)] =
-            row[product(i, c.taps) + static_cast<size_t>(tap)];
+        first[product(tap * c.group_in + i, panel_floats)] = row[product(i, c.taps) + static_cast<size_t>(tap)];
     }
   }
   return builder.weight_elements(to);

@@ -13,6 +13,7 @@ struct ConvSizes {
   int groups;
   int group_in, group_out;  // channels
   int taps, depth;          // depth: taps * group_in
+  bool depthwise;           // one input channel for each of several output channels
   bool pointwise;           // a window of 1 x 1 with stride 1, no padding
   bool vectors_in;          // see ConvStart and ConvEnd
   bool vectors_out;
@@ -26,9 +27,9 @@ ConvShape conv_shape(const snp_step& step);
 ConvStart conv_start(const ConvSizes& sizes, Builder& builder);
 ConvEnd conv_end(const ConvSizes& sizes, Builder& builder);
 
-// The weights as matrices [groups][padded_depth][row_floats] of elements, where depth is ordered by tap, then by input
-// channel of the group, and all that is beyond depth and columns is zero.
-uint32_t pack_conv_weights(const ConvSizes& sizes, int padded_depth, int row_floats, Builder& builder);
+// The weights as matrices [groups][panels][padded_depth][panel_floats] of elements: a panel has panel_floats columns.
+// Depth is ordered by tap, then by input channel of the group, and all that is beyond depth and columns is zero.
+uint32_t pack_conv_weights(const ConvSizes& sizes, int padded_depth, int panels, int panel_floats, Builder& builder);
 // The same for kernels that take all channels of the output as columns: [depth][out c], and zeros up to row_floats.
 uint32_t pack_conv_columns(const ConvSizes& sizes, int row_floats, Builder& builder);
 // The same with transformed weights: [36][group_in, padded][row_floats] of float32 numbers.
@@ -51,6 +52,7 @@ bool suits_winograd(const ConvSizes& sizes);
 double winograd_cost(const ConvSizes& sizes, const Builder& builder);
 
 void lower_conv_tiled(const ConvSizes& sizes, const TileChoice& choice, Builder& builder);
+void lower_conv_serial(const ConvSizes& sizes, Builder& builder);  // on CPUs, all but depthwise ones
 void lower_conv_winograd(const ConvSizes& sizes, Builder& builder);
 void lower_conv_direct(const ConvSizes& sizes, Builder& builder);  // depthwise, and groups of few channels
 void lower_conv_few(const ConvSizes& sizes, Builder& builder);

@@ -112,8 +112,7 @@ class Driver {
   virtual Device& device(size_t index) = 0;
 };
 
-// The text of kernels/params.h, every other kernels/*_params.h, kernels/common.cl and kernels/FILE.cl, in this order:
-// what a device's compiler gets. Null if there is no such file.
+// The text of kernels/FILE.cl and of the files that it includes: what a device's compiler gets. Null if there is none.
 const char* kernel_source(const std::string& file);
 
 }  // namespace sparsenet::gpu

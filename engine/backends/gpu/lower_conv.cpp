@@ -62,6 +62,10 @@ const char* check(const snp_step& s) {
 const char* lower_conv(const snp_step& step, Builder& builder) {
   if (const char* reason = check(step)) return reason;
   const ConvSizes sizes = conv_sizes(step, builder);
+  if (builder.device().is_cpu && !sizes.depthwise) {
+    lower_conv_serial(sizes, builder);
+    return nullptr;
+  }
   if (suits_direct(sizes)) {
     lower_conv_direct(sizes, builder);
     return nullptr;

@@ -27,13 +27,12 @@ ConvDirect params_of(const ConvSizes& c, int row_floats, Builder& builder) {
 
 void lower_conv_direct(const ConvSizes& c, Builder& builder) {
   const snp_view& out = *c.step->out;
-  const bool depthwise = c.group_in == 1 && c.group_out == 1;
   const ConvDirect p = params_of(c, out.c, builder);
   const int width = c.vectors_in ? 4 : 1;
   const int64_t strips = int64_t{out.n} * out.h * divided_up(out.w, kStrip);
-  const int64_t threads = strips * (depthwise ? out.c / width : out.c);
+  const int64_t threads = strips * (c.depthwise ? out.c / width : out.c);
   const std::string defines = "-DWIDTH=" + std::to_string(width) + " -DSTRIP=" + std::to_string(kStrip);
-  const char* name = depthwise ? "conv_direct" : "conv_grouped";
+  const char* name = c.depthwise ? "conv_direct" : "conv_grouped";
   Launch& launch = builder.launch(name, name, defines, {static_cast<uint32_t>(divided_up(threads, kThreads)), 1, 1},
                                   {kThreads, 1, 1}, p);
   const uint64_t products = c.out_elements * static_cast<uint64_t>(c.depth);

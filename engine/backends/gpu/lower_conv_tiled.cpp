@@ -48,7 +48,7 @@ double cost_of(const Builder& builder, const Tile& tile, double rows, double dep
 
 std::string defines_of(const Tile& tile, int source) {
   const std::string size = "-DTILE_M=" + std::to_string(tile.rows) + " -DTILE_N=" + std::to_string(tile.columns);
-  if (tile.on_tensor_cores()) return size + " -DTENSOR_CORES -DPOINTWISE=" + (source == 0 ? "1" : "0");
+  if (tile.on_tensor_cores()) return size + " -DPOINTWISE=" + (source == 0 ? "1" : "0");
   return size + " -DTHREAD_M=" + std::to_string(tile.thread_rows) + " -DSOURCE=" + std::to_string(source);
 }
 
@@ -127,7 +127,7 @@ void lower_conv_tiled(const ConvSizes& c, const TileChoice& choice, Builder& bui
   p.row_floats = divided_up(c.group_out, tile.columns) * tile.columns;
   p.split_depth = divided_up(p.padded_depth / tile.depth, choice.splits) * tile.depth;
   p.splits = divided_up(p.padded_depth, p.split_depth);
-  p.weights = pack_conv_weights(c, p.padded_depth, p.row_floats, builder);
+  p.weights = pack_conv_weights(c, p.padded_depth, 1, p.row_floats, builder);
   const int source = !c.vectors_in ? 2 : c.pointwise ? 0 : 1;
   if (source == 2) p.places = places_of_depth(c, p.padded_depth, builder);
 

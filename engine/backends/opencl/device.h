@@ -42,22 +42,26 @@ class ClDevice final : public gpu::Device {
 
  private:
   Outcome find_context(cl_context* context);
-  Outcome find_program(cl_context context, const gpu::KernelName& name, const std::string& cache_folder,
-                       std::shared_ptr<ClProgram>* program);
-  Outcome build(cl_program program, const std::string& file, const std::string& options);
+  using ProgramName = std::pair<std::string, std::string>;  // file and defines
+  // The programs of these kernels, by name: those that are in memory, and others, which several threads make.
+  Outcome find_programs(cl_context context, const std::vector<gpu::KernelName>& names, const std::string& cache_folder,
+                        std::map<ProgramName, std::shared_ptr<ClProgram>>* programs);
+  Outcome make_program(cl_context context, const ProgramName& name, const std::string& cache_folder,
+                       std::shared_ptr<ClProgram>* program) const;
+  Outcome build(cl_program program, const std::string& file, const std::string& options) const;
   bool build_cached(cl_context context, const std::string& folder, const std::string& key, const std::string& options,
-                    Owned<cl_program>* program);
-  void keep_binary(cl_program program, const std::string& folder, const std::string& key);
+                    Owned<cl_program>* program) const;
+  void keep_binary(cl_program program, const std::string& folder, const std::string& key) const;
 
   const Api& api_;
   const cl_device_id id_;
   const std::string platform_;
   gpu::Traits traits_;
   std::string options_;  // of the compiler, besides defines
-  std::mutex mutex_;     // guards what follows
+  bool is_pocl_ = false;
+  std::mutex mutex_;  // guards what follows
   Owned<cl_context> context_;
-  // By file and defines: those that a plan in memory uses.
-  std::map<std::pair<std::string, std::string>, std::weak_ptr<ClProgram>> programs_;
+  std::map<ProgramName, std::weak_ptr<ClProgram>> programs_;  // those that a plan in memory uses
 };
 
 // Strings and numbers of a device; empty or 0 if the driver does not tell.

@@ -1,5 +1,8 @@
 // Channel attention, for small images in one launch, with a group for each image; otherwise in four: means
 // (global_pool of pool.cl), the two products, and the scaling.
+#include "elements.cl"
+#include "lanes.cl"
+#include "attention_params.h"
 
 // Threads of a group: outputs of a product times parts of its sums; and the most channels or hidden values of
 // attention_small.

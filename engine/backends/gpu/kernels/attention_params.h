@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_ATTENTION_PARAMS_H
 #define SPARSENET_GPU_ATTENTION_PARAMS_H
 
+#include "params.h"
+
 // out = in * f(mean of in): two products of a matrix and a vector, with functions in front of and behind each. Places
 // are bytes in `weights`: vectors are float32, matrices are elements, transposed: [inputs][outputs].
 struct AttentionParams {

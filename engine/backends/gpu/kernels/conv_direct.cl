@@ -1,18 +1,22 @@
 // Depthwise convolution: one input channel for each output channel. A thread computes STRIP neighbouring pixels of a row
 // for WIDTH channels, 1 or 4.
+#include "conv_common.cl"
+#include "elements.cl"
 
 #if WIDTH == 4
 #define VECTOR float4
 #define ZERO FLOAT4(0.0f, 0.0f, 0.0f, 0.0f)
-#define START start_conv4
+#define BOUNDED bounded4
 #define MULTIPLY_ADD(a, b, c) FLOAT4(FMA(a.x, b.x, c.x), FMA(a.y, b.y, c.y), FMA(a.z, b.z, c.z), FMA(a.w, b.w, c.w))
 #define LOAD load_elem4
+#define LOAD_FLOATS(p) FLOAT4((p)[0], (p)[1], (p)[2], (p)[3])
 #else
 #define VECTOR float
 #define ZERO 0.0f
-#define START start_conv
+#define BOUNDED bounded
 #define MULTIPLY_ADD(a, b, c) FMA(a, b, c)
 #define LOAD load_elem
+#define LOAD_FLOATS(p) (*(p))
 #endif
 
 KERNEL_OF(1024) conv_direct(ARENA_PARAMETERS, struct ConvDirect p) {
@@ -28,6 +32,12 @@ KERNEL_OF(1024) conv_direct(ARENA_PARAMETERS, struct ConvDirect p) {
     const int first = strip % strips * STRIP;
     const int image = line / p.shape.out_h;
     const int top = line % p.shape.out_h * p.shape.stride_h - p.shape.pad_top;
+    const struct Channel in = channel_of(arena, weights, p.start.in, channel);
+    VECTOR scale = ZERO, shift = ZERO;
+    if (p.start.has_affine) {
+      scale = LOAD_FLOATS(FLOATS_AT(p.start.scale) + channel);
+      shift = LOAD_FLOATS(FLOATS_AT(p.start.shift) + channel);
+    }
     VECTOR sum[STRIP];
     UNROLL for (int i = 0; i < STRIP; ++i) sum[i] = ZERO;
     ROLLED for (int tap_y = 0; tap_y < p.shape.kernel_h; ++tap_y) {
@@ -40,7 +50,8 @@ KERNEL_OF(1024) conv_direct(ARENA_PARAMETERS, struct ConvDirect p) {
         UNROLL for (int i = 0; i < STRIP; ++i) {
           const int x = (first + i) * p.shape.stride_w - p.shape.pad_left + tap_x * p.shape.dilation_w;
           if (x >= 0 && x < p.shape.in_w) {
-            const VECTOR v = START(arena, weights, p.start, (size_t)(pixel + x), channel);
+            VECTOR v = LOAD(in.first, (size_t)(pixel + x) * in.stride);
+            if (p.start.has_affine) v = BOUNDED(MULTIPLY_ADD(v, scale, shift), p.start.low, p.start.high);
             sum[i] = MULTIPLY_ADD(v, w, sum[i]);
           }
         }

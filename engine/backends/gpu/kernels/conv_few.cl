@@ -1,5 +1,6 @@
 // A product with few rows, as in fully connected layers: windows of 1 x 1 with stride 1. A group of threads computes
 // ROWS rows of 32 columns: each thread has four columns and one in 32 of the depth, and sums are added in a fixed order.
+#include "conv_common.cl"
 
 #define LANES_N 8
 #define LANES_K (GROUP_X / LANES_N)

@@ -1,5 +1,6 @@
 // Convolution in groups with few channels each. A thread computes STRIP neighbouring pixels of a row for one output
 // channel, and reads WIDTH input channels at a time, 1 or 4.
+#include "conv_common.cl"
 
 KERNEL_OF(1024) conv_grouped(ARENA_PARAMETERS, struct ConvDirect p) {
   LOCAL float sums[STRIP * GROUP_X];

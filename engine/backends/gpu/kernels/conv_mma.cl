@@ -1,8 +1,10 @@
 // Convolution as a product of matrices on tensor cores: what conv_tiled.cl does, with factors in float16 and sums in
-// float32. Each warp of 32 threads has a tile of 32 x 32, in pieces of 16 x 8; see "Tensor cores" in common.cl.
+// float32. Each warp of 32 threads has a tile of 32 x 32, in pieces of 16 x 8; see tensor_cores.cl.
 //
-// Macros: TILE_M rows and TILE_N columns of a group of threads, TENSOR_CORES and STORE_HALF. POINTWISE is 1 for a window
-// of 1 x 1 with stride 1, else 0. Channels are gathered four at a time.
+// Macros: TILE_M rows and TILE_N columns of a group of threads, and STORE_HALF. POINTWISE is 1 for a window of 1 x 1
+// with stride 1, else 0. Channels are gathered four at a time.
+#include "conv_common.cl"
+#include "tensor_cores.cl"
 
 #define TILE_K 32
 #define WARPS_N (TILE_N / 32)

@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_CONV_PARAMS_H
 #define SPARSENET_GPU_CONV_PARAMS_H
 
+#include "params.h"
+
 // The input and the affine in front of it; scale and shift are bytes in `weights`, where float32 numbers are.
 struct ConvStart {
   struct ViewArg in;
@@ -41,6 +43,17 @@ struct ConvTiled {
   unsigned places;               // bytes in `weights`, if channels are gathered one by one: see conv_tiled.cl
   unsigned source;               // bytes in scratch, of a batched product: its matrix [rows][depth]
   unsigned partial;              // bytes in scratch, if splits > 1 or batched: [group][split][rows][row_floats]
+};
+
+// conv_serial.cl.
+struct ConvSerial {
+  int size;
+  struct ConvStart start;
+  struct ConvEnd end;
+  struct ConvShape shape;
+  int rows, depth, columns, group_in;  // as above
+  int panels, thread_panels;           // of the weights [group][panel][depth][16]; of a thread, at most 4
+  unsigned weights;                    // bytes
 };
 
 // conv_sum.cl.

@@ -1,4 +1,5 @@
 // Adds the parts of a product whose depth was split, in their order. One thread for each row and channel.
+#include "conv_common.cl"
 
 KERNEL conv_sum(ARENA_PARAMETERS, struct ConvSum p) {
   const size_t at = (size_t)GROUP_ID(0) * GROUP_X + (size_t)LOCAL_ID(0);

@@ -10,6 +10,7 @@
 //   2: any window, channel by channel, by a table [padded_depth] of {y, x, channel, 0} in `weights`, where y and x are
 //      those of the tap and y is negative beyond the depth;
 //   3: a matrix of float32 numbers in scratch for each group, and weights of float32: see conv_winograd_input.cl.
+#include "conv_common.cl"
 
 #define TILE_K 16
 #define THREADS_N (TILE_N / 4)

@@ -1,6 +1,7 @@
 // Winograd's convolution F(4x4, 3x3), first of three launches: the input's tiles of 6 x 6 pixels, which overlap by two,
 // become 36 matrices [tiles][channels] in scratch. conv_tiled.cl multiplies each with the transformed weights, and
 // conv_winograd_output.cl transforms the products back. One thread for each tile and channel.
+#include "conv_common.cl"
 
 // B^T v for the six numbers at v0 to v5.
 #define TRANSFORM(v0, v1, v2, v3, v4, v5)                                     \

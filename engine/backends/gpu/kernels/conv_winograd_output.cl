@@ -1,4 +1,5 @@
 // Winograd's convolution, last of three launches: see conv_winograd_input.cl. One thread for each tile and channel.
+#include "conv_common.cl"
 
 KERNEL conv_winograd_output(ARENA_PARAMETERS, struct ConvWinograd p) {
   const size_t at = (size_t)GROUP_ID(0) * GROUP_X + (size_t)LOCAL_ID(0);

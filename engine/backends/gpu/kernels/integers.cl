@@ -1,5 +1,6 @@
 // Steps over bytes whose outputs depend on the same channels of their inputs: from element to element, and pools. A
 // thread computes one quad of channels at one pixel.
+#include "integers_common.cl"
 
 INLINE uint packed(const int* v) {
   uint word = 0;

@@ -1,5 +1,6 @@
 // Convolutions of bytes. A sum runs over words of four input channels: p.quads words at each tap of the window. What an
 // input's zero point adds to a sum is part of its bias, so that padding is bytes of that zero point.
+#include "integers_common.cl"
 
 // Where a kernel is among the words of a sum.
 struct Word {

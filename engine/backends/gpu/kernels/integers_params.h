@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_INTEGERS_PARAMS_H
 #define SPARSENET_GPU_INTEGERS_PARAMS_H
 
+#include "params.h"
+
 // Up to four channels of a view of bytes, which lie next to each other at every pixel.
 struct ByteQuad {
   unsigned base;  // the byte where the first channel of pixel 0 is: in the arena, or in the weights if `stride` < 0

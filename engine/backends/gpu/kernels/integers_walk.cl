@@ -1,4 +1,5 @@
 // Steps over index spaces of bytes, a thread or a group of threads for each element or row.
+#include "integers_common.cl"
 
 // The place in an operand of an element, counted over the dimensions [begin, end). The loop has a fixed number of
 // rounds, so that the structure stays in registers.

@@ -1,5 +1,5 @@
 // The structures that kernels take by value, for the host's compiler and for those of the devices. All members have
-// four bytes, and each structure begins with its size. (No `#pragma once`: this text is put in front of the kernels.)
+// four bytes, and each structure begins with its size. (No `#pragma once`: this text becomes a part of kernels.)
 #ifndef SPARSENET_GPU_PARAMS_H
 #define SPARSENET_GPU_PARAMS_H
 

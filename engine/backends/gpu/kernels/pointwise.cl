@@ -1,4 +1,6 @@
 // act(affine(in) op in2): affines, activations, arithmetic of operands of one size, and copies of channel ranges.
+#include "elements.cl"
+#include "pointwise_params.h"
 
 // Threads of a group have neighbouring channels, then neighbouring pixels.
 KERNEL pointwise(ARENA_PARAMETERS, struct PointwiseParams p) {

@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_POINTWISE_PARAMS_H
 #define SPARSENET_GPU_POINTWISE_PARAMS_H
 
+#include "params.h"
+
 struct PointwiseParams {
   int size;
   struct ViewArg in, in2, out;

@@ -1,4 +1,7 @@
 // Pooling over windows, and over whole images.
+#include "elements.cl"
+#include "lanes.cl"
+#include "pool_params.h"
 
 KERNEL pool(ARENA_PARAMETERS, struct PoolParams p) {
   const uint item = (uint)GROUP_ID(0) * GROUP_X + (uint)LOCAL_ID(0);

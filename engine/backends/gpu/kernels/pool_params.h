@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_POOL_PARAMS_H
 #define SPARSENET_GPU_POOL_PARAMS_H
 
+#include "params.h"
+
 struct PoolParams {
   int size;
   struct ViewArg in, out;

@@ -1,5 +1,7 @@
 // Inputs and outputs: between staging, the start of scratch, where channels are planes of pixels ([image][channel]
 // [pixel]; float32 numbers, or bytes), and a view in the arena, where they are side by side.
+#include "common.cl"
+#include "ports_params.h"
 
 #ifdef BYTES
 typedef uchar STAGED;

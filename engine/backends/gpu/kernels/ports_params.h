@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_PORTS_PARAMS_H
 #define SPARSENET_GPU_PORTS_PARAMS_H
 
+#include "params.h"
+
 // One range of channels of a port.
 struct PortParams {
   int size;

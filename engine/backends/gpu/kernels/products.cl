@@ -1,4 +1,8 @@
 // Matrix products, if ROWS and COLUMNS are defined; else normalisation of pixels over their channels.
+#include "elements.cl"
+#include "lanes.cl"
+#include "spaces.cl"
+#include "products_params.h"
 
 #ifdef ROWS
 

@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_PRODUCTS_PARAMS_H
 #define SPARSENET_GPU_PRODUCTS_PARAMS_H
 
+#include "params.h"
+
 // out[row][column] = act(sum over terms of a[row][term] * b[term][column]), for each element of `batch`. Distances are
 // in elements.
 struct MatMulParams {

@@ -1,4 +1,8 @@
 // Steps over index spaces with a distance between elements for each dimension.
+#include "elements.cl"
+#include "lanes.cl"
+#include "spaces.cl"
+#include "strided_params.h"
 
 KERNEL strided_pointwise(ARENA_PARAMETERS, struct StridedParams p) {
   const uint item = (uint)GROUP_ID(0) * GROUP_X + (uint)LOCAL_ID(0);

@@ -2,6 +2,8 @@
 #ifndef SPARSENET_GPU_STRIDED_PARAMS_H
 #define SPARSENET_GPU_STRIDED_PARAMS_H
 
+#include "params.h"
+
 // strided_pointwise. With width 4, the fastest dimension counts fours, and its distances are 0 or 4 elements.
 struct StridedParams {
   int size;
