@@ -133,6 +133,7 @@ Outcome Builder::build(Program* program) {
   if (plan_.arena_bytes / 4 > kMost)
     return failure(SNP_UNSUPPORTED, "activations of " + std::to_string(plan_.arena_bytes) +
                                         " bytes are more than kernels address (16 GiB); use a smaller batch");
+  arena_end_ = program->arena_bytes;
 
   launches_ = &program->launches;
   for (uint32_t i = 0; i < plan_.step_count; ++i) {
@@ -157,6 +158,13 @@ Outcome Builder::build(Program* program) {
     }
   }
   return {};
+}
+
+uint32_t Builder::counters(uint64_t count) {
+  constexpr uint64_t kUnit = 256;
+  const uint64_t at = round_up(arena_end_, kUnit);
+  program_->arena_bytes = std::max(program_->arena_bytes, at + round_up(count * sizeof(int32_t), kUnit));
+  return static_cast<uint32_t>(at / kUnit);
 }
 
 // ---- Weights --------------------------------------------------------------------------------------------------------

@@ -75,6 +75,10 @@ class Builder {
   // `bytes` of scratch, of this step alone; returns the first byte, at a multiple of 256.
   uint32_t scratch(uint64_t bytes);
 
+  // Counters, integers that are 0 between kernels, behind the arena: returns where, in units of 256 bytes. All steps
+  // share them.
+  uint32_t counters(uint64_t count);
+
   // A choice that tuning may change: 0 <= result < count.
   int choose(const std::string& key, int count, int fixed);
 
@@ -103,6 +107,7 @@ class Builder {
   std::vector<Launch>* launches_ = nullptr;  // where add() puts them
   uint32_t step_ = 0;
   uint64_t step_scratch_ = 0;
+  uint64_t arena_end_ = 0;                              // bytes of the plan's arena; counters are behind it
   const char* error_ = nullptr;                         // of this step, in static storage
   std::map<std::string, uint32_t> tables_;              // of channels, which steps share
   std::map<std::array<uint64_t, 3>, uint32_t> placed_;  // constant, offset and count: elements that steps share

@@ -1,4 +1,4 @@
-// Convolutions as products of matrices: conv_tiled.cl, conv_mma.cl and conv_sum.cl.
+// Convolutions as products of matrices: conv_tiled.cl and conv_mma.cl.
 #include <algorithm>
 
 #include "backends/gpu/conv_shape.h"
@@ -22,8 +22,8 @@ constexpr int kTileCount = sizeof kTiles / sizeof kTiles[0], kSmallestTile = 4;
 constexpr int kMostSplits = 32;
 
 // What a compute unit is taken for: enough threads to hide its latencies, multiply-adds per byte of device memory that
-// it has the bandwidth of, and multiply-adds in the time that one launch more takes.
-constexpr double kFullThreads = 512, kProductsPerByte = 8, kProductsPerLaunch = 4e5;
+// it has the bandwidth of, and multiply-adds in the time that groups take to wait for each other's sums.
+constexpr double kFullThreads = 512, kProductsPerByte = 8, kProductsPerMeeting = 2e5;
 constexpr double kSlabsPerGroup = 4;  // the time to start and to end, in slabs
 
 double units_of(const Builder& builder) {
@@ -42,7 +42,7 @@ double cost_of(const Builder& builder, const Tile& tile, double rows, double dep
   const double filled = builder.device().is_cpu ? 1.0 : std::min(1.0, per_unit * tile.threads / kFullThreads);
   double cost = per_unit * slabs * tile.depth * tile.rows * tile.columns / (tile.efficiency * filled);
   if (splits > 1)
-    cost += kProductsPerLaunch + rows * columns * matrices * (2 * splits + 1) * 4 * kProductsPerByte / units;
+    cost += kProductsPerMeeting + rows * columns * matrices * (2 * splits + 1) * 4 * kProductsPerByte / units;
   return cost;
 }
 
@@ -63,21 +63,6 @@ uint32_t places_of_depth(const ConvSizes& c, int padded_depth, Builder& builder)
     place[2] = k % c.group_in;
   }
   return builder.weight_bytes(places.data(), places.size() * 4);
-}
-
-void lower_sum(const ConvTiled& product, const ConvSizes& c, Builder& builder) {
-  ConvSum sum{};
-  sum.end = product.end;
-  sum.rows = product.rows;
-  sum.columns = product.columns;
-  sum.groups = c.groups;
-  sum.row_floats = product.row_floats;
-  sum.splits = product.splits;
-  sum.partial = product.partial;
-  const uint32_t groups = static_cast<uint32_t>(divided_up(static_cast<int64_t>(c.out_elements), 256));
-  Launch& launch = builder.launch("conv_sum", "conv_sum", "", {groups, 1, 1}, {256, 1, 1}, sum);
-  launch.bytes_read = c.out_elements * 4 * static_cast<uint64_t>(product.splits) + c.end_bytes_read;
-  launch.bytes_written = c.out_elements * builder.element_bytes();
 }
 
 }  // namespace
@@ -134,9 +119,9 @@ void lower_conv_tiled(const ConvSizes& c, const TileChoice& choice, Builder& bui
   const uint64_t parts = static_cast<uint64_t>(c.groups) * static_cast<uint64_t>(p.splits);
   const uint64_t part_floats = static_cast<uint64_t>(p.rows) * static_cast<uint64_t>(p.row_floats);
   if (p.splits > 1) p.partial = builder.scratch(parts * part_floats * 4);
-
   const uint64_t row_tiles = static_cast<uint64_t>(divided_up(p.rows, tile.rows));
   const uint64_t column_tiles = static_cast<uint64_t>(p.row_floats / tile.columns);
+  if (p.splits > 1) p.counters = builder.counters(row_tiles * column_tiles * static_cast<uint64_t>(c.groups));
   const char* name = tile.on_tensor_cores() ? "conv_mma" : "conv_tiled";
   Launch& launch = builder.launch(name, name, defines_of(tile, source),
                                   {static_cast<uint32_t>(row_tiles * column_tiles), static_cast<uint32_t>(parts), 1},
@@ -144,9 +129,12 @@ void lower_conv_tiled(const ConvSizes& c, const TileChoice& choice, Builder& bui
   const uint64_t gathered = static_cast<uint64_t>(p.rows) * static_cast<uint64_t>(p.depth) * column_tiles;
   const uint64_t weights = static_cast<uint64_t>(p.padded_depth) * static_cast<uint64_t>(p.row_floats) * row_tiles;
   launch.bytes_read = (gathered + weights) * static_cast<uint64_t>(c.groups) * builder.element_bytes();
-  launch.bytes_written = p.splits > 1 ? parts * part_floats * 4 : c.out_elements * builder.element_bytes();
-  if (p.splits == 1) launch.bytes_read += c.end_bytes_read;
-  if (p.splits > 1) lower_sum(p, c, builder);
+  launch.bytes_read += c.end_bytes_read;
+  launch.bytes_written = c.out_elements * builder.element_bytes();
+  if (p.splits > 1) {
+    launch.bytes_read += c.out_elements * 4 * static_cast<uint64_t>(p.splits);
+    launch.bytes_written += parts * part_floats * 4;
+  }
 }
 
 void lower_batched_product(const BatchedProduct& product, Builder& builder) {

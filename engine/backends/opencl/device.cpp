@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMostLog = 600;    // characters of a compiler's log that go into a message
 constexpr size_t kMostThreads = 8;  // that compile
+constexpr size_t kMostIdlePrograms = 96;
 // Set to 1, CPUs run what GPUs run, so that this can be tested where there is no GPU.
 constexpr const char* kAsGpu = "SPARSENET_OPENCL_AS_GPU";
 
@@ -117,8 +118,12 @@ Outcome ClDevice::find_programs(cl_context context, const std::vector<gpu::Kerne
   for (const gpu::KernelName& name : names) {
     const auto [place, is_new] = programs->emplace(ProgramName(name.file, name.defines), nullptr);
     if (!is_new) continue;
-    place->second = programs_[place->first].lock();
-    if (!place->second) jobs.push_back({place->first, nullptr, {}});
+    const auto known = programs_.find(place->first);
+    if (known == programs_.end()) {
+      jobs.push_back({place->first, nullptr, {}});
+    } else {
+      place->second = known->second;
+    }
   }
   // PoCL's compiler runs in one thread at a time.
   const size_t threads = is_pocl_ ? 1 : std::min<size_t>(kMostThreads, std::thread::hardware_concurrency());
@@ -129,6 +134,9 @@ Outcome ClDevice::find_programs(cl_context context, const std::vector<gpu::Kerne
   for (const Job& job : jobs) {
     if (!job.outcome.ok()) return job.outcome;
     programs_[job.name] = (*programs)[job.name] = job.program;
+  }
+  for (auto at = programs_.begin(); at != programs_.end() && programs_.size() > kMostIdlePrograms;) {
+    at = at->second.use_count() == 1 ? programs_.erase(at) : std::next(at);
   }
   return {};
 }

@@ -61,7 +61,8 @@ class ClDevice final : public gpu::Device {
   bool is_pocl_ = false;
   std::mutex mutex_;  // guards what follows
   Owned<cl_context> context_;
-  std::map<ProgramName, std::weak_ptr<ClProgram>> programs_;  // those that a plan in memory uses
+  // Those that plans in memory use, and others that the next plan may need: building takes longer than anything else.
+  std::map<ProgramName, std::shared_ptr<ClProgram>> programs_;
 };
 
 // Strings and numbers of a device; empty or 0 if the driver does not tell.

@@ -22,6 +22,9 @@
 #define LOCAL __shared__
 #define LOCAL_POINTER
 #define BARRIER() __syncthreads()
+#define GLOBAL_BARRIER() __syncthreads()
+#define FENCE() __threadfence()
+#define COUNT_UP(counter) atomicAdd(counter, 1)
 #define GROUP_ID(d) (d == 0 ? (int)blockIdx.x : d == 1 ? (int)blockIdx.y : (int)blockIdx.z)
 #define LOCAL_ID(d) (d == 0 ? (int)threadIdx.x : d == 1 ? (int)threadIdx.y : (int)threadIdx.z)
 #define UNROLL _Pragma("unroll")
@@ -94,6 +97,9 @@ INLINE void store_elem4(ELEM* p, size_t i, float4 v) { *(float4*)(p + i) = v; }
 #define LOCAL __local
 #define LOCAL_POINTER __local
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define GLOBAL_BARRIER() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+#define FENCE() mem_fence(CLK_GLOBAL_MEM_FENCE)
+#define COUNT_UP(counter) atomic_inc((volatile __global int*)(counter))
 #define GROUP_ID(d) ((int)get_group_id(d))
 #define LOCAL_ID(d) ((int)get_local_id(d))
 #define UNROLL _Pragma("unroll")

@@ -57,3 +57,29 @@ INLINE float4 start_conv4(GLOBAL const uchar* arena, GLOBAL const uchar* weights
   return bounded4(FLOAT4(FMA(v.x, a[0], b[0]), FMA(v.y, a[1], b[1]), FMA(v.z, a[2], b[2]), FMA(v.w, a[3], b[3])), s.low,
                   s.high);
 }
+
+// A product whose depth is split has one group of threads for each part of a tile, which stores its sums in scratch. The
+// group that comes here last adds all parts, in their order, so that the result does not depend on which one that is:
+// whether this is it. Each tile has a counter behind the arena, `counters` * 256 bytes from its start, which is 0 before
+// and after every kernel. `flag` is local memory that nobody uses.
+INLINE int is_last_part(GLOBAL uchar* arena, uint counters, int tile, int parts, LOCAL_POINTER int* flag) {
+  FENCE();
+  GLOBAL_BARRIER();
+  if (LOCAL_ID(0) == 0) {
+    GLOBAL int* counter = (GLOBAL int*)(arena + (size_t)counters * 256) + tile;
+    const int last = COUNT_UP(counter) == parts - 1;
+    if (last) *counter = 0;
+    flag[0] = last;
+    FENCE();
+  }
+  GLOBAL_BARRIER();
+  return flag[0];
+}
+
+// The sum of an element's parts, which are `stride` floats apart and written by other groups of the same kernel.
+INLINE float sum_of_parts(GLOBAL const float* first, int parts, size_t stride) {
+  GLOBAL const volatile float* at = first;
+  float sum = at[0];
+  ROLLED for (int i = 1; i < parts; ++i) sum += at[(size_t)i * stride];
+  return sum;
+}

@@ -43,6 +43,7 @@ struct ConvTiled {
   unsigned places;               // bytes in `weights`, if channels are gathered one by one: see conv_tiled.cl
   unsigned source;               // bytes in scratch, of a batched product: its matrix [rows][depth]
   unsigned partial;              // bytes in scratch, if splits > 1 or batched: [group][split][rows][row_floats]
+  unsigned counters;             // if splits > 1: see last_part() in conv_common.cl
 };
 
 // conv_serial.cl.
@@ -54,14 +55,6 @@ struct ConvSerial {
   int rows, depth, columns, group_in;  // as above
   int panels, thread_panels;           // of the weights [group][panel][depth][16]; of a thread, at most 4
   unsigned weights;                    // bytes
-};
-
-// conv_sum.cl.
-struct ConvSum {
-  int size;
-  struct ConvEnd end;
-  int rows, columns, groups, row_floats, splits;
-  unsigned partial;
 };
 
 // conv_direct.cl, conv_few.cl.
