@@ -4,7 +4,8 @@
 option(SPARSENET_UNITY_BUILD "Compile the sources of a folder together: a quicker build, a slower rebuild" OFF)
 
 # sparsenet_group_sources(TARGET [SKIP REGEX]): to be called once all sources are known. Sources of one folder form a
-# group, those named ops_* another: within a group, what is local to a source needs a name of its own.
+# group, those named ops_*, lower_conv*, lower_integers* others: within a group, what is local to a source needs a name
+# of its own.
 function(sparsenet_group_sources target)
   if(NOT SPARSENET_UNITY_BUILD)
     return()
@@ -17,7 +18,7 @@ function(sparsenet_group_sources target)
     endif()
     get_filename_component(folder ${source} DIRECTORY)
     get_filename_component(name ${source} NAME)
-    string(REGEX MATCH "^ops_" operators ${name})
+    string(REGEX MATCH "^(ops_|lower_conv|lower_integers)" operators ${name})
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP "${folder}/${operators}")
   endforeach()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)

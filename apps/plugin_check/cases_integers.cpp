@@ -65,13 +65,13 @@ void set_channels(Case& c, const rt::Step& step, rt::QuantParams* quant) {
   quant->channels = c.channel_scales.back().data();
 }
 
-int32_t channels(Random& random) {
+int32_t integer_channels(Random& random) {
   return random.chance(0.3f) ? random.pick({15, 16, 17, 32, 33, 64}) : random.integer(1, 20);
 }
 
 rt::View bytes(Case& c, Layout layout, DataType type = DataType::kInt8) {
   Random& r = c.random;
-  return c.view(r.integer(1, 3), r.integer(1, 9), r.integer(1, 9), channels(r), layout, type);
+  return c.view(r.integer(1, 3), r.integer(1, 9), r.integer(1, 9), integer_channels(r), layout, type);
 }
 
 }  // namespace
@@ -80,7 +80,7 @@ Case make_int8_conv(const char* name, uint64_t seed, bool) {
   Case c(name, seed);
   Random& r = c.random;
   rt::Step s = c.step(StepOp::kConv);
-  int32_t groups = 1, in_c = channels(r), out_c = channels(r);
+  int32_t groups = 1, in_c = integer_channels(r), out_c = integer_channels(r);
   if (seed % 4 == 1) groups = in_c, out_c = in_c * (r.chance(0.2f) ? 2 : 1);
   if (seed % 4 == 2) groups = r.integer(2, 3), in_c = groups * r.integer(1, 9), out_c = groups * r.integer(1, 9);
   s.in = c.view(r.integer(1, 2), r.integer(1, 9), r.integer(1, 9), in_c, Layout::kAny, DataType::kInt8);

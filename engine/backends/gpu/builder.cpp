@@ -16,20 +16,6 @@ uint64_t round_up(uint64_t value, uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-uint64_t type_bytes(uint32_t type) {
-  switch (type) {
-    case SNP_FLOAT32:
-    case SNP_INT32:
-      return 4;
-    case SNP_INT64:
-      return 8;
-    case SNP_FLOAT16:
-      return 2;
-    default:
-      return 1;
-  }
-}
-
 bool is_float(const snp_view* view) {
   return !view || view->type == SNP_FLOAT32;
 }
@@ -38,9 +24,10 @@ uint64_t pixels(const snp_view& view) {
   return static_cast<uint64_t>(view.n) * static_cast<uint64_t>(view.h) * static_cast<uint64_t>(view.w);
 }
 
-// Whether a kernel's loops, which count pixels and channels in 32 bits with a sign, can walk over the view.
+// Whether a kernel's loops, which count pixels and channels in 32 bits with a sign, can walk over the view. Threads of
+// the last groups count a little further.
 bool fits(const snp_view* view) {
-  constexpr uint64_t most = 0x7fffffff;
+  constexpr uint64_t most = 0x7fffffff - 0xffff;
   if (!view) return true;
   if (view->n < 1 || view->h < 1 || view->w < 1 || view->c < 1 || view->segment_count < 1) return false;
   return static_cast<uint64_t>(view->h) * static_cast<uint64_t>(view->w) <= most / static_cast<uint64_t>(view->n) &&
@@ -48,6 +35,11 @@ bool fits(const snp_view* view) {
 }
 
 }  // namespace
+
+uint64_t type_bytes(uint32_t type) {
+  constexpr uint64_t bytes[] = {4, 4, 8, 1, 1, 2};
+  return type <= SNP_FLOAT16 ? bytes[type] : 0;
+}
 
 LowerFunction find_lowering(const snp_step& step) {
   if (step.quant || !is_float(step.in) || !is_float(step.in2) || !is_float(step.out)) return lower_integers;
@@ -223,8 +215,10 @@ uint32_t Builder::elements_of_constant(int32_t constant, uint64_t offset, uint64
 bool Builder::has(const snp_parameter& parameter, uint64_t count) const {
   if (parameter.constant < 0 || static_cast<uint32_t>(parameter.constant) >= plan_.constant_count) return false;
   const snp_constant& constant = *SNP_AT(snp_constant, plan_.constants, parameter.constant);
-  const uint64_t size = type_bytes(constant.type), first = parameter.offset / size;
-  return parameter.offset % size == 0 && first <= constant.elements && count <= constant.elements - first;
+  const uint64_t size = type_bytes(constant.type);
+  if (size == 0 || parameter.offset % size != 0) return false;
+  const uint64_t first = parameter.offset / size;
+  return first <= constant.elements && count <= constant.elements - first;
 }
 
 uint32_t Builder::type_of(const snp_parameter& parameter) const {

@@ -28,6 +28,9 @@ struct Choice {
   uint32_t step = 0;  // that asked for it
 };
 
+// Bytes of an element of an snp_type; 0: there is no such type.
+uint64_t type_bytes(uint32_t type);
+
 // What a plan becomes.
 struct Program {
   std::vector<Launch> launches;  // in the order in which they run

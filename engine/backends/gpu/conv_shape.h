@@ -48,7 +48,7 @@ std::vector<TileChoice> rank_tiles(const Builder& builder, int rows, int depth, 
                                    size_t most);
 
 bool suits_tensor_cores(const ConvSizes& sizes, const Builder& builder);
-bool suits_winograd(const ConvSizes& sizes);
+bool suits_winograd(const ConvSizes& sizes, const Builder& builder);
 double winograd_cost(const ConvSizes& sizes, const Builder& builder);
 
 void lower_conv_tiled(const ConvSizes& sizes, const TileChoice& choice, Builder& builder);

@@ -32,6 +32,7 @@ struct Traits {
   bool is_cpu = false;
   bool dot_product = false;    // sums of products of four bytes in one instruction
   bool tensor_cores = false;   // mma of float16
+  bool device_fence = true;    // FENCE() of kernels/common.cl orders what other groups of a launch see
   int compute_capability = 0;  // CUDA: 75, 80, 90
 };
 

@@ -6,7 +6,7 @@
 namespace sparsenet::gpu {
 namespace {
 
-constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostIndex = std::numeric_limits<int32_t>::max();
 constexpr char kTooLarge[] = "its index space has sizes, strides or offsets that do not fit 31 bits";
 
 void merge(std::vector<IndexSpace::Dim>* dims) {
@@ -35,10 +35,10 @@ uint64_t reach(const snp_strided& strided, const int64_t* strides, int64_t start
 }
 
 bool fits(const snp_strided& strided, const int64_t* strides, int64_t start) {
-  if (start < 0 || start > kMost) return false;
+  if (start < 0 || start > kMostIndex) return false;
   for (int d = 0; d < strided.rank; ++d)
-    if (strides[d] < 0 || strides[d] > kMost) return false;
-  return reach(strided, strides, start) <= static_cast<uint64_t>(kMost);
+    if (strides[d] < 0 || strides[d] > kMostIndex) return false;
+  return reach(strided, strides, start) <= static_cast<uint64_t>(kMostIndex);
 }
 
 Operand operand_of(const snp_view& view, const snp_strided& strided, const int64_t* strides, int64_t start,
@@ -107,7 +107,7 @@ const char* check_strided(const snp_step& step) {
     return "its index space has an operand in several pieces";
   int64_t elements = 1;
   for (int d = 0; d < s.rank; ++d) {
-    if (s.dims[d] < 1 || s.dims[d] > kMost / elements) return kTooLarge;
+    if (s.dims[d] < 1 || s.dims[d] > kMostIndex / elements) return kTooLarge;
     elements *= s.dims[d];
   }
   const bool small = fits(s, s.out_strides, s.out_start) && fits(s, s.in_strides, s.in_start) &&

@@ -6,8 +6,8 @@
 namespace sparsenet::gpu {
 namespace {
 
-constexpr uint64_t kColumns = 32;  // outputs of a product in a group
-constexpr int kMost = 1024;        // channels and hidden values of the form in one launch
+constexpr uint64_t kColumns = 32;    // outputs of a product in a group
+constexpr int kMostChannels = 1024;  // channels and hidden values of the form in one launch
 
 // A matrix [outputs][inputs] as elements [inputs][outputs], which neighbouring threads read along neighbours.
 uint32_t transposed(const snp_parameter& parameter, int outputs, int inputs, Builder& builder) {
@@ -77,7 +77,7 @@ const char* lower_attention(const snp_step& step, Builder& builder) {
   const auto channels = static_cast<uint64_t>(c), hidden = static_cast<uint64_t>(r == 0 ? c : r);
   const uint64_t elements = static_cast<uint64_t>(p.pixels) * channels;
   const uint64_t weights = r == 0 ? 3 * channels * channels : 2 * channels * hidden;
-  if (c <= kMost && r <= kMost) {
+  if (c <= kMostChannels && r <= kMostChannels) {
     // A group alone takes about as long for this much as three more launches do.
     const int fixed = elements <= 16384 && weights <= 65536 ? 1 : 0;
     const std::string key = "attention " + std::to_string(in.n) + "x" + std::to_string(p.pixels) + "x" +

@@ -80,7 +80,7 @@ const char* lower_conv(const snp_step& step, Builder& builder) {
       rank_tiles(builder, sizes.rows, sizes.depth, sizes.group_out, sizes.groups,
                  tensor_cores ? TileUse::kTensorCores : TileUse::kConvolution, kMostTiles);
   int count = static_cast<int>(tiles.size()), fixed = 0;
-  if (!tensor_cores && suits_winograd(sizes)) {
+  if (!tensor_cores && suits_winograd(sizes, builder)) {
     if (winograd_cost(sizes, builder) < tiles.front().cost) fixed = count;
     ++count;
   }

@@ -7,7 +7,7 @@ namespace sparsenet::gpu {
 namespace {
 
 constexpr int kThreads = 128, kStrip = 4;
-constexpr int kFewThreads = 256, kFewRows = 4, kFewColumns = 32;  // conv_few.cl
+constexpr int kFewThreads = 256, kRowsOfGroup = 4, kFewColumns = 32;  // conv_few.cl
 
 ConvDirect params_of(const ConvSizes& c, int row_floats, Builder& builder) {
   ConvDirect p{};
@@ -44,7 +44,7 @@ void lower_conv_few(const ConvSizes& c, Builder& builder) {
   const int column_groups = divided_up(c.step->out->c, kFewColumns);
   ConvDirect p = params_of(c, column_groups * kFewColumns, builder);
   p.images = c.rows;
-  const int rows = std::min(c.rows, kFewRows) == 1 ? 1 : kFewRows;
+  const int rows = std::min(c.rows, kRowsOfGroup) == 1 ? 1 : kRowsOfGroup;
   const int row_groups = divided_up(c.rows, rows);
   Launch& launch = builder.launch("conv_few", "conv_few", "-DROWS=" + std::to_string(rows),
                                   {static_cast<uint32_t>(column_groups), static_cast<uint32_t>(row_groups), 1},

@@ -79,13 +79,14 @@ bool suits_tensor_cores(const ConvSizes& c, const Builder& builder) {
 std::vector<TileChoice> rank_tiles(const Builder& builder, int rows, int depth, int columns, int matrices, TileUse use,
                                    size_t most) {
   std::vector<TileChoice> choices;
+  const bool may_split = use != TileUse::kBatched && builder.device().device_fence;
   for (int i = 0; i < kTileCount; ++i) {
     const Tile& tile = kTiles[i];
     if (tile.on_tensor_cores() != (use == TileUse::kTensorCores)) continue;
     if (static_cast<uint32_t>(tile.threads) > builder.device().max_group) continue;
     TileChoice best;  // of this tile
     for (int splits = 1; splits <= kMostSplits; splits *= 2) {
-      if (splits > 1 && (use == TileUse::kBatched || depth < 4 * splits * tile.depth)) break;
+      if (splits > 1 && (!may_split || depth < 4 * splits * tile.depth)) break;
       const double cost = cost_of(builder, tile, rows, depth, columns, matrices, splits);
       if (splits == 1 || cost < best.cost) best = {i, splits, cost};
     }

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kTileOut = 4;         // output pixels of a tile, in each direction
 constexpr int kLeastChannels = 32;  // below, the transforms take longer than what they save
+constexpr int kMostColumns = 64;    // of a tile of the products
 
 int tiles_h(const ConvSizes& c) {
   return divided_up(c.step->out->h, kTileOut);
@@ -23,12 +24,25 @@ int depth_of(const ConvSizes& c) {
   return divided_up(c.group_in, 4) * 4;
 }
 
+// Whether scratch has room for what lies between the launches: transformed inputs and products are many times as large
+// as the images. Activations and weights need the rest of the memory.
+bool fits_scratch(const ConvSizes& c, const Traits& device) {
+  const int columns = divided_up(c.group_out, kMostColumns) * kMostColumns;
+  const uint64_t floats =
+      36 * static_cast<uint64_t>(tiles(c)) * (static_cast<uint64_t>(depth_of(c)) + static_cast<uint64_t>(columns));
+  uint64_t most = 0xffff0000u;  // bytes: Builder::scratch() has less than 4 GiB
+  if (device.memory_bytes != 0) most = std::min(most, device.memory_bytes / 4);
+  if (device.max_allocation_bytes != 0) most = std::min(most, device.max_allocation_bytes);
+  return floats <= most / 4;
+}
+
 }  // namespace
 
-bool suits_winograd(const ConvSizes& c) {
+bool suits_winograd(const ConvSizes& c, const Builder& builder) {
   const snp_window& w = *c.step->window;
   return w.kernel_h == 3 && w.kernel_w == 3 && w.stride_h == 1 && w.stride_w == 1 && w.dilation_h == 1 &&
-         w.dilation_w == 1 && c.groups == 1 && c.group_in >= kLeastChannels && c.group_out >= kLeastChannels;
+         w.dilation_w == 1 && c.groups == 1 && c.group_in >= kLeastChannels && c.group_out >= kLeastChannels &&
+         fits_scratch(c, builder.device());
 }
 
 double winograd_cost(const ConvSizes& c, const Builder& builder) {

@@ -5,7 +5,7 @@
 namespace sparsenet::gpu {
 namespace {
 
-constexpr int kTile = 32;
+constexpr int kPortTile = 32;
 constexpr int kFewChannels = 8;  // whose tiles would be nearly empty
 
 // The place of a range in elements, or in bytes of integers; that of a constant in the block of weights.
@@ -46,15 +46,16 @@ const char* lower_port(const snp_port& port, bool input, Builder& builder) {
     p.all = view.c;
     const uint64_t items = pixels_of(view) * static_cast<uint64_t>(segment.channels);
     p.items = static_cast<uint32_t>(items);
-    p.tiles_channels = (p.channels - 1) / kTile + 1;
-    p.tiles_pixels = (p.pixels - 1) / kTile + 1;
+    p.tiles_channels = (p.channels - 1) / kPortTile + 1;
+    p.tiles_pixels = (p.pixels - 1) / kPortTile + 1;
     const std::string defines = bytes ? "-DBYTES" : "";
     const bool direct = p.pixels == 1 || p.channels <= kFewChannels;
     const auto tiles =
         static_cast<uint64_t>(p.tiles_channels) * static_cast<uint64_t>(p.tiles_pixels) * static_cast<uint64_t>(view.n);
     Launch& launch =
         direct ? builder.launch("ports", "port_direct", defines, {divide_up(items, 256), 1, 1}, {256, 1, 1}, p)
-               : builder.launch("ports", "port_tiles", defines, {static_cast<uint32_t>(tiles), 1, 1}, {kTile, 8, 1}, p);
+               : builder.launch("ports", "port_tiles", defines, {static_cast<uint32_t>(tiles), 1, 1}, {kPortTile, 8, 1},
+                                p);
     const uint64_t outside = items * (bytes ? 1 : 4), inside = items * (bytes ? 1 : builder.element_bytes());
     launch.bytes_read = input ? outside : inside;
     launch.bytes_written = input ? inside : outside;

@@ -6,7 +6,7 @@
 namespace sparsenet::gpu {
 namespace {
 
-constexpr uint32_t kTile = 32;  // of the transposing copy
+constexpr uint32_t kCopyTile = 32;  // of the transposing copy
 
 // Whether an operand's neighbours along the fastest dimension can be taken four at a time, or are one element that is
 // read for all of them.
@@ -59,13 +59,13 @@ bool launch_transpose(const snp_step& step, IndexSpace space, Builder& builder) 
     p.in_along = dims[0].in;
     p.across = dims[d].size;
     p.out_across = dims[d].out;
-    p.tiles_along = divide_up(p.along, kTile);
-    p.tiles_across = divide_up(p.across, kTile);
+    p.tiles_along = divide_up(p.along, kCopyTile);
+    p.tiles_across = divide_up(p.across, kCopyTile);
     dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(d));
     dims.erase(dims.begin());
     p.rest = space.arg();
     const uint32_t groups = p.tiles_along * p.tiles_across * space.elements();
-    Launch& launch = builder.launch("strided", "transpose", "", {groups, 1, 1}, {kTile, 8, 1}, p);
+    Launch& launch = builder.launch("strided", "transpose", "", {groups, 1, 1}, {kCopyTile, 8, 1}, p);
     launch.bytes_read = launch.bytes_written = uint64_t{elements} * builder.element_bytes();
     return true;
   }

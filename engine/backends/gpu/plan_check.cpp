@@ -1,15 +1,11 @@
 #include "backends/gpu/plan_check.h"
 
+#include "backends/gpu/builder.h"
+
 namespace sparsenet::gpu {
 namespace {
 
-constexpr uint64_t kMost = uint64_t{1} << 62;
-
-// 0 for what is no type.
-uint64_t type_bytes(uint32_t type) {
-  constexpr uint64_t bytes[] = {4, 4, 8, 1, 1, 2};
-  return type <= SNP_FLOAT16 ? bytes[type] : 0;
-}
+constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 
 // Checks return null, or what is wrong.
 using Fault = const char*;
@@ -38,7 +34,7 @@ class Checker {
     if (view->segment_count < 1 || !there(view->segments, view->segment_count))
       return "a view's segments are missing or too short";
     const uint64_t images = static_cast<uint64_t>(view->n) * static_cast<uint64_t>(view->h);
-    if (images > kMost / static_cast<uint64_t>(view->w)) return "a view has too many pixels";
+    if (images > kMostBytes / static_cast<uint64_t>(view->w)) return "a view has too many pixels";
     const uint64_t pixels = images * static_cast<uint64_t>(view->w);
     int64_t channels = 0;
     for (uint32_t i = 0; i < view->segment_count; ++i) {
@@ -55,7 +51,7 @@ class Checker {
         available = data.elements * element;
       }
       const uint64_t stride = static_cast<uint64_t>(segment.pixel_stride);
-      if (stride != 0 && pixels > kMost / 8 / stride) return "a view is larger than any memory";
+      if (stride != 0 && pixels > kMostBytes / 8 / stride) return "a view is larger than any memory";
       const uint64_t bytes = ((pixels - 1) * stride + static_cast<uint64_t>(segment.channels)) * element;
       if (segment.offset % element != 0) return "a view's offset is no multiple of its elements' size";
       if (segment.offset > available || bytes > available - segment.offset)
@@ -108,7 +104,8 @@ class Checker {
     uint64_t elements = 1;
     for (int32_t d = 0; d < strided->rank; ++d) {
       const int64_t size = strided->dims[d];
-      if (size < 1 || elements > kMost / static_cast<uint64_t>(size)) return "its index space is empty or too large";
+      if (size < 1 || elements > kMostBytes / static_cast<uint64_t>(size))
+        return "its index space is empty or too large";
       elements *= static_cast<uint64_t>(size);
     }
     return nullptr;
@@ -168,12 +165,12 @@ class Checker {
     if (port.rank < 0 || port.rank > SNP_MAX_DIMS) return "its rank is not 0 to 8";
     uint64_t elements = 1;
     for (int32_t d = 0; d < port.rank; ++d) {
-      if (port.dims[d] < 1 || elements > kMost / 8 / static_cast<uint64_t>(port.dims[d]))
+      if (port.dims[d] < 1 || elements > kMostBytes / 8 / static_cast<uint64_t>(port.dims[d]))
         return "its shape is not valid";
       elements *= static_cast<uint64_t>(port.dims[d]);
     }
     const uint64_t pixels = static_cast<uint64_t>(v.n) * static_cast<uint64_t>(v.h) * static_cast<uint64_t>(v.w);
-    if (pixels > kMost / static_cast<uint64_t>(v.c) || pixels * static_cast<uint64_t>(v.c) != elements)
+    if (pixels > kMostBytes / static_cast<uint64_t>(v.c) || pixels * static_cast<uint64_t>(v.c) != elements)
       return "its shape and its view differ in size";
     return elements * type_bytes(v.type) == port.bytes ? nullptr : "its bytes do not follow from its shape";
   }
@@ -199,7 +196,8 @@ Outcome check_plan(const snp_plan* plan) {
   const Checker checker(*plan);
   for (uint32_t i = 0; i < plan->constant_count; ++i) {
     const snp_constant& constant = *SNP_AT(snp_constant, plan->constants, i);
-    if (type_bytes(constant.type) == 0 || constant.elements > kMost / 8 || (constant.elements != 0 && !constant.data))
+    if (type_bytes(constant.type) == 0 || constant.elements > kMostBytes / 8 ||
+        (constant.elements != 0 && !constant.data))
       return fault_at("constant", i, nullptr, "its type is unknown, or it has no data");
   }
   for (uint32_t i = 0; i < plan->step_count; ++i) {

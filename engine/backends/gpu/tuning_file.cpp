@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kTitle = "SparseNet tuning 1";
 constexpr const char* kEnd = "end ";
-constexpr std::uintmax_t kLargest = 1 << 24;  // of a file: more is not one of ours
+constexpr std::uintmax_t kLargestFile = 1 << 24;  // of a file: more is not one of ours
 
 std::filesystem::path path_of(const TuningFile& file) {
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
@@ -40,7 +40,7 @@ Tuning read_tuning(const TuningFile& file) {
   const std::filesystem::path path = path_of(file);
   std::error_code error;
   const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-  if (error || bytes > kLargest) return {};
+  if (error || bytes > kLargestFile) return {};
   std::ifstream stream(path);
   std::string line;
   if (!std::getline(stream, line) || line != kTitle) return {};

@@ -1,5 +1,6 @@
 // What the sizes and variants of kernels are chosen by, as far as OpenCL tells.
 #include <algorithm>
+#include <iterator>
 
 #include "backends/opencl/device.h"
 
@@ -47,6 +48,14 @@ bool has_dot_product(const Api& api, cl_device_id id) {
          device_number<Accelerated>(api, id, kDotProductAccelerated).of_signed != CL_FALSE;
 }
 
+// Whether groups of one launch may hand each other results. CPUs keep their caches coherent; elsewhere it takes the
+// fences that only these compilers have (FENCE() in kernels/common.cl).
+bool has_device_fence(const std::string& platform, bool is_cpu) {
+  constexpr const char* compilers[] = {"NVIDIA CUDA", "AMD Accelerated Parallel Processing"};
+  return is_cpu || std::any_of(std::begin(compilers), std::end(compilers),
+                               [&](const char* name) { return platform.rfind(name, 0) == 0; });
+}
+
 }  // namespace
 
 std::string device_text(const Api& api, cl_device_id id, cl_device_info what) {
@@ -71,6 +80,7 @@ gpu::Traits traits_of(const Api& api, cl_device_id id, const std::string& platfo
   traits.is_cpu = (device_number<cl_device_type>(api, id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
   traits.lanes = lanes_of(api, id, traits.is_cpu);
   traits.dot_product = has_dot_product(api, id);
+  traits.device_fence = has_device_fence(platform, traits.is_cpu);
   const uint64_t local = device_number<cl_ulong>(api, id, CL_DEVICE_LOCAL_MEM_SIZE);
   if (local != 0) traits.local_bytes = local;
 

@@ -98,7 +98,15 @@ INLINE void store_elem4(ELEM* p, size_t i, float4 v) { *(float4*)(p + i) = v; }
 #define LOCAL_POINTER __local
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define GLOBAL_BARRIER() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
+// FENCE() is for all of the device. That of OpenCL C 1.2 reaches no further than the group: Traits::device_fence tells
+// where this one does.
+#if defined(__NV_CL_C_VERSION)
+#define FENCE() __asm volatile("membar.gl;" : : : "memory")
+#elif defined(__AMDGCN__)
+#define FENCE() __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent")
+#else
 #define FENCE() mem_fence(CLK_GLOBAL_MEM_FENCE)
+#endif
 #define COUNT_UP(counter) atomic_inc((volatile __global int*)(counter))
 #define GROUP_ID(d) ((int)get_group_id(d))
 #define LOCAL_ID(d) ((int)get_local_id(d))

@@ -43,7 +43,7 @@ struct ConvTiled {
   unsigned places;               // bytes in `weights`, if channels are gathered one by one: see conv_tiled.cl
   unsigned source;               // bytes in scratch, of a batched product: its matrix [rows][depth]
   unsigned partial;              // bytes in scratch, if splits > 1 or batched: [group][split][rows][row_floats]
-  unsigned counters;             // if splits > 1: see last_part() in conv_common.cl
+  unsigned counters;             // if splits > 1: see is_last_part() in conv_common.cl
 };
 
 // conv_serial.cl.

@@ -15,7 +15,7 @@
 #define TILE_K 16
 #define THREADS_N (TILE_N / 4)
 #define THREADS (TILE_M / THREAD_M * THREADS_N)
-#define MIN_THREADS (THREAD_M == 8 ? 512 : 640)  // of a multiprocessor
+#define MIN_THREADS (THREAD_M == 8 || SOURCE == 2 ? 512 : 640)  // of a multiprocessor
 #define BLOCKS (THREAD_M / 4)          // of four rows, that a thread has
 #define BLOCK_ROWS (TILE_M / BLOCKS)   // between them
 #define ROW_A (TILE_M + 4)             // floats; against bank conflicts
