@@ -118,7 +118,7 @@ done
 # The quick suites (tests/unit/CMakeLists.txt) in one sanitized build of the library, the converter and the unit tests.
 # Those that run vector kernels are repeated with AVX2 if the first run used wider vectors.
 if [ $quick_sanitizers = yes ]; then
-  build asan -DSPARSENET_TESTS=ON -- --target unit_tests sample no_plugin
+  build asan -DSPARSENET_TESTS=ON -- --target unit_tests
   export SPARSENET_TEST_EFFORT=${SPARSENET_TEST_EFFORT-0.2}
   step "testing preset asan, quick suites"
   ctest --preset asan --parallel 2 --output-on-failure --no-tests=error -L quick </dev/null || failed=1

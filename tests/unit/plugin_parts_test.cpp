@@ -8,6 +8,7 @@
 #include "passes/pipeline.h"
 #include "support/architecture_graph.h"
 #include "support/random.h"
+#include "support/skip.h"
 
 using namespace sparsenet;
 using namespace sparsenet::test;
@@ -81,7 +82,7 @@ TEST_CASE("what later steps and outputs read crosses every cut") {
   for (const char* architecture : {"sparsenet-abc-v0", "densenet-bc-40-12", "resnet8"}) {
     const Plan plan = plan_of(architecture);
     Random random(7);
-    for (int round = 0; round < 40; ++round) {
+    for (int round = 0; round < scaled_by_effort(40); ++round) {
       const auto cut = static_cast<size_t>(random.integer(1, static_cast<int>(plan.steps.size()) - 1));
       PluginParts parts;
       parts.cut(plan, cut, plan.steps.size());
