@@ -183,9 +183,7 @@ std::vector<std::string> plugin_folders() {
     folders.push_back(program);
     folders.push_back(fs::path(program).parent_path().string() + "/lib/sparsenet");
   }
-#if defined(SPARSENET_PLUGIN_FOLDER)
   folders.emplace_back(SPARSENET_PLUGIN_FOLDER);
-#endif
   return folders;
 }
 

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <limits>
 
@@ -15,6 +14,7 @@
 #include "runtime/port_copy.h"
 #include "session/bound_plan.h"
 #include "session/executor.h"
+#include "session/plugin_parts.h"
 
 namespace sparsenet {
 namespace {
@@ -106,6 +106,26 @@ std::vector<float> values_of(const rt::View& view, const uint8_t* arena) {
   return values;
 }
 
+// Runs one step on the device, as a plan of its own: all buffers that are alive go in from one arena, and out to
+// another.
+Status run_step(const Plugin& plugin, const snp_options& device_options, const Plan& plan,
+                const std::vector<Tensor>& constants, size_t step, const uint8_t* from, uint8_t* to) {
+  SPARSENET_ASSIGN_OR_RETURN(const BufferPorts alive, buffers_alive(plan, step, step));
+  const PlanRange range{step, step + 1, alive.ports, alive.ports};
+  SPARSENET_ASSIGN_OR_RETURN(const PlanData data,
+                             PlanData::make(plan, constants, range, !plugin.can(SNP_READS_FLOAT16)));
+  PreparedPlan prepared;
+  SPARSENET_RETURN_IF_ERROR(prepared.create(plugin, data.plan(), device_options));
+  for (size_t i = 0; i < alive.ports.size(); ++i) {
+    SPARSENET_RETURN_IF_ERROR(prepared.set_input(i, from + alive.segments[i].offset, bytes_of(alive.ports[i])));
+  }
+  SPARSENET_RETURN_IF_ERROR(prepared.run());
+  for (size_t i = 0; i < alive.ports.size(); ++i) {
+    SPARSENET_RETURN_IF_ERROR(prepared.get_output(i, to + alive.segments[i].offset, bytes_of(alive.ports[i])));
+  }
+  return {};
+}
+
 }  // namespace
 
 double check_tolerance(Precision precision) {
@@ -139,54 +159,20 @@ Status check_each_step(const Plugin& plugin, const snp_options& device_options, 
   for (size_t i = 0; i < plan.inputs.size(); ++i) cpu.write_elements(plan.inputs[i], inputs[i].data());
   SPARSENET_RETURN_IF_ERROR(cpu.begin_run());
   cpu.execute(0, begin);
-  const bool real = std::all_of(plan.steps.begin(), plan.steps.end(), [](const rt::Step& s) {
-    const auto is_real = [](const rt::View& v) { return v.segment_count == 0 || v.type == rt::DataType::kFloat32; };
-    return is_real(s.in) && is_real(s.in2) && is_real(s.out);
-  });
   Status status;
   std::vector<uint8_t> arena(plan.arena_bytes);
-  for (size_t i = begin; i < end && status.ok(); ++i) {
-    // The plan of this step alone: whole buffers go in and out.
-    PlanRange range;
-    range.begin = i;
-    range.end = i + 1;
-    std::deque<rt::Segment> segments;
-    for (const PlanBuffer& buffer : plan.buffers) {
-      if (buffer.first > static_cast<int>(i) || buffer.last < static_cast<int>(i) || buffer.bytes == 0) continue;
-      const auto elements = static_cast<int32_t>(real ? buffer.bytes / sizeof(float) : buffer.bytes);
-      segments.push_back({buffer.offset, nullptr, elements, elements});
-      const rt::DataType type = real ? rt::DataType::kFloat32 : rt::DataType::kUInt8;
-      range.inputs.push_back({buffer.name, {elements}, {1, 1, 1, elements, &segments.back(), 1, type}, {}});
-    }
-    range.outputs = range.inputs;
-    const auto on_device = [&]() -> Status {
-      SPARSENET_ASSIGN_OR_RETURN(const PlanData data,
-                                 PlanData::make(plan, constants, range, !plugin.can(SNP_READS_FLOAT16)));
-      PreparedPlan prepared;
-      SPARSENET_RETURN_IF_ERROR(prepared.create(plugin, data.plan(), device_options));
-      for (size_t p = 0; p < range.inputs.size(); ++p) {
-        const size_t offset = range.inputs[p].view.segments[0].offset;
-        SPARSENET_RETURN_IF_ERROR(prepared.set_input(p, cpu.host_arena() + offset, data.plan().inputs[p].bytes));
-      }
-      SPARSENET_RETURN_IF_ERROR(prepared.run());
-      for (size_t p = 0; p < range.outputs.size(); ++p) {
-        const size_t offset = range.outputs[p].view.segments[0].offset;
-        SPARSENET_RETURN_IF_ERROR(prepared.get_output(p, arena.data() + offset, data.plan().outputs[p].bytes));
-      }
-      return {};
-    };
-    status = on_device();
-    cpu.execute(i, i + 1);
+  for (size_t i = begin; i < end && found->empty(); ++i) {
+    status = run_step(plugin, device_options, plan, constants, i, cpu.host_arena(), arena.data());
     if (!status.ok()) break;
-    const rt::Step& step = plan.steps[i];
-    const double error = tolerated(
-        static_cast<DataType>(step.out.type),
-        relative_error(values_of(step.out, cpu.host_arena()), values_of(step.out, arena.data())), kIntegerError);
+    cpu.execute(i, i + 1);
+    const rt::View& out = plan.steps[i].out;
+    const double error =
+        tolerated(static_cast<DataType>(out.type),
+                  relative_error(values_of(out, cpu.host_arena()), values_of(out, arena.data())), kIntegerError);
     if (error <= check_tolerance(options.precision)) continue;
     char text[64];
     std::snprintf(text, sizeof text, "relative error %.2g", error);
-    *found = "node '" + std::string(step.name) + "' (step " + std::to_string(i) + "), " + text;
-    break;
+    *found = "node '" + std::string(plan.steps[i].name) + "' (step " + std::to_string(i) + "), " + text;
   }
   const Status ended = cpu.end_run();
   return status.ok() ? ended : status;

@@ -6,7 +6,6 @@
 #include "format/plan_format.h"
 #include "passes/pipeline.h"
 #include "session/cache_folder.h"
-#include "session/device_check.h"
 #include "session/stored_constants.h"
 #include "step/step_kinds.h"
 
@@ -85,7 +84,7 @@ Status DevicePlan::place() {
     return unsupported(placement_.missing + ", and a strict session falls back to nothing else");
   }
   if (!placement_.on_device) return {};
-  parts_.cut(plan, placement_.begin, placement_.end);
+  SPARSENET_RETURN_IF_ERROR(parts_.cut(plan, placement_.begin, placement_.end));
   SPARSENET_ASSIGN_OR_RETURN(data_, PlanData::make(plan, stored_.constants, parts_.device(), widen));
   return {};
 }

@@ -13,6 +13,7 @@
 #include "plugin/plan_data.h"
 #include "plugin/prepared.h"
 #include "session/bound_plan.h"
+#include "session/device_check.h"
 #include "session/plugin_parts.h"
 
 namespace sparsenet {
@@ -38,7 +39,7 @@ class DevicePlan {
   Status run(bool timed);
 
   // Compares each step on the device with the CPU, for inputs of the graph: see check_each_step().
-  Status check_steps(const std::vector<std::vector<uint8_t>>& inputs, std::string* fault) const;
+  Status check_steps(const PortValues& inputs, std::string* fault) const;
   // Constants are only kept for check_steps().
   void forget_constants() { stored_.constants.clear(); }
 

@@ -78,27 +78,39 @@ uint64_t least_bytes(const rt::Step& step, bool half) {
   return bytes;
 }
 
-// Whole buffers that hold values from before step `cut` which steps from there on, or the caller, will read.
-std::vector<PlanPort> PluginParts::live_buffers(const Plan& plan, size_t cut) {
-  std::vector<PlanPort> ports;
+Result<BufferPorts> buffers_alive(const Plan& plan, size_t first, size_t last) {
+  const bool real = is_real(plan);
+  const rt::DataType type = real ? rt::DataType::kFloat32 : rt::DataType::kUInt8;
+  BufferPorts alive;
   for (const PlanBuffer& buffer : plan.buffers) {
-    if (buffer.first >= static_cast<int>(cut) || buffer.last < static_cast<int>(cut) || buffer.bytes == 0) continue;
-    const auto elements = static_cast<int32_t>(real_ ? buffer.bytes / sizeof(float) : buffer.bytes);
-    segments_.push_back({buffer.offset, nullptr, elements, elements});
-    const rt::DataType type = real_ ? rt::DataType::kFloat32 : rt::DataType::kUInt8;
-    ports.push_back({buffer.name, {elements}, {1, 1, 1, elements, &segments_.back(), 1, type}, {}});
+    if (buffer.first > static_cast<int>(first) || buffer.last < static_cast<int>(last) || buffer.bytes == 0) continue;
+    const size_t count = buffer.bytes / rt::size_of(type);
+    if (count > static_cast<size_t>(rt::kMostElements)) {
+      return unsupported("'" + buffer.name + "', which goes from the CPU to a device or back: expected at most " +
+                         std::to_string(rt::kMostElements) + " elements, found " + std::to_string(count) +
+                         "; use a smaller batch");
+    }
+    const auto elements = static_cast<int32_t>(count);
+    alive.segments.push_back({buffer.offset, nullptr, elements, elements});
+    alive.ports.push_back({buffer.name, {elements}, {1, 1, 1, elements, &alive.segments.back(), 1, type}, {}});
   }
-  return ports;
+  return alive;
 }
 
-void PluginParts::cut(const Plan& plan, size_t begin, size_t end) {
+Status PluginParts::cut(const Plan& plan, size_t begin, size_t end) {
   const auto at = [](size_t i) { return static_cast<std::ptrdiff_t>(i); };
-  real_ = is_real(plan);
   behind_ = plan.steps.size() - end;
   device_.begin = begin;
   device_.end = end;
-  device_.inputs = begin == 0 ? plan.inputs : live_buffers(plan, begin);
-  device_.outputs = behind_ == 0 ? plan.outputs : live_buffers(plan, end);
+  // What was made before a cut and is read behind it: by steps, or by the caller.
+  if (begin > 0) {
+    SPARSENET_ASSIGN_OR_RETURN(before_device_, buffers_alive(plan, begin - 1, begin));
+  }
+  if (behind_ > 0) {
+    SPARSENET_ASSIGN_OR_RETURN(behind_device_, buffers_alive(plan, end - 1, end));
+  }
+  device_.inputs = begin == 0 ? plan.inputs : before_device_.ports;
+  device_.outputs = behind_ == 0 ? plan.outputs : behind_device_.ports;
   host_.steps = plan.steps;
   host_.steps.erase(host_.steps.begin() + at(begin), host_.steps.begin() + at(end));
   host_.step_macs = plan.step_macs;
@@ -107,6 +119,7 @@ void PluginParts::cut(const Plan& plan, size_t begin, size_t end) {
   host_.outputs = plan.outputs;
   host_.arena_bytes = host_.steps.empty() ? 0 : plan.arena_bytes;
   host_.lower_bound_bytes = plan.lower_bound_bytes;
+  return {};
 }
 
 }  // namespace sparsenet

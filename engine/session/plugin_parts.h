@@ -24,6 +24,16 @@ struct Placement {
 Placement place_steps(const Plan& plan, const std::vector<uint8_t>& supported, const std::vector<const char*>& reasons,
                       const std::string& backend);
 
+// Buffers of the arena as inputs or outputs: all bytes of each, in one piece, as float32 if that is all that the plan
+// has, else as uint8.
+struct BufferPorts {
+  std::vector<PlanPort> ports;
+  std::deque<rt::Segment> segments;  // that the ports point to, also after a move
+};
+// The buffers that are in use at or before step `first` and at or behind step `last`. kUnsupported names one that has
+// more elements than a view may have.
+Result<BufferPorts> buffers_alive(const Plan& plan, size_t first, size_t last);
+
 // What a step has to read and write at least: its inputs, parameters and outputs once. `half`: numbers have two bytes.
 uint64_t least_bytes(const rt::Step& step, bool half);
 
@@ -35,7 +45,8 @@ class PluginParts {
   PluginParts(const PluginParts&) = delete;
   PluginParts& operator=(const PluginParts&) = delete;
 
-  void cut(const Plan& plan, size_t begin, size_t end);
+  // Errors are those of buffers_alive().
+  Status cut(const Plan& plan, size_t begin, size_t end);
 
   const PlanRange& device() const { return device_; }
   const Plan& host() const { return host_; }  // the steps before and behind the device's
@@ -46,12 +57,10 @@ class PluginParts {
   bool ends_on_device() const { return behind_ == 0; }
 
  private:
-  std::vector<PlanPort> live_buffers(const Plan& plan, size_t cut);
   PlanRange device_;
   Plan host_;
   size_t behind_ = 0;
-  std::deque<rt::Segment> segments_;
-  bool real_ = true;  // all views of the plan are float32
+  BufferPorts before_device_, behind_device_;  // what crosses
 };
 
 }  // namespace sparsenet

@@ -1,6 +1,6 @@
 /* A complete backend plugin in plain C, which runs all float32 plans with plain loops on the CPU; small_plugin.c is the
- * one to read first. This file is what every plugin has: errors, memory and the table of functions. sample_copy.c copies
- * plans, and sample_steps.c has the loops.
+ * one to read first. This file is what every plugin has: errors, memory and the table of functions. sample_copy.c
+ * copies plans, and sample_steps.c has the loops.
  *
  *     cc -std=c99 -O2 -shared -fPIC -fvisibility=hidden -I INCLUDE sample_*.c -o sample.so -lm */
 #include <stdarg.h>

@@ -120,6 +120,7 @@ TEST_CASE("a session takes the memory that was measured, and repeats its bits") 
   }
   MESSAGE("sparsenet-abc-v0: ", session->steps().size(), " steps, ", launches, " launches");
   CHECK(launches > 0);
+  CHECK(launches <= session->steps().size());
 }
 
 TEST_CASE("networks of images of 224 x 224 equal the portable kernels") {

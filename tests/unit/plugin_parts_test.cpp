@@ -50,7 +50,7 @@ TEST_CASE("a plan whose steps are all supported is one part, without a word") {
   CHECK(placement.end == plan.steps.size());
   CHECK(placement.missing.empty());
   PluginParts parts;
-  parts.cut(plan, placement.begin, placement.end);
+  REQUIRE(parts.cut(plan, placement.begin, placement.end).ok());
   CHECK_FALSE(parts.has_host_steps());
   CHECK(parts.begins_on_device());
   CHECK(parts.ends_on_device());
@@ -85,7 +85,7 @@ TEST_CASE("what later steps and outputs read crosses every cut") {
     for (int round = 0; round < scaled_by_effort(40); ++round) {
       const auto cut = static_cast<size_t>(random.integer(1, static_cast<int>(plan.steps.size()) - 1));
       PluginParts parts;
-      parts.cut(plan, cut, plan.steps.size());
+      REQUIRE(parts.cut(plan, cut, plan.steps.size()).ok());
       REQUIRE(parts.host_steps_before() == cut);
       // A byte that a step behind the cut reads, and that no step behind the cut has written before, must be in a port.
       std::vector<bool> written(plan.arena_bytes, false), carried(plan.arena_bytes, false);
@@ -120,7 +120,7 @@ TEST_CASE("no two buffers that cross a cut overlap") {
   const Plan plan = plan_of("sparsenet-abc-v1");
   for (size_t cut = 1; cut < plan.steps.size(); ++cut) {
     PluginParts parts;
-    parts.cut(plan, cut, plan.steps.size());
+    REQUIRE(parts.cut(plan, cut, plan.steps.size()).ok());
     const std::vector<PlanPort>& ports = parts.device().inputs;
     for (size_t a = 0; a < ports.size(); ++a) {
       for (size_t b = a + 1; b < ports.size(); ++b) {

@@ -1,10 +1,10 @@
 #include "backends/cuda/compile.h"
 
 #include <algorithm>
-#include <atomic>
 #include <thread>
 
 #include "backends/gpu/binary_cache.h"
+#include "backends/gpu/threads.h"
 
 namespace sparsenet::gpu::cuda {
 namespace {
@@ -32,31 +32,14 @@ Outcome run_job(const Nvrtc& nvrtc, const Nvrtc::Target& target, const std::stri
 
 Outcome compile_all(const Nvrtc& nvrtc, const Nvrtc::Target& target, const std::string& cache_folder,
                     std::vector<CompileJob>* jobs) {
-  std::atomic<size_t> next{0};
-  const auto work = [&]() noexcept {
-    for (size_t i = next++; i < jobs->size(); i = next++) {
-      CompileJob& job = (*jobs)[i];
-      try {
-        job.outcome = run_job(nvrtc, target, cache_folder, &job);
-      } catch (...) {
-        job.outcome.status = SNP_NO_MEMORY;  // its message, which needs memory, is the caller's thread's to make
-      }
-    }
-  };
-  const size_t wanted =
-      std::min<size_t>({jobs->size(), kMostThreads, std::max(1u, std::thread::hardware_concurrency())});
-  std::vector<std::thread> threads;
-  try {
-    while (threads.size() + 1 < wanted) threads.emplace_back(work);
-  } catch (...) {
-    // With fewer threads, or none, it takes longer.
-  }
-  work();
-  for (std::thread& thread : threads) thread.join();
+  const size_t threads = std::min(kMostThreads, std::max(1u, std::thread::hardware_concurrency()));
+  const bool done = run_in_threads(jobs->size(), threads, [&](size_t i) {
+    CompileJob& job = (*jobs)[i];
+    job.outcome = run_job(nvrtc, target, cache_folder, &job);
+  });
+  if (!done) return failure(SNP_NO_MEMORY, "no memory left while kernels were compiled");
   for (const CompileJob& job : *jobs) {
-    if (job.outcome.ok()) continue;
-    return job.outcome.message.empty() ? failure(job.outcome.status, "no memory left while kernels were compiled")
-                                       : job.outcome;
+    if (!job.outcome.ok()) return job.outcome;
   }
   return {};
 }

@@ -1,15 +1,12 @@
 // The file of tuned choices. It is text: a title, the requirements, a line "VALUE KEY" for each choice, and a last line
 // with their number, which shows that the file is complete.
-#include <unistd.h>
-
-#include <atomic>
 #include <charconv>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <system_error>
 
+#include "backends/gpu/cache_file.h"
 #include "backends/gpu/tuning.h"
 
 namespace sparsenet::gpu {
@@ -19,12 +16,8 @@ constexpr const char* kTitle = "SparseNet tuning 1";
 constexpr const char* kEnd = "end ";
 constexpr std::uintmax_t kLargestFile = 1 << 24;  // of a file: more is not one of ours
 
-std::filesystem::path path_of(const TuningFile& file) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (const char c : file.requirements) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
-  char name[48];
-  std::snprintf(name, sizeof name, "%016llx.sntuning", static_cast<unsigned long long>(hash));
-  return std::filesystem::u8path(file.folder) / name;
+std::string path_of(const TuningFile& file) {
+  return cache_path(file.folder, file.requirements, "sntuning");
 }
 
 bool to_int(const std::string& text, int* value) {
@@ -37,7 +30,7 @@ bool to_int(const std::string& text, int* value) {
 
 Tuning read_tuning(const TuningFile& file) {
   if (file.folder.empty()) return {};
-  const std::filesystem::path path = path_of(file);
+  const std::string path = path_of(file);
   std::error_code error;
   const std::uintmax_t bytes = std::filesystem::file_size(path, error);
   if (error || bytes > kLargestFile) return {};
@@ -62,23 +55,15 @@ Tuning read_tuning(const TuningFile& file) {
 
 Outcome write_tuning(const TuningFile& file, const Tuning& tuning) {
   if (file.folder.empty()) return {};
-  const std::filesystem::path path = path_of(file);
-  static std::atomic<unsigned> counter{0};
-  std::filesystem::path temporary = path;
-  temporary += "." + std::to_string(::getpid()) + "." + std::to_string(counter++) + ".tmp";
-  std::error_code error;
-  std::filesystem::create_directories(path.parent_path(), error);
-  std::ofstream stream(temporary, std::ios::trunc);
-  stream << kTitle << '\n' << file.requirements << '\n';
-  for (const auto& [key, value] : tuning) stream << value << ' ' << key << '\n';
-  stream << kEnd << tuning.size() << '\n';
-  stream.close();
-  error.clear();
-  if (!stream.fail()) std::filesystem::rename(temporary, path, error);
-  if (!stream.fail() && !error) return {};
-  std::filesystem::remove(temporary, error);
-  return failure(SNP_FAILED,
-                 "tuned sizes could not be written to " + path.u8string() + "; they are found again next time");
+  const std::string path = path_of(file);
+  std::ostringstream text;
+  text << kTitle << '\n' << file.requirements << '\n';
+  for (const auto& [key, value] : tuning) text << value << ' ' << key << '\n';
+  text << kEnd << tuning.size() << '\n';
+  const std::string made = text.str();
+  const std::string problem = write_cache_file(file.folder, path, made.data(), made.size());
+  if (problem.empty()) return {};
+  return failure(SNP_FAILED, "tuned sizes could not be kept, and are found again next time: " + problem);
 }
 
 }  // namespace sparsenet::gpu

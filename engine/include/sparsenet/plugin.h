@@ -298,7 +298,7 @@ typedef struct snp_device {
   uint64_t max_allocation_bytes; /* 0: as large as its memory */
 } snp_device;
 
-/* Bits of snp_options.flags. */
+/* Bits of snp_options.flags. They are wishes: a plugin ignores those that it does not know or cannot fulfil. */
 #define SNP_TUNE 1u         /* find the best sizes by timing, and keep them in `cache_folder` */
 #define SNP_TF32 2u         /* float32 products may be rounded to TF32 */
 #define SNP_TENSOR_CORES 4u /* with SNP_FLOAT16: products may be of float16 numbers, with sums in float32 */
@@ -355,8 +355,8 @@ typedef struct snp_plugin {
   /* Destroys a prepared plan, also while it runs: it waits for that. Accepts NULL. */
   void (*destroy)(snp_prepared* prepared);
   /* Copies an input to the device, from elements in the port's order outside. `memory`: where `data` points; of
-   * SNP_DEVICE_MEMORY, a cl_mem or a CUdeviceptr. `bytes` must be the port's. Every input is to be set before every
-   * run. When it returns, `data` may be overwritten. */
+   * SNP_DEVICE_MEMORY, a cl_mem or a CUdeviceptr, for which the caller's own work must be done. `bytes` must be the
+   * port's. Every input is to be set before every run. When it returns, `data` may be overwritten. */
   snp_status (*set_input)(snp_prepared* prepared, uint32_t index, const void* data, uint64_t bytes, uint32_t memory);
   /* Runs all steps and waits. The same inputs give the same bits on the same device. */
   snp_status (*run)(snp_prepared* prepared);

@@ -6,9 +6,11 @@
 //   session->run();
 //   session->get_output(0, logits, classes);
 //
-// Memory: create() allocates everything; run() allocates nothing. (The oneDNN backend, if requested, makes a constant
-// number of small allocations of its own in each run and frees them before the run ends.) Thread safety: a session may
-// be used by one thread at a time; different sessions are independent, even if they come from the same model.
+// Memory: create() allocates everything; run() allocates nothing. (Drivers of plugins' devices do as they like, and
+// with integers a plugin's inputs and outputs are converted in memory of their own. The oneDNN backend, if requested,
+// makes a constant number of small allocations of its own in each run and frees them before the run ends.) Thread
+// safety: a session may be used by one thread at a time; different sessions are independent, even if they come from the
+// same model.
 //
 // fork(): a child process may go on using every session that was not running at the time of the fork, whatever its
 // number of threads: it starts threads of its own at its first run. With kOneDnn only single-threaded sessions work in

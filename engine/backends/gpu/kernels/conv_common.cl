@@ -76,10 +76,22 @@ INLINE int is_last_part(GLOBAL uchar* arena, uint counters, int tile, int parts,
   return flag[0];
 }
 
-// The sum of an element's parts, which are `stride` floats apart and written by other groups of the same kernel.
-INLINE float sum_of_parts(GLOBAL const float* first, int parts, size_t stride) {
-  GLOBAL const volatile float* at = first;
-  float sum = at[0];
-  ROLLED for (int i = 1; i < parts; ++i) sum += at[(size_t)i * stride];
-  return sum;
+// After a group has stored its part of a tile of `rows` x `columns`: the last one adds all of them, which the others have
+// written (hence volatile), and ends the convolution.
+INLINE void finish_parts(GLOBAL uchar* arena, GLOBAL const uchar* weights, GLOBAL const uchar* scratch,
+                         struct ConvTiled p, int rows, int columns, int threads, LOCAL_POINTER int* flag) {
+  const int column_tiles = p.row_floats / columns, tiles = (p.rows + rows - 1) / rows * column_tiles;
+  const int group = GROUP_ID(1) / p.splits, tile = GROUP_ID(0);
+  if (!is_last_part(arena, p.counters, group * tiles + tile, p.splits, flag)) return;
+  const size_t part = (size_t)p.rows * (size_t)p.row_floats;
+  GLOBAL const volatile float* parts =
+      (GLOBAL const volatile float*)(scratch + p.partial) + (size_t)(group * p.splits) * part;
+  ROLLED for (int at = LOCAL_ID(0); at < rows * columns; at += threads) {
+    const int row = tile / column_tiles * rows + at / columns, column = tile % column_tiles * columns + at % columns;
+    if (row >= p.rows || column >= p.columns) continue;
+    GLOBAL const volatile float* from = parts + (size_t)row * (size_t)p.row_floats + column;
+    float sum = from[0];
+    ROLLED for (int i = 1; i < p.splits; ++i) sum += from[(size_t)i * part];
+    finish_conv(arena, weights, p.end, (size_t)row, group * p.columns + column, sum);
+  }
 }

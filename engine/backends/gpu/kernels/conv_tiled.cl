@@ -194,17 +194,7 @@ KERNEL_OF(MIN_THREADS) conv_tiled(ARENA_PARAMETERS, struct ConvTiled p) {
         *(GLOBAL float4*)(to + (size_t)row * (size_t)p.row_floats) = FLOAT4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
     }
 #if SOURCE != 3
-    const int tiles = (p.rows + TILE_M - 1) / TILE_M * column_tiles;
-    if (is_last_part(arena, p.counters, group * tiles + GROUP_ID(0), p.splits, (LOCAL_POINTER int*)memory)) {
-      const size_t part = (size_t)p.rows * (size_t)p.row_floats;
-      GLOBAL const float* parts = (GLOBAL const float*)(scratch + p.partial) + (size_t)(group * p.splits) * part;
-      ROLLED for (int at = thread; at < TILE_M * TILE_N; at += THREADS) {
-        const int row = first_row + at / TILE_N, column = first_column + at % TILE_N;
-        if (row < p.rows && column < p.columns)
-          finish_conv(arena, weights, p.end, (size_t)row, group * p.columns + column,
-                      sum_of_parts(parts + (size_t)row * (size_t)p.row_floats + column, p.splits, part));
-      }
-    }
+    finish_parts(arena, weights, scratch, p, TILE_M, TILE_N, THREADS, (LOCAL_POINTER int*)memory);
 #endif
   }
 #if SOURCE != 3

@@ -21,7 +21,7 @@ struct PoolParams {
 struct GlobalPoolParams {
   int size;
   struct ViewArg in, out;
-  int to_scratch;    // the output is no view but float32 numbers [image][channel] in scratch, from byte `means` on
+  int to_scratch;  // the output is no view but float32 numbers [image][channel] in scratch, from byte `means` on
   unsigned means;
   int channels, pixels;  // of an image
   int count;             // that sums are divided by

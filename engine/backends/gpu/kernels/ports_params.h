@@ -8,7 +8,7 @@
 struct PortParams {
   int size;
   int input;           // from staging to the view, else from the view to staging
-  int in_weights;        // the view is in `weights`
+  int in_weights;      // the view is in `weights`
   unsigned at;         // where the range begins: elements, or bytes of integers
   unsigned stride;     // from pixel to pixel
   int pixels;          // of an image
