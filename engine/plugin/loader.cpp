@@ -175,15 +175,20 @@ PluginList load_candidates(const std::string& name) {
 
 std::vector<std::string> plugin_folders() {
   std::vector<std::string> folders;
+  const auto add = [&](const std::string& folder) {
+    if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(folder);
+  };
   for (const std::string& entry : entries_of_variable()) {
-    if (!is_file(entry)) folders.push_back(entry);
+    if (!is_file(entry)) add(entry);
   }
   const std::string program = folder_of_program();
   if (!program.empty()) {
-    folders.push_back(program);
-    folders.push_back(fs::path(program).parent_path().string() + "/lib/sparsenet");
+    const std::string above = fs::path(program).parent_path().string();
+    add(program);
+    add(above + "/lib/sparsenet");                   // of a build
+    add(above + "/" SPARSENET_LIBDIR "/sparsenet");  // of an installation, wherever it has been moved
   }
-  folders.emplace_back(SPARSENET_PLUGIN_FOLDER);
+  add(SPARSENET_FULL_LIBDIR "/sparsenet");
   return folders;
 }
 

@@ -51,7 +51,7 @@ struct PluginList {
 PluginList find_plugins();
 
 // Where files of plugins are looked for, in order: folders of SPARSENET_PLUGIN_PATH, the program's folder,
-// ../lib/sparsenet beside it, and where this library's plugins are installed.
+// ../lib/sparsenet beside it (and the same with this build's name of `lib`), and where this build installs its plugins.
 std::vector<std::string> plugin_folders();
 
 // To be called before a plugin's driver is. kUnsupported in the child of a fork() whose parent has called it: drivers

@@ -145,6 +145,12 @@ TEST_CASE("plugins of another version, and incomplete ones, are refused") {
 TEST_CASE("a backend that is not there says where it was looked for") {
   const ScratchFolder folder;
   const Variable path("SPARSENET_PLUGIN_PATH", folder.path().string());
+  const std::vector<std::string> folders = plugin_folders();
+  REQUIRE(folders.size() >= 4);  // also where plugins are installed, which is not beside this program
+  CHECK(folders.front() == folder.path().string());
+  CHECK(folders[2] == std::string(SPARSENET_BINARY_DIR) + "/lib/sparsenet");
+  CHECK(folders.back().rfind(SPARSENET_BINARY_DIR, 0) != 0);
+  CHECK(std::filesystem::path(folders.back()).filename() == "sparsenet");
   const auto plugin = find_plugin("abacus");
   REQUIRE_FALSE(plugin.ok());
   CHECK_MESSAGE(mentions(plugin.status().message(), {"backend 'abacus': no plugin libsparsenet_abacus.so in ",
