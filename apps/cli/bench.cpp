@@ -19,7 +19,8 @@ struct BenchArguments {
 
 constexpr const char* kBenchExamples =
     R"(A latency is the time from passing in the input to having the output: copy in, run, copy out. Percentiles
-interpolate. With a plugin, run_ms is the same without copying in and out. load_ms covers reading, verifying, planning and preparing; the first run is not part of it.
+interpolate. run_ms is the time of running alone. load_ms covers reading, verifying, planning and preparing; the first run
+is not part of it.
 
 Examples:
   sparsenet bench net.snet --threads 1

@@ -64,13 +64,8 @@ std::vector<TensorInfo> stored_tensors(const Graph& graph) {
   return list;
 }
 
-bool of_plugin(const SessionOptions& options) {
-  return options.backend == Backend::kOpenCl || options.backend == Backend::kCuda ||
-         options.backend == Backend::kPlugin;
-}
-
 std::string backend_text(const SessionOptions& options) {
-  if (!of_plugin(options)) return sparsenet::name(options.backend);
+  if (!is_plugin(options.backend)) return sparsenet::name(options.backend);
   const std::string plugin = options.backend == Backend::kPlugin ? options.plugin : sparsenet::name(options.backend);
   return plugin + ":" + std::to_string(options.device);
 }
@@ -132,7 +127,7 @@ Json info_json(const LoadedModel& loaded, const Session& session, const SessionO
   json["plans"] = Json::array();
   for (const StoredPlan& p : model.plans)
     json["plans"].push_back({{"target", p.target}, {"batch", p.batch}, {"trains", p.trains}});
-  if (of_plugin(options)) json["placement"] = placement_json(session);
+  if (is_plugin(options.backend)) json["placement"] = placement_json(session);
   json["stored_plan"] = session.uses_stored_plan();
   json["parameter_type"] = parameter_type(model.graph);
   return json;
@@ -244,7 +239,7 @@ int info(const InfoArguments& options) {
     print_json(document);
   } else {
     print_info(*loaded, *session, *session_options);
-    if (of_plugin(*session_options)) print_placement(*session);
+    if (is_plugin(session_options->backend)) print_placement(*session);
     if (!options.plan_svg.empty()) print_line("  drawing", options.plan_svg);
     if (options.tensors) print_tensors(stored_tensors(loaded->model.graph));
   }

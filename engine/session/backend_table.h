@@ -29,8 +29,7 @@ struct BackendEntry {
 };
 
 const BackendEntry* find_backend(Backend backend);  // null if it is not in this build, or a plugin
-bool is_plugin(Backend backend);
-std::string available_backends();  // "auto, portable, onednn, reference"
+std::string available_backends();                   // "auto, portable, onednn, reference"
 
 // kUnsupported, with what is missing, if this build or CPU cannot compute in it.
 Status check_precision(Precision precision);

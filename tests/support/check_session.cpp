@@ -112,7 +112,7 @@ std::string check_session(const Graph& graph, const std::vector<Array>& inputs, 
   if (outputs->size() != expected.size()) return failed("wrong number of outputs");
   if (options.kernels) {
     // Only a profile tells the kernels of plugins.
-    if (is_plugin_backend(options.backend)) {
+    if (is_plugin(options.backend)) {
       const Status profiled = session->run_profiled();
       if (!profiled.ok()) return failed("profile: " + profiled.message());
     }
@@ -144,10 +144,6 @@ std::vector<Backend> cpu_backends() {
     if (is_available(backend)) backends.push_back(backend);
   }
   return backends;
-}
-
-bool is_plugin_backend(Backend backend) {
-  return backend == Backend::kOpenCl || backend == Backend::kCuda || backend == Backend::kPlugin;
 }
 
 std::vector<Backend> backends_under_test(const std::string& suite, std::vector<Backend> usual) {

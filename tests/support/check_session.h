@@ -54,7 +54,6 @@ std::vector<Backend> cpu_backends();
 std::vector<Backend> backends_under_test(const std::string& suite, std::vector<Backend> usual);
 // kFloat16 if SPARSENET_TEST_PRECISION is "f16".
 Precision precision_under_test();
-bool is_plugin_backend(Backend backend);
 
 // The backend's name as a string, which doctest prints as text.
 std::string text(Backend backend);

@@ -101,8 +101,7 @@ void check_generator(const Generator& generator, int seeds) {
     for (const Backend backend : backends) {
       for (int threads = 1; threads <= 2; ++threads) {
         // Both numbers of threads for the first graphs, then in turn; sometimes without passes.
-        if (is_plugin_backend(backend) ? threads > 1 : s >= 4 && threads != 1 + (s + static_cast<int>(backend)) % 2)
-          continue;
+        if (is_plugin(backend) ? threads > 1 : s >= 4 && threads != 1 + (s + static_cast<int>(backend)) % 2) continue;
         SessionOptions options;
         options.backend = backend;
         options.strict = true;

@@ -35,7 +35,7 @@ void check_generator(const Generator& generator, int seeds) {
     for (size_t b = 0; b < backends.size(); ++b) {
       // Every number of threads for the first graphs, then one of them in turn; sometimes without passes.
       for (int threads = 1; threads <= 3; ++threads) {
-        const bool plugin = is_plugin_backend(backends[b]);
+        const bool plugin = is_plugin(backends[b]);
         if (plugin ? threads != 1 : s >= 2 && threads != 1 + (s + static_cast<int>(b)) % 3) continue;
         CheckOptions options;
         options.backend = backends[b];

@@ -43,6 +43,7 @@ enum class Backend : uint8_t {
 };
 const char* name(Backend backend);
 Result<Backend> parse_backend(const std::string& text);
+bool is_plugin(Backend backend);  // kOpenCl, kCuda, kPlugin
 // Compiled into this library; of plugins: found, with at least one device. false for kPlugin.
 bool is_available(Backend backend);
 
