@@ -30,6 +30,7 @@ const std::vector<Generator>& network_generators();  // DenseNet-, SparseNet-, R
 // Few but wide graphs: for errors that show only beyond one cache block or one vector register tile. Slow in the
 // reference.
 const std::vector<Generator>& wide_generators();
+const std::vector<Generator>& winograd_generators();  // larger: for devices, whose other layers seldom use it
 
 Graph make_graph(const Generator& generator, uint64_t seed);
 

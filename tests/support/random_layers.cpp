@@ -362,6 +362,16 @@ Graph wide_conv_3x3(Random& random) {
   return wide_conv(random, 3);
 }
 
+// Large enough for Winograd's algorithm on any device, with sizes that its tiles do not divide.
+Graph wide_conv_winograd(Random& random) {
+  GraphMaker g(random);
+  ValueId x = g.input({1, random.integer(200, 300), random.integer(17, 26), random.integer(17, 26)});
+  if (random.chance(0.5)) x = g.relu(g.batch_norm(x));
+  x = g.conv(x, random.integer(200, 300), 3);
+  if (random.chance(0.5)) x = g.relu(g.batch_norm(x));
+  return g.finish({x});
+}
+
 Graph wide_fully_connected(Random& random) {
   GraphMaker g(random);
   const ValueId x = g.input({random_batch(random), random.integer(500, 3000)});
@@ -384,6 +394,11 @@ const std::vector<Generator>& wide_generators() {
       {"wide_fully_connected", wide_fully_connected},
       {"wide_depthwise", wide_depthwise},
   };
+  return list;
+}
+
+const std::vector<Generator>& winograd_generators() {
+  static const std::vector<Generator> list{{"wide_conv_winograd", wide_conv_winograd}};
   return list;
 }
 

@@ -83,7 +83,6 @@ Outcome profile(snp_prepared* prepared, snp_step_profile* profiles, uint32_t cou
   if (!outcome.ok()) return outcome;
 
   std::vector<snp_step_profile> sums(count);
-  std::vector<double> longest(count, -1.0);
   const std::vector<Launch>& launches = prepared->executable->program().launches;
   for (size_t i = 0; i < launches.size() && i < milliseconds.size(); ++i) {
     const Launch& launch = launches[i];
@@ -92,9 +91,7 @@ Outcome profile(snp_prepared* prepared, snp_step_profile* profiles, uint32_t cou
     sum.milliseconds += milliseconds[i];
     sum.bytes_read += launch.bytes_read;
     sum.bytes_written += launch.bytes_written;
-    if (milliseconds[i] <= longest[launch.step]) continue;
-    longest[launch.step] = milliseconds[i];
-    sum.kernel = launch.kernel.entry.c_str();
+    sum.kernel = launch.kernel.entry.c_str();  // of several, the last one, which writes the result, names the step
   }
   for (uint32_t i = 0; i < count; ++i) {
     sums[i].struct_size = sizeof sums[i];
