@@ -34,9 +34,15 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// A file of our own, to which a plan, test vectors or other metadata are added.
+uint64_t constant_bytes(const Graph& graph) {
+  uint64_t bytes = 0;
+  for (const Value& value : graph.values) bytes += value.is_constant ? value.constant.bytes() : 0;
+  return bytes;
+}
+
+// A model of our own, to which a plan, test vectors or other metadata are added.
 Model import_snet(const Options& options, Report* report) {
-  Result<Model> model = load_model(options.input);
+  Result<Model> model = options.model ? try_copy(*options.model) : load_model(options.input);
   if (!model.ok()) {
     report->problem("", model.status().message());
     return {};
@@ -79,23 +85,60 @@ Status apply_options(const Options& options, Model* model, Report* report) {
   const Status normalised = apply_normalisation(options.normalisation, images, &metadata, &report->notes);
   report->wrong_usage = !normalised.ok();
   if (!normalised.ok()) return normalised;
-  if (options.labels_file.empty()) return {};
-  Result<std::vector<std::string>> labels = read_lines(options.labels_file);
-  if (!labels.ok()) return labels.status().with_context("--labels");
-  while (!labels->empty() && labels->back().empty()) labels->pop_back();
+  if (options.labels_file.empty() && options.labels.empty()) return {};
+  std::vector<std::string> labels = options.labels;
+  if (labels.empty()) {
+    Result<std::vector<std::string>> lines = read_lines(options.labels_file);
+    if (!lines.ok()) return lines.status().with_context("--labels");
+    labels = std::move(*lines);
+    while (!labels.empty() && labels.back().empty()) labels.pop_back();
+  }
   const Shape& output = model->graph.shape(model->graph.outputs[0]);
   const int64_t classes = element_count(output) / output[0];
-  if (static_cast<int64_t>(labels->size()) != classes) {
-    return invalid_argument("--labels " + options.labels_file + ": expected " + std::to_string(classes) +
-                            " lines (one per class), found " + std::to_string(labels->size()));
+  if (static_cast<int64_t>(labels.size()) != classes) {
+    return invalid_argument("--labels" + (options.labels_file.empty() ? "" : " " + options.labels_file) +
+                            ": expected " + std::to_string(classes) +
+                            (options.labels_file.empty() ? " names" : " lines") + " (one per class), found " +
+                            std::to_string(labels.size()));
   }
-  metadata.labels = std::move(labels).value();
+  metadata.labels = std::move(labels);
+  return {};
+}
+
+Status cannot_convert(const Options& options) {
+  return invalid_model(options.input + ": cannot be converted");
+}
+
+// What is the same for all formats, after the graph has been made.
+Status settle_model(const Options& options, Format format, Model* model, Report* report) {
+  if (!report->problems.empty()) return cannot_convert(options);
+  if (format == Format::kOnnx) settle_image_input(model, report);
+  if (format == Format::kTflite) settle_byte_input(model, report);
+  flush_weights(model, report);
+  if (format != Format::kSnet) start_metadata(options, *report, model);
+  const Status status = apply_options(options, model, report);
+  if (!status.ok()) {
+    report->problem("", status.message());
+    return cannot_convert(options);
+  }
+  report->mean = model->metadata.mean;
+  report->std_dev = model->metadata.std_dev;
+  report->parameters = model->graph.parameter_count();
+  report->macs = model->graph.macs_per_image();
+  for (const Node& node : model->graph.nodes) ++report->operators[name(node.op)];
   return {};
 }
 
 // Imports within the current budget.
 Result<Model> import_within(const Options& options, Report* report) {
-  const auto failed = [&] { return invalid_model(options.input + ": cannot be converted"); };
+  const auto failed = [&] { return cannot_convert(options); };
+  Model model;
+  if (options.model != nullptr) {
+    MemoryBudget::current()->add_bytes(constant_bytes(options.model->graph));
+    model = import_snet(options, report);
+    SPARSENET_RETURN_IF_ERROR(settle_model(options, Format::kSnet, &model, report));
+    return model;
+  }
   const io::FileKind kind = io::file_kind(options.input);
   const bool unreadable = kind.group == io::FileKind::Group::kForeign || kind.group == io::FileKind::Group::kNotAModel;
   if (unreadable && (options.format == Format::kAuto || !kind.by_name)) {
@@ -116,7 +159,6 @@ Result<Model> import_within(const Options& options, Report* report) {
     }
     format = *detected;
   }
-  Model model;
   const bool holds_graph = format == Format::kOnnx || format == Format::kTflite || format == Format::kSnet;
   if (holds_graph) {
     if (!options.architecture.empty() || !options.rules.empty()) {
@@ -148,21 +190,7 @@ Result<Model> import_within(const Options& options, Report* report) {
       model.graph = import_weights(options, format, std::move(*bytes), report);
       break;
   }
-  if (!report->problems.empty()) return failed();
-  if (format == Format::kOnnx) settle_image_input(&model, report);
-  if (format == Format::kTflite) settle_byte_input(&model, report);
-  flush_weights(&model, report);
-  if (format != Format::kSnet) start_metadata(options, *report, &model);
-  const Status status = apply_options(options, &model, report);
-  if (!status.ok()) {
-    report->problem("", status.message());
-    return failed();
-  }
-  report->mean = model.metadata.mean;
-  report->std_dev = model.metadata.std_dev;
-  report->parameters = model.graph.parameter_count();
-  report->macs = model.graph.macs_per_image();
-  for (const Node& node : model.graph.nodes) ++report->operators[name(node.op)];
+  SPARSENET_RETURN_IF_ERROR(settle_model(options, format, &model, report));
   return model;
 }
 
@@ -235,7 +263,8 @@ Status refresh_plans(Model* model, bool graph_changed) {
 Status write_device_sources(const Options& options, const std::string& target, const Model& model) {
   SPARSENET_ASSIGN_OR_RETURN(DeviceParts parts, make_device_parts(model, target));
   if (!options.c_array.empty()) {
-    const std::string stem = std::filesystem::path(options.output).stem().string();
+    const std::string stem =
+        options.output.empty() ? model.metadata.name : std::filesystem::path(options.output).stem().string();
     SPARSENET_RETURN_IF_ERROR(write_c_array(options.c_array, stem, model, parts).with_context("--c-array"));
   }
   if (options.select_ops.empty()) return {};
@@ -251,13 +280,23 @@ bool same_bytes(const std::string& path, const std::vector<uint8_t>& bytes) {
 
 namespace {
 
-uint64_t constant_bytes(const Graph& graph) {
-  uint64_t bytes = 0;
-  for (const Value& value : graph.values) bytes += value.is_constant ? value.constant.bytes() : 0;
-  return bytes;
+// Writes the .snet file.
+Status write_file(const Options& options, const Model& model, Report* report) {
+  MemoryCharge charge;  // for the file
+  SPARSENET_RETURN_IF_ERROR(charge.raise_to(constant_bytes(model.graph)).with_context("writing the model"));
+  SPARSENET_ASSIGN_OR_RETURN(const std::vector<uint8_t> file, serialize_model(model));
+  if (report->format == ".snet" && !options.model && same_bytes(options.input, file)) {
+    report->note(
+        "the input is a .snet file already, and the output holds the same: --plan, --training-plan, --test-vectors and "
+        "what describes the model (--labels, --mean, ...) would add to it");
+  }
+  SPARSENET_RETURN_IF_ERROR(write_file_atomically(options.output, file.data(), file.size()));
+  report->output = options.output;
+  report->file_bytes = file.size();
+  return {};
 }
 
-Status convert_within(const Options& options, Report* report) {
+Result<Model> convert_within(const Options& options, Report* report) {
   const auto start = std::chrono::steady_clock::now();
   Result<Model> model = import_within(options, report);
   if (!model.ok()) return model.status();
@@ -278,36 +317,29 @@ Status convert_within(const Options& options, Report* report) {
     status = add_plan(make_training_plan(*model, target), &*model).with_context("--training-plan");
   }
   if (status.ok() && for_device) status = write_device_sources(options, target, *model);
-  MemoryCharge charge;  // for the file
-  if (status.ok()) status = charge.raise_to(constant_bytes(model->graph)).with_context("writing the model");
-  Result<std::vector<uint8_t>> file = status.ok() ? serialize_model(*model) : Result<std::vector<uint8_t>>(status);
-  status = file.status();
-  if (status.ok() && report->format == ".snet" && same_bytes(options.input, *file)) {
-    report->note(
-        "the input is a .snet file already, and the output holds the same: --plan, --training-plan, --test-vectors and "
-        "what describes the model (--labels, --mean, ...) would add to it");
-  }
-  if (status.ok()) status = write_file_atomically(options.output, file->data(), file->size());
+  if (status.ok() && !options.output.empty()) status = write_file(options, *model, report);
   if (!status.ok()) {
     report->problem("", status.message());
     return status;
   }
-  report->output = options.output;
-  report->file_bytes = file->size();
   report->test_vectors = model->test_vectors.size();
   for (const StoredPlan& stored : model->plans) {
     report->plans.push_back({stored.target, stored.batch, stored.trains});
   }
   report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return {};
+  return model;
 }
 
 }  // namespace
 
-Status convert(const Options& options, Report* report) {
+Result<Model> convert_model(const Options& options, Report* report) {
   report->input = options.input;
   return run_within(std::make_shared<MemoryBudget>(options.max_memory), report,
                     [&] { return convert_within(options, report); });
+}
+
+Status convert(const Options& options, Report* report) {
+  return convert_model(options, report).status();
 }
 
 }  // namespace sparsenet::converter

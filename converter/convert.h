@@ -25,12 +25,14 @@ enum class Precision { kAsItIs, kFloat32, kFloat16 };
 
 struct Options {
   std::string input;
+  const Model* model = nullptr;  // converted in place of the file; `input` then only names it
   std::string output;
   Format format = Format::kAuto;
   std::string architecture;  // ARCH; required for weights, rejected for formats with a graph
   std::string rules;         // --map
   GraphOptions graph;        // --outputs, --input-shape
   std::string labels_file;
+  std::vector<std::string> labels;  // in place of a file
   NormalisationOptions normalisation;
   std::string name;  // of the model; empty: from the file's name
   std::string license;
@@ -56,7 +58,8 @@ Status compute_outputs(Session* session, TestVector* vector);
 Status add_test_vectors(int count, Model* model);
 
 // Runs import_model, check_runs, check_outputs, set_precision or add_test_vectors, make_stored_plan, save_model, and
-// device_source.h. After a failure there is no file at `output`.
+// device_source.h. After a failure there is no file at `output`. If `output` is empty, none is written.
+Result<Model> convert_model(const Options& options, Report* report);
 Status convert(const Options& options, Report* report);
 
 }  // namespace sparsenet::converter

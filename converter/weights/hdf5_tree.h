@@ -42,4 +42,8 @@ struct Hdf5Wanted {
 // what to do if this program was built without libhdf5.
 Result<Hdf5Tree> read_hdf5(const FileBytes& file, const Hdf5Wanted& wanted);
 
+// Lets something else than libhdf5 read these files from now on, by the same rules. To be called before any conversion.
+using Hdf5Reader = Result<Hdf5Tree> (*)(const FileBytes& file, const Hdf5Wanted& wanted);
+void set_hdf5_reader(Hdf5Reader reader);
+
 }  // namespace sparsenet::converter

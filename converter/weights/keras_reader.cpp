@@ -108,7 +108,8 @@ Result<SourceTensors> read_file_of(const FileBytes& file, const KerasConfig* con
 std::string version_of(const FileBytes& metadata) {
   constexpr size_t kMost = 4096;  // bytes of the document; Keras writes a hundred
   if (metadata.size > kMost) return {};
-  const auto document = nlohmann::json::parse(metadata.data, metadata.data + metadata.size, nullptr, false);
+  const char* const text = reinterpret_cast<const char*>(metadata.data);
+  const auto document = nlohmann::json::parse(text, text + metadata.size, nullptr, false);
   if (!document.is_object()) return {};
   const auto found = document.find("keras_version");
   return found != document.end() && found->is_string() ? printable(found->get<std::string>()) : std::string();

@@ -40,7 +40,8 @@ class HeaderReader {
   explicit HeaderReader(uint64_t data_size) : data_size_(data_size) {}
 
   Result<std::vector<Entry>> read(const uint8_t* text, size_t length) {
-    const bool parsed = nlohmann::json::sax_parse(text, text + length, this);
+    const char* const begin = reinterpret_cast<const char*>(text);
+    const bool parsed = nlohmann::json::sax_parse(begin, begin + length, this);
     if (!status_.ok()) return status_;
     if (!parsed) return invalid_model("safetensors header is not a JSON object of tensors");
     return std::move(entries_);
