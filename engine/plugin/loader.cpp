@@ -122,6 +122,15 @@ std::string folder_of_program() {
   return fs::path(std::string(path, static_cast<size_t>(length))).parent_path().string();
 }
 
+// The folder of the shared library that this code is part of, or else of the program.
+std::string folder_of_engine() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&folder_of_engine), &info) == 0 || info.dli_fname == nullptr) return "";
+  std::error_code gone;
+  const fs::path file = fs::canonical(info.dli_fname, gone);
+  return gone ? "" : file.parent_path().string();
+}
+
 // Files of plugins, in the order in which they are looked at: of one name, or of all if it is empty.
 std::vector<std::string> candidates(const std::string& name) {
   std::vector<std::string> files;
@@ -181,7 +190,8 @@ std::vector<std::string> plugin_folders() {
   for (const std::string& entry : entries_of_variable()) {
     if (!is_file(entry)) add(entry);
   }
-  const std::string program = folder_of_program();
+  const std::string program = folder_of_program(), engine = folder_of_engine();
+  if (!engine.empty() && engine != program) add(engine);  // of the Python package
   if (!program.empty()) {
     const std::string above = fs::path(program).parent_path().string();
     add(program);
