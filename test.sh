@@ -94,6 +94,30 @@ can_do() {
   return 1
 }
 
+# The environment of the Python package's tests, made anew if what it needs has changed; fails, with a message, if there
+# can be none.
+python_environment=build/python-tests
+prepare_python() {
+  local wanted=python/tests/requirements.txt log
+  cmp -s "$wanted" "$python_environment/requirements.txt" && return
+  step "preparing Python's environment in $python_environment"
+  log=$(mktemp)
+  rm -rf "$python_environment"
+  if ! python3 -c 'import pathlib, sys, sysconfig
+sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 2>/dev/null; then
+    echo "no Python 3.11 or later with headers" >"$log"
+  elif python3 -m venv --system-site-packages "$python_environment" >"$log" 2>&1 &&
+    "$python_environment/bin/pip" --disable-pip-version-check -q install -r "$wanted" >"$log" 2>&1; then
+    rm -f "$log"
+    cp "$wanted" "$python_environment/"
+    return
+  fi
+  step "LEFT OUT: the Python package, because: $(tail -n 1 "$log")"
+  rm -f "$log"
+  [ $strict = no ] || failed=1
+  return 1
+}
+
 [ "$fuzz_seconds" -eq 0 ] || setup_options+=(--with-fuzz)
 toolchains/setup.sh "${setup_options[@]}"
 jobs=$(nproc)
@@ -109,7 +133,11 @@ build() {
   quietly cmake --build --preset "$preset" -j "$jobs" "$@"
 }
 for preset in "${presets[@]}"; do
-  build "$preset" -DSPARSENET_TESTS=ON
+  options=(-DSPARSENET_TESTS=ON -DSPARSENET_PYTHON=OFF)
+  if [ "$preset" = release ] && prepare_python; then
+    options+=(-DSPARSENET_PYTHON=ON "-DPython_EXECUTABLE=$PWD/$python_environment/bin/python")
+  fi
+  build "$preset" "${options[@]}"
   step "testing preset $preset"
   # Ends with ctest's own count of passed and failed tests. Running no test at all is a failure.
   ctest --preset "$preset" --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" "${left_out[@]}" \

@@ -33,6 +33,8 @@ libeigen3-dev            converter and tests: matrix products
 libpng-dev               command line: images
 libjpeg-dev              command line: images
 doctest-dev              tests
+python3-dev              Python package: headers
+python3-venv             Python package: environments for building and testing it
 opencl-headers           plugin opencl
 ocl-icd-opencl-dev       tests of the plugins: the library that finds OpenCL devices
 pocl-opencl-icd          tests of the plugins: an OpenCL device on the CPU
@@ -94,7 +96,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   fail "this system has no apt; install these in another way and build with cmake --preset release:" \
     "a C++17 compiler with OpenMP, CMake >= 3.22, Ninja, pkg-config, oneDNN >= 2.6, Eigen 3.4, FlatBuffers with flatc," \
     "protobuf with protoc, onnx.proto (from the ONNX project), libzip, zlib, libhdf5, RE2, nlohmann-json >= 3.10, CLI11 >= 2.1," \
-    "libpng, libjpeg(-turbo), doctest >= 2.4." \
+    "libpng, libjpeg(-turbo), doctest >= 2.4, Python >= 3.11 with headers." \
     "The library alone needs only the compiler, CMake and FlatBuffers: cmake --preset minimal."
 fi
 

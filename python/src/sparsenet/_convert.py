@@ -1,0 +1,233 @@
+"""Importing networks that were trained elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._arrays import byte_count
+from ._errors import ConversionError, Error, warn
+from ._show import Record
+
+if TYPE_CHECKING:
+    from ._model import Model
+
+
+@dataclass(frozen=True)
+class ConversionReport(Record):
+    """What happened in a conversion; ``to_dict()`` has all fields of ``sparsenet-convert --report``.
+
+    Attributes:
+        input, format, producer: the file, what it is, and what wrote it.
+        problems: why it cannot be converted: one dict with ``subject`` and ``reason`` for each problem.
+        notes: what was decided on the way.
+        warnings: likely mistakes; each is also a Python warning.
+        operators: how many of each the network has.
+        tensors: where every tensor of the file went.
+    """
+
+    input: str
+    format: str
+    producer: str
+    problems: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    operators: dict[str, int]
+    tensors: tuple[dict[str, Any], ...]
+    document: dict[str, Any] = field(repr=False, default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.document
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = [("input", self.input), ("format", self.format), ("producer", self.producer)]
+        rows.append(("operators", ", ".join(f"{count} {op}" for op, count in self.operators.items())))
+        rows += [("problem", f"{p.get('subject', '')}: {p.get('reason', '')}".lstrip(": ")) for p in self.problems]
+        rows += [("note", note) for note in self.notes] + [("warning", text) for text in self.warnings]
+        return [(key, value) for key, value in rows if value]
+
+
+def _report(document: dict[str, Any]) -> ConversionReport:
+    return ConversionReport(
+        input=document.get("input", ""),
+        format=document.get("format", ""),
+        producer=document.get("producer", ""),
+        problems=tuple(document.get("problems", [])),
+        notes=tuple(document.get("notes", [])),
+        warnings=tuple(document.get("warnings", [])),
+        operators=dict(document.get("operators", {})),
+        tensors=tuple(document.get("tensors", [])),
+        document=document,
+    )
+
+
+def run_conversion(
+    source: Model | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    format: str = "auto",
+    arch: str = "",
+    map: str | Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    mean: float | Sequence[float] = (),
+    std: float | Sequence[float] = (),
+    pixel_scale: int = 0,
+    normalize: str = "",
+    name: str = "",
+    license: str = "",
+    precision: str | None = None,
+    test_vectors: int = 0,
+    check: Sequence[str] = (),
+    tolerance: float = 1e-4,
+    plan: str | None = None,
+    training_plan: bool = False,
+    c_array: str | os.PathLike[str] | None = None,
+    select_ops: str | os.PathLike[str] | None = None,
+    max_memory: int | str | None = None,
+) -> Model:
+    from ._model import Model
+
+    held = source if isinstance(source, Model) else None
+    if isinstance(labels, (str, os.PathLike)):
+        with open(labels, encoding="utf-8") as file:
+            labels = [line.rstrip() for line in file]
+        while labels and not labels[-1]:
+            labels.pop()
+        if not labels:
+            raise Error("labels: the file has no lines")
+    rules = ";".join(f"{a}={b}" for a, b in map.items()) if isinstance(map, Mapping) else (map or "")
+    if plan is not None and plan not in PLAN_TARGETS:
+        raise Error(f"plan: expected {' or '.join(PLAN_TARGETS)}, found {plan!r}")
+    if pixel_scale not in (0, 1, 255):
+        raise Error(f"pixel_scale: expected 1 or 255, found {pixel_scale}")
+    options: dict[str, Any] = {
+        "input": (held.name or "model") if held else os.fspath(source),  # type: ignore[arg-type]
+        "output": os.fspath(output) if output is not None else "",
+        "from": format,
+        "arch": arch,
+        "map": rules,
+        "outputs": list(outputs),
+        "input_shapes": [(key, list(shape)) for key, shape in (input_shape or {}).items()],
+        "labels": list(labels or ()),
+        "mean": _numbers(mean, std),
+        "std": _numbers(std, mean),
+        "pixel_scale": pixel_scale,
+        "normalize": normalize,
+        "name": name,
+        "license": license,
+        "precision": precision or "",
+        "test_vectors": test_vectors,
+        "check": list(check),
+        "tolerance": tolerance,
+        "plan": plan or "",
+        "training_plan": training_plan,
+        "c_array": os.fspath(c_array) if c_array else "",
+        "select_ops": os.fspath(select_ops) if select_ops else "",
+        "max_memory": byte_count(max_memory, "max_memory"),
+    }
+    core, document, lines = _core.convert(held._core if held else None, options)
+    report = _report(json.loads(document))
+    for text in report.warnings:
+        warn(text)
+    if core is None:
+        count = len(report.problems)
+        head = f"{options['input']}: {count} problem{'s' if count != 1 else ''}, nothing was written"
+        raise ConversionError("\n  ".join([head, *lines]), report=report)
+    made = Model(core)
+    made.report = report
+    return made
+
+
+def _numbers(value: float | Sequence[float], other: float | Sequence[float]) -> list[float]:
+    if not isinstance(value, (int, float)):
+        return [float(v) for v in value]
+    # One number beside a list stands for all channels.
+    return [float(value)] * (1 if isinstance(other, (int, float)) else max(1, len(other)))
+
+
+PLAN_TARGETS = ("portable-f32",)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    format: str = "auto",
+    arch: str = "",
+    map: str | Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    input_shape: Mapping[str, Sequence[int]] | None = None,
+    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    mean: float | Sequence[float] = (),
+    std: float | Sequence[float] = (),
+    pixel_scale: int = 0,
+    normalize: str = "",
+    name: str = "",
+    license: str = "",
+    precision: str | None = None,
+    test_vectors: int = 0,
+    check: Sequence[str] = (),
+    tolerance: float = 1e-4,
+    plan: str | None = None,
+    max_memory: int | str | None = None,
+) -> Model:
+    """Imports a network that was trained elsewhere.
+
+    Args:
+        source: an ONNX or TensorFlow Lite file, which holds a network; or weights, which need ``arch``: of PyTorch
+            (.pth), safetensors, NumPy (.npz), Keras (.h5, .keras; read by the package h5py).
+        output: the .snet file to write as well; None: none.
+        format: ``"auto"``, ``"onnx"``, ``"tflite"``, ``"torch"``, ``"safetensors"``, ``"npz"``, ``"keras"`` or
+            ``"snet"``.
+        arch: the network that weights go into, as for :func:`create`.
+        map: rules from names in the file to names in the network: {regular expression: name with $1}, or as
+            ``sparsenet-convert --map`` takes them.
+        outputs: the values of an ONNX graph that the network computes, in place of the file's outputs.
+        input_shape: shapes of ONNX inputs whose sizes the file leaves open, by name.
+        labels: names of the classes, or a text file with one on each line.
+        mean, std: per channel, for pixels of 0..1 or 0..255, which the values tell.
+        pixel_scale: 1 or 255: the largest pixel value that mean and std are for, if the values do not tell.
+        normalize: mean and std by name: ``"imagenet"``, ``"cifar10"``, ``"0..1"``, ``"-1..1"`` or ``"none"``.
+        name, license: kept in the model.
+        precision: store the parameters as ``"f32"`` or ``"f16"``.
+        test_vectors: store this many random inputs with the reference kernels' outputs.
+        check: ``"IN.npy,OUT.npy"``, as often as wanted: inputs and outputs of the framework that trained the network,
+            which must give the same within ``tolerance``; they are stored as test vectors.
+        plan: also store a plan made ahead of time: ``"portable-f32"``.
+        max_memory: bytes that the conversion may take. None: 256 MiB and 8 times the file.
+
+    Returns:
+        The model; its ``report`` says what was done.
+
+    Raises:
+        ConversionError: the file cannot be converted; ``report.problems`` has all reasons.
+        Error: an argument makes no sense.
+    """
+    return run_conversion(
+        source,
+        output=output,
+        format=format,
+        arch=arch,
+        map=map,
+        outputs=outputs,
+        input_shape=input_shape,
+        labels=labels,
+        mean=mean,
+        std=std,
+        pixel_scale=pixel_scale,
+        normalize=normalize,
+        name=name,
+        license=license,
+        precision=precision,
+        test_vectors=test_vectors,
+        check=check,
+        tolerance=tolerance,
+        plan=plan,
+        max_memory=max_memory,
+    )
