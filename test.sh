@@ -12,7 +12,7 @@ Installs missing packages (toolchains/setup.sh), builds the release preset and r
 other machines and runs the tests that are meaningful there in emulators.
   --without-cross        no cross builds; their tools are not installed either
   --without-linux-cross  of the cross builds, only those for boards
-  --quick-plugins        of the suites for plugins, only those that take at most a minute
+  --quick-plugins        of the suites for plugins and for Python, only those that take at most a minute
   --quick-sanitizers     also run the quick suites with AddressSanitizer and UndefinedBehaviorSanitizer, once with the
                          widest vectors of this CPU and once with AVX2
   --fuzz SECONDS         also fuzz all parsers, for this long in total (tests/fuzz/fuzz.sh; installs clang)
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --without-cross) cross_presets=() firmware_presets=() setup_options=(--without-cross) ;;
     --without-linux-cross) cross_presets=() setup_options=(--without-linux-cross) ;;
-    --quick-plugins) left_out=(-LE long-plugins) ;;
+    --quick-plugins) left_out=(-LE 'long-plugins|long-python') ;;
     --quick-sanitizers) quick_sanitizers=yes ;;
     --fuzz)
       [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "error: --fuzz needs a number of seconds, found '${2-}'" >&2; exit 2; }

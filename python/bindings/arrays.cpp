@@ -55,10 +55,10 @@ nb::object new_array(DataType type, const Shape& shape) {
 
 }  // namespace
 
-ReadArray::ReadArray(nb::handle object, DataType type, const Shape& shape, const std::string& name) {
+ReadArray::ReadArray(nb::handle object, DataType type, const Shape& shape, const std::string& name, bool of_session) {
   if (take(object, type, shape)) return;
-  const nb::object converted =
-      python_part("_arrays", "as_array")(object, nb::str(sparsenet::name(type)), to_tuple(shape), name);
+  const nb::object converted = python_part("_arrays", "as_array")(object, nb::str(sparsenet::name(type)),
+                                                                  to_tuple(shape), to_text(name), of_session);
   if (!take(converted, type, shape)) check(internal_error("'" + name + "': an array that was converted does not fit"));
 }
 

@@ -15,8 +15,9 @@ class ReadArray {
  public:
   // Anything that NumPy takes as an array, tensors of other frameworks included. `name` is for messages:
   // sparsenet.Error if the shape differs (an empty `shape`: any), or if the numbers cannot become `type` without a loss
-  // that matters (sparsenet._arrays.as_array decides).
-  ReadArray(nanobind::handle object, DataType type, const Shape& shape, const std::string& name);
+  // that matters (sparsenet._arrays.as_array decides). `of_session`: hints may be about sessions.
+  ReadArray(nanobind::handle object, DataType type, const Shape& shape, const std::string& name,
+            bool of_session = false);
   ~ReadArray();
   ReadArray(const ReadArray&) = delete;
   ReadArray& operator=(const ReadArray&) = delete;

@@ -1,8 +1,9 @@
 // The programs sparsenet and sparsenet-convert, as functions.
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
+#include <string>
+#include <vector>
 
 #include "bindings/core.h"
+#include "bindings/python_parts.h"
 #include "cli/command_line.h"
 #include "converter/command_line.h"
 #include "program/program.h"
@@ -13,21 +14,23 @@ namespace sparsenet::python {
 namespace {
 
 // Returns the exit code of the process.
-int run(std::vector<std::string> words, int (*body)(int, char**)) {
+int run(const nb::list& arguments, int (*body)(int, char**)) {
+  std::vector<std::string> words;
+  for (const nb::handle word : arguments) words.push_back(to_path(nb::cast<nb::bytes>(word)));
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const nb::gil_scoped_release release;
+  const WithoutGil released;
   return program::run(static_cast<int>(words.size()), argv.data(), body);
 }
 
 }  // namespace
 
 void bind_command_lines(nb::module_& module) {
-  module.def("run_sparsenet", [](std::vector<std::string> argv) { return run(std::move(argv), cli::command_line); });
-  module.def("run_sparsenet_convert", [](std::vector<std::string> argv) {
+  module.def("run_sparsenet", [](const nb::list& argv) { return run(argv, cli::command_line); });
+  module.def("run_sparsenet_convert", [](const nb::list& argv) {
     program::set_activity("converting");
-    return run(std::move(argv), converter::command_line);
+    return run(argv, converter::command_line);
   });
 }
 

@@ -10,6 +10,7 @@
 #include "bindings/python_parts.h"
 #include "bindings/status.h"
 #include "converter/convert.h"
+#include "converter/io/memory_budget.h"
 #include "converter/weights/hdf5_tree.h"
 
 namespace nb = nanobind;
@@ -28,8 +29,12 @@ Result<converter::Precision> parse_stored_precision(const std::string& text) {
 }
 
 Options read_options(nb::dict given) {
-  const auto text = [&](const char* key) { return nb::cast<std::string>(given[key]); };
-  const auto texts = [&](const char* key) { return nb::cast<std::vector<std::string>>(given[key]); };
+  const auto text = [&](const char* key) { return to_path(nb::cast<nb::bytes>(given[key])); };
+  const auto texts = [&](const char* key) {
+    std::vector<std::string> list;
+    for (const nb::handle item : nb::cast<nb::list>(given[key])) list.push_back(to_path(nb::cast<nb::bytes>(item)));
+    return list;
+  };
   const auto reals = [&](const char* key) { return nb::cast<std::vector<double>>(given[key]); };
   Options options;
   options.input = text("input");
@@ -40,7 +45,7 @@ Options read_options(nb::dict given) {
   options.graph.outputs = texts("outputs");
   for (const nb::handle item : nb::cast<nb::list>(given["input_shapes"])) {
     const nb::tuple entry = nb::cast<nb::tuple>(item);
-    options.graph.input_shapes.emplace_back(nb::cast<std::string>(entry[0]), nb::cast<Shape>(entry[1]));
+    options.graph.input_shapes.emplace_back(to_path(nb::cast<nb::bytes>(entry[0])), nb::cast<Shape>(entry[1]));
   }
   options.labels = texts("labels");
   options.normalisation.mean = reals("mean");
@@ -69,12 +74,12 @@ nb::tuple convert(nb::object model, nb::dict given) {
   if (held != nullptr) options.model = &held->model;
   Report report;
   Result<Model> result = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return converter::convert_model(options, &report);
   }();
   nb::list lines;
-  for (const converter::ProblemGroup& group : converter::grouped_problems(report)) lines.append(group.line);
-  const nb::str json(converter::to_json(report).c_str());
+  for (const converter::ProblemGroup& group : converter::grouped_problems(report)) lines.append(to_text(group.line));
+  const nb::str json = to_text(converter::to_json(report));
   if (!result.ok()) return nb::make_tuple(nb::none(), json, lines);
   auto made = std::make_unique<PyModel>();
   made->model = std::move(*result);
@@ -89,7 +94,8 @@ Result<converter::Hdf5Tree> read_with_h5py(const converter::FileBytes& file, con
   try {
     const nb::bytes bytes(file.data, file.size);
     const nb::tuple found = nb::cast<nb::tuple>(
-        python_part("_hdf5", "read")(bytes, wanted.attributes, wanted.attribute_series, wanted.skipped_groups));
+        python_part("_hdf5", "read")(bytes, wanted.attributes, wanted.attribute_series, wanted.skipped_groups,
+                                     converter::MemoryBudget::current()->left()));
     const std::string problem = nb::cast<std::string>(found[0]);
     if (!problem.empty()) return unsupported(problem);
     converter::Hdf5Tree tree;
@@ -116,6 +122,7 @@ Result<converter::Hdf5Tree> read_with_h5py(const converter::FileBytes& file, con
     }
     return tree;
   } catch (const nb::python_error& error) {
+    if (!error.matches(PyExc_Exception)) throw;  // such as KeyboardInterrupt
     return invalid_model(std::string("reading with h5py: ") + error.what());
   }
 }

@@ -5,6 +5,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/core.h"
+#include "bindings/python_parts.h"
 #include "bindings/status.h"
 #include "data/image.h"
 #include "data/preprocess.h"
@@ -21,9 +22,10 @@ nb::object to_array(const io::Image& image) {
   return out.object();
 }
 
-nb::object load_image(const std::string& path) {
+nb::object load_image(const nb::bytes& where) {
+  const std::string path = to_path(where);
   Result<io::Image> image = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return io::load_image(path);
   }();
   return to_array(take(std::move(image)));
@@ -50,7 +52,7 @@ nb::object preprocess(const PyModel& held, nb::handle images) {
   const WriteArray out(nb::handle(), DataType::kFloat32, {shape[0], rule.channels(), rule.height(), rule.width()},
                        "images");
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     io::Image image;
     image.height = static_cast<int>(shape[1]);
     image.width = static_cast<int>(shape[2]);

@@ -11,11 +11,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
+#include <optional>
 #include <random>
+#include <stdexcept>
 
 #include "bindings/arrays.h"
 #include "bindings/core.h"
+#include "bindings/python_parts.h"
 #include "bindings/status.h"
 #include "cli/arguments.h"
 #include "cli/classifier.h"
@@ -32,13 +36,14 @@ std::string PyModel::name() const {
 
 namespace {
 
-std::unique_ptr<PyModel> load(const std::string& path, bool copy) {
+std::unique_ptr<PyModel> load(const nb::bytes& where, bool copy) {
+  const std::string path = to_path(where);
   LoadOptions options;
   options.copy = copy;
   auto held = std::make_unique<PyModel>();
   Status status;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     auto model = load_model(path, options);
     status = model.ok() ? Status() : io::explain_not_snet(path, model.status());
     if (model.ok()) held->model = std::move(*model);
@@ -51,7 +56,8 @@ std::unique_ptr<PyModel> load(const std::string& path, bool copy) {
   return held;
 }
 
-std::unique_ptr<PyModel> from_bytes(const nb::bytes& data, const std::string& path) {
+std::unique_ptr<PyModel> from_bytes(const nb::bytes& data, const nb::bytes& where) {
+  const std::string path = to_path(where);
   auto held = std::make_unique<PyModel>();
   // The loader keeps memory that is aligned like this, and Python's is not.
   constexpr size_t kAlignment = 64;
@@ -67,7 +73,7 @@ std::unique_ptr<PyModel> from_bytes(const nb::bytes& data, const std::string& pa
 
 nb::bytes to_bytes(const PyModel& held) {
   Result<std::vector<uint8_t>> bytes = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return serialize_model(held.model);
   }();
   const std::vector<uint8_t> file = take(std::move(bytes));
@@ -123,7 +129,7 @@ nb::list tensors(const Graph& graph, const std::vector<ValueId>& ids) {
   for (const ValueId id : ids) {
     const Value& value = graph.value(id);
     const bool scaled = value.quantization.scales.size() == 1;
-    list.append(nb::make_tuple(value.name, name(value.type), to_tuple(value.shape),
+    list.append(nb::make_tuple(to_text(value.name), name(value.type), to_tuple(value.shape),
                                scaled ? nb::cast(static_cast<double>(value.quantization.scales[0])) : nb::none(),
                                scaled ? nb::cast(value.quantization.zero_points[0]) : nb::none()));
   }
@@ -133,7 +139,7 @@ nb::list tensors(const Graph& graph, const std::vector<ValueId>& ids) {
 nb::dict constants(const PyModel& held) {
   nb::dict all;
   for (const Value& value : held.model.graph.values) {
-    if (value.is_constant) all[nb::str(value.name.c_str(), value.name.size())] = view_of(value.constant);
+    if (value.is_constant) all[to_text(value.name)] = view_of(value.constant);
   }
   return all;
 }
@@ -173,26 +179,25 @@ std::unique_ptr<PyModel> quantized(const PyModel& held, nb::handle images, const
   options.method = take(parse_range_method(method));
   options.keep_float = keep_float;
   options.threads = threads;
-  bool raised = false;
-  if (!progress.is_none()) {
-    options.progress = [&](int64_t done, int64_t all) {
-      const nb::gil_scoped_acquire acquire;
-      if (raised) return;
-      try {
-        progress(done, all);
-      } catch (nb::python_error& error) {
-        error.restore();  // raised again when the call is over
-        raised = true;
-      }
-    };
-  }
+  // What Python raises ends the engine's work, as any exception of a callback does, and is raised again behind it.
+  std::exception_ptr raised;
+  options.progress = [&](int64_t done, int64_t all) {
+    const nb::gil_scoped_acquire acquire;
+    try {
+      if (PyErr_CheckSignals() != 0) throw nb::python_error();
+      if (!progress.is_none()) progress(done, all);
+    } catch (const nb::python_error&) {
+      raised = std::current_exception();
+      throw std::runtime_error("interrupted");
+    }
+  };
   QuantizeReport counts;
   auto made = std::make_unique<PyModel>();
   Result<Model> result = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return quantize(held.model, pixels.data<float>(), found[0], options, &counts);
   }();
-  if (raised) throw nb::python_error();
+  if (raised) std::rethrow_exception(raised);
   made->model = take(std::move(result));
   Metadata& metadata = made->model.metadata;
   metadata.provenance += (metadata.provenance.empty() ? "" : "; ") + ("quantised to int8, ranges by " + method);
@@ -207,20 +212,42 @@ std::unique_ptr<PyModel> quantized(const PyModel& held, nb::handle images, const
 void bind_models(nb::module_& module) {
   nb::class_<Metadata>(module, "Metadata")
       .def(nb::init<>())
-      .def_rw("name", &Metadata::name)
-      .def_rw("architecture", &Metadata::architecture)
-      .def_rw("provenance", &Metadata::provenance)
-      .def_rw("license", &Metadata::license)
-      .def_rw("labels", &Metadata::labels)
-      .def_rw("color_order", &Metadata::color_order)
+      .def_prop_rw(
+          "name", [](const Metadata& self) { return to_text(self.name); },
+          [](Metadata& self, const nb::bytes& text) { self.name = to_path(text); })
+      .def_prop_rw(
+          "architecture", [](const Metadata& self) { return to_text(self.architecture); },
+          [](Metadata& self, const nb::bytes& text) { self.architecture = to_path(text); })
+      .def_prop_rw(
+          "provenance", [](const Metadata& self) { return to_text(self.provenance); },
+          [](Metadata& self, const nb::bytes& text) { self.provenance = to_path(text); })
+      .def_prop_rw(
+          "license", [](const Metadata& self) { return to_text(self.license); },
+          [](Metadata& self, const nb::bytes& text) { self.license = to_path(text); })
+      .def_prop_rw(
+          "labels",
+          [](const Metadata& self) {
+            nb::list list;
+            for (const std::string& label : self.labels) list.append(to_text(label));
+            return list;
+          },
+          [](Metadata& self, const nb::list& labels) {
+            self.labels.clear();
+            for (const nb::handle label : labels) self.labels.push_back(to_path(nb::cast<nb::bytes>(label)));
+          })
+      .def_prop_rw(
+          "color_order", [](const Metadata& self) { return to_text(self.color_order); },
+          [](Metadata& self, const nb::bytes& text) { self.color_order = to_path(text); })
       .def_rw("mean", &Metadata::mean)
       .def_rw("std", &Metadata::std_dev)
-      .def_rw("resize", &Metadata::resize);
+      .def_prop_rw(
+          "resize", [](const Metadata& self) { return to_text(self.resize); },
+          [](Metadata& self, const nb::bytes& text) { self.resize = to_path(text); });
 
   nb::class_<PyModel>(module, "Model")
       .def("copy", [](const PyModel& self) { return std::make_unique<PyModel>(self); })
-      .def_prop_ro("name", &PyModel::name)
-      .def_prop_ro("path", [](const PyModel& self) { return self.path; })
+      .def_prop_ro("name", [](const PyModel& self) { return to_text(self.name()); })
+      .def_prop_ro("path", [](const PyModel& self) { return to_text(self.path); })
       .def_prop_rw(
           "metadata", [](const PyModel& self) { return self.model.metadata; },
           [](PyModel& self, const Metadata& metadata) { self.model.metadata = metadata; })
@@ -238,10 +265,11 @@ void bind_models(nb::module_& module) {
       .def("plans", &plans)
       .def("to_bytes", &to_bytes)
       .def("save",
-           [](const PyModel& self, const std::string& path) {
+           [](const PyModel& self, const nb::bytes& where) {
+             const std::string path = to_path(where);
              Status status;
              {
-               const nb::gil_scoped_release release;
+               const WithoutGil released;
                status = save_model(self.model, path);
              }
              check(status);

@@ -1,7 +1,8 @@
-// Parts of the package that are written in Python and used by the extension module.
+// Between the engine and the interpreter: names, paths and arguments, and how long calls go on without the GIL.
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <sparsenet/status.h>
 
 #include <string>
 
@@ -11,5 +12,27 @@ namespace sparsenet::python {
 inline nanobind::object python_part(const char* module, const char* name) {
   return nanobind::module_::import_((std::string("sparsenet.") + module).c_str()).attr(name);
 }
+
+// Names in files need not be valid UTF-8; what is not becomes surrogates, as in Python's own names of files.
+nanobind::str to_text(const std::string& bytes);
+
+// The bytes of a path, as os.fsencode gives them.
+std::string to_path(const nanobind::bytes& path);
+
+// Releases the GIL for as long as the object lives. A thread that comes back while the interpreter is being shut down
+// waits forever instead of being ended inside the engine.
+class WithoutGil {
+ public:
+  WithoutGil();
+  ~WithoutGil();
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+// To be called at the interpreter's exit, by the thread that ends it.
+void close_down();
 
 }  // namespace sparsenet::python

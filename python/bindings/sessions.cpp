@@ -48,7 +48,7 @@ struct PySession {
   void alone(Body body) {
     Status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutGil released;
       const std::lock_guard<std::mutex> lock(mutex);
       status = body(*session);
     }
@@ -82,7 +82,7 @@ std::unique_ptr<PySession> make_session(const PyModel& held, const std::string& 
   auto made = std::make_unique<PySession>();
   made->notes.connect(&options);
   Result<Session> session = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return Session::create(held.model, options);
   }();
   made->notes.warn();
@@ -114,7 +114,7 @@ nb::object call(PySession& self, nb::handle x, nb::handle out) {
     check(invalid_argument("the network has " + std::to_string(inputs.size()) + " inputs and " +
                            std::to_string(outputs.size()) + " outputs: use run({name: array, ...})"));
   }
-  const ReadArray in(x, inputs[0].type, inputs[0].shape, inputs[0].name);
+  const ReadArray in(x, inputs[0].type, inputs[0].shape, inputs[0].name, true);
   const WriteArray result(out, outputs[0].type, outputs[0].shape, outputs[0].name);
   self.alone([&](Session& session) -> Status {
     SPARSENET_RETURN_IF_ERROR(set_input(session, 0, inputs[0].type, in));
@@ -133,7 +133,7 @@ nb::list run(PySession& self, nb::list arrays, bool profiled) {
   }
   std::vector<std::unique_ptr<ReadArray>> in;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    in.push_back(std::make_unique<ReadArray>(arrays[i], inputs[i].type, inputs[i].shape, inputs[i].name));
+    in.push_back(std::make_unique<ReadArray>(arrays[i], inputs[i].type, inputs[i].shape, inputs[i].name, true));
   }
   std::vector<std::unique_ptr<WriteArray>> results;
   nb::list list;
@@ -158,22 +158,22 @@ nb::list tensors(const std::vector<TensorInfo>& infos) {
   nb::list list;
   for (const TensorInfo& info : infos) {
     const bool scaled = info.quantization.scales.size() == 1;
-    list.append(nb::make_tuple(info.name, name(info.type), to_tuple(info.shape),
+    list.append(nb::make_tuple(to_text(info.name), name(info.type), to_tuple(info.shape),
                                scaled ? nb::cast(static_cast<double>(info.quantization.scales[0])) : nb::none(),
                                scaled ? nb::cast(info.quantization.zero_points[0]) : nb::none()));
   }
   return list;
 }
 
-std::string plan_svg(PySession& self, const std::string& title) {
+nb::str plan_svg(PySession& self, const nb::bytes& title) {
   const Session& session = *self.session;
-  return cli::draw_plan(title, session.buffers(), session.steps(), session.memory());
+  return to_text(cli::draw_plan(to_path(title), session.buffers(), session.steps(), session.memory()));
 }
 
 nb::list backends() {
   std::vector<BackendInfo> found;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     found = list_backends();
   }
   nb::list list;
@@ -212,7 +212,7 @@ void bind_sessions(nb::module_& module) {
       .def_ro("total_bytes", &MemoryReport::total_bytes);
 
   nb::class_<StepInfo>(module, "StepInfo")
-      .def_ro("name", &StepInfo::name)
+      .def_prop_ro("name", [](const StepInfo& self) { return to_text(self.name); })
       .def_ro("op", &StepInfo::op)
       .def_ro("kernel", &StepInfo::kernel)
       .def_ro("backend", &StepInfo::backend)

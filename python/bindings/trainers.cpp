@@ -12,6 +12,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/core.h"
+#include "bindings/python_parts.h"
 #include "bindings/status.h"
 #include "cli/plot_svg.h"
 #include "cli/train_loop.h"
@@ -31,7 +32,7 @@ struct PyTrainer {
   void alone(Body body) {
     Status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutGil released;
       const std::lock_guard<std::mutex> lock(mutex);
       status = body(*trainer);
     }
@@ -81,7 +82,7 @@ std::unique_ptr<PyTrainer> make_trainer(const PyModel& held, nb::dict given) {
   options.backend = backend.backend;
   auto made = std::make_unique<PyTrainer>();
   Result<Trainer> trainer = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return Trainer::create(held.model.graph, options);
   }();
   check(held.path.empty() ? trainer.status() : trainer.status().with_context(held.path));
@@ -141,7 +142,8 @@ nb::dict memory(const PyTrainer& self) {
   return all;
 }
 
-void save(PyTrainer& self, const std::string& path, const Checkpoint& checkpoint) {
+void save(PyTrainer& self, const nb::bytes& where, const Checkpoint& checkpoint) {
+  const std::string path = to_path(where);
   self.alone([&](Trainer& trainer) -> Status {
     SPARSENET_ASSIGN_OR_RETURN(const Graph graph, trainer.graph_view());
     // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
@@ -171,7 +173,7 @@ nb::object crop_flip(nb::handle images, nb::handle indices, uint64_t seed, int64
   const ReadArray places(indices, DataType::kInt64, {shape[0]}, "indices");
   const WriteArray out(nb::handle(), DataType::kFloat32, shape, "images");
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     const int64_t each = shape[1] * shape[2] * shape[3];
     for (int64_t i = 0; i < shape[0]; ++i) {
       const CropFlip what = draw_crop_flip(seed, epoch, places.data<int64_t>()[i], pad);
@@ -226,7 +228,7 @@ void bind_trainers(nb::module_& module) {
                    [](const PyTrainer& self) {
                      nb::list list;
                      for (const ParameterInfo& p : self.trainer->parameters()) {
-                       list.append(nb::make_tuple(p.name, to_tuple(p.shape), p.trained, p.decayed));
+                       list.append(nb::make_tuple(to_text(p.name), to_tuple(p.shape), p.trained, p.decayed));
                      }
                      return list;
                    })
@@ -239,7 +241,7 @@ void bind_trainers(nb::module_& module) {
       .def("restore", &restore, nb::arg("checkpoint"));
 
   module.def("trainer", &make_trainer, nb::arg("model"), nb::arg("options"));
-  module.def("load_checkpoint", [](const std::string& path) { return take(load_checkpoint(path)); });
+  module.def("load_checkpoint", [](const nb::bytes& path) { return take(load_checkpoint(to_path(path))); });
   module.def("learning_rates", [](const std::string& schedule, double rate, int64_t epochs, int64_t steps,
                                   int64_t warmup, int64_t first, int64_t count) {
     const LearningRate rates{take(parse_schedule(schedule)), rate, epochs, steps, warmup};
@@ -252,7 +254,7 @@ void bind_trainers(nb::module_& module) {
              nb::arg("pad"));
   module.def("hash_array", [](nb::handle array, uint64_t before) {
     const ReadArray bytes(array, DataType::kUInt8, {}, "array");
-    const nb::gil_scoped_release release;
+    const WithoutGil released;
     return hash_bytes(bytes.bytes(), bytes.elements(), before);
   });
   module.def("plot", &plot, nb::arg("title"), nb::arg("x_label"), nb::arg("x_end"), nb::arg("panels"));

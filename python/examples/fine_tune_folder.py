@@ -16,8 +16,8 @@ source, folder, output = sys.argv[1:]
 
 classes = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
 files = [(path, index) for index, name in enumerate(classes) for path in sorted(Path(folder, name).iterdir())]
-if len(classes) < 2:
-    sys.exit(f"{folder}: expected a folder for each of two classes or more, found {len(classes)}")
+if len(classes) < 2 or len(files) < 10:
+    sys.exit(f"{folder}: expected 10 images or more in a folder for each class, found {len(files)} of {len(classes)}")
 
 model = sn.load(source)
 images = model.preprocess([path for path, _ in files])  # resized and normalised as the model states

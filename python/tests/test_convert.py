@@ -59,7 +59,7 @@ def test_hostile_keras_files(path: Path) -> None:
 
 def test_without_h5py_the_message_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert _hdf5.read(b"", [], [], [])[0] == "Keras files are read by the package h5py: pip install h5py"
+    assert _hdf5.read(b"", [], [], [], 0)[0] == "Keras files are read by the package h5py: pip install h5py"
 
 
 @pytest.fixture
@@ -133,3 +133,28 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             sn.convert(tmp_path / "net.onnx")
     with pytest.raises(sn.ConversionError, match="nowhere.onnx"):
         sn.convert(tmp_path / "nowhere.onnx")
+
+
+def test_names_that_are_no_text(onnx_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(onnx_file.read_bytes().replace(b"logits", b"l\xffgits"))
+    model = sn.convert(tmp_path / "net.onnx")
+    name = model.outputs[0].name
+    assert name.startswith("l") and name.endswith("gits")
+    assert list(model.session().run({"input": np.zeros(model.inputs[0].shape, np.float32)})) == [name]
+    assert name in repr(model) and model.info().outputs[0].name == name
+
+
+def test_arrays_of_numpy_describe_a_model(onnx_file: Path) -> None:
+    labels = np.array([f"class {i}" for i in range(10)])
+    model = sn.convert(onnx_file, labels=labels, mean=np.full(3, 0.5), std=np.float32(0.25))
+    assert model.labels == tuple(labels) and model.metadata.std == (63.75,) * 3
+    for options, text in (
+        ({"labels": [["a"]]}, "expected 10 names"),
+        ({"input_shape": [1, 3, 32, 32]}, "input_shape"),
+        ({"tolerance": "1e-3"}, "tolerance"),
+        ({"test_vectors": 1.5}, "test_vectors"),
+        ({"name": None}, "name: expected a text"),
+        ({"labels": "missing.txt"}, "missing.txt"),
+    ):
+        with pytest.raises(sn.Error, match=text):
+            sn.convert(onnx_file, **options)

@@ -16,6 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 EXPECTED_FAILURES: dict[str, str] = {}
 
 
+@pytest.mark.slow
 def test_checks_of_scikit_learn() -> None:
     from sklearn.utils.estimator_checks import check_estimator
 

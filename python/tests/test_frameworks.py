@@ -35,6 +35,7 @@ def realistic(torch: Any, module: Any) -> Any:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torchvision(name: str) -> None:
     torch = pytest.importorskip("torch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from conftest import SOURCE, relative_difference
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sparsenet", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "sparsenet", *map(str, arguments)], capture_output=True, text=True, errors="replace")
 
 
 def test_version_is_that_of_the_project() -> None:
@@ -146,7 +147,55 @@ def test_images_of_all_kinds(trained: sn.Model, samples: list[Path]) -> None:
     several = trained.preprocess([samples[0], np.zeros((50, 40, 3), np.uint8), np.zeros((9, 9), np.uint8)])
     assert several.shape == (3, 3, 32, 32)
     assert trained.preprocess(np.zeros((5, 20, 20), np.uint8)).shape == (5, 3, 32, 32)  # grey
-    assert trained.preprocess([]).shape == (0, 3, 32, 32)
+    assert trained.preprocess([]).shape == (0, 3, 32, 32) and trained.classify([]) == []
+    assert np.array_equal(trained.preprocess(path for path in samples[:2]), trained.preprocess(samples[:2]))
+    rgba = np.dstack([array, np.full(array.shape[:2], 9, np.uint8)])
+    for same in (rgba, [rgba], rgba[None], image.fromarray(rgba)):
+        assert np.array_equal(trained.preprocess(same), expected)
+
+
+def test_images_of_16_bits(trained: sn.Model, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = (np.arange(1024).reshape(32, 32) * 64).astype(np.uint16)
+    image.fromarray(pixels).save(tmp_path / "grey.png")
+    assert np.array_equal(trained.preprocess(tmp_path / "grey.png"), trained.preprocess(image.open(tmp_path / "grey.png")))
+    with pytest.raises(sn.Error, match="mode F"):
+        trained.preprocess(image.fromarray(pixels.astype(np.float32)))
+
+
+def test_names_of_files(small: sn.Model, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/x\xff.snet"
+    for name in (odd, os.fsdecode(odd)):
+        small.save(name)
+        assert sn.load(name).to_bytes() == small.to_bytes()
+    assert command("info", os.fsdecode(odd)).returncode == 0
+    with pytest.raises(sn.Error, match="zero byte"):
+        sn.load(str(tmp_path / "a.snet") + "\0.png")
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: m.session(threads=1.5), "threads: expected a whole number, found 1.5"),
+        (lambda m: m.session(batch="2"), "batch: expected a whole number, found '2'"),
+        (lambda m: m.session(strict="no"), "strict: expected True or False"),
+        (lambda m: m.session(backend=None), "backend: expected a text"),
+        (lambda m: m.predict(np.zeros((1, 3, 8, 8)), batch=2.0), "batch"),
+        (lambda m: m.predict(["a.png"]), "classify"),
+        (lambda m: m.classify(np.zeros((8, 8, 3), np.uint8), batch=1), "batch"),
+        (lambda m: m.replace_head(3.0), "classes: expected a whole number"),
+        (lambda m: m.replace_head(3, labels="cat"), "labels: expected a list of texts"),
+        (lambda m: sn.create("resnet20", seed=-1), "seed"),
+        (lambda m: sn.create(Path("resnet20")), "arch: expected a text"),
+        (lambda m: sn.load(3), "expected a path"),
+        (lambda m: sn.Trainer("net.snet"), "sparsenet.Model"),
+        (lambda m: setattr(m, "metadata", dataclasses.replace(m.metadata, mean=1.0)), "mean"),
+    ],
+)
+def test_arguments_that_are_no_such_thing(small: sn.Model, call: object, text: str) -> None:
+    with pytest.raises(sn.Error) as caught:
+        call(small)  # type: ignore[operator]
+    assert text in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +207,9 @@ def test_images_of_all_kinds(trained: sn.Model, samples: list[Path]) -> None:
         ([np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), np.uint8)], "image 0"),
         (["missing.png"], "missing.png"),
         (b"no image", "image"),
+        (np.zeros((3, 32, 32), np.uint8), "transpose"),
+        (None, "expected images"),
+        ({"a": 1}, "expected images"),
     ],
 )
 def test_images_that_are_none(trained: sn.Model, images: object, text: str) -> None:
@@ -213,7 +265,9 @@ def test_quantize(trained: sn.Model, samples: list[Path], tmp_path: Path) -> Non
     def stop(now: int, all: int) -> None:
         raise RuntimeError("enough")
 
+    done.clear()
     with pytest.raises(RuntimeError, match="enough"):
-        sn.quantize(trained, samples, progress=stop)
+        sn.quantize(trained, samples, progress=lambda now, all: (done.append(now), stop(now, all)))
+    assert done == [1]  # it ended there
     with pytest.raises(sn.Error, match="any number of images"):
         sn.quantize(trained, np.zeros((3, 3, 8, 8), np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 
@@ -65,6 +66,8 @@ def test_inputs_of_other_types_and_orders(small: sn.Model, x: np.ndarray) -> Non
         (lambda x: np.concatenate([x, x]), "a session with batch=2"),
         (lambda x: x.transpose(0, 2, 3, 1), "channels come first"),
         (lambda x: x.astype(np.uint8), "preprocess"),
+        (lambda x: x.astype(np.int64), "expected float32, found int64"),
+        (lambda x: x > 0, "expected float32, found bool"),
         (lambda x: x.astype(complex), "expected numbers"),
         (lambda x: "text", "expected numbers"),
         (lambda x: None, "expected numbers"),
@@ -81,6 +84,9 @@ def test_names_of_inputs(small: sn.Model, x: np.ndarray) -> None:
         small.session().run({"image": x})
     with pytest.raises(sn.Error, match="found none"):
         small.session().run({})
+    for wrong in (x, [x], None):
+        with pytest.raises(sn.Error, match="expected a dict"):
+            small.session().run(wrong)  # type: ignore[arg-type]
 
 
 def test_tensors_of_other_frameworks(small: sn.Model, x: np.ndarray) -> None:
@@ -88,6 +94,9 @@ def test_tensors_of_other_frameworks(small: sn.Model, x: np.ndarray) -> None:
     session = small.session()
     assert np.array_equal(session(torch.from_numpy(x)), session(x))
     assert np.array_equal(session(torch.from_numpy(x).requires_grad_()), session(x))
+    assert np.array_equal(session(torch._neg_view(torch.from_numpy(x))), session(-x))
+    with pytest.raises(sn.Error, match="expected an array"):
+        session(torch.from_numpy(x).to(torch.bfloat16))
     y = torch.from_dlpack(session(x))
     assert y.shape == (1, 3)
 
@@ -266,3 +275,20 @@ def test_a_plugin_runs_the_network(trained: sn.Model, samples: list) -> None:
     session = trained.session(backend="opencl", strict=True)
     assert relative_difference(session(x), trained.session(backend="portable")(x)) < 1e-4
     assert {step["backend"] for step in session.steps} == {"opencl"}
+
+
+def test_threads_that_run_when_the_interpreter_ends(trained_path: object) -> None:
+    script = f"""
+import threading, time, numpy as np, sparsenet as sn
+session = sn.load({str(trained_path)!r}).session(threads=1)
+x = np.zeros((1, 3, 32, 32), np.float32)
+def loop():
+    while True:
+        session(x)
+for _ in range(3):
+    threading.Thread(target=loop, daemon=True).start()
+time.sleep(0.2)
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stderr == ""

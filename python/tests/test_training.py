@@ -151,6 +151,13 @@ def test_memory_budget(small: sn.Model, data: tuple[np.ndarray, np.ndarray]) -> 
         (lambda t, X, y: t.fit(X, y, epochs=1, augment="cutout"), "augment"),
         (lambda t, X, y: t.fit(X, y, epochs=1, resume=True), "checkpoint"),
         (lambda t, X, y: t.fit(X[:, :, :4], y, epochs=1), "expected shape"),
+        (lambda t, X, y: t.fit((X * 50).astype(np.int64), y, epochs=1), "expected float32, found int64"),
+        (lambda t, X, y: t.fit(X, y, epochs=1, validation=(X[:0], y[:0])), "validation: expected at least one image"),
+        (lambda t, X, y: t.fit(X, y, epochs=1, validation=0.2), "validation: expected a pair"),
+        (lambda t, X, y: t.fit(X, y, epochs=2.5), "epochs: expected a whole number, found 2.5"),
+        (lambda t, X, y: t.fit(X, y, epochs=1, lr="0.1"), "lr: expected a number"),
+        (lambda t, X, y: t.fit(X, y, epochs=1, checkpoint="/nonexistent/t.ckpt"), "/nonexistent/t.ckpt"),
+        (lambda t, X, y: t.step(X[:20], [], 0.1), r"'labels': expected shape \[20\], found \[0\]$"),
         (lambda t, X, y: t.parameter("nothing"), "nothing"),
     ],
 )
@@ -169,6 +176,11 @@ def test_trainers_that_make_no_sense(small: sn.Model) -> None:
         ({"optimizer": "lion"}, "lion"),
         ({"backend": "opencl"}, "CPU"),
         ({"batch": 0}, "batch"),
+        ({"batch": "2"}, "batch: expected a whole number, found '2'"),
+        ({"weight_decay": "1e-4"}, "weight_decay: expected a number"),
+        ({"nesterov": "yes"}, "nesterov: expected True or False"),
+        ({"freeze": None}, "freeze: expected a text"),
+        ({"memory_budget": "inf"}, "memory_budget"),
         ({"freeze": "nothing-matches-*-this"}, "freeze"),
     ):
         with pytest.raises(sn.Error, match=text):
@@ -209,6 +221,10 @@ def test_ctrl_c_ends_a_training_cleanly(small: sn.Model, data: tuple[np.ndarray,
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    for _ in range(600):  # until the training has begun
+        if (tmp_path / "t.ckpt").exists():
+            break
+        time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     words = process.stdout.read().split()
@@ -219,3 +235,49 @@ def test_ctrl_c_ends_a_training_cleanly(small: sn.Model, data: tuple[np.ndarray,
     saved, kept = sn.load(tmp_path / "out.snet").constants(), again.model.constants()
     assert all(np.array_equal(saved[name], kept[name]) for name in kept)
     assert not [name for name in os.listdir(tmp_path) if ".tmp" in name]
+
+
+def test_updates_of_several_batches(small: sn.Model, data: tuple[np.ndarray, np.ndarray]) -> None:
+    trainer = sn.Trainer(small, batch=20, accumulate=2)
+    assert [trainer.step(data[0][:20], data[1][:20], 0.1).updated for _ in range(4)] == [False, True, False, True]
+    with pytest.raises(sn.Error, match="nothing would be learnt"):
+        sn.Trainer(small, batch=20, accumulate=4).fit(*data, epochs=1)
+
+
+def test_all_steps_are_counted(small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    trainer = sn.Trainer(small, batch=20)
+    for _ in range(2):
+        trainer.step(data[0][:20], data[1][:20], 0.01)
+    trainer.fit(*data, epochs=1, lr=0.01)
+    trainer.fit(*data, epochs=1, lr=0.01, checkpoint=tmp_path / "t.ckpt")
+    assert "8 steps" in repr(trainer) and "trained for 8 steps" in trainer.model.metadata.provenance
+    again = sn.Trainer(small, batch=20)
+    again.load_checkpoint(tmp_path / "t.ckpt")
+    assert "8 steps" in repr(again)
+
+
+def test_numbers_of_numpy_are_numbers(small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "t.ckpt"
+    sn.Trainer(small, batch=20).fit(*data, epochs=1, lr=1, checkpoint=path)
+    trainer = sn.Trainer(small, batch=np.int64(20), momentum=np.float64(0.9))
+    trainer.fit(*data, epochs=np.int64(1), lr=np.float64(1), seed=np.int32(0), checkpoint=path, resume=True)
+    assert len(trainer.history.step_losses) == 3
+
+
+def test_going_back_to_the_best_epoch(small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+
+    def keep(trainer: sn.Trainer, epoch: sn.Epoch) -> bool:
+        if epoch.epoch == 1:
+            trainer.save_checkpoint(path)
+        if epoch.epoch == 3:
+            trainer.load_checkpoint(path)
+        return epoch.epoch == 3
+
+    first = sn.Trainer(small, batch=20)
+    first.fit(*data, epochs=5, lr=0.05, callback=lambda trainer, epoch: True)
+    trainer = sn.Trainer(small, batch=20)
+    assert len(trainer.fit(*data, epochs=5, lr=0.05, callback=keep)) == 1
+    assert trainer.model.to_bytes() == first.model.to_bytes()
+    with pytest.raises(sn.Error, match="has to end the training"):
+        sn.Trainer(small, batch=20).fit(*data, epochs=5, callback=lambda t, e: keep(t, e) and False)

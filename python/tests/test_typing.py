@@ -22,6 +22,7 @@ def test_mypy_is_content(tmp_path: Path) -> None:
     assert (PACKAGE / "py.typed").exists() and (PACKAGE / "_core.pyi").exists()
     examples = sorted((SOURCE / "python" / "examples").glob("*.py"))
     assert examples
+    (tmp_path / "mypy.ini").write_text("[mypy]\n")
     words = ["--strict", "--cache-dir", str(tmp_path), "--no-error-summary"]
     for name in ("sklearn", "torch", "torchvision", "keras", "tensorflow", "h5py", "PIL", "onnx"):
         (tmp_path / "mypy.ini").open("a").write(f"[mypy-{name}.*]\nignore_missing_imports = True\nfollow_imports = skip\n")

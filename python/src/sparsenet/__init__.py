@@ -14,6 +14,7 @@ package installs too (``sparsenet``, ``sparsenet-convert``).
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 __version__: str = _core.version()
 
+# Threads that are inside the engine when the interpreter ends must not come back to it.
+atexit.register(_core.close_down)
+
 __all__ = [
     "BackendInfo",
     "Comparison",
@@ -62,7 +66,6 @@ __all__ = [
     "Profile",
     "ProfiledStep",
     "Session",
-    "SparseNetClassifier",
     "Svg",
     "TensorSpec",
     "Trainer",
@@ -95,7 +98,13 @@ def usable_cpus() -> int:
 def __getattr__(name: str) -> Any:
     # scikit-learn takes half a second to import, and only this class needs it.
     if name == "SparseNetClassifier":
-        from ._estimator import SparseNetClassifier
-
+        try:
+            from ._estimator import SparseNetClassifier
+        except ImportError as error:
+            raise AttributeError(f"SparseNetClassifier needs scikit-learn ({error}): pip install scikit-learn") from None
         return SparseNetClassifier
     raise AttributeError(f"module 'sparsenet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "SparseNetClassifier"])

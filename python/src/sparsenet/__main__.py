@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -22,7 +23,7 @@ def main() -> None:
         del sys.argv[1]
         convert_main()
     _be_a_program()
-    sys.exit(_core.run_sparsenet(["sparsenet", *sys.argv[1:]]))
+    sys.exit(_core.run_sparsenet([b"sparsenet", *map(os.fsencode, sys.argv[1:])]))
 
 
 def convert_main() -> None:
@@ -30,7 +31,7 @@ def convert_main() -> None:
     from . import _core
 
     _be_a_program()
-    sys.exit(_core.run_sparsenet_convert(["sparsenet-convert", *sys.argv[1:]]))
+    sys.exit(_core.run_sparsenet_convert([b"sparsenet-convert", *map(os.fsencode, sys.argv[1:])]))
 
 
 if __name__ == "__main__":

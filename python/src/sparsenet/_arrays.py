@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._errors import Error
+from ._values import whole
 
 
 def from_any(value: Any) -> NDArray[Any]:
@@ -20,6 +21,9 @@ def from_any(value: Any) -> NDArray[Any]:
         return value
     if hasattr(value, "detach"):  # a tensor of PyTorch may be part of a graph of gradients
         value = value.detach()
+        for lazy in ("resolve_conj", "resolve_neg"):  # signs that are not yet in memory
+            if hasattr(value, lazy):
+                value = getattr(value, lazy)()
     if hasattr(value, "__dlpack__"):
         device = getattr(value, "device", None)
         if getattr(device, "type", "cpu") not in ("cpu", None):
@@ -30,11 +34,14 @@ def from_any(value: Any) -> NDArray[Any]:
             pass  # a type that NumPy lacks, such as bfloat16, or an older protocol
     try:
         return np.asarray(value)
-    except ValueError as error:  # lists whose rows differ in length
-        raise Error(f"expected an array: {error}") from None
+    except (ValueError, TypeError, RuntimeError) as error:  # lists whose rows differ in length, bfloat16, sparse tensors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Error(f"expected an array: {reason}") from None
 
 
-def as_array(value: Any, type_name: str, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+def as_array(
+    value: Any, type_name: str, shape: tuple[int, ...], name: str, of_session: bool = False
+) -> NDArray[Any]:
     """What the extension module calls for an array that it cannot read as it is; an empty shape stands for any."""
     array = from_any(value)
     wanted = np.dtype(type_name)
@@ -42,9 +49,9 @@ def as_array(value: Any, type_name: str, shape: tuple[int, ...], name: str) -> N
         raise Error(f"'{name}': expected numbers ({wanted}), found {array.dtype}")
     if shape and array.shape != shape:
         hint = ""
-        if array.ndim == len(shape) and array.shape[1:] == shape[1:]:
+        if of_session and array.ndim == len(shape) and array.shape[1:] == shape[1:] and len(array) > 0:
             hint = f"; a session with batch={array.shape[0]} takes it, and predict() any number of images"
-        elif array.shape == shape[1:]:
+        elif array.ndim > 1 and array.shape == shape[1:]:
             hint = "; x[None] adds the dimension of the batch"
         elif len(shape) == 4 and array.ndim == 4 and array.shape == (shape[0], *shape[2:], shape[1]):
             hint = "; the channels come first: x.transpose(0, 3, 1, 2)"
@@ -56,8 +63,9 @@ def as_array(value: Any, type_name: str, shape: tuple[int, ...], name: str) -> N
 
 def _check_type(array: NDArray[Any], wanted: np.dtype[Any], name: str) -> None:
     if wanted.kind == "f":
-        # Bytes are most likely pixels, which the network expects normalised: to convert them would be a wrong answer.
-        if array.dtype.itemsize == 1 and array.dtype.kind in "iub":
+        # Whole numbers are most likely pixels, which the network expects normalised: to convert them would be a wrong
+        # answer.
+        if array.dtype.kind in "iub":
             raise Error(
                 f"'{name}': expected {wanted}, found {array.dtype}; if these are pixels, preprocess() makes the "
                 f"network's input of them; if they are its input, x.astype('{wanted}') says so"
@@ -86,8 +94,6 @@ def byte_count(value: int | str | None, name: str) -> int:
             if scale is None:
                 raise ValueError
             value = int(float(digits) * 1024**scale)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise Error(f"{name}: expected a number of bytes such as 1000000 or '64M', found {value!r}") from None
-    if value < 0:
-        raise Error(f"{name}: expected a number of bytes, found {value}")
-    return int(value)
+    return whole(value, name, 0)

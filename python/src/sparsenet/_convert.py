@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from . import _core
 from ._arrays import byte_count
 from ._errors import ConversionError, Error, warn
 from ._show import Record
+from ._values import encoded, flag, path, real, text, texts, whole
 
 if TYPE_CHECKING:
     from ._model import Model
@@ -94,61 +96,78 @@ def run_conversion(
     from ._model import Model
 
     held = source if isinstance(source, Model) else None
-    if isinstance(labels, (str, os.PathLike)):
-        with open(labels, encoding="utf-8") as file:
-            labels = [line.rstrip() for line in file]
-        while labels and not labels[-1]:
-            labels.pop()
-        if not labels:
-            raise Error("labels: the file has no lines")
+    names = _labels(labels)
     rules = ";".join(f"{a}={b}" for a, b in map.items()) if isinstance(map, Mapping) else (map or "")
     if plan is not None and plan not in PLAN_TARGETS:
         raise Error(f"plan: expected {' or '.join(PLAN_TARGETS)}, found {plan!r}")
+    if not isinstance(input_shape, (Mapping, type(None))):
+        raise Error(f"input_shape: expected a dict of names and shapes, found {input_shape!r}")
     if pixel_scale not in (0, 1, 255):
         raise Error(f"pixel_scale: expected 1 or 255, found {pixel_scale}")
     options: dict[str, Any] = {
-        "input": (held.name or "model") if held else os.fspath(source),  # type: ignore[arg-type]
-        "output": os.fspath(output) if output is not None else "",
-        "from": format,
-        "arch": arch,
-        "map": rules,
-        "outputs": list(outputs),
-        "input_shapes": [(key, list(shape)) for key, shape in (input_shape or {}).items()],
-        "labels": list(labels or ()),
+        "input": encoded(held.name or "model") if held else path(source, "source"),
+        "output": path(output, "output") if output is not None else b"",
+        "from": encoded(text(format, "format")),
+        "arch": encoded(text(arch, "arch")),
+        "map": encoded(text(rules, "map")),
+        "outputs": [encoded(name) for name in texts(outputs, "outputs")],
+        "input_shapes": [
+            (encoded(key), [whole(size, "input_shape") for size in shape]) for key, shape in (input_shape or {}).items()
+        ],
+        "labels": [encoded(label) for label in names],
         "mean": _numbers(mean, std),
         "std": _numbers(std, mean),
         "pixel_scale": pixel_scale,
-        "normalize": normalize,
-        "name": name,
-        "license": license,
-        "precision": precision or "",
-        "test_vectors": test_vectors,
-        "check": list(check),
-        "tolerance": tolerance,
-        "plan": plan or "",
-        "training_plan": training_plan,
-        "c_array": os.fspath(c_array) if c_array else "",
-        "select_ops": os.fspath(select_ops) if select_ops else "",
+        "normalize": encoded(text(normalize, "normalize")),
+        "name": encoded(text(name, "name")),
+        "license": encoded(text(license, "license")),
+        "precision": encoded(text(precision or "", "precision")),
+        "test_vectors": whole(test_vectors, "test_vectors", 0, 1000),
+        "check": [encoded(files) for files in texts(check, "check")],
+        "tolerance": real(tolerance, "tolerance"),
+        "plan": encoded(plan or ""),
+        "training_plan": flag(training_plan, "training_plan"),
+        "c_array": path(c_array, "c_array") if c_array else b"",
+        "select_ops": path(select_ops, "select_ops") if select_ops else b"",
         "max_memory": byte_count(max_memory, "max_memory"),
     }
     core, document, lines = _core.convert(held._core if held else None, options)
     report = _report(json.loads(document))
-    for text in report.warnings:
-        warn(text)
+    for warning in report.warnings:
+        warn(warning)
     if core is None:
         count = len(report.problems)
-        head = f"{options['input']}: {count} problem{'s' if count != 1 else ''}, nothing was written"
+        head = f"{os.fsdecode(options['input'])}: {count} problem{'s' if count != 1 else ''}, nothing was written"
         raise ConversionError("\n  ".join([head, *lines]), report=report)
     made = Model(core)
     made.report = report
     return made
 
 
+def _labels(labels: Sequence[str] | str | os.PathLike[str] | None) -> list[str]:
+    if labels is None:
+        return []
+    if not isinstance(labels, (str, os.PathLike)):
+        return texts(labels, "labels")
+    try:
+        with open(labels, encoding="utf-8") as file:
+            lines = [line.rstrip() for line in file]
+    except OSError as error:
+        raise Error(f"labels: {error}", "not_found") from None
+    except UnicodeDecodeError as error:
+        raise Error(f"labels: {os.fspath(labels)}: expected a text file: {error}") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise Error(f"labels: {os.fspath(labels)}: expected one name on each line, found an empty file")
+    return lines
+
+
 def _numbers(value: float | Sequence[float], other: float | Sequence[float]) -> list[float]:
-    if not isinstance(value, (int, float)):
-        return [float(v) for v in value]
+    if not isinstance(value, numbers.Real):
+        return [real(number, "mean, std") for number in value]  # type: ignore[union-attr]
     # One number beside a list stands for all channels.
-    return [float(value)] * (1 if isinstance(other, (int, float)) else max(1, len(other)))
+    return [real(value, "mean, std")] * (1 if isinstance(other, numbers.Real) else max(1, len(other)))  # type: ignore[arg-type]
 
 
 PLAN_TARGETS = ("portable-f32",)

@@ -50,7 +50,7 @@ class SparseNetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: the labels, sorted.
         model_: the trained network. For images it holds labels and normalisation, so that it can be saved and used for
-            image files too.
+            image files too (square ones: others are padded here, while a model resizes them).
         history_: of the training.
         n_features_in_: features of vectors and flattened images.
     """
@@ -60,7 +60,7 @@ class SparseNetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         arch: str = "sparsenet-abc-v0",
         *,
         model: Model | None = None,
-        hidden: Sequence[int] = (64,),
+        hidden: int | Sequence[int] = (64,),
         image_shape: tuple[int, int, int] | None = None,
         epochs: int = 50,
         batch: int = 32,
@@ -215,7 +215,7 @@ class SparseNetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
             network = self.model.replace_head(classes, seed=seed)
         elif inputs.ndim == 2:
-            return Model(_core.create_perceptron(inputs.shape[1], [int(n) for n in self.hidden], classes, seed))
+            return Model(_core.create_perceptron(inputs.shape[1], [int(n) for n in np.atleast_1d(self.hidden)], classes, seed))
         else:
             given = self.arch + ("," if ":" in self.arch else ":")
             network = create(f"{given}image-size={inputs.shape[2]}", classes=classes, seed=seed)

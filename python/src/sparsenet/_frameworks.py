@@ -34,12 +34,14 @@ def from_torch(module: Any, example: Any, *, tolerance: float = 1e-4, **options:
     import torch
 
     inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         with torch.no_grad():
             expected = module(*inputs)
         results = list(expected) if isinstance(expected, (tuple, list)) else [expected]
+        if not all(isinstance(tensor, torch.Tensor) for tensor in results):
+            raise Error(f"{type(module).__name__}: expected a module that returns a tensor or a tuple of tensors")
         names = [f"input{i}" if i else "input" for i in range(len(inputs))]
         ends = [f"output{i}" if i else "output" for i in range(len(results))]
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +55,8 @@ def from_torch(module: Any, example: Any, *, tolerance: float = 1e-4, **options:
             options.setdefault("name", type(module).__name__)
             model = convert(path, check=[",".join(files)], tolerance=tolerance, **options)
     finally:
-        module.train(was_training)
+        for part, mode in modes:
+            part.training = mode
     return model
 
 

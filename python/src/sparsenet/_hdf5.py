@@ -17,17 +17,20 @@ _FLOATS = ("float16", "float32", "float64")
 
 
 def read(
-    data: bytes, attributes: list[str], series: list[str], skipped: list[str]
+    data: bytes, attributes: list[str], series: list[str], skipped: list[str], room: int
 ) -> tuple[str, list[tuple[str, list[int], str, bytes]], list[tuple[str, str, list[str]]]]:
-    """Returns (problem, datasets, attributes of groups), as the converter wants them; the problem is empty if none."""
+    """Returns (problem, datasets, attributes of groups), as the converter wants them; the problem is empty if none.
+
+    `room`: the most bytes that the file's contents may take.
+    """
     import importlib.util
 
     if importlib.util.find_spec("h5py") is None:
         return "Keras files are read by the package h5py: pip install h5py", [], []
-    wanted = json.dumps({"attributes": attributes, "series": series, "skipped": skipped})
+    wanted = json.dumps({"attributes": attributes, "series": series, "skipped": skipped, "room": room, "path": sys.path})
     try:
         child = subprocess.run(
-            [sys.executable, "-I", __file__, wanted], input=data, capture_output=True, timeout=600, check=False
+            [sys.executable or "python3", "-I", __file__, wanted], input=data, capture_output=True, timeout=60 + len(data) / 1e7, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"h5py cannot read the file: {error}", [], []
@@ -44,7 +47,7 @@ def read(
     return header["problem"], datasets, [tuple(entry) for entry in header["attributes"]]
 
 
-def _walk(group: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
+def _walk(group: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     import h5py
     import numpy as np
 
@@ -52,6 +55,7 @@ def _walk(group: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
     elements: list[bytes] = []
     series = [re.compile(re.escape(name) + r"\d+$") for name in wanted["series"]]
     seen: set[Any] = set()
+    left = wanted["room"]
 
     def texts(value: Any) -> list[str] | None:
         values = list(value.ravel()) if isinstance(value, np.ndarray) else [value]
@@ -65,6 +69,7 @@ def _walk(group: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
         return out
 
     def visit(node: Any, path: str) -> None:
+        nonlocal left
         for name, value in node.attrs.items():
             if name in wanted["attributes"] or any(pattern.match(name) for pattern in series):
                 found = texts(value)
@@ -90,6 +95,9 @@ def _walk(group: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
                     raise ValueError(f"'{below}': its elements are in another file")
                 if kind not in _FLOATS and child.dtype.kind not in "iu":
                     raise ValueError(f"'{below}': expected numbers, found {child.dtype}")
+                left -= child.size * child.dtype.itemsize
+                if left < 0:
+                    raise ValueError(f"'{below}': {list(child.shape)} of {kind} is more than the memory that is left")
                 data = child[()].astype(child.dtype.newbyteorder("<")).tobytes() if kind in _FLOATS else b""
                 header["datasets"].append([below, list(child.shape), kind if kind in _FLOATS else "int64", len(data)])
                 elements.append(data)
@@ -103,10 +111,17 @@ def _walk(group: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _main() -> None:
-    import h5py
+    import resource
 
     wanted = json.loads(sys.argv[1])
-    with h5py.File(io.BytesIO(sys.stdin.buffer.read()), "r") as file:
+    sys.path[:] = wanted["path"]
+    import h5py
+
+    # Whatever a damaged file makes the library ask for.
+    file_bytes = sys.stdin.buffer.read()
+    most = (1 << 30) + 2 * min(wanted["room"], 1 << 40) + 4 * len(file_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with h5py.File(io.BytesIO(file_bytes), "r") as file:
         result = _walk(file, wanted)
     elements = result.pop("elements")
     sys.stdout.buffer.write(json.dumps(result).encode() + b"\n")

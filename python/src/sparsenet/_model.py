@@ -17,6 +17,8 @@ from ._errors import Error, warn
 from ._images import prepare_images
 from ._info import Comparison, Metadata, ModelInfo, Prediction, TensorSpec, Verification
 from ._session import Session, tensor_specs
+from ._values import encoded, flag, real, text, texts, whole
+from ._values import path as _path
 
 if TYPE_CHECKING:
     from ._convert import ConversionReport
@@ -85,17 +87,22 @@ class Model:
 
     @metadata.setter
     def metadata(self, value: Metadata) -> None:
-        if value.labels and len(value.labels) != self.classes:
-            raise Error(f"labels: expected {self.classes} names, one for each class, found {len(value.labels)}")
+        labels = texts(value.labels, "labels")
+        if labels and len(labels) != self.classes:
+            raise Error(f"labels: expected {self.classes} names, one for each class, found {len(labels)}")
         if value.color_order not in ("RGB", "BGR", "GRAY"):
             raise Error(f"color_order: expected RGB, BGR or GRAY, found {value.color_order!r}")
         if value.resize not in ("bilinear", "bilinear-crop"):
             raise Error(f"resize: expected bilinear or bilinear-crop, found {value.resize!r}")
         core = _core.Metadata()
         for key in _METADATA:
-            setattr(core, key, getattr(value, key))
-        for key in _METADATA_LISTS:
-            setattr(core, key, list(getattr(value, key)))
+            setattr(core, key, encoded(text(getattr(value, key), key)))
+        core.labels = [encoded(label) for label in labels]
+        for key in ("mean", "std"):
+            numbers = getattr(value, key)
+            if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+                raise Error(f"{key}: expected a number for each channel, found {numbers!r}")
+            setattr(core, key, [real(number, key) for number in numbers])
         self._core.metadata = core
         self._sessions.clear()
 
@@ -192,22 +199,23 @@ class Model:
         """
         if device_check not in ("outputs", "steps", "off"):
             raise Error(f"device_check: expected outputs, steps or off, found {device_check!r}")
+        batch = whole(batch, "batch", 1, 2**31 - 1)
         limit = self._core.default_memory(batch) if max_memory is None else byte_count(max_memory, "max_memory")
         options = {
-            "threads": threads,
+            "threads": whole(threads, "threads", 0, 2**15),
             "batch": batch,
-            "images_at_once": images_at_once,
+            "images_at_once": whole(images_at_once, "images_at_once", 0),
             "max_memory": limit,
-            "strict": strict,
-            "stored_plan": stored_plan,
-            "optimize": optimize,
-            "flush_denormals": flush_denormals,
-            "large_weights": large_weights,
+            "strict": flag(strict, "strict"),
+            "stored_plan": flag(stored_plan, "stored_plan"),
+            "optimize": flag(optimize, "optimize"),
+            "flush_denormals": flag(flush_denormals, "flush_denormals"),
+            "large_weights": flag(large_weights, "large_weights"),
             "device_check": device_check,
-            "tensor_cores": tensor_cores,
-            "tune": tune,
+            "tensor_cores": flag(tensor_cores, "tensor_cores"),
+            "tune": flag(tune, "tune"),
         }
-        core = _core.session(self._core, backend, precision, options)
+        core = _core.session(self._core, text(backend, "backend"), text(precision, "precision"), options)
         return Session(self, core, backend, precision, batch)
 
     def predict(self, x: Any, *, batch: int = 32, **session: Any) -> NDArray[Any]:
@@ -222,9 +230,10 @@ class Model:
         Returns:
             The outputs, [N, ...].
         """
-        if batch < 1:
-            raise Error(f"batch: expected at least 1, found {batch}")
+        batch = whole(batch, "batch", 1, 2**31 - 1)
         array = from_any(x)
+        if array.dtype.kind not in "fiub":
+            raise Error(f"x: expected numbers, found {array.dtype}; classify() and preprocess() take files")
         spec = self.inputs[0]
         if array.dtype == np.uint8 and spec.type == "float32":
             array = self.preprocess(array)
@@ -274,11 +283,12 @@ class Model:
         Returns:
             A list of :class:`Prediction` for each image.
         """
-        if top < 1:
-            raise Error(f"top: expected at least 1, found {top}")
-        names: Sequence[str] = self.labels if labels is None else labels
-        if labels is not None and len(labels) != self.classes:
-            raise Error(f"labels: expected {self.classes} names, one for each class, found {len(labels)}")
+        top = whole(top, "top", 1)
+        if "batch" in session:
+            raise Error("batch: classify() runs one image at a time; predict(preprocess(images), batch=...) runs several")
+        names: Sequence[str] = self.labels if labels is None else texts(labels, "labels")
+        if labels is not None and len(names) != self.classes:
+            raise Error(f"labels: expected {self.classes} names, one for each class, found {len(names)}")
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             raise Error("expected a classifier with one input and one output", "invalid_model")
         if self._core.normalisation != 0:
@@ -296,7 +306,9 @@ class Model:
     def probabilities(self, scores: Any) -> NDArray[np.float64]:
         """Scores [N, ...] as probabilities [N, classes]: their softmax, unless the network itself ends in one."""
         rows: NDArray[np.float64] = from_any(scores).astype(np.float64)
-        rows = rows.reshape(len(rows), -1)
+        rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+        if len(rows) == 0:
+            return rows
         if not np.isfinite(rows).all():
             raise Error("the network's output holds values that are not finite", "internal")
         if self._core.ends_in_softmax:
@@ -358,7 +370,7 @@ class Model:
             select_ops: also write the table of the kernels that the model uses into this folder, for firmware.
         """
         if plan is None and not (training_plan or test_vectors or precision or c_array or select_ops):
-            self._core.save(os.fspath(path))
+            self._core.save(_path(path))
             return
         from ._convert import run_conversion
 
@@ -380,13 +392,13 @@ class Model:
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "") -> Model:
         """The model in the bytes of a .snet file, all of which are verified; ``name`` stands for it in messages."""
-        return cls(_core.from_bytes(bytes(data), name))
+        return cls(_core.from_bytes(bytes(data), encoded(text(name, "name"))))
 
     def replace_head(self, classes: int, *, seed: int = 0, labels: Sequence[str] = ()) -> Model:
         """A copy whose last layer is new, for other classes: He-initialised from the seed, with a zero bias."""
         model = copying.copy(self)
-        model._core.replace_head(classes, seed)
-        model.metadata = replace(model.metadata, labels=tuple(labels))
+        model._core.replace_head(whole(classes, "classes", 1, 2**31 - 1), whole(seed, "seed", 0))
+        model.metadata = replace(model.metadata, labels=tuple(texts(labels, "labels")))
         return model
 
     def __copy__(self) -> Model:
@@ -424,7 +436,7 @@ def load(path: str | os.PathLike[str], *, copy: bool = False) -> Model:
         Error: the file is missing, damaged, needs a newer engine, or is of another kind; the text says which, and how a
             file of another kind is converted.
     """
-    return Model(_core.load(os.fspath(path), copy))
+    return Model(_core.load(_path(path), flag(copy, "copy")))
 
 
 def create(arch: str, *, classes: int | None = None, seed: int = 0, labels: Iterable[str] = ()) -> Model:
@@ -437,8 +449,9 @@ def create(arch: str, *, classes: int | None = None, seed: int = 0, labels: Iter
         seed: the same seed gives the same bits.
         labels: names of the classes.
     """
-    model = Model(_core.create(arch, classes, seed))
-    names = tuple(labels)
+    count = None if classes is None else whole(classes, "classes", -(2**31), 2**31 - 1)
+    model = Model(_core.create(text(arch, "arch"), count, whole(seed, "seed", 0)))
+    names = tuple(texts(labels, "labels"))
     if names:
         model.metadata = replace(model.metadata, labels=names)
     return model
@@ -479,8 +492,14 @@ def quantize(
     report: dict[str, Any] = {}
     bar = Progress("calibrating", "images") if progress is True else None
     callback: Callable[[int, int], None] | None = bar.update if bar else (progress or None)  # type: ignore[assignment]
-    made = Model(model._core.quantize(pixels, method, list(keep_float), threads, callback, report))
-    if bar:
-        bar.close()
+    patterns = texts(keep_float, "keep_float")
+    try:
+        core = model._core.quantize(
+            pixels, text(method, "method"), patterns, whole(threads, "threads", 0, 2**15), callback, report
+        )
+    finally:
+        if bar:
+            bar.close()
+    made = Model(core)
     made.report = report
     return made

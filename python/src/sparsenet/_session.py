@@ -14,6 +14,7 @@ from . import _core
 from ._errors import Error
 from ._info import Memory, Profile, ProfiledStep, TensorSpec
 from ._show import Svg, bytes_text
+from ._values import encoded, whole
 
 if TYPE_CHECKING:
     from ._model import Model
@@ -82,6 +83,8 @@ class Session:
         Raises:
             Error: an input is missing, unknown, or does not fit.
         """
+        if not isinstance(inputs, Mapping):
+            raise Error("expected a dict of names and arrays: run({'input': x}); session(x) takes one array alone")
         names = [spec.name for spec in self.inputs]
         unknown = [name for name in inputs if name not in names]
         missing = [name for name in names if name not in inputs]
@@ -100,8 +103,7 @@ class Session:
             warmup: runs before the measured ones.
             x: the input, or a list of inputs; None: random numbers.
         """
-        if runs < 1 or warmup < 0:
-            raise Error(f"expected runs of at least 1 and warmup of at least 0, found {runs} and {warmup}")
+        runs, warmup = whole(runs, "runs", 1), whole(warmup, "warmup", 0)
         if x is None:
             random = np.random.default_rng(1)
             x = [random.uniform(-1, 1, spec.shape).astype(spec.type) for spec in self.inputs]
@@ -132,7 +134,7 @@ class Session:
         Args:
             path: where it is also written to; None: nowhere.
         """
-        drawing = Svg(self._core.plan_svg(self._name))
+        drawing = Svg(self._core.plan_svg(encoded(self._name)))
         if path is not None:
             drawing.save(path)
         return drawing

@@ -20,6 +20,8 @@ from ._errors import Error
 from ._model import Model
 from ._progress import Progress
 from ._show import Record, Svg, html_table, text_table
+from ._values import flag, real, text, whole
+from ._values import path as _path
 
 _PAD = 4  # of crop-flip, as in the paper's recipe
 _TEST_BATCH = 50
@@ -182,30 +184,35 @@ class Trainer:
         threads: int = 0,
         backend: str = "auto",
     ) -> None:
+        if not isinstance(model, Model):
+            raise Error(f"model: expected a sparsenet.Model, found {type(model).__name__}; sparsenet.load() reads a file")
+        backend = text(backend, "backend")
+        momentum = real(momentum, "momentum")
         if backend in ("opencl", "cuda") or backend.startswith(("opencl:", "cuda:")):
             raise Error(f"backend {backend}: training runs on the CPU (auto, portable)", "unsupported")
         self._options: dict[str, Any] = {
-            "batch": batch,
-            "optimizer": optimizer,
+            "batch": whole(batch, "batch", 1, 2**31 - 1),
+            "optimizer": text(optimizer, "optimizer"),
             "momentum": momentum,
-            "nesterov": momentum > 0 if nesterov is None else nesterov,
-            "beta1": beta1,
-            "beta2": beta2,
-            "epsilon": epsilon,
-            "weight_decay": weight_decay,
-            "decay_all": decay_all,
-            "label_smoothing": label_smoothing,
-            "clip": clip,
-            "accumulate": accumulate,
-            "freeze": freeze,
+            "nesterov": momentum > 0 if nesterov is None else flag(nesterov, "nesterov"),
+            "beta1": real(beta1, "beta1"),
+            "beta2": real(beta2, "beta2"),
+            "epsilon": real(epsilon, "epsilon"),
+            "weight_decay": real(weight_decay, "weight_decay"),
+            "decay_all": flag(decay_all, "decay_all"),
+            "label_smoothing": real(label_smoothing, "label_smoothing"),
+            "clip": real(clip, "clip"),
+            "accumulate": whole(accumulate, "accumulate", 1, 2**30),
+            "freeze": text(freeze, "freeze"),
             "memory_budget": byte_count(memory_budget, "memory_budget"),
             "max_memory": byte_count(max_memory, "max_memory"),
-            "threads": threads,
+            "threads": whole(threads, "threads", 0, 2**15),
             "backend": backend,
         }
         self._base = model
+        self._steps = 0  # since the trainer was made
         self._core = _core.trainer(model._core, self._options)
-        self.batch = batch
+        self.batch: int = self._options["batch"]
         self.threads: int = self._core.threads
         self.classes: int = self._core.classes
         self.history = History()
@@ -231,7 +238,9 @@ class Trainer:
         if x.dtype == np.uint8:
             x = self._base.preprocess(x)
         y = as_array(labels, "int32", (self.batch,), "labels")
-        return Loss(*self._core.step(x, y, lr))
+        result = Loss(*self._core.step(x, y, real(lr, "lr")))
+        self._steps += 1
+        return result
 
     def fit(
         self,
@@ -270,10 +279,11 @@ class Trainer:
             shuffle: a new order in each epoch.
             seed: of order and augmentation.
             validation: images and labels like X and y, on which the error is measured after each epoch.
-            checkpoint: a file that is written after each epoch and when the training ends early.
+            checkpoint: a file that is written at the beginning, after each epoch, and when Ctrl-C ends the training.
             resume: go on from the checkpoint, if the file exists.
             progress: show how far it is, on stderr.
-            callback: called after each epoch; if it returns True, the training ends.
+            callback: called after each epoch; if it returns True, the training ends. It may go back to a checkpoint
+                (:meth:`load_checkpoint`) if it does.
 
         Returns:
             The epochs, which are also in :attr:`history`.
@@ -281,18 +291,31 @@ class Trainer:
         Raises:
             Error: data that does not fit, a checkpoint of another training, or a loss that is not finite.
         """
+        epochs, warmup, seed = whole(epochs, "epochs", 1), whole(warmup, "warmup", 0), whole(seed, "seed", 0)
+        schedule, shuffle = text(schedule, "schedule"), flag(shuffle, "shuffle")
         images, labels = self._data(X, y, "X")
-        test = self._data(*validation, "validation") if validation is not None else None
+        test = None
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+                raise Error("validation: expected a pair of images and labels")
+            test = self._data(validation[0], validation[1], "validation")
+            if len(test[0]) == 0:
+                raise Error("validation: expected at least one image, found none")
         if len(images) < self.batch:
             raise Error(f"X: expected at least as many images as a batch has ({self.batch}), found {len(images)}")
         if augment not in ("none", "crop-flip"):
             raise Error(f"augment: expected none or crop-flip, found {augment!r}")
-        if epochs < 1 or not 0 <= warmup < epochs:
-            raise Error(f"expected epochs of at least 1 and a shorter warmup, found {epochs} and {warmup}")
+        if warmup >= epochs:
+            raise Error(f"warmup: expected less than the {epochs} epochs, found {warmup}")
         if resume and checkpoint is None:
             raise Error("resume: expected a checkpoint to go on from")
-        rate = (0.1 if self._options["optimizer"] == "sgd" else 0.001) if lr is None else lr
+        rate = (0.1 if self._options["optimizer"] == "sgd" else 0.001) if lr is None else real(lr, "lr")
         per_epoch = len(images) // self.batch
+        if self._options["accumulate"] > epochs * per_epoch:
+            raise Error(
+                f"accumulate: an update takes {self._options['accumulate']} batches, and {epochs} epochs have "
+                f"{epochs * per_epoch}; nothing would be learnt"
+            )
         rates = _core.learning_rates(schedule, rate, epochs, per_epoch, warmup, 0, epochs * per_epoch)
         plan = {
             "epochs": epochs,
@@ -307,6 +330,8 @@ class Trainer:
         self._begin(plan, checkpoint if resume else None)
         shown = Progress("training", "steps") if progress else None
         state = self._state
+        if checkpoint is not None and state.step == 0:
+            self.save_checkpoint(checkpoint)  # a path that cannot be written to is no surprise after an hour
         with _interrupts() as interrupted:
             while len(self.history) < epochs:
                 epoch = len(self.history)
@@ -316,8 +341,8 @@ class Trainer:
                     chosen = order[place : place + self.batch]
                     self._fit_step(images, labels, chosen, rates[state.step], (augment, seed, epoch))
                     if shown:
-                        text = f"epoch {epoch + 1}, loss {self.history.step_losses[-1]:.4f}"
-                        shown.update(state.step, epochs * per_epoch, text)
+                        status = f"epoch {epoch + 1}, loss {self.history.step_losses[-1]:.4f}"
+                        shown.update(state.step, epochs * per_epoch, status)
                 if interrupted:
                     break
                 if test is not None and checkpoint is not None:
@@ -329,6 +354,8 @@ class Trainer:
                     shown.message(_epoch_text(record, epochs))
                 if callback is not None and callback(self, record):
                     break
+                if self._state is not state:
+                    raise Error("callback: whoever loads a checkpoint has to end the training (return True)")
             if shown:
                 shown.close()
             if interrupted:
@@ -348,7 +375,7 @@ class Trainer:
     def model(self) -> Model:
         """A model with the trained parameters, as they are now."""
         model = Model(self._core.model(self._base._core))
-        note = f"trained for {self._state.step} steps with the Python package of SparseNet Engine {_core.version()}"
+        note = f"trained for {self._steps} steps with the Python package of SparseNet Engine {_core.version()}"
         before = self._base.metadata.provenance
         model.metadata = replace(self._base.metadata, provenance="; ".join(filter(None, (before, note))))
         return model
@@ -379,12 +406,12 @@ class Trainer:
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Writes everything that the next step depends on; at ``path`` there is never an incomplete file."""
         state, kept = self._state, _core.Checkpoint()
-        kept.settings = [*self._trainer_settings(), *self._settings]
+        kept.settings = [*self._trainer_settings(), ("steps of the trainer", str(self._steps)), *self._settings]
         kept.step, kept.loss_sum, kept.seconds = state.step, state.loss_sum, state.seconds
         kept.correct, kept.images = state.correct, state.images
         kept.has_step_losses, kept.step_losses = True, self.history.step_losses
         kept.epochs = state.records
-        self._core.save(os.fspath(path), kept)
+        self._core.save(_path(path), kept)
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Goes back to what :meth:`save_checkpoint` wrote, for a trainer with the same model and options.
@@ -397,7 +424,7 @@ class Trainer:
     # How it is done.
 
     def _load(self, path: str | os.PathLike[str], settings: list[tuple[str, str]]) -> None:
-        kept = _core.load_checkpoint(os.fspath(path))
+        kept = _core.load_checkpoint(_path(path))
         found = dict(kept.settings)
         try:
             # Settings of fit() that are not asked for may be anything.
@@ -407,7 +434,8 @@ class Trainer:
             self._core.restore(kept)
         except Error as error:
             raise Error(f"{os.fspath(path)}: the checkpoint is of another training: {error}", error.code) from None
-        own = {name for name, _ in self._trainer_settings()}
+        self._steps = int(found.get("steps of the trainer", kept.step))
+        own = {name for name, _ in self._trainer_settings()} | {"steps of the trainer"}
         self._settings = [(name, value) for name, value in kept.settings if name not in own]
         state = self._state = _State()
         state.step, state.loss_sum, state.seconds = kept.step, kept.loss_sum, kept.seconds
@@ -473,6 +501,7 @@ class Trainer:
         state.loss_sum += loss
         state.correct += correct
         state.images += count
+        self._steps += 1
         self.history.step_losses.append(loss)
         state.seconds += time.perf_counter() - start
 
@@ -501,7 +530,7 @@ class Trainer:
     def __repr__(self) -> str:
         return (
             f"<sparsenet.Trainer of {self._base.name}: {self._options['optimizer']}, batch {self.batch}, "
-            f"{len(self.trained_names)} of {len(self.parameter_names)} parameters trained, {self._state.step} steps>"
+            f"{len(self.trained_names)} of {len(self.parameter_names)} parameters trained, {self._steps} steps>"
         )
 
 
