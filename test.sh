@@ -106,7 +106,7 @@ prepare_python() {
   if ! python3 -c 'import pathlib, sys, sysconfig
 sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 2>/dev/null; then
     echo "no Python 3.11 or later with headers" >"$log"
-  elif python3 -m venv --system-site-packages "$python_environment" >"$log" 2>&1 &&
+  elif python3 -m venv "$python_environment" >"$log" 2>&1 &&
     "$python_environment/bin/pip" --disable-pip-version-check -q install -r "$wanted" >"$log" 2>&1; then
     rm -f "$log"
     cp "$wanted" "$python_environment/"

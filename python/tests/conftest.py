@@ -19,6 +19,16 @@ SOURCE = Path(__file__).resolve().parents[2]
 GOLDENS = SOURCE / "tests" / "goldens" / "data"
 
 
+def torch_or_skip() -> Any:
+    """PyTorch; skips the test where there is none, or one that does not work with this version of NumPy."""
+    torch = pytest.importorskip("torch")
+    try:
+        torch.zeros(1).numpy()
+    except RuntimeError as error:
+        pytest.skip(f"PyTorch {torch.__version__} and NumPy {np.__version__}: {error}")
+    return torch
+
+
 def golden_cases(kind: str) -> list[dict[str, Any]]:
     manifest = GOLDENS / "manifest.json"
     return [case for case in json.loads(manifest.read_text())["cases"] if case["kind"] == kind] if manifest.exists() else []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sparsenet as sn
-from conftest import SOURCE
+from conftest import SOURCE, torch_or_skip
 
 EXAMPLES = SOURCE / "python" / "examples"
 
@@ -36,6 +36,7 @@ def test_fine_tuning_on_a_folder(tmp_path: Path, random: np.random.Generator) ->
 
 
 def test_from_torch_to_a_board(tmp_path: Path) -> None:
+    torch_or_skip()
     pytest.importorskip("torchvision")
     done = subprocess.run(
         [sys.executable, EXAMPLES / "torch_to_cortex_m.py"], cwd=tmp_path, capture_output=True, text=True

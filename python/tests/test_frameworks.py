@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sparsenet as sn
-from conftest import relative_difference
+from conftest import relative_difference, torch_or_skip
 
 # Ten families of torchvision, with random weights and images as small as they allow.
 NETWORKS: dict[str, tuple[int, float]] = {
@@ -38,7 +38,7 @@ def realistic(torch: Any, module: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torchvision(name: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = torch_or_skip()
     models = pytest.importorskip("torchvision.models")
     size, tolerance = NETWORKS[name]
     torch.manual_seed(1)
@@ -53,7 +53,7 @@ def test_torchvision(name: str) -> None:
 
 
 def test_several_inputs_and_outputs() -> None:
-    torch = pytest.importorskip("torch")
+    torch = torch_or_skip()
 
     class Two(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -89,7 +89,7 @@ def test_keras() -> None:
 
 # The last one with torch: some versions of its exporter do not recover from a failure.
 def test_modules_that_cannot_be_converted() -> None:
-    torch = pytest.importorskip("torch")
+    torch = torch_or_skip()
 
     class Odd(torch.nn.Module):  # type: ignore[misc, name-defined]
         def forward(self, x: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sparsenet as sn
-from conftest import relative_difference
+from conftest import relative_difference, torch_or_skip
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_names_of_inputs(small: sn.Model, x: np.ndarray) -> None:
 
 
 def test_tensors_of_other_frameworks(small: sn.Model, x: np.ndarray) -> None:
-    torch = pytest.importorskip("torch")
+    torch = torch_or_skip()
     session = small.session()
     assert np.array_equal(session(torch.from_numpy(x)), session(x))
     assert np.array_equal(session(torch.from_numpy(x).requires_grad_()), session(x))
