@@ -95,27 +95,30 @@ can_do() {
 }
 
 # The environment of the Python package's tests, made anew if what it needs has changed; fails, with a message, if there
-# can be none.
+# can be none. What comes from PyPI is left out where PyPI cannot be reached.
 python_environment=build/python-tests
 prepare_python() {
-  local wanted=python/tests/requirements.txt log
+  local wanted=python/tests/requirements.txt log reason=
   cmp -s "$wanted" "$python_environment/requirements.txt" && return
   step "preparing Python's environment in $python_environment"
   log=$(mktemp)
   rm -rf "$python_environment"
   if ! python3 -c 'import pathlib, sys, sysconfig
 sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' 2>/dev/null; then
-    echo "no Python 3.11 or later with headers" >"$log"
-  elif python3 -m venv "$python_environment" >"$log" 2>&1 &&
-    "$python_environment/bin/pip" --disable-pip-version-check -q install -r "$wanted" >"$log" 2>&1; then
-    rm -f "$log"
-    cp "$wanted" "$python_environment/"
-    return
+    reason="there is no Python 3.11 or later with headers"
+    [ $strict = no ] || failed=1
+  elif ! python3 -m venv "$python_environment" >"$log" 2>&1; then
+    reason="python3 -m venv failed: $(tail -n 1 "$log")"
+    [ $strict = no ] || failed=1
+  elif ! "$python_environment/bin/pip" --disable-pip-version-check -q install -r "$wanted" >"$log" 2>&1; then
+    reason="pip could not install $wanted: $(tail -n 1 "$log")"
   fi
-  step "LEFT OUT: the Python package, because: $(tail -n 1 "$log")"
   rm -f "$log"
-  [ $strict = no ] || failed=1
-  return 1
+  if [ -n "$reason" ]; then
+    step "LEFT OUT: the Python package, because $reason"
+    return 1
+  fi
+  cp "$wanted" "$python_environment/"
 }
 
 [ "$fuzz_seconds" -eq 0 ] || setup_options+=(--with-fuzz)
