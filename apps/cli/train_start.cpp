@@ -99,19 +99,13 @@ Status start_from_file(const TrainCommand& command, const io::Dataset& data, Tra
     if (metadata.labels.empty()) metadata.labels = labels_for(data, now);
     return {};
   }
-  const Status replaced = replace_head(&start.model.graph, command.classes, command.seed);
+  const Status replaced = new_head(&start.model, command.classes, command.seed);
   if (!replaced.ok()) return replaced.with_context(command.source);
   if (command.classes == now) {
     start.notes.push_back("--classes " + std::to_string(now) + ": the last layer is new, for " +
                           name_list(data.class_names()) + " in place of " + name_list(metadata.labels));
   }
   metadata.labels = labels_for(data, command.classes);
-  // The architecture string no longer describes the network; it is spelled out with the new number of classes, if
-  // possible.
-  if (auto architecture = parse_architecture(metadata.architecture); architecture.ok()) {
-    architecture->classes = static_cast<int>(command.classes);
-    metadata.architecture = to_string(*architecture);
-  }
   return {};
 }
 
@@ -190,6 +184,15 @@ int64_t class_count(const Graph& graph) {
   if (graph.outputs.empty()) return 0;
   const Shape& shape = graph.shape(graph.outputs[0]);
   return shape.empty() ? 0 : element_count(shape) / std::max<int64_t>(1, shape[0]);
+}
+
+Status new_head(Model* model, int64_t classes, uint64_t seed) {
+  SPARSENET_RETURN_IF_ERROR(replace_head(&model->graph, classes, seed));
+  if (auto architecture = parse_architecture(model->metadata.architecture); architecture.ok()) {
+    architecture->classes = static_cast<int>(classes);
+    model->metadata.architecture = to_string(*architecture);
+  }
+  return {};
 }
 
 Result<TrainStart> start_training(TrainCommand& command, bool& usage) {

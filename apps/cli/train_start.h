@@ -30,6 +30,10 @@ Result<TrainStart> start_training(TrainCommand& command, bool& usage);
 // The number of scores per image that the network gives.
 int64_t class_count(const Graph& graph);
 
+// replace_head(), and the architecture's text, which no longer describes the network: it is spelled out with the new
+// number of classes, if it can be.
+Status new_head(Model* model, int64_t classes, uint64_t seed);
+
 // Replaces the outputs of the model's test vectors, which belong to the old weights, by those that the reference
 // kernels compute now. A model without vectors gets one, with inputs that depend on nothing.
 Status renew_test_vectors(Model& model);

@@ -112,6 +112,15 @@ nb::tuple to_tuple(const Shape& shape) {
   return nb::tuple(list);
 }
 
+nb::tuple describe(const TensorInfo& tensor) {
+  nb::object scale = nb::none(), zero_point = nb::none();
+  if (tensor.quantization.scales.size() == 1) {
+    scale = nb::cast(static_cast<double>(tensor.quantization.scales[0]));
+    zero_point = nb::cast(tensor.quantization.zero_points[0]);
+  }
+  return nb::make_tuple(to_text(tensor.name), name(tensor.type), to_tuple(tensor.shape), scale, zero_point);
+}
+
 nb::object view_of(const Tensor& tensor) {
   auto kept = std::make_unique<Tensor>(tensor);
   const nb::capsule owner(kept.get(), [](void* p) noexcept { delete static_cast<Tensor*>(p); });

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
-#include <sparsenet/graph.h>
+#include <sparsenet/session.h>
 
 #include <cstddef>
 #include <string>
@@ -57,6 +57,9 @@ class WriteArray {
 };
 
 nanobind::tuple to_tuple(const Shape& shape);
+
+// Name, type, shape, and of integers scale and zero point (else None): the fields of sparsenet.TensorSpec.
+nanobind::tuple describe(const TensorInfo& tensor);
 
 // A read-only array of NumPy over the tensor's own memory, which it keeps alive.
 nanobind::object view_of(const Tensor& tensor);

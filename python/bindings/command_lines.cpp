@@ -16,7 +16,7 @@ namespace {
 // Returns the exit code of the process.
 int run(const nb::list& arguments, int (*body)(int, char**)) {
   std::vector<std::string> words;
-  for (const nb::handle word : arguments) words.push_back(to_path(nb::cast<nb::bytes>(word)));
+  for (const nb::handle word : arguments) words.push_back(bytes_of(nb::cast<nb::bytes>(word)));
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

@@ -29,10 +29,10 @@ Result<converter::Precision> parse_stored_precision(const std::string& text) {
 }
 
 Options read_options(nb::dict given) {
-  const auto text = [&](const char* key) { return to_path(nb::cast<nb::bytes>(given[key])); };
+  const auto text = [&](const char* key) { return bytes_of(nb::cast<nb::bytes>(given[key])); };
   const auto texts = [&](const char* key) {
     std::vector<std::string> list;
-    for (const nb::handle item : nb::cast<nb::list>(given[key])) list.push_back(to_path(nb::cast<nb::bytes>(item)));
+    for (const nb::handle item : nb::cast<nb::list>(given[key])) list.push_back(bytes_of(nb::cast<nb::bytes>(item)));
     return list;
   };
   const auto reals = [&](const char* key) { return nb::cast<std::vector<double>>(given[key]); };
@@ -45,7 +45,7 @@ Options read_options(nb::dict given) {
   options.graph.outputs = texts("outputs");
   for (const nb::handle item : nb::cast<nb::list>(given["input_shapes"])) {
     const nb::tuple entry = nb::cast<nb::tuple>(item);
-    options.graph.input_shapes.emplace_back(to_path(nb::cast<nb::bytes>(entry[0])), nb::cast<Shape>(entry[1]));
+    options.graph.input_shapes.emplace_back(bytes_of(nb::cast<nb::bytes>(entry[0])), nb::cast<Shape>(entry[1]));
   }
   options.labels = texts("labels");
   options.normalisation.mean = reals("mean");

@@ -23,7 +23,7 @@ nb::object to_array(const io::Image& image) {
 }
 
 nb::object load_image(const nb::bytes& where) {
-  const std::string path = to_path(where);
+  const std::string path = bytes_of(where);
   Result<io::Image> image = [&] {
     const WithoutGil released;
     return io::load_image(path);

@@ -6,7 +6,6 @@
 #include <nanobind/stl/vector.h>
 #include <sparsenet/architecture.h>
 #include <sparsenet/quantize.h>
-#include <sparsenet/trainer.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -23,6 +22,7 @@
 #include "bindings/status.h"
 #include "cli/arguments.h"
 #include "cli/classifier.h"
+#include "cli/train_start.h"
 #include "data/preprocess.h"
 #include "io/file_kind.h"
 
@@ -37,7 +37,7 @@ std::string PyModel::name() const {
 namespace {
 
 std::unique_ptr<PyModel> load(const nb::bytes& where, bool copy) {
-  const std::string path = to_path(where);
+  const std::string path = bytes_of(where);
   LoadOptions options;
   options.copy = copy;
   auto held = std::make_unique<PyModel>();
@@ -57,7 +57,7 @@ std::unique_ptr<PyModel> load(const nb::bytes& where, bool copy) {
 }
 
 std::unique_ptr<PyModel> from_bytes(const nb::bytes& data, const nb::bytes& where) {
-  const std::string path = to_path(where);
+  const std::string path = bytes_of(where);
   auto held = std::make_unique<PyModel>();
   // The loader keeps memory that is aligned like this, and Python's is not.
   constexpr size_t kAlignment = 64;
@@ -128,10 +128,7 @@ nb::list tensors(const Graph& graph, const std::vector<ValueId>& ids) {
   nb::list list;
   for (const ValueId id : ids) {
     const Value& value = graph.value(id);
-    const bool scaled = value.quantization.scales.size() == 1;
-    list.append(nb::make_tuple(to_text(value.name), name(value.type), to_tuple(value.shape),
-                               scaled ? nb::cast(static_cast<double>(value.quantization.scales[0])) : nb::none(),
-                               scaled ? nb::cast(value.quantization.zero_points[0]) : nb::none()));
+    list.append(describe({value.name, value.type, value.shape, value.quantization}));
   }
   return list;
 }
@@ -214,16 +211,16 @@ void bind_models(nb::module_& module) {
       .def(nb::init<>())
       .def_prop_rw(
           "name", [](const Metadata& self) { return to_text(self.name); },
-          [](Metadata& self, const nb::bytes& text) { self.name = to_path(text); })
+          [](Metadata& self, const nb::bytes& text) { self.name = bytes_of(text); })
       .def_prop_rw(
           "architecture", [](const Metadata& self) { return to_text(self.architecture); },
-          [](Metadata& self, const nb::bytes& text) { self.architecture = to_path(text); })
+          [](Metadata& self, const nb::bytes& text) { self.architecture = bytes_of(text); })
       .def_prop_rw(
           "provenance", [](const Metadata& self) { return to_text(self.provenance); },
-          [](Metadata& self, const nb::bytes& text) { self.provenance = to_path(text); })
+          [](Metadata& self, const nb::bytes& text) { self.provenance = bytes_of(text); })
       .def_prop_rw(
           "license", [](const Metadata& self) { return to_text(self.license); },
-          [](Metadata& self, const nb::bytes& text) { self.license = to_path(text); })
+          [](Metadata& self, const nb::bytes& text) { self.license = bytes_of(text); })
       .def_prop_rw(
           "labels",
           [](const Metadata& self) {
@@ -233,16 +230,16 @@ void bind_models(nb::module_& module) {
           },
           [](Metadata& self, const nb::list& labels) {
             self.labels.clear();
-            for (const nb::handle label : labels) self.labels.push_back(to_path(nb::cast<nb::bytes>(label)));
+            for (const nb::handle label : labels) self.labels.push_back(bytes_of(nb::cast<nb::bytes>(label)));
           })
       .def_prop_rw(
           "color_order", [](const Metadata& self) { return to_text(self.color_order); },
-          [](Metadata& self, const nb::bytes& text) { self.color_order = to_path(text); })
+          [](Metadata& self, const nb::bytes& text) { self.color_order = bytes_of(text); })
       .def_rw("mean", &Metadata::mean)
       .def_rw("std", &Metadata::std_dev)
       .def_prop_rw(
           "resize", [](const Metadata& self) { return to_text(self.resize); },
-          [](Metadata& self, const nb::bytes& text) { self.resize = to_path(text); });
+          [](Metadata& self, const nb::bytes& text) { self.resize = bytes_of(text); });
 
   nb::class_<PyModel>(module, "Model")
       .def("copy", [](const PyModel& self) { return std::make_unique<PyModel>(self); })
@@ -266,7 +263,7 @@ void bind_models(nb::module_& module) {
       .def("to_bytes", &to_bytes)
       .def("save",
            [](const PyModel& self, const nb::bytes& where) {
-             const std::string path = to_path(where);
+             const std::string path = bytes_of(where);
              Status status;
              {
                const WithoutGil released;
@@ -280,16 +277,9 @@ void bind_models(nb::module_& module) {
            })
       .def("replace_head",
            [](PyModel& self, int64_t classes, uint64_t seed) {
-             check(replace_head(&self.model.graph, classes, seed));
+             check(cli::new_head(&self.model, classes, seed));
              self.model.test_vectors.clear();  // their outputs are those of the old layer
              self.model.plans.clear();
-             // The architecture's text no longer describes the network; it is spelled out with the new number of
-             // classes, if it can be.
-             std::string& text = self.model.metadata.architecture;
-             if (auto architecture = parse_architecture(text); architecture.ok()) {
-               architecture->classes = static_cast<int>(classes);
-               text = to_string(*architecture);
-             }
            })
       .def("quantize", &quantized, nb::arg("images"), nb::arg("method"), nb::arg("keep_float"), nb::arg("threads"),
            nb::arg("progress").none(), nb::arg("report"));

@@ -20,8 +20,8 @@ nb::str to_text(const std::string& bytes) {
       PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "surrogateescape"));
 }
 
-std::string to_path(const nb::bytes& path) {
-  return std::string(path.c_str(), path.size());
+std::string bytes_of(const nb::bytes& encoded) {
+  return std::string(encoded.c_str(), encoded.size());
 }
 
 WithoutGil::WithoutGil() : state_(PyEval_SaveThread()) {}

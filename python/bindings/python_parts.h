@@ -16,8 +16,8 @@ inline nanobind::object python_part(const char* module, const char* name) {
 // Names in files need not be valid UTF-8; what is not becomes surrogates, as in Python's own names of files.
 nanobind::str to_text(const std::string& bytes);
 
-// The bytes of a path, as os.fsencode gives them.
-std::string to_path(const nanobind::bytes& path);
+// The reverse: the bytes of a text or a path, which Python has encoded (sparsenet._values).
+std::string bytes_of(const nanobind::bytes& encoded);
 
 // Releases the GIL for as long as the object lives. A thread that comes back while the interpreter is being shut down
 // waits forever instead of being ended inside the engine.

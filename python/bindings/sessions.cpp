@@ -156,18 +156,13 @@ nb::list run(PySession& self, nb::list arrays, bool profiled) {
 
 nb::list tensors(const std::vector<TensorInfo>& infos) {
   nb::list list;
-  for (const TensorInfo& info : infos) {
-    const bool scaled = info.quantization.scales.size() == 1;
-    list.append(nb::make_tuple(to_text(info.name), name(info.type), to_tuple(info.shape),
-                               scaled ? nb::cast(static_cast<double>(info.quantization.scales[0])) : nb::none(),
-                               scaled ? nb::cast(info.quantization.zero_points[0]) : nb::none()));
-  }
+  for (const TensorInfo& info : infos) list.append(describe(info));
   return list;
 }
 
 nb::str plan_svg(PySession& self, const nb::bytes& title) {
   const Session& session = *self.session;
-  return to_text(cli::draw_plan(to_path(title), session.buffers(), session.steps(), session.memory()));
+  return to_text(cli::draw_plan(bytes_of(title), session.buffers(), session.steps(), session.memory()));
 }
 
 nb::list backends() {
@@ -181,20 +176,20 @@ nb::list backends() {
     nb::list devices;
     for (const DeviceInfo& device : backend.devices) {
       nb::dict entry;
-      entry["name"] = device.name;
-      entry["vendor"] = device.vendor;
-      entry["driver"] = device.driver;
+      entry["name"] = to_text(device.name);
+      entry["vendor"] = to_text(device.vendor);
+      entry["driver"] = to_text(device.driver);
       entry["units"] = device.units;
       entry["memory_bytes"] = device.memory_bytes;
       entry["max_allocation_bytes"] = device.max_allocation_bytes;
       devices.append(entry);
     }
     nb::dict entry;
-    entry["name"] = backend.name;
-    entry["version"] = backend.version;
-    entry["path"] = backend.path;
+    entry["name"] = to_text(backend.name);
+    entry["version"] = to_text(backend.version);
+    entry["path"] = to_text(backend.path);
     entry["float16"] = backend.float16;
-    entry["problem"] = backend.problem;
+    entry["problem"] = to_text(backend.problem);
     entry["devices"] = devices;
     list.append(entry);
   }

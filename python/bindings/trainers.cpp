@@ -103,14 +103,14 @@ nb::tuple step(PyTrainer& self, nb::handle images, nb::handle labels, double rat
   return nb::make_tuple(result.loss, result.correct, result.images, result.updated);
 }
 
-// The model with the trainer's parameters: `base` states everything but the graph.
-std::unique_ptr<PyModel> trained_model(PyTrainer& self, const PyModel& base) {
+// The model with the trainer's parameters: `base` states everything but the graph. Its test vectors, whose outputs
+// belonged to the old parameters, are computed anew by the reference kernels, which takes a while, or left out.
+std::unique_ptr<PyModel> trained_model(PyTrainer& self, const PyModel& base, bool test_vectors) {
   auto made = std::make_unique<PyModel>();
   made->model.metadata = base.model.metadata;
-  made->model.test_vectors = base.model.test_vectors;
+  if (test_vectors) made->model.test_vectors = base.model.test_vectors;
   self.alone([&](Trainer& trainer) -> Status {
     SPARSENET_ASSIGN_OR_RETURN(made->model.graph, trainer.graph());
-    // The outputs of test vectors belonged to the old parameters.
     return made->model.test_vectors.empty() ? Status() : cli::renew_test_vectors(made->model);
   });
   return made;
@@ -143,7 +143,7 @@ nb::dict memory(const PyTrainer& self) {
 }
 
 void save(PyTrainer& self, const nb::bytes& where, const Checkpoint& checkpoint) {
-  const std::string path = to_path(where);
+  const std::string path = bytes_of(where);
   self.alone([&](Trainer& trainer) -> Status {
     SPARSENET_ASSIGN_OR_RETURN(const Graph graph, trainer.graph_view());
     // A loss can be finite while a weight that the same step wrote is not: such a state is no good checkpoint.
@@ -223,7 +223,7 @@ void bind_trainers(nb::module_& module) {
 
   nb::class_<PyTrainer>(module, "Trainer")
       .def("step", &step, nb::arg("images"), nb::arg("labels"), nb::arg("lr"))
-      .def("model", &trained_model, nb::arg("base"))
+      .def("model", &trained_model, nb::arg("base"), nb::arg("test_vectors"))
       .def_prop_ro("parameters",
                    [](const PyTrainer& self) {
                      nb::list list;
@@ -241,13 +241,10 @@ void bind_trainers(nb::module_& module) {
       .def("restore", &restore, nb::arg("checkpoint"));
 
   module.def("trainer", &make_trainer, nb::arg("model"), nb::arg("options"));
-  module.def("load_checkpoint", [](const nb::bytes& path) { return take(load_checkpoint(to_path(path))); });
-  module.def("learning_rates", [](const std::string& schedule, double rate, int64_t epochs, int64_t steps,
-                                  int64_t warmup, int64_t first, int64_t count) {
-    const LearningRate rates{take(parse_schedule(schedule)), rate, epochs, steps, warmup};
-    std::vector<double> all;
-    for (int64_t i = 0; i < count; ++i) all.push_back(static_cast<double>(rates.at(first + i)));
-    return all;
+  module.def("load_checkpoint", [](const nb::bytes& path) { return take(load_checkpoint(bytes_of(path))); });
+  module.def("learning_rate", [](const std::string& schedule, double rate, int64_t epochs, int64_t steps,
+                                 int64_t warmup, int64_t step) {
+    return static_cast<double>(LearningRate{take(parse_schedule(schedule)), rate, epochs, steps, warmup}.at(step));
   });
   module.def("epoch_order", &epoch_order_array, nb::arg("images"), nb::arg("seed"), nb::arg("epoch"));
   module.def("crop_flip", &crop_flip, nb::arg("images"), nb::arg("indices"), nb::arg("seed"), nb::arg("epoch"),

@@ -1,6 +1,6 @@
 """Teaches the last layer of a network new classes, from a folder with one folder of images for each class.
 
-    python python/examples/fine_tune_folder.py models/sparsenet-abc-v0.snet photos tuned.snet
+python python/examples/fine_tune_folder.py models/sparsenet-abc-v0.snet photos tuned.snet
 """
 
 import sys
@@ -32,7 +32,7 @@ trainer = sn.Trainer(
     optimizer="adam",
     memory_budget="64M",
 )
-print(f"{len(rest)} images of {', '.join(classes)}; {trainer.memory['arena_bytes']:,} bytes of activations and parameters")
+print(f"{len(rest)} images of {', '.join(classes)}; {trainer.memory.arena_bytes:,} bytes of activations and parameters")
 history = trainer.fit(
     images[rest],
     labels[rest],

@@ -31,7 +31,11 @@ def torch_or_skip() -> Any:
 
 def golden_cases(kind: str) -> list[dict[str, Any]]:
     manifest = GOLDENS / "manifest.json"
-    return [case for case in json.loads(manifest.read_text())["cases"] if case["kind"] == kind] if manifest.exists() else []
+    return (
+        [case for case in json.loads(manifest.read_text())["cases"] if case["kind"] == kind]
+        if manifest.exists()
+        else []
+    )
 
 
 def relative_difference(found: Any, expected: Any) -> float:

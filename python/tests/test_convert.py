@@ -111,6 +111,7 @@ def test_check_compares_with_the_source(onnx_file: Path, tmp_path: Path) -> None
         ({"labels": ["a"]}, sn.ConversionError, "expected 10 names"),
         ({"format": "docx"}, sn.Error, "docx"),
         ({"plan": "z80"}, sn.Error, "portable-f32"),
+        ({"test_vectors": 1, "check": ["a.npy,b.npy"]}, sn.Error, "give one"),
         ({"mean": [1, 2]}, sn.ConversionError, "mean"),
         ({"normalize": "sky"}, sn.Error, "sky"),
         ({"pixel_scale": 3}, sn.Error, "pixel_scale"),

@@ -42,7 +42,12 @@ def test_from_torch_to_a_board(tmp_path: Path) -> None:
         [sys.executable, EXAMPLES / "torch_to_cortex_m.py"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (tmp_path / "firmware").iterdir()} == {"net.snet", "net.c", "net.h", "sparsenet_kernels.cpp"}
+    assert {p.name for p in (tmp_path / "firmware").iterdir()} == {
+        "net.snet",
+        "net.c",
+        "net.h",
+        "sparsenet_kernels.cpp",
+    }
     assert sn.load(tmp_path / "firmware" / "net.snet").verify().passed
 
 

@@ -19,7 +19,9 @@ from conftest import SOURCE, relative_difference
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sparsenet", *map(str, arguments)], capture_output=True, text=True, errors="replace")
+    return subprocess.run(
+        [sys.executable, "-m", "sparsenet", *map(str, arguments)], capture_output=True, text=True, errors="replace"
+    )
 
 
 def test_version_is_that_of_the_project() -> None:
@@ -152,13 +154,17 @@ def test_images_of_all_kinds(trained: sn.Model, samples: list[Path]) -> None:
     rgba = np.dstack([array, np.full(array.shape[:2], 9, np.uint8)])
     for same in (rgba, [rgba], rgba[None], image.fromarray(rgba)):
         assert np.array_equal(trained.preprocess(same), expected)
+    for count in (2, 3, 4, 5):  # a batch of four has the size of the channels in front
+        assert np.array_equal(trained.preprocess(np.stack([rgba] * count)), np.concatenate([expected] * count))
 
 
 def test_images_of_16_bits(trained: sn.Model, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     pixels = (np.arange(1024).reshape(32, 32) * 64).astype(np.uint16)
     image.fromarray(pixels).save(tmp_path / "grey.png")
-    assert np.array_equal(trained.preprocess(tmp_path / "grey.png"), trained.preprocess(image.open(tmp_path / "grey.png")))
+    assert np.array_equal(
+        trained.preprocess(tmp_path / "grey.png"), trained.preprocess(image.open(tmp_path / "grey.png"))
+    )
     with pytest.raises(sn.Error, match="mode F"):
         trained.preprocess(image.fromarray(pixels.astype(np.float32)))
 
@@ -236,7 +242,9 @@ def test_verify_compares_with_test_vectors(trained: sn.Model, small: sn.Model, t
 
 
 def test_saving_for_devices(small: sn.Model, tmp_path: Path) -> None:
-    small.save(tmp_path / "d.snet", plan="portable-f32", test_vectors=1, c_array=tmp_path / "c", select_ops=tmp_path / "c")
+    small.save(
+        tmp_path / "d.snet", plan="portable-f32", test_vectors=1, c_array=tmp_path / "c", select_ops=tmp_path / "c"
+    )
     model = sn.load(tmp_path / "d.snet")
     assert model.info().stored_plan and model.info().plans == ({"target": "portable-f32", "batch": 1, "trains": False},)
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["d.c", "d.h", "sparsenet_kernels.cpp"]

@@ -49,7 +49,9 @@ def test_outputs_are_new_arrays_or_those_that_are_given(small: sn.Model, x: np.n
 def test_inputs_of_other_types_and_orders(small: sn.Model, x: np.ndarray) -> None:
     session = small.session(threads=1)
     y = session(x)
-    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)  # a view whose channels are last in memory
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(
+        0, 3, 1, 2
+    )  # a view whose channels are last in memory
     big = x.astype(">f4")
     for same in (x.astype(np.float64), last, np.asfortranarray(x), x.tolist(), big, memoryview(x)):
         assert np.array_equal(session(same), y)

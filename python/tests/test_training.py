@@ -62,7 +62,9 @@ def test_fit_learns(small: sn.Model, random: np.random.Generator) -> None:
     assert history[-1].train_error_percent < 10
     assert history[-1].test_error_percent == trainer.evaluate(images[80:], labels[80:]) < 20
     model = trainer.model
-    assert (model.predict(images[80:]).argmax(1) != labels[80:]).mean() * 100 == pytest.approx(history[-1].test_error_percent)
+    assert (model.predict(images[80:]).argmax(1) != labels[80:]).mean() * 100 == pytest.approx(
+        history[-1].test_error_percent
+    )
     assert "trained for 60 steps" in model.metadata.provenance
     assert history.plot_svg()._repr_svg_().startswith("<svg") and "<table>" in history._repr_html_()
     assert "train error %" in str(history) and history.to_dict()["epochs"][0]["epoch"] == 1
@@ -77,7 +79,9 @@ def test_results_do_not_depend_on_threads(small: sn.Model, data: tuple[np.ndarra
     assert made[0] == made[1]
 
 
-def test_fit_is_what_the_command_line_does(small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+def test_fit_is_what_the_command_line_does(
+    small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
     X, y = data
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", y.astype(np.int64))
@@ -125,9 +129,9 @@ def test_a_training_that_was_resumed_is_the_same(
 
 def test_memory_budget(small: sn.Model, data: tuple[np.ndarray, np.ndarray]) -> None:
     free = sn.Trainer(small, batch=60, threads=1)
-    need = free.memory["arena_bytes"] + free.memory["scratch_bytes"] + free.memory["packed_bytes"]
+    need = free.memory.arena_bytes + free.memory.scratch_bytes + free.memory.packed_bytes
     tight = sn.Trainer(small, batch=60, threads=1, memory_budget=int(need * 0.7))
-    assert tight.memory["micro_batch"] < 60 or tight.memory["recomputed"] > 0
+    assert tight.memory.micro_batch < 60 or tight.memory.recomputed > 0
     assert float(tight.step(*data, 0.1)) == pytest.approx(float(free.step(*data, 0.1)), rel=0.2)
     with pytest.raises(sn.Error, match="bytes or more"):
         sn.Trainer(small, batch=60, memory_budget="1K")
@@ -281,3 +285,11 @@ def test_going_back_to_the_best_epoch(small: sn.Model, data: tuple[np.ndarray, n
     assert trainer.model.to_bytes() == first.model.to_bytes()
     with pytest.raises(sn.Error, match="has to end the training"):
         sn.Trainer(small, batch=20).fit(*data, epochs=5, callback=lambda t, e: keep(t, e) and False)
+
+
+def test_a_checkpoint_is_not_replaced_without_a_word(
+    small: sn.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    sn.Trainer(small, batch=20).fit(*data, epochs=1, checkpoint=tmp_path / "t.ckpt")
+    with pytest.warns(sn.EngineWarning, match="t.ckpt: is replaced; resume=True"):
+        sn.Trainer(small, batch=20).fit(*data, epochs=1, checkpoint=tmp_path / "t.ckpt")

@@ -25,7 +25,9 @@ def test_mypy_is_content(tmp_path: Path) -> None:
     (tmp_path / "mypy.ini").write_text("[mypy]\n")
     words = ["--strict", "--cache-dir", str(tmp_path), "--no-error-summary"]
     for name in ("sklearn", "torch", "torchvision", "keras", "tensorflow", "h5py", "PIL", "onnx"):
-        (tmp_path / "mypy.ini").open("a").write(f"[mypy-{name}.*]\nignore_missing_imports = True\nfollow_imports = skip\n")
+        (tmp_path / "mypy.ini").open("a").write(
+            f"[mypy-{name}.*]\nignore_missing_imports = True\nfollow_imports = skip\n"
+        )
     words += ["--config-file", str(tmp_path / "mypy.ini")]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *words, str(PACKAGE), *map(str, examples)], capture_output=True, text=True
@@ -42,7 +44,8 @@ def test_everything_public_is_documented() -> None:
         if not inspect.getdoc(part):
             missing.append(name)
         for key, value in vars(part).items() if inspect.isclass(part) else ():
-            if not key.startswith("_") and callable(value) and not inspect.getdoc(value):
+            documented = callable(value) or isinstance(value, property)
+            if not key.startswith("_") and documented and not inspect.getdoc(value):
                 missing.append(f"{name}.{key}")
     assert not missing
 
@@ -52,7 +55,9 @@ def test_the_stub_is_that_of_the_module() -> None:
 
     def names(body: list[ast.stmt]) -> set[str]:
         found = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-        found |= {node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+        found |= {
+            node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        }
         return {name for name in found if not name.startswith("_")}
 
     assert names(tree.body) == {name for name in dir(_core) if not name.startswith("_")}

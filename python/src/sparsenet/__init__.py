@@ -37,7 +37,7 @@ from ._info import (
 from ._model import Model, architectures, create, load, quantize
 from ._session import Session
 from ._show import Svg
-from ._training import Epoch, History, Loss, Trainer
+from ._training import Epoch, History, Loss, Trainer, TrainMemory
 
 if TYPE_CHECKING:
     from ._estimator import SparseNetClassifier
@@ -68,6 +68,7 @@ __all__ = [
     "Session",
     "Svg",
     "TensorSpec",
+    "TrainMemory",
     "Trainer",
     "Verification",
     "architectures",
@@ -101,7 +102,9 @@ def __getattr__(name: str) -> Any:
         try:
             from ._estimator import SparseNetClassifier
         except ImportError as error:
-            raise AttributeError(f"SparseNetClassifier needs scikit-learn ({error}): pip install scikit-learn") from None
+            raise AttributeError(
+                f"SparseNetClassifier needs scikit-learn ({error}): pip install scikit-learn"
+            ) from None
         return SparseNetClassifier
     raise AttributeError(f"module 'sparsenet' has no attribute {name!r}")
 

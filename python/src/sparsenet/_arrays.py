@@ -27,21 +27,25 @@ def from_any(value: Any) -> NDArray[Any]:
     if hasattr(value, "__dlpack__"):
         device = getattr(value, "device", None)
         if getattr(device, "type", "cpu") not in ("cpu", None):
-            raise Error(f"expected an array in the memory of the CPU, found one on {device}; copy it there first (.cpu())")
+            raise Error(
+                f"expected an array in the memory of the CPU, found one on {device}; copy it there first (.cpu())"
+            )
         try:
             return np.from_dlpack(value)
         except (TypeError, RuntimeError, BufferError, ValueError):
             pass  # a type that NumPy lacks, such as bfloat16, or an older protocol
     try:
         return np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # lists whose rows differ in length, bfloat16, sparse tensors
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # lists whose rows differ in length, bfloat16, sparse tensors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Error(f"expected an array: {reason}") from None
 
 
-def as_array(
-    value: Any, type_name: str, shape: tuple[int, ...], name: str, of_session: bool = False
-) -> NDArray[Any]:
+def as_array(value: Any, type_name: str, shape: tuple[int, ...], name: str, of_session: bool = False) -> NDArray[Any]:
     """What the extension module calls for an array that it cannot read as it is; an empty shape stands for any."""
     array = from_any(value)
     wanted = np.dtype(type_name)
@@ -89,7 +93,9 @@ def byte_count(value: int | str | None, name: str) -> int:
     if isinstance(value, str):
         text = value.strip().upper()
         digits = text.rstrip("KMGTIB")
-        scale = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4}.get(text[len(digits) :].replace("IB", "").replace("B", "") or "")
+        scale = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4}.get(
+            text[len(digits) :].replace("IB", "").replace("B", "") or ""
+        )
         try:
             if scale is None:
                 raise ValueError

@@ -67,83 +67,6 @@ def _report(document: dict[str, Any]) -> ConversionReport:
     )
 
 
-def run_conversion(
-    source: Model | str | os.PathLike[str],
-    *,
-    output: str | os.PathLike[str] | None = None,
-    format: str = "auto",
-    arch: str = "",
-    map: str | Mapping[str, str] | None = None,
-    outputs: Sequence[str] = (),
-    input_shape: Mapping[str, Sequence[int]] | None = None,
-    labels: Sequence[str] | str | os.PathLike[str] | None = None,
-    mean: float | Sequence[float] = (),
-    std: float | Sequence[float] = (),
-    pixel_scale: int = 0,
-    normalize: str = "",
-    name: str = "",
-    license: str = "",
-    precision: str | None = None,
-    test_vectors: int = 0,
-    check: Sequence[str] = (),
-    tolerance: float = 1e-4,
-    plan: str | None = None,
-    training_plan: bool = False,
-    c_array: str | os.PathLike[str] | None = None,
-    select_ops: str | os.PathLike[str] | None = None,
-    max_memory: int | str | None = None,
-) -> Model:
-    from ._model import Model
-
-    held = source if isinstance(source, Model) else None
-    names = _labels(labels)
-    rules = ";".join(f"{a}={b}" for a, b in map.items()) if isinstance(map, Mapping) else (map or "")
-    if plan is not None and plan not in PLAN_TARGETS:
-        raise Error(f"plan: expected {' or '.join(PLAN_TARGETS)}, found {plan!r}")
-    if not isinstance(input_shape, (Mapping, type(None))):
-        raise Error(f"input_shape: expected a dict of names and shapes, found {input_shape!r}")
-    if pixel_scale not in (0, 1, 255):
-        raise Error(f"pixel_scale: expected 1 or 255, found {pixel_scale}")
-    options: dict[str, Any] = {
-        "input": encoded(held.name or "model") if held else path(source, "source"),
-        "output": path(output, "output") if output is not None else b"",
-        "from": encoded(text(format, "format")),
-        "arch": encoded(text(arch, "arch")),
-        "map": encoded(text(rules, "map")),
-        "outputs": [encoded(name) for name in texts(outputs, "outputs")],
-        "input_shapes": [
-            (encoded(key), [whole(size, "input_shape") for size in shape]) for key, shape in (input_shape or {}).items()
-        ],
-        "labels": [encoded(label) for label in names],
-        "mean": _numbers(mean, std),
-        "std": _numbers(std, mean),
-        "pixel_scale": pixel_scale,
-        "normalize": encoded(text(normalize, "normalize")),
-        "name": encoded(text(name, "name")),
-        "license": encoded(text(license, "license")),
-        "precision": encoded(text(precision or "", "precision")),
-        "test_vectors": whole(test_vectors, "test_vectors", 0, 1000),
-        "check": [encoded(files) for files in texts(check, "check")],
-        "tolerance": real(tolerance, "tolerance"),
-        "plan": encoded(plan or ""),
-        "training_plan": flag(training_plan, "training_plan"),
-        "c_array": path(c_array, "c_array") if c_array else b"",
-        "select_ops": path(select_ops, "select_ops") if select_ops else b"",
-        "max_memory": byte_count(max_memory, "max_memory"),
-    }
-    core, document, lines = _core.convert(held._core if held else None, options)
-    report = _report(json.loads(document))
-    for warning in report.warnings:
-        warn(warning)
-    if core is None:
-        count = len(report.problems)
-        head = f"{os.fsdecode(options['input'])}: {count} problem{'s' if count != 1 else ''}, nothing was written"
-        raise ConversionError("\n  ".join([head, *lines]), report=report)
-    made = Model(core)
-    made.report = report
-    return made
-
-
 def _labels(labels: Sequence[str] | str | os.PathLike[str] | None) -> list[str]:
     if labels is None:
         return []
@@ -170,11 +93,8 @@ def _numbers(value: float | Sequence[float], other: float | Sequence[float]) -> 
     return [real(value, "mean, std")] * (1 if isinstance(other, numbers.Real) else max(1, len(other)))  # type: ignore[arg-type]
 
 
-PLAN_TARGETS = ("portable-f32",)
-
-
 def convert(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Model,
     output: str | os.PathLike[str] | None = None,
     *,
     format: str = "auto",
@@ -194,13 +114,17 @@ def convert(
     check: Sequence[str] = (),
     tolerance: float = 1e-4,
     plan: str | None = None,
+    training_plan: bool = False,
+    c_array: str | os.PathLike[str] | None = None,
+    select_ops: str | os.PathLike[str] | None = None,
     max_memory: int | str | None = None,
 ) -> Model:
     """Imports a network that was trained elsewhere.
 
     Args:
         source: an ONNX or TensorFlow Lite file, which holds a network; or weights, which need ``arch``: of PyTorch
-            (.pth), safetensors, NumPy (.npz), Keras (.h5, .keras; read by the package h5py).
+            (.pth), safetensors, NumPy (.npz), Keras (.h5, .keras; read by the package h5py). Or a model, to which the
+            options below are applied.
         output: the .snet file to write as well; None: none.
         format: ``"auto"``, ``"onnx"``, ``"tflite"``, ``"torch"``, ``"safetensors"``, ``"npz"``, ``"keras"`` or
             ``"snet"``.
@@ -218,7 +142,10 @@ def convert(
         test_vectors: store this many random inputs with the reference kernels' outputs.
         check: ``"IN.npy,OUT.npy"``, as often as wanted: inputs and outputs of the framework that trained the network,
             which must give the same within ``tolerance``; they are stored as test vectors.
-        plan: also store a plan made ahead of time: ``"portable-f32"``.
+        plan: also store a plan made ahead of time, for devices: ``"portable-f32"``.
+        training_plan: also store a plan for training the last layer on a device.
+        c_array: also write the model as C source into this folder, for firmware.
+        select_ops: also write the table of the kernels that the model uses into this folder, for firmware.
         max_memory: bytes that the conversion may take. None: 256 MiB and 8 times the file.
 
     Returns:
@@ -228,25 +155,52 @@ def convert(
         ConversionError: the file cannot be converted; ``report.problems`` has all reasons.
         Error: an argument makes no sense.
     """
-    return run_conversion(
-        source,
-        output=output,
-        format=format,
-        arch=arch,
-        map=map,
-        outputs=outputs,
-        input_shape=input_shape,
-        labels=labels,
-        mean=mean,
-        std=std,
-        pixel_scale=pixel_scale,
-        normalize=normalize,
-        name=name,
-        license=license,
-        precision=precision,
-        test_vectors=test_vectors,
-        check=check,
-        tolerance=tolerance,
-        plan=plan,
-        max_memory=max_memory,
-    )
+    from ._model import Model
+
+    held = source if isinstance(source, Model) else None
+    names = _labels(labels)
+    rules = ";".join(f"{a}={b}" for a, b in map.items()) if isinstance(map, Mapping) else (map or "")
+    if test_vectors and check:
+        raise Error("check stores the source framework's outputs, test_vectors the reference kernels': give one")
+    if not isinstance(input_shape, (Mapping, type(None))):
+        raise Error(f"input_shape: expected a dict of names and shapes, found {input_shape!r}")
+    if pixel_scale not in (0, 1, 255):
+        raise Error(f"pixel_scale: expected 1 or 255, found {pixel_scale}")
+    options: dict[str, Any] = {
+        "input": encoded(held.name or "model") if held else path(source, "source"),
+        "output": path(output, "output") if output is not None else b"",
+        "from": encoded(text(format, "format")),
+        "arch": encoded(text(arch, "arch")),
+        "map": encoded(text(rules, "map")),
+        "outputs": [encoded(name) for name in texts(outputs, "outputs")],
+        "input_shapes": [
+            (encoded(key), [whole(size, "input_shape") for size in shape]) for key, shape in (input_shape or {}).items()
+        ],
+        "labels": [encoded(label) for label in names],
+        "mean": _numbers(mean, std),
+        "std": _numbers(std, mean),
+        "pixel_scale": pixel_scale,
+        "normalize": encoded(text(normalize, "normalize")),
+        "name": encoded(text(name, "name")),
+        "license": encoded(text(license, "license")),
+        "precision": encoded(text(precision or "", "precision")),
+        "test_vectors": whole(test_vectors, "test_vectors", 0, 1000),
+        "check": [encoded(files) for files in texts(check, "check")],
+        "tolerance": real(tolerance, "tolerance"),
+        "plan": encoded(text(plan or "", "plan")),
+        "training_plan": flag(training_plan, "training_plan"),
+        "c_array": path(c_array, "c_array") if c_array else b"",
+        "select_ops": path(select_ops, "select_ops") if select_ops else b"",
+        "max_memory": byte_count(max_memory, "max_memory"),
+    }
+    core, document, lines = _core.convert(held._core if held else None, options)
+    report = _report(json.loads(document))
+    for warning in report.warnings:
+        warn(warning)
+    if core is None:
+        count = len(report.problems)
+        head = f"{os.fsdecode(options['input'])}: {count} problem{'s' if count != 1 else ''}, nothing was written"
+        raise ConversionError("\n  ".join([head, *lines]), report=report)
+    made = Model(core)
+    made.report = report
+    return made

@@ -215,7 +215,9 @@ class SparseNetClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
             network = self.model.replace_head(classes, seed=seed)
         elif inputs.ndim == 2:
-            return Model(_core.create_perceptron(inputs.shape[1], [int(n) for n in np.atleast_1d(self.hidden)], classes, seed))
+            return Model(
+                _core.create_perceptron(inputs.shape[1], [int(n) for n in np.atleast_1d(self.hidden)], classes, seed)
+            )
         else:
             given = self.arch + ("," if ":" in self.arch else ":")
             network = create(f"{given}image-size={inputs.shape[2]}", classes=classes, seed=seed)

@@ -27,10 +27,16 @@ def read(
 
     if importlib.util.find_spec("h5py") is None:
         return "Keras files are read by the package h5py: pip install h5py", [], []
-    wanted = json.dumps({"attributes": attributes, "series": series, "skipped": skipped, "room": room, "path": sys.path})
+    wanted = json.dumps(
+        {"attributes": attributes, "series": series, "skipped": skipped, "room": room, "path": sys.path}
+    )
     try:
         child = subprocess.run(
-            [sys.executable or "python3", "-I", __file__, wanted], input=data, capture_output=True, timeout=60 + len(data) / 1e7, check=False
+            [sys.executable or "python3", "-I", __file__, wanted],
+            input=data,
+            capture_output=True,
+            timeout=60 + len(data) / 1e7,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"h5py cannot read the file: {error}", [], []

@@ -86,7 +86,11 @@ class Memory(Record):
 
 @dataclass(frozen=True)
 class ModelInfo(Record):
-    """What a model holds and what it needs to run; the fields of ``sparsenet info --json``."""
+    """What a model holds and what it needs to run.
+
+    The fields are those of ``sparsenet info --json``, except for the path, and the placement of a plugin's steps, which
+    :attr:`Session.steps` has.
+    """
 
     name: str
     parameters: int
@@ -181,7 +185,16 @@ class Profile(Record):
         for index, step in enumerate(self.steps):
             rate = f"{2e-6 * step.macs / step.ms:.1f}" if step.macs > 0 and step.ms > 0 else ""
             rows.append(
-                [str(index), step.name, step.op, step.kernel, step.backend, f"{step.ms:.4f}", f"{100 * step.ms / total:.1f} %", rate]
+                [
+                    str(index),
+                    step.name,
+                    step.op,
+                    step.kernel,
+                    step.backend,
+                    f"{step.ms:.4f}",
+                    f"{100 * step.ms / total:.1f} %",
+                    rate,
+                ]
             )
         rows.append(["", "all", "", "", "", f"{self.total_ms:.4f}", "100.0 %", ""])
         return ["step", "name", "op", "kernel", "backend", "ms", "share", "GFLOP/s"], rows
@@ -249,6 +262,7 @@ class Verification(Record):
 
     @property
     def passed(self) -> bool:
+        """Whether every output of every vector is within its tolerance."""
         return all(result.passed for result in self.results)
 
     def __bool__(self) -> bool:

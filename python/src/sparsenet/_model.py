@@ -52,6 +52,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """As the model states it, or else that of its file."""
         return self._core.name
 
     @property
@@ -285,7 +286,9 @@ class Model:
         """
         top = whole(top, "top", 1)
         if "batch" in session:
-            raise Error("batch: classify() runs one image at a time; predict(preprocess(images), batch=...) runs several")
+            raise Error(
+                "batch: classify() runs one image at a time; predict(preprocess(images), batch=...) runs several"
+            )
         names: Sequence[str] = self.labels if labels is None else texts(labels, "labels")
         if labels is not None and len(names) != self.classes:
             raise Error(f"labels: expected {self.classes} names, one for each class, found {len(names)}")
@@ -372,11 +375,11 @@ class Model:
         if plan is None and not (training_plan or test_vectors or precision or c_array or select_ops):
             self._core.save(_path(path))
             return
-        from ._convert import run_conversion
+        from ._convert import convert
 
-        run_conversion(
+        convert(
             self,
-            output=path,
+            path,
             plan=plan,
             training_plan=training_plan,
             test_vectors=test_vectors,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._arrays import as_array, byte_count, from_any
-from ._errors import Error
+from ._errors import Error, warn
 from ._model import Model
 from ._progress import Progress
 from ._show import Record, Svg, html_table, text_table
@@ -70,6 +70,31 @@ class Epoch(Record):
     learning_rate: float
     seconds: float
     images_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainMemory(Record):
+    """Bytes that a trainer has allocated.
+
+    Attributes:
+        arena_bytes: activations, gradients, parameters and the optimiser's state.
+        parameter_bytes: part of the arena: parameters, their gradients and the optimiser's state.
+        lower_bound_bytes: the largest sum of bytes that are live at the same time: no plan can need less.
+        scratch_bytes: working memory of the kernels, for all threads.
+        packed_bytes: weights in the kernels' own order.
+        micro_batch: images that are computed at once.
+        recomputed: activations that are computed a second time to save memory.
+        extra_macs: what recomputing costs, as a share of one forward pass.
+    """
+
+    arena_bytes: int
+    parameter_bytes: int
+    lower_bound_bytes: int
+    scratch_bytes: int
+    packed_bytes: int
+    micro_batch: int
+    recomputed: int
+    extra_macs: float
 
 
 class History(list[Epoch]):
@@ -185,7 +210,9 @@ class Trainer:
         backend: str = "auto",
     ) -> None:
         if not isinstance(model, Model):
-            raise Error(f"model: expected a sparsenet.Model, found {type(model).__name__}; sparsenet.load() reads a file")
+            raise Error(
+                f"model: expected a sparsenet.Model, found {type(model).__name__}; sparsenet.load() reads a file"
+            )
         backend = text(backend, "backend")
         momentum = real(momentum, "momentum")
         if backend in ("opencl", "cuda") or backend.startswith(("opencl:", "cuda:")):
@@ -316,7 +343,11 @@ class Trainer:
                 f"accumulate: an update takes {self._options['accumulate']} batches, and {epochs} epochs have "
                 f"{epochs * per_epoch}; nothing would be learnt"
             )
-        rates = _core.learning_rates(schedule, rate, epochs, per_epoch, warmup, 0, epochs * per_epoch)
+
+        def rate_of(step: int) -> float:
+            return _core.learning_rate(schedule, rate, epochs, per_epoch, warmup, step)
+
+        rate_of(0)  # a schedule that does not exist is an error before anything is done
         plan = {
             "epochs": epochs,
             "lr": rate,
@@ -331,6 +362,8 @@ class Trainer:
         shown = Progress("training", "steps") if progress else None
         state = self._state
         if checkpoint is not None and state.step == 0:
+            if not resume and os.path.exists(checkpoint):
+                warn(f"{os.fspath(checkpoint)}: is replaced; resume=True would go on from it")
             self.save_checkpoint(checkpoint)  # a path that cannot be written to is no surprise after an hour
         with _interrupts() as interrupted:
             while len(self.history) < epochs:
@@ -339,7 +372,7 @@ class Trainer:
                 while state.step < (epoch + 1) * per_epoch and not interrupted:
                     place = (state.step - epoch * per_epoch) * self.batch
                     chosen = order[place : place + self.batch]
-                    self._fit_step(images, labels, chosen, rates[state.step], (augment, seed, epoch))
+                    self._fit_step(images, labels, chosen, rate_of(state.step), (augment, seed, epoch))
                     if shown:
                         status = f"epoch {epoch + 1}, loss {self.history.step_losses[-1]:.4f}"
                         shown.update(state.step, epochs * per_epoch, status)
@@ -347,7 +380,7 @@ class Trainer:
                     break
                 if test is not None and checkpoint is not None:
                     self.save_checkpoint(checkpoint)  # measuring takes a while
-                record = self._end_epoch(per_epoch, rates[state.step - 1], test)
+                record = self._end_epoch(per_epoch, rate_of(state.step - 1), test)
                 if checkpoint is not None:
                     self.save_checkpoint(checkpoint)
                 if shown:
@@ -374,16 +407,16 @@ class Trainer:
     @property
     def model(self) -> Model:
         """A model with the trained parameters, as they are now."""
-        model = Model(self._core.model(self._base._core))
+        model = Model(self._core.model(self._base._core, True))
         note = f"trained for {self._steps} steps with the Python package of SparseNet Engine {_core.version()}"
         before = self._base.metadata.provenance
         model.metadata = replace(self._base.metadata, provenance="; ".join(filter(None, (before, note))))
         return model
 
     @property
-    def memory(self) -> dict[str, Any]:
-        """Bytes of arena, parameters, scratch and packed weights, and what a memory budget has led to."""
-        return self._core.memory
+    def memory(self) -> TrainMemory:
+        """The bytes that it has allocated, and what a memory budget has led to."""
+        return TrainMemory(**self._core.memory)
 
     @property
     def parameter_names(self) -> list[str]:
@@ -517,7 +550,7 @@ class Trainer:
         return self.history[-1]
 
     def _share_of_errors(self, images: NDArray[Any], labels: NDArray[Any]) -> float:
-        model = Model(self._core.model(self._base._core))
+        model = Model(self._core.model(self._base._core, False))
         wrong = 0
         for first in range(0, len(images), _TEST_BATCH):
             x = self._inputs(images[first : first + _TEST_BATCH])

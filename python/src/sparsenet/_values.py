@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from ._errors import Error
 
 
@@ -32,7 +34,7 @@ def real(value: Any, name: str) -> float:
 
 
 def flag(value: Any, name: str) -> bool:
-    if not isinstance(value, (bool, numbers.Integral)) and type(value).__name__ != "bool_" and type(value).__name__ != "bool":
+    if not isinstance(value, (bool, np.bool_)):
         raise Error(f"{name}: expected True or False, found {value!r}")
     return bool(value)
 

@@ -38,7 +38,9 @@ def from_python(model: sn.Model, calls: int, reuse: bool) -> float:
 
 def from_cpp(program: Path, model: Path, calls: int) -> float:
     words = [program, "bench", model, "--threads", "1", "--backend", "portable", "--warmup", str(calls // 5)]
-    done = subprocess.run([*map(str, words), "--runs", str(calls), "--json"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*map(str, words), "--runs", str(calls), "--json"], capture_output=True, text=True, check=True
+    )
     return float(json.loads(done.stdout)["latency_ms"]["p50"]) * 1000
 
 
@@ -59,7 +61,7 @@ def main() -> None:
             for _ in range(given.rounds):
                 cpp = from_cpp(given.program, path, given.calls)
                 rows.append((cpp, from_python(model, given.calls, False), from_python(model, given.calls, True)))
-            cpp, python, reused = (statistics.median(column) for column in zip(*rows))
+            cpp, python, _ = (statistics.median(column) for column in zip(*rows))
             more = statistics.median(row[1] - row[0] for row in rows)
             less = statistics.median(row[2] - row[0] for row in rows)
             print(f"{path.stem:<28}{cpp:>10.2f}{python:>12.2f}{more:>12.2f}{less:>12.2f}")
